@@ -1,0 +1,191 @@
+"""The agent, `python -m agent`: wiring. It reads in the order in which an agent comes to life."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from dataclasses import replace
+from functools import partial
+
+from agent.attempts import Attempts
+from agent.beat import Begin
+from agent.channel import SlotSetup
+from agent.connect import connect
+from agent.deadline import make_deadline
+from agent.declare import Declared, declared
+from agent.gpus import Inventory, inventory
+from agent.identity import Identity, identify
+from agent.join import Joined, Joining, Stopped
+from agent.listen import Address, Ear
+from agent.load import Load
+from agent.lock import HostLock
+from agent.main import Main, Parts
+from agent.outbox import Outbox
+from agent.processes import become_subreaper, carried_by, kill_all
+from agent.pulse import Pulse
+from agent.slot_processes import SlotProcesses
+from app.pool.errors import PoolError, Unavailable
+from app.pool.keys import Keys
+from app.pool.loop import Bell, back_off, start_thread, stop_on_signals
+from app.pool.protocol import Admission, Offer, WhoIs
+from app.pool.settings import AgentSettings
+
+log = logging.getLogger(__name__)
+
+LAST_LIFE_S = 10.0  # for the processes of this agent's last life to be gone
+MOST_PAUSE_S = 5.0  # between tries to reach a server that is not there yet
+VERSION = "0.1.0"
+
+
+def main() -> int:
+    """0 after a good-bye; 1, with one line that says what to do, otherwise."""
+    logging.basicConfig(format="%(levelname)s agent: %(message)s", level=os.environ.get("MUSTER_LOG", "INFO"))
+    asked = Bell()
+    stop_on_signals(asked)
+    try:
+        live(AgentSettings.from_environment(), asked)
+    except Stopped:
+        return 0
+    except PoolError as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+def live(settings: AgentSettings, asked: Bell) -> None:
+    """One incarnation, from the lock to the good-bye. Raises PoolError, Stopped."""
+    become_subreaper()
+    cards = _chosen(inventory(), settings.gpu_uuids)
+    identity = identify(settings, cards.gpus)
+    lock = HostLock.open(identity.digest)
+    _end_last_life(lock)
+    offered = declared(settings.workflows_file)
+    address = Address(settings.address, settings.port) if settings.address else None
+    offer = _offer(settings, identity, cards, offered, address)
+    if address:
+        start_thread("address", address.run, asked.stop)
+    joining = Joining(settings, asked, partial(_introduce, address, offer))
+    joined = _join(joining, offer, asked)
+    lock.note(joined.admission.worker)
+    log.info("joined: worker=%s incarnation=%d", joined.admission.worker, joined.admission.incarnation)
+    _work(settings, joined, offer, cards, lock, asked)
+
+
+def _work(settings: AgentSettings, joined: Joined, offer: Offer, cards: Inventory, lock: HostLock, asked: Bell) -> None:
+    admission, deadline_fd, bell = joined.admission, make_deadline(), Bell()
+    worker, incarnation, keys = admission.worker, admission.incarnation, Keys(admission.prefix)
+    outbox = Outbox(connect(admission.redis_url), keys.out(worker))
+    pulse = Pulse(_begin(joined, offer, deadline_fd))
+    load = Load(cards)
+    slots = SlotProcesses(_setup(settings, joined, offer, deadline_fd, lock), settings.slots)
+
+    def own() -> set[int]:
+        return slots.pids() | load.pids() | {pulse.pid}
+
+    attempts = Attempts(worker, incarnation, outbox, own)
+    parts = Parts(worker, incarnation, pulse, slots, attempts, outbox, load, settings.grace_s, own)
+    agent = Main(parts, asked, bell)
+    ear = Ear(admission.redis_url, keys.bell_of(worker), agent.rung, agent.subscribed)
+    start_thread("bell", ear.run, partial(agent.thread_died, "bell"))
+    start_thread("outbox", outbox.run, partial(agent.thread_died, "outbox"))
+    agent.run()
+
+
+def _chosen(found: Inventory, uuids: tuple[str, ...] | None) -> Inventory:
+    """The cards that this worker is bound to. Raises PoolError when one of them is not there."""
+    if uuids is None:
+        return found
+    missing = set(uuids) - {gpu.uuid for gpu in found.gpus}
+    if missing:
+        reason = found.reason or "see `nvidia-smi -L`"
+        raise PoolError(f"MUSTER_GPUS names {min(missing)}, which this host does not have ({reason})")
+    return replace(found, gpus=tuple(gpu for gpu in found.gpus if gpu.uuid in uuids))
+
+
+def _end_last_life(lock: HostLock) -> None:
+    """Whatever killed the last agent at one blow with slots and guards has left their workflows alive."""
+    former = lock.former_worker()
+    if former and (left := kill_all(partial(carried_by, worker=former), LAST_LIFE_S)):
+        log.error("cannot be killed: worker=%s pids=%s", former, sorted(left))
+    lock.wait_for_the_last(LAST_LIFE_S)
+
+
+def _offer(
+    settings: AgentSettings, identity: Identity, cards: Inventory, offered: Declared, address: Address | None
+) -> Offer:
+    return Offer(
+        machine_id=identity.machine_id,
+        boot_id=identity.boot_id,
+        hostname=socket.gethostname(),
+        name=settings.name,
+        slots=settings.slots,
+        version=VERSION,
+        pid=os.getpid(),
+        address=settings.address,
+        port=address.port if address else None,
+        gpus=cards.gpus,
+        gpu_reason=cards.reason,
+        driver=cards.driver,
+        workflows=offered.workflows,
+        not_offered=offered.not_offered,
+    )
+
+
+def _introduce(address: Address | None, offer: Offer, admission: Admission) -> None:
+    """Let callers hear who is here, before the server calls back."""
+    if address is None:
+        return
+    address.introduce(
+        WhoIs(admission.worker, admission.incarnation, offer.boot_id, offer.hostname, offer.name, offer.version)
+    )
+
+
+def _join(joining: Joining, offer: Offer, asked: Bell) -> Joined:
+    """A worker may boot before its server: without an answer it tries for ever."""
+    failures = 0
+    while True:
+        try:
+            return joining.join(offer)
+        except Unavailable as error:
+            if not failures:
+                log.warning("%s; trying on", error)
+        failures += 1
+        if not asked.wait(back_off(failures, 0.2, MOST_PAUSE_S)):
+            raise Stopped
+
+
+def _begin(joined: Joined, offer: Offer, deadline_fd: int) -> Begin:
+    admission = joined.admission
+    return Begin(
+        redis_url=admission.redis_url,
+        prefix=admission.prefix,
+        worker=admission.worker,
+        incarnation=admission.incarnation,
+        boot_id=offer.boot_id,
+        slots=offer.slots,
+        deadline_fd=deadline_fd,
+        wanted=joined.wanted,
+    )
+
+
+def _setup(settings: AgentSettings, joined: Joined, offer: Offer, deadline_fd: int, lock: HostLock) -> SlotSetup:
+    return SlotSetup(
+        worker=joined.admission.worker,
+        incarnation=joined.admission.incarnation,
+        slot=0,
+        start=0,
+        main_pid=os.getpid(),
+        deadline_fd=deadline_fd,
+        lock_fd=lock.fd,
+        rq_redis_url=joined.admission.rq_redis_url,
+        output_folder=str(settings.output_folder),
+        workflows=offer.workflows,
+    )
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a lost terminal is no reason to leave
+    sys.exit(main())

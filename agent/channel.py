@@ -1,0 +1,68 @@
+"""The channel between main and a slot: how main starts one, and the datagrams that the slot and its guards send.
+
+A guard sends main one end of a socket pair of its own here; what they then say goes over that (link.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agent.link import Message
+from agent.processes import WORKER_VARIABLE
+from app.pool.model import WorkerId, Workflow
+from app.pool.protocol import to_json
+
+DATAGRAM_BYTES = 64 * 1024  # far above what a slot says
+
+
+@dataclass(frozen=True)
+class SlotSetup:
+    """What main tells a new slot process, on its standard input because one part is a password."""
+
+    worker: WorkerId
+    incarnation: int
+    slot: int
+    start: int  # the how-manieth start of this slot; makes RQ's worker names unique
+    main_pid: int
+    deadline_fd: int
+    lock_fd: int
+    rq_redis_url: str
+    output_folder: str
+    workflows: tuple[Workflow, ...]
+
+
+def start_slot(
+    setup: SlotSetup, environment: Mapping[str, str] = os.environ
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A new slot process and main's end of its channel; from main's main thread only (PDEATHSIG)."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "agent.slots", str(theirs.fileno())],
+            stdin=subprocess.PIPE,
+            pass_fds=(theirs.fileno(), setup.deadline_fd, setup.lock_fd),
+            env={**environment, WORKER_VARIABLE: setup.worker},
+        )
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # it may have died: its waiter sees that
+        pipe.write(to_json(setup).encode())
+    return process, ours
+
+
+def tell(channel: socket.socket, message: Mapping[str, Any], fds: tuple[int, ...] = ()) -> None:
+    """Send one datagram with these file descriptors. Raises OSError when main is gone."""
+    socket.send_fds(channel, [json.dumps(message, separators=(",", ":")).encode()], fds)
+
+
+def told(channel: socket.socket) -> tuple[Message, list[int]] | None:
+    """One datagram and the descriptors that came with it; None when nobody holds the other end."""
+    text, fds, _, _ = socket.recv_fds(channel, DATAGRAM_BYTES, 4, socket.MSG_CMSG_CLOEXEC)
+    return (json.loads(text), fds) if text else None

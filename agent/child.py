@@ -1,0 +1,153 @@
+"""The workflow's process, as its guard sees it: `python -m agent.runners` with a socket pair.
+
+It is started while the claim is still under way and waits for its first line: until that is sent,
+nothing of the workflow runs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from agent.channel import SlotSetup
+from agent.link import Link, Message
+from agent.processes import ATTEMPT_VARIABLE, JOB_VARIABLE, WORKER_VARIABLE, die_with_parent
+from app.pool.model import Workflow
+from app.pool.protocol import Order, plain
+
+ROOT = Path(__file__).resolve().parent.parent
+SECRETS = ("MUSTER_JOIN_TOKEN", "MUSTER_TOKEN", "MUSTER_SECRET_KEY", "REDIS_URL", "RQ_REDIS_URL", "DATABASE_URL")
+CHECKPOINTS = ".checkpoints"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where one attempt writes, and where the files of the checkpoint lie from which it resumes."""
+
+    output: Path
+    checkpoints: Path
+    resume: Path | None
+
+    @classmethod
+    def of(cls, order: Order, output_folder: str) -> Folders:
+        job = Path(output_folder) / order.job
+        resume = order.resume
+        output = job / f"a{order.attempt}"
+        return cls(
+            output=output,
+            checkpoints=output / CHECKPOINTS,
+            resume=job / f"a{resume.attempt}" / CHECKPOINTS / str(resume.number) if resume else None,
+        )
+
+    def make(self) -> None:
+        """Make them. Raises OSError, also when the folder of all outputs is not there: then it is not mounted."""
+        self.output.parent.mkdir(exist_ok=True)
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+
+
+class Child:
+    """The process, the line to it, and what it writes to its standard output and error."""
+
+    def __init__(self, order: Order, setup: SlotSetup, folders: Folders) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "agent.runners", str(theirs.fileno())],
+                cwd=folders.output,
+                env=environment(order),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(theirs.fileno(), setup.deadline_fd, setup.lock_fd),
+                start_new_session=True,
+                preexec_fn=partial(_before_exec, os.getpid()),  # noqa: PLW1509 (a guard has one thread)
+            )
+        assert self._process.stdout is not None
+        self.link = Link(ours)
+        self.output = Output(self._process.stdout.fileno())
+        self.pid = self._process.pid
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def ask(self, why: str) -> None:
+        """Ask it to save its state and stop; it may ignore that."""
+        self.link.send({"stopping": why})
+        self._process.terminate()
+
+    def sources(self) -> list[Link | Output | int]:
+        """What to wait on; ended ones left out, since they are always readable."""
+        talking: list[Link | Output] = [each for each in (self.link, self.output) if not each.gone]
+        return [self.pidfd, *talking]
+
+    def ended(self) -> int | None:
+        """Its exit code, minus the signal that killed it, or None while it lives."""
+        return self._process.poll()
+
+
+class Output:
+    """What it writes, line by line; a process that dies badly says so here only."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._partial = b""
+        self.gone = False
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def lines(self) -> list[str]:
+        """What has come since the last look; at the end, or when it grows too long, also half a line."""
+        try:
+            chunk = os.read(self._fd, 64 * 1024)
+        except BlockingIOError:
+            return []
+        self.gone = not chunk
+        *whole, self._partial = (self._partial + chunk).split(b"\n")
+        if self._partial and (self.gone or len(self._partial) > 64 * 1024):
+            whole, self._partial = [*whole, self._partial], b""
+        return [line.decode(errors="replace") for line in whole]
+
+
+def first_line(order: Order, workflow: Workflow, folders: Folders, deadline_fd: int) -> Message:
+    """What the child waits for: everything that it needs to run the attempt."""
+    resume = order.resume
+    return {
+        "job": order.job,
+        "attempt": order.attempt,
+        "workflow": order.workflow,
+        "runner": plain(workflow),
+        "params": order.params,
+        "resume": None if resume is None else {**plain(resume), "files_dir": str(folders.resume)},
+        "output_dir": str(folders.output),
+        "checkpoint_dir": str(folders.checkpoints),
+        "gpus": list(order.gpus),
+        "deadline_fd": deadline_fd,
+        "strict": order.strict,
+        "max_orphan_s": order.max_orphan_s,
+    }
+
+
+def environment(order: Order) -> dict[str, str]:
+    """The agent's environment without its secrets, and what marks the attempt's processes."""
+    kept = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
+    return {
+        **kept,
+        "PYTHONPATH": path,
+        "CUDA_VISIBLE_DEVICES": ",".join(order.gpus),
+        WORKER_VARIABLE: order.worker,
+        JOB_VARIABLE: order.job,
+        ATTEMPT_VARIABLE: str(order.attempt),
+    }
+
+
+def _before_exec(guard: int) -> None:
+    """In the child, between fork and exec: the guard's ignored SIGINT would be handed on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    die_with_parent(signal.SIGKILL, guard)

@@ -1,0 +1,36 @@
+"""How busy the host's processors are, from /proc/stat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+STAT = Path("/proc/stat")
+
+
+class Cpu:
+    """`use` is the share of processor time (0 to 1) spent since the last call; None where nobody says."""
+
+    def __init__(self) -> None:
+        self._last = _times()
+
+    def use(self) -> float | None:
+        now = _times()
+        if now is None or self._last is None:
+            return None
+        total, idle = now[0] - self._last[0], now[1] - self._last[1]
+        if total < 100:  # ticks: a second of one processor; too short a time says nothing
+            return self._value
+        self._last = now
+        self._value = round(1 - idle / total, 3)
+        return self._value
+
+    _value: float | None = None
+
+
+def _times() -> tuple[int, int] | None:
+    """(all ticks, idle ticks) since boot."""
+    try:
+        fields = [int(field) for field in STAT.read_text().split("\n", 1)[0].split()[1:9]]
+    except (OSError, ValueError):
+        return None
+    return sum(fields), fields[3] + fields[4]

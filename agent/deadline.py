@@ -1,0 +1,82 @@
+"""The deadline: until when attempts may go on without another beat that gets through.
+
+Aligned int64 words in a memfd, CLOCK_BOOTTIME in ns. Only the beat process writes them; guards and
+workflows read. A word is written and read as one piece (struct.pack_into would tear it).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from agent.processes import boottime_ns
+from app.pool.protocol import DEADLINE_WORDS, ORPHAN_KILL_S
+
+if TYPE_CHECKING:  # only the beat process needs it, and every workflow's process imports this
+    from app.pool.policy import Clocks
+
+_SIZE = 8 * len(DEADLINE_WORDS)
+_THROUGH, _STRICT_TERM, _STRICT_KILL = map(DEADLINE_WORDS.index, ("through", "strict_term", "strict_kill"))
+_NS = 1_000_000_000
+
+
+class Past(Enum):
+    """What an attempt's deadline says now."""
+
+    NOT = "not"
+    TERM = "term"  # it is to be asked to end
+    KILL = "kill"
+
+
+def make_deadline() -> int:
+    """A new memfd for one worker's deadlines; passed until the first beat has got through."""
+    fd = os.memfd_create("muster-deadline", os.MFD_CLOEXEC)
+    os.ftruncate(fd, _SIZE)
+    return fd
+
+
+class DeadlineWriter:
+    """The beat process' end."""
+
+    def __init__(self, fd: int) -> None:
+        self._words = memoryview(mmap.mmap(fd, _SIZE)).cast("q")
+
+    def move_on(self, sent_ns: int, clocks: Clocks) -> None:
+        """A beat that was begun at `sent_ns` got through."""
+        self._words[_THROUGH] = sent_ns
+        self._words[_STRICT_TERM] = sent_ns + int(clocks.strict_term_s * _NS)
+        self._words[_STRICT_KILL] = sent_ns + int(clocks.strict_kill_s * _NS)
+
+
+class Deadline:
+    """One attempt's deadline, as guard and workflow read it."""
+
+    def __init__(self, fd: int, strict: bool, max_orphan_s: int) -> None:
+        self._words = memoryview(mmap.mmap(fd, _SIZE, prot=mmap.PROT_READ)).cast("q")
+        self._strict = strict
+        self._orphan_ns = max_orphan_s * _NS
+
+    def past(self) -> Past:
+        """Whether it has passed, and which of its two moments."""
+        # The clock before the words: a beat between the two can only make it later.
+        seen = self._look(boottime_ns())
+        return seen if seen is Past.NOT else self._look(boottime_ns())
+
+    def _look(self, now_ns: int) -> Past:
+        if now_ns >= self._moment(_STRICT_KILL, ORPHAN_KILL_S * _NS):
+            return Past.KILL
+        return Past.TERM if now_ns >= self._moment(_STRICT_TERM, 0) else Past.NOT
+
+    def _moment(self, strict_word: int, more_ns: int) -> int:
+        if self._strict:
+            return self._words[strict_word]
+        return self._words[_THROUGH] + self._orphan_ns + more_ns
+
+
+def read_only(fd: int) -> None:
+    """Make this descriptor one that cannot write: only the beat process keeps one that can."""
+    reopened = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+    os.dup2(reopened, fd)
+    os.close(reopened)

@@ -1,0 +1,131 @@
+"""What this agent offers: the workflows of its workflows.toml, or without one all that ship.
+
+Only what is declared can run. Nothing of a workflow is executed here: a command is looked for, the
+module of a python workflow is looked for, and the shipped ones say themselves what they need.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from agent.runners.command import PLACE
+from agent.workflows import NotOffered, burn, transcode
+from app.pool import parameters
+from app.pool.errors import SettingsError
+from app.pool.model import Parameter, Workflow
+from app.pool.protocol import from_plain
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SHIPPED = {"transcode": transcode, "burn": burn}
+_KEYS = {each.name for each in fields(Workflow)} - {"name"}
+_PARAMETER_KEYS = {each.name for each in fields(Parameter)} - {"name"}
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What is offered, and the name of each workflow that is not, with the reason."""
+
+    workflows: tuple[Workflow, ...]
+    not_offered: dict[str, str] = field(default_factory=dict)
+
+
+def declared(file: Path | None) -> Declared:
+    """Read the file, or take what ships when there is none. Raises SettingsError naming what is wrong in it."""
+    shipped, own = (tuple(SHIPPED), {}) if file is None else _read(file)
+    offered, not_offered = [], {}
+    for name in (*shipped, *own):
+        try:
+            workflow = own[name] if name in own else SHIPPED[name].declaration()
+            offered.append(_runnable(workflow))
+        except NotOffered as why:
+            not_offered[name] = str(why)
+    return Declared(tuple(offered), not_offered)
+
+
+def _read(file: Path) -> tuple[tuple[str, ...], dict[str, Workflow]]:
+    try:
+        content = tomllib.loads(file.read_text())
+    except (OSError, ValueError) as error:  # UnicodeDecodeError and TOMLDecodeError are ValueErrors
+        raise SettingsError(f"{file} cannot be read: {error}") from error
+    _only(file, "it", content, {"shipped", "workflows"})
+    shipped = tuple(content.get("shipped", ()))
+    unknown = [name for name in shipped if name not in SHIPPED]
+    if unknown:
+        raise SettingsError(f"{file}: {unknown[0]!r} does not ship; these do: {', '.join(SHIPPED)}")
+    own = {name: _workflow(file, name, table) for name, table in content.get("workflows", {}).items()}
+    twice = set(shipped) & set(own)
+    if twice:
+        raise SettingsError(f"{file}: {min(twice)!r} stands in `shipped` and in `workflows`; choose one")
+    return shipped, own
+
+
+def _workflow(file: Path, name: str, table: dict[str, Any]) -> Workflow:
+    _only(file, name, table, _KEYS)
+    listed = []
+    for parameter, about in table.get("parameters", {}).items():
+        _only(file, f"{name}.{parameter}", about, _PARAMETER_KEYS)
+        listed.append({"name": parameter, **about})
+    try:
+        workflow = from_plain(Workflow, {"name": name, **table, "parameters": listed})
+        _check(workflow)
+    except ValueError as error:
+        raise SettingsError(f"{file}: workflow {name}: {error}") from error
+    return workflow
+
+
+def _only(file: Path, where: str, table: Any, known: set[str]) -> None:
+    if not isinstance(table, Mapping):
+        raise SettingsError(f"{file}: {where} must be a table")
+    unknown = table.keys() - known
+    if unknown:
+        raise SettingsError(f"{file}: {where} has {min(unknown)!r}; known are {', '.join(sorted(known))}")
+
+
+def _check(workflow: Workflow) -> None:
+    """Raise ValueError when the declaration contradicts itself."""
+    names = {parameter.name for parameter in workflow.parameters}
+    if workflow.runner == "command":
+        if not workflow.argv or PLACE.search(workflow.argv[0]):
+            raise ValueError("argv must begin with a program")
+        unknown = {place for element in workflow.argv for place in PLACE.findall(element)} - names
+        if unknown:
+            raise ValueError(f"argv names {{{min(unknown)}}}, which is no declared parameter")
+    elif not all(part.strip() for part in workflow.target.partition(":")):
+        raise ValueError("target must be module:function")
+    if workflow.slots < 1:
+        raise ValueError("slots must be at least 1")
+    for parameter in workflow.parameters:
+        _check_parameter(parameter)
+
+
+def _check_parameter(parameter: Parameter) -> None:
+    if not PLACE.fullmatch(f"{{{parameter.name}}}"):
+        raise ValueError(f"parameter {parameter.name!r}: a name has letters, digits and '_'")
+    if (parameter.type == "choice") != bool(parameter.choices):
+        raise ValueError(f"parameter {parameter.name}: choices are needed by type choice, and by no other")
+    if parameter.type != "file":
+        wrong = parameters.problems([parameter], {parameter.name: parameter.default})
+        if wrong and parameter.default is not None:
+            raise ValueError(f"parameter {parameter.name}: its default {wrong[0][1]}")
+
+
+def _runnable(workflow: Workflow) -> Workflow:
+    if workflow.runner == "command":
+        if not shutil.which(workflow.argv[0]):
+            raise NotOffered(f"the program {workflow.argv[0]} is not found")
+        return workflow
+    # The top package only: looking deeper would execute it.
+    package = workflow.target.partition(":")[0].partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        raise NotOffered(f"the Python module {package} is not found; PYTHONPATH names where to look")
+    return workflow

@@ -1,0 +1,53 @@
+"""How an attempt ended: from what its workflow said, why it was stopped, and how its process died."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from agent.reporter import Reporter
+from app.pool.protocol import Report
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a guard stopped or killed its workflow, and what the attempt's end is then."""
+
+    cause: str
+    end: Literal["failed", "stopped", "cancelled"] = "stopped"
+    error: str | None = None
+
+
+CANCEL = Why("cancel", "cancelled")
+GOOD_BYE = Why("good-bye")
+DEADLINE = Why("deadline", error="its worker was cut off from the pool")
+SLOT = Why("slot", error="its slot process died")
+
+
+def of_order(why: str) -> Why:
+    """Main's reason as a Why."""
+    return {"cancel": CANCEL, "checkpoint": GOOD_BYE}.get(why) or Why(why)
+
+
+def failure(cause: str, error: str) -> Why:
+    """A Why that is a failure of the job."""
+    return Why(cause, "failed", error)
+
+
+def ending(reporter: Reporter, why: Why | None, code: int | None) -> Report:
+    """The report of the end. A success that was said in time counts, whatever came after it."""
+    said = reporter.ended
+    number, exit_code = (-code, None) if code is not None and code < 0 else (None, code)
+    if said and (said.end == "succeeded" or why is None):
+        return replace(said, signal=number, exit_code=exit_code)
+    if why is None:
+        why = failure("workflow", "\n".join([_died(number, exit_code), *reporter.last]))
+    error = why.error or (said.error if said else None)
+    return reporter.report("end", end=why.end, cause=why.cause, error=error, signal=number, exit_code=exit_code)
+
+
+def _died(number: int | None, exit_code: int | None) -> str:
+    if number is not None:
+        return f"its process was killed by {signal.Signals(number).name}"
+    return f"its process ended with exit code {exit_code} and said nothing"

@@ -1,0 +1,88 @@
+"""Who this agent is: its host, its boot, and what it keeps of its membership in the pool.
+
+The state folder holds the worker's id and its own tokens; a join token only admits the first time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.pool.model import Gpu, WorkerId
+from app.pool.settings import AgentSettings
+
+MACHINE_ID = Path("/etc/machine-id")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes two lives of an agent the same worker; `digest` names it on this host."""
+
+    machine_id: str
+    boot_id: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The worker's id and its own tokens, the newest first; the older ones serve until a join is confirmed."""
+
+    worker: WorkerId | None = None
+    tokens: tuple[str, ...] = ()
+
+
+def identify(settings: AgentSettings, gpus: tuple[Gpu, ...]) -> Identity:
+    """Machine id, boot id, and the SHA-256 of machine id and GPU UUIDs, or without a GPU the worker's name."""
+    machine_id = settings.host_id or _machine_id(settings.home)
+    boot_id = settings.boot_id or BOOT_ID.read_text().strip()
+    parts = [machine_id, *(sorted(gpu.uuid for gpu in gpus) or [settings.name])]
+    return Identity(machine_id, boot_id, hashlib.sha256("\n".join(parts).encode()).hexdigest())
+
+
+def stored(home: Path) -> Membership:
+    """What an earlier life kept; an empty one when there was none or it cannot be read."""
+    try:
+        kept = json.loads(_membership(home).read_text())
+        return Membership(WorkerId(kept["worker"]), tuple(kept["tokens"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Membership()
+
+
+def store(home: Path, membership: Membership) -> None:
+    """Keep it, readable by this user alone; whole or not at all."""
+    text = json.dumps({"worker": membership.worker, "tokens": membership.tokens})
+    _write_private(_membership(home), text)
+
+
+def _membership(home: Path) -> Path:
+    return home / "membership.json"
+
+
+def _machine_id(home: Path) -> str:
+    """Linux' machine id, or one made for this state folder where the host has none (some containers)."""
+    try:
+        found = MACHINE_ID.read_text().strip()
+    except OSError:
+        found = ""
+    return found or _made_machine_id(home / "machine-id")
+
+
+def _made_machine_id(path: Path) -> str:
+    if not path.exists():
+        _write_private(path, uuid.uuid4().hex)
+    return path.read_text().strip()
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,118 @@
+"""Listening: on the worker's bell in Redis, which is also its presence, and on its announced address.
+
+Neither decides anything. A ring says "look now"; whoever calls the address hears which incarnation
+answers. The subscription is main's own connection: when main dies the kernel closes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import redis
+
+from agent.connect import connect
+from app.pool.errors import SettingsError
+from app.pool.loop import back_off
+from app.pool.protocol import WhoIs, to_json
+
+log = logging.getLogger(__name__)
+
+MOST_PAUSE_S = 0.1  # between tries to be present again: half of what presence may be missed for
+PING_S = 5.0  # a connection that says nothing for so long is asked whether it lives
+CALLER_S = 2.0  # a caller that does not finish its question is dropped
+
+
+class Ear:
+    """Subscribed to one channel for as long as the process lives; `run` is a thread's."""
+
+    def __init__(self, url: str, channel: str, rung: Callable[[], None], subscribed: Callable[[], None]) -> None:
+        self._url = url
+        self._channel = channel
+        self._rung = rung
+        self._subscribed = subscribed  # whatever was rung before is lost: the callee looks at everything
+        self._failures = 0
+
+    def run(self) -> None:
+        """Listen; a lost connection is replaced at once, then with small pauses."""
+        while True:
+            try:
+                self._listen()
+            except redis.RedisError as error:
+                if not self._failures:
+                    log.warning("bell lost: %s", error)
+                self._failures += 1
+                time.sleep(back_off(self._failures, 0.005, MOST_PAUSE_S))
+
+    def _listen(self) -> None:
+        with connect(self._url) as client, client.pubsub() as pubsub:
+            pubsub.subscribe(self._channel)
+            asked = False
+            while True:
+                message = pubsub.get_message(timeout=PING_S)
+                if message is not None:
+                    asked = False
+                    self._heard(message["type"])
+                elif asked:
+                    raise redis.TimeoutError("the connection does not answer")
+                else:
+                    pubsub.ping()
+                    asked = True
+
+    def _heard(self, kind: str) -> None:
+        if kind == "subscribe":
+            self._failures = 0
+            self._subscribed()
+        elif kind == "message":
+            self._rung()
+
+
+class Address:
+    """The port on which callers are told who is here; open from the beginning, answering once it knows."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Raises SettingsError when it cannot listen there."""
+        try:
+            self._server = _Server(host, port)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {host} port {port} (MUSTER_ADDRESS, MUSTER_AGENT_PORT): {error}"
+            ) from error
+        self.port = int(self._server.server_address[1])
+
+    def introduce(self, who: WhoIs) -> None:
+        """From now on callers are answered this."""
+        self._server.who = to_json(who).encode()
+
+    def run(self) -> None:
+        """Answer; a thread's."""
+        self._server.serve_forever()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int) -> None:
+        self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        self.who = b""
+        super().__init__((host, port), _Caller)
+
+
+class _Caller(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = CALLER_S
+
+    def do_GET(self) -> None:
+        """`/` says who is here."""
+        known = self.path == "/" and self.server.who
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        if known:
+            self.wfile.write(self.server.who)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: calls come with every join and every doubt."""

@@ -1,0 +1,84 @@
+"""How busy this worker's part of the host is: the figures of a beat, and slots that a GPU has not let go of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from agent.cpu import Cpu
+from agent.gpus import Inventory, SamplerReader
+from agent.processes import carried_by
+from app.pool.protocol import AttemptRef, plain
+
+log = logging.getLogger(__name__)
+
+STEP_S = 1.0
+LISTED_S = 30.0  # a card may list a dead process for a while; then its slot is offered all the same
+
+
+@dataclass
+class Held:
+    """The processes of an attempt that a card has listed, and when the attempt was last there."""
+
+    pids: set[int]
+    there_at: float
+
+
+class Load:
+    """All calls come from main's main thread, with `now` from time.monotonic()."""
+
+    def __init__(self, cards: Inventory) -> None:
+        self._sampler = SamplerReader(cards.gpus)
+        self._reason = cards.reason
+        self._cpu = Cpu()
+        self._held: dict[AttemptRef, Held] = {}
+        self._due = 0.0
+
+    def pids(self) -> set[int]:
+        """The sampler's."""
+        return self._sampler.pids()
+
+    def step(self, now: float, attempts: Collection[AttemptRef]) -> None:
+        """Once a second: keep the sampler going, and see which attempts the cards list."""
+        if now < self._due:
+            return
+        self._due = now + STEP_S
+        self._sampler.step(now)
+        listed = self._listed(now)
+        if listed:
+            self._note(listed, attempts, now)
+        self._let_go(listed, attempts, now)
+
+    def figures(self, now: float, over_s: float) -> dict[str, Any]:
+        """The beat's figures, means over so many seconds."""
+        gpus, reason = self._sampler.figures(now, over_s)
+        return {"gpus": plain(gpus), "gpu_reason": reason or self._reason, "cpu": self._cpu.use()}
+
+    def holds(self, slot: int) -> bool:
+        """Whether a card still lists a process of this slot's last attempt."""
+        return any(ref.slot == slot for ref in self._held)
+
+    def stop(self) -> None:
+        """End the sampler."""
+        self._sampler.stop()
+
+    def _listed(self, now: float) -> set[int]:
+        gpus, _ = self._sampler.figures(now, STEP_S)
+        return {pid for gpu in gpus for pid in gpu.pids}
+
+    def _note(self, listed: set[int], attempts: Collection[AttemptRef], now: float) -> None:
+        for ref in attempts:
+            if pids := listed & carried_by(ref.job, ref.attempt):
+                self._held.setdefault(ref, Held(set(), now)).pids |= pids
+
+    def _let_go(self, listed: set[int], attempts: Collection[AttemptRef], now: float) -> None:
+        for ref, held in list(self._held.items()):
+            if ref in attempts:
+                held.there_at = now
+            elif not held.pids & listed:
+                del self._held[ref]
+            elif now > held.there_at + LISTED_S:
+                log.warning("slot %d is offered though a GPU lists pids=%s of job=%s", ref.slot, held.pids, ref.job)
+                del self._held[ref]

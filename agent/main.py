@@ -1,0 +1,243 @@
+"""Main: the agent's one loop. It hears beat, slots and guards, and does what leases and signals say.
+
+Single-threaded; only the bell, the address and the outbox have threads, which ring it. It waits for
+nobody but the kernel's report of a death. When the beat process or a thread dies it kills every job
+and ends with an error: its supervisor starts it anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from agent.attempts import Attempts
+from agent.link import Link, Message
+from agent.load import Load
+from agent.outbox import Outbox
+from agent.processes import carried_by, kill_all, reap
+from agent.pulse import BeatLost, Pulse
+from agent.remains import strays
+from agent.running import LOST, Running
+from agent.slot_processes import SlotProcess, SlotProcesses
+from app.pool.errors import PoolError
+from app.pool.loop import Bell, stop_on_signals
+from app.pool.model import WorkerId
+from app.pool.protocol import Lease, Report, from_plain, plain
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.25  # how often guards are looked at while there are any
+IDLE_S = 1.0
+DIE_S = 5.0  # how long a main that gives up waits for its jobs' deaths
+SETTLE_S = 2.0  # for the last reports to be read; with Redis away the agent leaves all the same
+HURRY_S = 0.5
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What main brings together."""
+
+    worker: WorkerId
+    incarnation: int
+    pulse: Pulse
+    slots: SlotProcesses
+    attempts: Attempts
+    outbox: Outbox
+    load: Load
+    grace_s: float
+    own: Callable[[], set[int]]  # main's own children
+
+
+class Main:
+    """`asked` stops when the agent is to leave; `bell` is rung by threads and by the death of a child."""
+
+    def __init__(self, parts: Parts, asked: Bell, bell: Bell) -> None:
+        self._parts = parts
+        self._asked = asked
+        self._bell = bell
+        self._hurry = Bell()
+        self._selector = selectors.DefaultSelector()
+        self._now = time.monotonic()
+        self._beat_now = True  # tell of ourselves at once
+        self._failed: str | None = None
+        self._generation: str | None = None
+        self._wanted = 0
+        self._again_at = 0.0
+        self._left_at: float | None = None  # when leaving began
+
+    def rung(self) -> None:
+        """Look at the leases now: a beat brings them back; from any thread."""
+        self._bell.ring()
+
+    def subscribed(self) -> None:
+        """Connected anew: what was rung or sent meanwhile may be lost; from any thread."""
+        self._parts.outbox.send_again()
+        self.rung()
+
+    def thread_died(self, name: str) -> None:
+        """End with an error; from the thread that dies."""
+        self._failed = f"thread {name} died"
+        self._bell.ring()
+
+    def run(self) -> None:
+        """Until all is left in order. Raises PoolError when it must end otherwise; nothing survives either way."""
+        signal.signal(signal.SIGCHLD, lambda *_: self._bell.ring())
+        self._listen(self._bell, self._woken)
+        self._listen(self._asked, self._leave)
+        self._listen(self._parts.pulse, self._hear_beat)
+        try:
+            while not self._done():
+                self._turn()
+            self._farewell()
+        finally:
+            self._parts.slots.stop(HURRY_S if self._left_at else 0.0)
+            self._parts.load.stop()
+            self._kill_what_is_left()
+            self._parts.pulse.stop()
+
+    def _woken(self) -> None:
+        self._bell.wait(0)
+        self._beat_now = True
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._pause_s()):
+            key.data()
+        before, self._now = self._now, time.monotonic()
+        blind_s = max(0.0, self._now - before - IDLE_S)  # we were frozen, or starved: nobody else was silent
+        self._check(blind_s)
+        self._parts.attempts.step(self._now, blind_s)
+        self._start_slots()
+        self._parts.load.step(self._now, self._parts.attempts.refs())
+        self._repeat()
+        self._pulse()
+
+    def _check(self, blind_s: float) -> None:
+        if self._failed:
+            raise PoolError(self._failed)
+        reap(self._parts.own())
+        self._parts.pulse.check(self._now, blind_s)
+
+    def _pause_s(self) -> float:
+        busy = self._parts.attempts.refs() or self._left_at is not None
+        return min(self._parts.pulse.every_s, LOOK_S if busy else IDLE_S)
+
+    def _listen(self, source: Any, heard: Callable[[], object]) -> None:
+        self._selector.register(source, selectors.EVENT_READ, heard)
+
+    def _hear_beat(self) -> None:
+        for message in self._parts.pulse.hear(time.monotonic()):
+            if message["m"] == "superseded":
+                raise PoolError(f"incarnation {message['by']} of this worker has taken our place")
+            if message["m"] == "through":
+                self._through(message)
+        if self._parts.pulse.gone:
+            self._selector.unregister(self._parts.pulse)
+            raise BeatLost("the beat process has ended")
+
+    def _through(self, message: Message) -> None:
+        if (message["incarnation"] or 0) > self._parts.incarnation:
+            raise PoolError(f"incarnation {message['incarnation']} of this worker has taken our place")
+        if message["generation"] != self._generation:
+            if self._generation:
+                log.warning("Redis has a new generation: worker=%s", self._parts.worker)
+            self._generation = message["generation"]
+            self._parts.outbox.send_again()
+        if message["wanted"]:
+            self._wanted = message["wanted"]["number"]
+        leases = {job: from_plain(Lease, lease) for job, lease in message["leases"].items()}
+        self._parts.attempts.obey(leases, time.monotonic())
+
+    def _start_slots(self) -> None:
+        for slot in self._parts.slots.start_due(self._parts.attempts.busy, self._now):
+            assert slot.channel is not None
+            self._listen(slot.channel, partial(self._hear_slot, slot))
+
+    def _hear_slot(self, slot: SlotProcess) -> None:
+        channel = slot.channel
+        assert channel is not None
+        now = time.monotonic()
+        heard = self._parts.slots.hear(slot, now)
+        if heard is None:
+            self._selector.unregister(channel)
+            self._parts.attempts.slot_died(slot.number, now)
+            return
+        message, fds = heard
+        if message["m"] == "guard":
+            self._introduce(slot, message, fds[0], now)
+        elif message["m"] == "horse":
+            self._parts.attempts.horse_ended(message["pid"], message["status"])
+        elif message["m"] == "ready":
+            self._beat_now = True
+
+    def _introduce(self, slot: SlotProcess, message: Message, fd: int, now: float) -> None:
+        link = Link(socket.socket(fileno=fd))
+        running = self._parts.attempts.introduced(message, slot.number, link, now)
+        self._listen(link, partial(self._hear_guard, running))
+
+    def _hear_guard(self, running: Running) -> None:
+        self._parts.attempts.heard(running, time.monotonic())
+        if running.gone_at is not None:
+            self._selector.unregister(running.link)
+
+    def _repeat(self) -> None:
+        """Once an interval what is kept goes out again; lines are lost only with a connection or a generation."""
+        if self._now >= self._again_at:
+            self._again_at = self._now + self._parts.pulse.interval_s
+            self._parts.outbox.send_again(with_logs=False)
+
+    def _pulse(self) -> None:
+        at_once = self._beat_now or self._parts.attempts.changed
+        if at_once or self._parts.pulse.due(self._now):
+            self._beat_now = self._parts.attempts.changed = False
+            self._parts.pulse.send(self._beat(), at_once, self._now)
+
+    def _beat(self) -> dict[str, Any]:
+        attempts, load = self._parts.attempts, self._parts.load
+        return {
+            **load.figures(self._now, self._parts.pulse.interval_s),
+            "free_slots": self._parts.slots.free(lambda slot: attempts.busy(slot) or load.holds(slot)),
+            "attempts": plain(attempts.refs()),
+            "wanted": self._wanted,
+            "leaving": self._left_at is not None,
+        }
+
+    def _leave(self) -> None:
+        """Say good-bye: take nothing new, stop what runs within the grace. A second signal hurries."""
+        if self._asked.wait(0):
+            return
+        log.info("leaving: worker=%s", self._parts.worker)
+        self._selector.unregister(self._asked)
+        self._left_at = time.monotonic()
+        stop_on_signals(self._hurry)
+        self._listen(self._hurry, self._hasten)
+        self._parts.slots.leave()
+        self._parts.attempts.leave(self._parts.grace_s, self._left_at)
+        self._beat_now = True
+
+    def _hasten(self) -> None:
+        if not self._hurry.wait(0):
+            self._selector.unregister(self._hurry)
+            self._parts.attempts.kill(LOST, time.monotonic())
+
+    def _done(self) -> bool:
+        return self._left_at is not None and self._parts.attempts.empty
+
+    def _farewell(self) -> None:
+        """The last report; the beat goes on until it is read, so that nobody calls us silent meanwhile."""
+        self._parts.outbox.put(Report("goodbye", self._parts.worker, self._parts.incarnation))
+        self._parts.pulse.send(self._beat(), True, time.monotonic())
+        if not self._parts.outbox.leave(HURRY_S if self._hurry.stopped else SETTLE_S):
+            log.warning("left before all reports were read: worker=%s", self._parts.worker)
+
+    def _kill_what_is_left(self) -> None:
+        """Guards and workflows; after a good-bye there are none."""
+        left = kill_all(lambda: carried_by(worker=self._parts.worker) | strays({self._parts.pulse.pid}), DIE_S)
+        if left:
+            log.error("cannot be killed: worker=%s pids=%s", self._parts.worker, sorted(left))

@@ -1,0 +1,191 @@
+"""The outbox: carries reports to the coordinator, and keeps of each attempt what it may have to say again.
+
+At least once: what is kept is sent again after a reconnect, on a new generation and every interval, so
+every report may be applied twice, and repeating one is harmless. It is kept until `forget`: when the
+attempt's lease says that it has ended or is revoked.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from app.pool.loop import Bell, back_off
+from app.pool.model import JobId
+from app.pool.protocol import Report, to_json
+
+log = logging.getLogger(__name__)
+
+KEPT_LINES = 1_000  # of each attempt
+MOST_WAITING = 1_000  # entries that nobody has read
+FIELD = "report"
+LOOK_S = 0.05  # how often a leaving agent asks whether all has been read: no event says so
+IDLE_S = 60.0
+
+AttemptKey = tuple[JobId | None, int]
+
+
+@dataclass
+class Kept:
+    """What is kept of one attempt; of progress and checkpoints only the newest."""
+
+    newest: dict[str, Report] = field(default_factory=dict)
+    logs: deque[Report] = field(default_factory=deque)
+    lines: int = 0
+    dropped: Report | None = None
+
+    def keep(self, report: Report) -> None:
+        if report.kind != "log":
+            self.newest[report.kind] = report
+            return
+        self.logs.append(report)
+        self.lines += len(report.lines)
+        while self.lines - len(self.logs[0].lines) >= KEPT_LINES:
+            self._drop(self.logs.popleft())
+
+    def repeats(self, with_logs: bool) -> list[Report]:
+        """In an order that can be applied: the claim first, the end last."""
+        found = [self.newest[kind] for kind in ("claim", "checkpoint", "progress") if kind in self.newest]
+        if with_logs:
+            found += [self.dropped] if self.dropped else []
+            found += self.logs
+        return found + [self.newest[kind] for kind in ("end", "goodbye") if kind in self.newest]
+
+    def _drop(self, report: Report) -> None:
+        """Its last line's number says so: where the line itself has arrived, this one is not applied."""
+        self.lines -= len(report.lines)
+        number = report.number + len(report.lines) - 1
+        said = "(lines up to here were dropped: nobody read them in time)"
+        self.dropped = Report(
+            "log", report.worker, report.incarnation, report.job, report.attempt, number=number, lines=(said,)
+        )
+
+
+class Outbox:
+    """Reports go in from main's thread and out to the stream from a thread of its own (`run`)."""
+
+    def __init__(self, client: redis.Redis, key: str) -> None:
+        self._client = client
+        self._key = key
+        self._lock = threading.Lock()
+        self._kept: dict[AttemptKey, Kept] = {}
+        self._unsent: list[Report] = []
+        self._again = False  # send again all that is kept
+        self._waiting = 0  # entries that nobody had read when we last looked
+        self._leaving = False
+        self._settled = threading.Event()
+        self._failures = 0
+        self.bell = Bell()
+
+    def put(self, report: Report) -> None:
+        """Keep it and send it soon."""
+        with self._lock:
+            self._settled.clear()
+            self._kept.setdefault((report.job, report.attempt), Kept()).keep(report)
+            self._unsent.append(report)
+            if len(self._unsent) > MOST_WAITING:
+                self._unsent = [each for each in self._unsent if each.kind not in ("log", "progress")]
+                self._again = True
+        self.bell.ring()
+
+    def forget(self, job: JobId, attempt: int) -> None:
+        """Its lease says that it has ended or is revoked; what was not sent yet goes out once."""
+        with self._lock:
+            self._kept.pop((job, attempt), None)
+
+    def send_again(self, with_logs: bool = True) -> None:
+        """Repeat what is kept. Lines are not lost without a reconnect or a new generation: they need no repeating."""
+        with self._lock:
+            if with_logs:
+                self._again = True
+            else:
+                self._unsent += [report for kept in self._kept.values() for report in kept.repeats(False)]
+        self.bell.ring()
+
+    def leave(self, seconds: float) -> bool:
+        """Whether everything was sent and read in time."""
+        self._leaving = True
+        self.bell.ring()
+        return self._settled.wait(seconds)
+
+    def run(self) -> None:
+        """Until the bell is stopped."""
+        while self.bell.wait(self._pause_s()):
+            try:
+                self.step()
+            except redis.RedisError as error:
+                self._failed(error)
+
+    def step(self) -> None:
+        """Send what is to be sent. Raises redis.RedisError, and then sends it all again the next time."""
+        batch, full = self._batch()
+        if not batch and not self._leaving:
+            return
+        try:
+            self._waiting = self._send(batch, full)
+        except redis.RedisError:
+            self._put_back(batch)
+            raise
+        self._reached()
+
+    def _batch(self) -> tuple[list[Report], bool]:
+        with self._lock:
+            full = self._waiting + len(self._unsent) > MOST_WAITING
+            batch = self._unsent
+            if self._again or full:
+                batch = [each for kept in self._kept.values() for each in kept.repeats(True)] + self._not_kept()
+            self._unsent, self._again = [], False
+        return batch, full
+
+    def _not_kept(self) -> list[Report]:
+        return [report for report in self._unsent if (report.job, report.attempt) not in self._kept]
+
+    def _send(self, batch: list[Report], full: bool) -> int:
+        """The length of the stream afterwards. A full one is replaced by what is kept, in one MULTI."""
+        with self._client.pipeline(transaction=full) as pipe:
+            if full:
+                pipe.xtrim(self._key, maxlen=0, approximate=False)
+            for report in batch:
+                pipe.xadd(self._key, {FIELD: to_json(report)})
+            pipe.xlen(self._key)
+            answers: list[Any] = pipe.execute()
+        return int(answers[-1])
+
+    def _put_back(self, batch: list[Report]) -> None:
+        """Whether it was written is not known: the next time all of it goes out again."""
+        with self._lock:
+            settled = [each for each in batch if (each.job, each.attempt) not in self._kept and each.kind == "end"]
+            self._unsent = settled + self._unsent
+            self._again = True
+
+    def _reached(self) -> None:
+        if self._failures:
+            log.info("outbox: reports get through again")
+        self._failures = 0
+        with self._lock:
+            if not self._waiting and not self._unsent and not self._again:
+                self._settled.set()
+
+    def _failed(self, error: redis.RedisError) -> None:
+        if not self._failures:
+            log.warning("outbox: reports wait, Redis does not take them: %s", error)
+        self._failures += 1
+        # Not rung awake by new reports: they wait as the old ones do.
+        self.pause(back_off(self._failures))
+
+    def pause(self, seconds: float) -> None:
+        """Let so much time pass unless the bell is stopped."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and self.bell.wait(left):
+            pass
+
+    def _pause_s(self) -> float:
+        if self._failures:
+            return 0.0
+        return LOOK_S if self._leaving and not self._settled.is_set() else IDLE_S

@@ -1,0 +1,141 @@
+"""Processes of this host: who carries an attempt, who descends from whom, and how all of them are ended.
+
+A process that calls setsid, forks twice or ignores SIGTERM keeps the environment it was exec'd with,
+and an adopted one falls to the nearest subreaper: by these two nothing of an attempt is lost sight of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Collection, Iterator
+
+JOB_VARIABLE = "MUSTER_JOB"
+ATTEMPT_VARIABLE = "MUSTER_ATTEMPT"
+WORKER_VARIABLE = "MUSTER_WORKER"
+
+Find = Callable[[], set[int]]
+
+# From <linux/prctl.h>; the same on every architecture.
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def boottime_ns() -> int:
+    """CLOCK_BOOTTIME in ns: the one clock of a host that also counts while it is suspended."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def die_with_parent(number: signal.Signals, parent: int) -> None:
+    """Let the kernel send us `number` when the thread that started us ends; at once if `parent` is gone.
+
+    Each fork clears it, an exec does not. It may come twice.
+    """
+    _prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:  # it died between our fork and the call above, which then never fires
+        os.kill(os.getpid(), number)
+
+
+def become_subreaper() -> None:
+    """Adopt the orphans among our descendants, also those that called setsid."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def carried_by(job: str | None = None, attempt: int | None = None, worker: str | None = None) -> set[int]:
+    """Living processes, ourselves left out, that were exec'd with all of these in their environment."""
+    named = {JOB_VARIABLE: job, ATTEMPT_VARIABLE: attempt, WORKER_VARIABLE: worker}
+    wanted = {f"{name}={value}".encode() for name, value in named.items() if value is not None}
+    if not wanted:
+        raise ValueError("say which job, attempt or worker")
+    return {pid for pid in _pids() if pid != os.getpid() and wanted <= _environment(pid)}
+
+
+def descendants(of: int) -> set[int]:
+    """Living processes below this one; dead ones that nobody has waited for are left out."""
+    parents = {pid: state for pid in _pids() if (state := _state(pid))}
+    children: dict[int, list[int]] = {}
+    for pid, (_, parent) in parents.items():
+        children.setdefault(parent, []).append(pid)
+    below: set[int] = set()
+    ahead = [of]
+    while ahead:
+        found = [pid for pid in children.get(ahead.pop(), []) if pid not in below]
+        below.update(found)
+        ahead.extend(found)
+    return {pid for pid in below if parents[pid][0] not in "ZX"}
+
+
+def kill_all(find: Find, within_s: float = 5.0) -> set[int]:
+    """SIGKILL what `find` finds until it finds nothing; what still lives after so long is returned.
+
+    Repeated, because a process may fork between being found and being killed. One that waits for a
+    device (state D) dies only when its call comes back.
+    """
+    end = time.monotonic() + within_s
+    while True:
+        found = find()
+        if not found or time.monotonic() >= end:
+            return found
+        _kill_and_wait(found, end)
+
+
+def reap(spare: Collection[int] = ()) -> bool:
+    """Wait for the dead among our children, adopted ones too, up to the first in `spare`; whether any child is left."""
+    try:
+        while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in spare:
+            os.waitpid(dead.si_pid, 0)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+
+
+def _kill_and_wait(pids: set[int], end: float) -> None:
+    """By pidfd: a pid that is given anew between the two calls is not hit."""
+    with contextlib.ExitStack() as stack:
+        poll = select.poll()
+        waiting = 0
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                pidfd = os.pidfd_open(pid)
+                stack.callback(os.close, pidfd)
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                poll.register(pidfd, select.POLLIN)
+                waiting += 1
+        while waiting and (left := end - time.monotonic()) > 0:
+            for pidfd, _ in poll.poll(left * 1000):
+                poll.unregister(pidfd)
+                waiting -= 1
+
+
+def _pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _environment(pid: int) -> set[bytes]:
+    """What it was exec'd with; nothing when it is gone, dead, or another user's."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return set(file.read().split(b"\0"))
+    except OSError:
+        return set()
+
+
+def _state(pid: int) -> tuple[str, int] | None:
+    """(state letter, parent), or None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return fields[0].decode(), int(fields[1])

@@ -1,0 +1,91 @@
+"""The workflow process: `python -m agent.runners <fd>`, started by a guard in the attempt's output folder.
+
+It waits for the first line, which comes only when the claim was accepted; until then nothing of the
+workflow runs. One of the three places that catch everything: the workflow's error is its end.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+from agent import files
+from agent.context import Job, Start, Stopped, check_json
+from agent.runners import command, python
+from agent.runners.wire import Signals, Wire
+from app.pool import parameters, settings
+from app.pool.errors import BadRequest, LeaseLost, PoolError
+from app.pool.model import LIMITS, Json
+from app.pool.protocol import from_plain, plain
+
+Message = dict[str, Json]
+
+
+def main(fd: int) -> None:
+    """Run one attempt and say how it ended; nothing when the lease is lost."""
+    faulthandler.register(signal.SIGUSR1)  # the guard asks for the stacks of one that hangs
+    signals = Signals()
+    wire = Wire(fd)
+    first = wire.first()
+    if first is None:
+        return
+    try:
+        start = from_plain(Start, first)
+        wire.send(attempt(start, wire, signals))
+    except LeaseLost:
+        return
+
+
+def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
+    """Run it; the message that ends it. Raises LeaseLost."""
+    job: Job | None = None
+    try:
+        job = Job(start, checked(start), wire, signals)
+        result = _runner(job, start, wire, signals)()
+        check_json(result, LIMITS.result_bytes, "the result")
+        outputs = [plain(fact) for fact in files.outputs(job.output_dir, but=job.checkpoint_dir)]
+        return {"end": "succeeded", "result": result, "error": None, "outputs": outputs}
+    except LeaseLost:
+        raise
+    except Stopped as stopped:
+        return _ended("stopped", str(stopped) or "stopped when asked to")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the workflow's errors are its end
+        # Asked to stop: its children got the signal too, so whatever broke says nothing about the job.
+        return _ended("stopped" if job and job.stopping else "failed", _described(error))
+
+
+def checked(start: Start) -> dict[str, Json]:
+    """The parameters with defaults. Raises BadRequest when this host's declaration forbids them."""
+    declared = start.runner.parameters
+    wrong = parameters.problems(declared, start.params, settings.input_folders(os.environ), must_exist=True)
+    if wrong:
+        raise BadRequest("; ".join(f"parameter {name} {what}" for name, what in wrong), wrong)
+    return parameters.complete(declared, start.params)
+
+
+def _runner(job: Job, start: Start, wire: Wire, signals: Signals) -> Callable[[], Json]:
+    if start.runner.runner == "command":
+        return lambda: command.run(job, start.runner, wire, signals)
+    return lambda: python.run(job, start.runner)
+
+
+def _ended(how: str, why: str) -> Message:
+    return {"end": how, "result": None, "error": why, "outputs": []}
+
+
+def _described(error: BaseException) -> str:
+    """What went wrong; where, too, unless the error was meant for people."""
+    if isinstance(error, PoolError):
+        return str(error)
+    where = traceback.format_exception(type(error), error, error.__traceback__)
+    lines = "".join(where).splitlines()[-command.LAST_LINES :]
+    first = f"{type(error).__name__}: {error}".splitlines()[0]
+    return "\n".join([first[: LIMITS.text_characters], *lines])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,96 @@
+"""The workflow process' end of the guard's socket pair, JSON lines both ways, and the signals that it gets.
+
+No thread reads: whoever calls the context looks for new words of the guard first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from types import FrameType
+
+from app.pool.errors import LeaseLost
+from app.pool.model import Json
+
+_CHUNK = 1 << 16
+
+
+class Wire:
+    """What the guard said, and a way to tell it something. `stopping` is its newest word on that."""
+
+    def __init__(self, fd: int) -> None:
+        # What this process starts must not hold the guard's socket open.
+        os.set_inheritable(fd, False)
+        self._socket = socket.socket(fileno=fd)
+        self._sending = threading.Lock()  # a workflow may have threads
+        self._received = b""
+        self.stopping: str | None = None
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def first(self) -> Json | None:
+        """The guard's first line; waits for it. None when it went away instead: nothing is to be run."""
+        while b"\n" not in self._received:
+            chunk = self._socket.recv(_CHUNK)
+            if not chunk:
+                return None
+            self._received += chunk
+        line, _, self._received = self._received.partition(b"\n")
+        return json.loads(line)
+
+    def look(self) -> None:
+        """Take in what the guard has said by now. Raises LeaseLost when it is gone."""
+        while (chunk := self._chunk()) is not None:
+            if not chunk:
+                raise LeaseLost("the guard is gone")
+            self._received += chunk
+        *lines, self._received = self._received.split(b"\n")
+        for line in lines:
+            self.stopping = json.loads(line).get("stopping", self.stopping)
+
+    def send(self, message: dict[str, Json]) -> None:
+        """Tell the guard; waits while it does not read. Raises LeaseLost when it is gone."""
+        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        try:
+            with self._sending:
+                self._socket.sendall(line)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise LeaseLost("the guard is gone") from error
+
+    def _chunk(self) -> bytes | None:
+        try:
+            return self._socket.recv(_CHUNK, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+
+
+class Signals:
+    """SIGTERM remembered; it and the end of a child also wake whoever selects on `fileno()`."""
+
+    def __init__(self) -> None:
+        self._wake, written = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+        self.terminated = False
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        signal.signal(signal.SIGCHLD, _on_sigchld)
+
+    def fileno(self) -> int:
+        return self._wake
+
+    def clear(self) -> None:
+        """Forget that somebody was woken, before looking at what happened."""
+        try:
+            os.read(self._wake, _CHUNK)
+        except BlockingIOError:
+            return  # nobody was
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        self.terminated = True  # a plain store; the byte in the pipe is written by the interpreter
+
+
+def _on_sigchld(number: int, frame: FrameType | None) -> None:
+    """Nothing: a signal without a handler would not write the byte."""

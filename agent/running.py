@@ -1,0 +1,166 @@
+"""One attempt as main has it: from its guard's first word until its lease has ended and no process is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from agent.link import Link, Message
+from app.pool.model import JobId
+from app.pool.protocol import AttemptRef, Lease, LeaseState, Report, from_plain
+
+LOOKING_S = 3.0  # a guard that says nothing for so long is killed
+OVERDUE_S = 1.0  # and one that has not done so long what it was told
+
+
+class Claim(Enum):
+    """How far the guard's claim is."""
+
+    NONE = "none"  # not made yet
+    HELD = "held"  # a process of an older attempt of this job lives
+    SENT = "sent"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Doom:
+    """Why main ends an attempt; what is reported when its guard can no longer say it."""
+
+    end: Literal["failed", "stopped", "cancelled"]
+    cause: str
+    error: str
+
+
+CANCELLED = Doom("cancelled", "cancel", "cancelled")
+STOPPED = Doom("stopped", "good-bye", "its worker said good-bye")
+SLOT_DIED = Doom("stopped", "slot", "its slot process died")
+LOST = Doom("stopped", "agent", "its lease was revoked")
+SILENT = Doom("failed", "guard", f"its guard was silent for {LOOKING_S:g} s")
+GUARD_DIED = Doom("failed", "guard", "its guard died")
+
+
+class Running:
+    """State and the words to its guard; who decides is the table (attempts.py)."""
+
+    def __init__(self, said: Message, slot: int, link: Link, now: float) -> None:
+        self.job = JobId(said["job"])
+        self.attempt: int = said["attempt"]
+        self.nonce: str = said["nonce"]
+        self.pid: int = said["pid"]
+        self.slot = slot
+        self.link = link
+        self.claim = Claim.NONE
+        self.heard_at = now
+        self.kill_at: float | None = None  # when main kills what its guard has not ended
+        self.doom: Doom | None = None
+        self.end: Report | None = None  # as the guard said it
+        self.status: int | None = None  # how the guard ended, in the words of wait(2)
+        self.gone_at: float | None = None  # when its line ended
+        self.buried = False  # no process is left
+        self.settled = False  # its lease says ended or revoked, or it never had a right to one
+        # By pidfd: a pid given anew is not hit. None: it has died already.
+        self._pidfd = _pidfd(self.pid)
+
+    @property
+    def ref(self) -> AttemptRef:
+        return AttemptRef(self.job, self.attempt, self.slot)
+
+    def hear(self, now: float) -> list[Report]:
+        """Read what the guard said; gives its reports but for the end, which waits until no process is left."""
+        reports = []
+        for message in self.link.receive():
+            self.heard_at = now
+            if message["m"] == "claim" and self.claim is Claim.NONE:
+                self.claim = Claim.HELD
+            elif message["m"] == "report":
+                report = from_plain(Report, {"worker": "", "incarnation": 0, **message["report"]})
+                if report.kind == "end":
+                    self.end = report
+                else:
+                    reports.append(report)
+        if self.link.gone and self.gone_at is None:
+            self.gone_at = now
+        return reports
+
+    def obey(self, lease: Lease, now: float) -> None:
+        """Do what the lease says. A lower attempt is an older word: Redis forgot something, and this one runs on."""
+        if lease.attempt < self.attempt:
+            return
+        over = lease.attempt > self.attempt or lease.state in (LeaseState.REVOKED, LeaseState.ENDED)
+        self.settled = self.settled or over
+        if self.gone_at is not None:
+            return
+        if self.claim in (Claim.HELD, Claim.SENT):
+            self._answer(lease, over)
+        elif over and self.claim is Claim.ACCEPTED:
+            self._end_for(lease, now)
+
+    def refuse(self) -> None:
+        """The guard may not start."""
+        self.claim = Claim.REFUSED
+        self.settled = True
+        self.link.send({"m": "refused"})
+
+    def stop(self, why: str, grace_s: float, doom: Doom, now: float) -> None:
+        """Ask it to stop; after the grace its guard kills it, and a little later main does."""
+        if self.doom is None:
+            self.doom = doom
+            self.kill_at = now + grace_s + OVERDUE_S
+            self.link.send({"m": "stop", "why": why, "grace_s": grace_s})
+
+    def kill(self, doom: Doom, now: float) -> None:
+        """Have it killed by its guard, and by main if it has not done so in a second."""
+        if self.kill_at is None or self.kill_at > now + OVERDUE_S:
+            self.doom = self.doom or doom
+            self.kill_at = now + OVERDUE_S
+            self.link.send({"m": "kill", "why": doom.cause})
+
+    def check(self, now: float) -> None:
+        """Kill a guard that is silent, or that has not done what it was told."""
+        if self.gone_at is not None:
+            return
+        if now - self.heard_at > LOOKING_S:
+            self.doom = self.doom or SILENT
+            self.kill_guard()
+        elif self.kill_at is not None and now > self.kill_at:
+            self.kill_guard()
+
+    def kill_guard(self) -> None:
+        """SIGKILL; what it leaves behind falls to main when its line has ended."""
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let go of its line and pidfd."""
+        self.link.close()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    def _answer(self, lease: Lease, over: bool) -> None:
+        if over:
+            self.refuse()
+        elif lease.state is LeaseState.CLAIMED and lease.nonce == self.nonce:
+            self.claim = Claim.ACCEPTED
+            self.link.send({"m": "claimed"})
+        elif lease.state is LeaseState.CLAIMED:
+            self.refuse()  # another delivery of this attempt has it
+
+    def _end_for(self, lease: Lease, now: float) -> None:
+        if lease.attempt == self.attempt and lease.why == "cancel":
+            self.stop("cancel", lease.grace_s, CANCELLED, now)
+        else:
+            self.kill(LOST, now)
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None

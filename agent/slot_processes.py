@@ -1,0 +1,115 @@
+"""The slot processes as main keeps them: started, listened to, started again with back-off when they die."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from agent.channel import SlotSetup, start_slot, told
+from agent.link import Message
+from app.pool.loop import back_off
+
+log = logging.getLogger(__name__)
+
+LONG_LIFE_S = 60.0  # after which a death counts as a first one again
+
+Said = Callable[["SlotProcess", Message, list[int]], None]
+
+
+@dataclass
+class SlotProcess:
+    """One slot: its present process, or the moment of its next start."""
+
+    setup: SlotSetup
+    process: subprocess.Popen[bytes] | None = None
+    channel: socket.socket | None = None
+    ready: bool = False  # it waits for an envelope
+    started_at: float = 0.0
+    start_at: float = 0.0
+    deaths: int = 0
+
+    @property
+    def number(self) -> int:
+        return self.setup.slot
+
+
+class SlotProcesses:
+    """All calls come from main's main thread: a slot process ends with the thread that started it."""
+
+    def __init__(self, setup: SlotSetup, slots: int) -> None:
+        self._slots = [SlotProcess(replace(setup, slot=number)) for number in range(slots)]
+        self._leaving = False
+
+    def pids(self) -> set[int]:
+        """Of those that run."""
+        return {each.process.pid for each in self._slots if each.process}
+
+    def channels(self) -> dict[socket.socket, SlotProcess]:
+        """What there is to listen to."""
+        return {each.channel: each for each in self._slots if each.channel}
+
+    def free(self, busy: Callable[[int], bool]) -> int:
+        """How many could begin an attempt now."""
+        return 0 if self._leaving else sum(each.ready and not busy(each.number) for each in self._slots)
+
+    def start_due(self, busy: Callable[[int], bool], now: float) -> list[SlotProcess]:
+        """Start those that are to be started; not while something of the last one is left."""
+        if self._leaving:
+            return []
+        due = [each for each in self._slots if not each.process and now >= each.start_at and not busy(each.number)]
+        for each in due:
+            each.setup = replace(each.setup, start=each.setup.start + 1)
+            each.process, each.channel = start_slot(each.setup)
+            each.started_at = now
+        return due
+
+    def hear(self, slot: SlotProcess, now: float) -> tuple[Message, list[int]] | None:
+        """One message with its descriptors; None when the slot has died."""
+        assert slot.channel is not None
+        try:
+            message = told(slot.channel)
+        except ConnectionError:
+            message = None
+        if message is None:
+            self._bury(slot, now)
+        elif message[0]["m"] in ("ready", "guard"):
+            slot.ready = message[0]["m"] == "ready"
+        return message
+
+    def leave(self) -> None:
+        """Ask them to take nothing more and to end when what they run has ended."""
+        self._leaving = True
+        for each in self._slots:
+            if each.process:
+                each.process.send_signal(signal.SIGTERM)
+
+    def stop(self, within_s: float) -> None:
+        """Kill what has not ended by then."""
+        end = time.monotonic() + within_s
+        for each in self._slots:
+            if each.process:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    each.process.wait(max(0.0, end - time.monotonic()))
+                each.process.kill()
+                each.process.wait()
+
+    def _bury(self, slot: SlotProcess, now: float) -> None:
+        assert slot.process is not None and slot.channel is not None
+        slot.process.kill()  # its end of the channel is closed: it is dead, or was about to die
+        code = slot.process.wait()
+        slot.channel.close()
+        slot.process, slot.channel, slot.ready = None, None, False
+        slot.deaths = 0 if now - slot.started_at > LONG_LIFE_S else slot.deaths + 1
+        slot.start_at = now + (back_off(slot.deaths - 1, 0.2, 30.0) if slot.deaths else 0.0)
+        if not self._leaving:
+            log.warning("slot process died: worker=%s slot=%d exit=%s", slot.setup.worker, slot.number, _how(code))
+
+
+def _how(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else str(code)

@@ -1,0 +1,144 @@
+"""A slot: one RQ worker on its worker's one queue. It takes envelopes and forks a guard for each.
+
+RQ's loop is used as it is, its recovery is not: lost work is found by the ledger. Only hooks that are
+the same in RQ 2.12 and 3.0 are overridden.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from functools import partial
+from typing import Any
+
+from redis import Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+from rq import Worker
+from rq.exceptions import StopRequested
+from rq.job import Job
+from rq.queue import Queue
+from rq.registry import FailedJobRegistry, FinishedJobRegistry
+from rq.serializers import JSONSerializer
+from rq.utils import now
+from rq.worker_registration import clean_worker_registry
+
+from agent import guard
+from agent.channel import SlotSetup, tell
+from agent.deadline import read_only
+from agent.envelope import drop, envelope_class
+from agent.processes import die_with_parent
+from app.pool import keys
+from app.pool.pickles import refuse_pickle
+from app.pool.protocol import from_json
+
+log = logging.getLogger(__name__)
+
+WORKER_TTL_S = 180  # RQ asks Redis anew 15 s earlier: an idle slot costs four commands in that time
+FIRST_RETRY_S = 0.05
+MOST_RETRY_S = 3.0
+FAREWELL_S = 2
+# A connection whose other end is gone without a word is noticed in 5 + 3 * 2 s, not after RQ's socket timeout.
+KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
+
+
+class Slot(Worker):
+    """RQ's worker with the pool's way to stop, to clean and to tell main what happens."""
+
+    channel: socket.socket
+    setup: SlotSetup
+    idle = False
+
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+        """The next envelope; raises StopRequested when asked to stop before there is one."""
+        tell(self.channel, {"m": "ready"})
+        self.idle = True  # before the look at _stop_requested: a signal between the two is not missed
+        try:
+            while not self._stop_requested:
+                try:
+                    return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+                except UnicodeDecodeError as error:  # an id that is no text would end the worker
+                    log.warning("envelope refused: worker=%s cause=its id is no text", self.setup.worker)
+                    drop(self.connection, self.setup.worker, error.object)
+            raise StopRequested
+        finally:
+            self.idle = False
+
+    def wait_for_horse(self) -> Any:
+        """RQ's wait; main is told how the guard ended."""
+        pid, status, usage = super().wait_for_horse()
+        if pid is not None:
+            tell(self.channel, {"m": "horse", "pid": pid, "status": status})
+        return pid, status, usage
+
+    def setup_work_horse_signals(self) -> None:
+        """As the work horse begins: it ends with its slot, at once until the guard knows better."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        die_with_parent(signal.SIGTERM, self.pid or 0)
+
+    def request_stop(self, signum: int, frame: Any) -> None:
+        """SIGTERM: take nothing new; what runs is finished. No Redis call and no log, as RQ's own makes."""
+        self._stop_requested = True
+        if self.idle:
+            self.idle = False  # once: a second signal may not break the farewell
+            raise StopRequested
+
+    def teardown(self) -> None:
+        """Sign off; without, when Redis does not answer in time. RQ's own also waits for its thread to end."""
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(FAREWELL_S)
+        self.register_death()  # type: ignore[no-untyped-call]
+        signal.alarm(0)
+
+    def run_maintenance_tasks(self) -> None:
+        """Forget what RQ keeps about past envelopes and slots. RQ's own would retry jobs and run callbacks."""
+        for queue in self.queues:
+            FinishedJobRegistry(queue=queue).cleanup()
+            FailedJobRegistry(queue=queue).cleanup()
+            clean_worker_registry(queue)
+        self.last_cleaned_at = now()  # type: ignore[assignment]
+
+
+def connect(url: str) -> Redis:
+    """A client that tries for ever: when RQ's worker gives up it exits, and its horse lives on alone."""
+    retry = Retry(ExponentialWithJitterBackoff(cap=MOST_RETRY_S, base=FIRST_RETRY_S), retries=-1)
+    tcp = {} if url.startswith("unix:") else {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
+    return Redis.from_url(url, retry=retry, socket_connect_timeout=5, **tcp)
+
+
+def make_slot(setup: SlotSetup, channel: socket.socket) -> Slot:
+    """The slot's RQ worker."""
+    redis = connect(setup.rq_redis_url)
+    envelope: type[Job] = envelope_class(setup.worker, partial(guard.run, setup, channel, os.pidfd_open(os.getpid())))
+    queue = Queue(keys.queue(setup.worker), connection=redis, job_class=envelope, serializer=JSONSerializer)
+    slot = Slot(
+        [queue],
+        name=f"{setup.worker}-{setup.incarnation}-{setup.slot}-{setup.start}",
+        connection=redis,
+        job_class=envelope,
+        serializer=JSONSerializer,
+        worker_ttl=WORKER_TTL_S,
+        log_job_description=False,
+    )
+    slot.channel, slot.setup = channel, setup
+    return slot
+
+
+def main(channel_fd: int) -> int:
+    """Work until SIGTERM."""
+    setup = from_json(SlotSetup, sys.stdin.read())
+    die_with_parent(signal.SIGKILL, setup.main_pid)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s slot %(message)s", stream=sys.stderr)
+    refuse_pickle()
+    read_only(setup.deadline_fd)
+    with socket.socket(fileno=channel_fd) as channel:
+        make_slot(setup, channel).work(logging_level="WARNING")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,5 @@
+"""The workflows that ship. Each module has `declaration()` and `run(job)`."""
+
+
+class NotOffered(Exception):
+    """This host lacks what the workflow needs; the message says what."""

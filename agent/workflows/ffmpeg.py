@@ -1,0 +1,117 @@
+"""ffmpeg as the workflows need it: found, asked about a file, and run with its output followed.
+
+ffprobe is not used: imageio-ffmpeg's wheel has none.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+from agent.runners import children
+from agent.workflows import NotOffered
+from app.pool.errors import PoolError
+
+LAST_LINES = 20
+
+# Containers with timestamps and an index of key frames: a seek in them loses no frame.
+_SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What ffmpeg says of a file."""
+
+    path: Path
+    duration_s: float | None
+    audio: bool
+    seekable: bool
+
+    @property
+    def arguments(self) -> list[str]:
+        """How it is named as an input. A playlist may not lead to the network."""
+        return ["-protocol_whitelist", "file,crypto,data", "-i", str(self.path)]
+
+
+@lru_cache(maxsize=1)
+def program() -> str:
+    """The ffmpeg on PATH, else imageio-ffmpeg's. Raises NotOffered when there is none."""
+    found = shutil.which("ffmpeg")
+    if found:
+        return found
+    try:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError) as error:
+        raise NotOffered("ffmpeg is not found; install it, or the Python package imageio-ffmpeg") from error
+
+
+def encoders() -> frozenset[str]:
+    """The names of the encoders that this ffmpeg was built with."""
+    return frozenset(re.findall(r"^ [A-Z.]{6} (\w+)", _said("-encoders").stdout, re.MULTILINE))
+
+
+def variable_rate() -> list[str]:
+    """The option that keeps every frame at its own time; its name changed in 5.1, the old one went in 8."""
+    version = re.search(r"version \D?(\d+)\.(\d+)", _said("-version").stdout)
+    old = version is not None and (int(version[1]), int(version[2])) < (5, 1)
+    return ["-vsync" if old else "-fps_mode", "vfr"]
+
+
+def probe(path: Path) -> Source:
+    """What kind of file it is. Raises PoolError when ffmpeg cannot read it."""
+    source = Source(path, None, False, False)
+    text = _said(*source.arguments).stderr
+    kind = re.search(r"^Input #0, (.+), from ", text, re.MULTILINE)
+    if kind is None:
+        raise PoolError(f"ffmpeg cannot read {path.name}: {(text.strip().splitlines() or ['it said nothing'])[-1]}")
+    long = re.search(r"^  Duration: (\d+):(\d+):(\d+\.\d+)", text, re.MULTILINE)
+    duration_s = int(long[1]) * 3600 + int(long[2]) * 60 + float(long[3]) if long else None
+    audio = re.search(r"^ *Stream #0:\d+.*: Audio: ", text, re.MULTILINE) is not None
+    return Source(path, duration_s or None, audio, kind[1] in _SEEKABLE)
+
+
+def run(
+    arguments: Sequence[str], on_line: Callable[[str], None], cwd: Path, stdin: IO[bytes] | int | None = None
+) -> None:
+    """Run it to its end; `on_line` gets each line of its standard output, and ends it by raising.
+
+    Raises PoolError with its last words when it fails.
+    """
+    argv = [program(), "-hide_banner", "-nostdin", "-y", "-loglevel", "error", *arguments]
+    process = children.start(
+        argv, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    errors: deque[bytes] = deque(maxlen=LAST_LINES)
+    reader = threading.Thread(target=errors.extend, args=(process.stderr,), name="ffmpeg errors")
+    reader.start()
+    try:
+        for line in process.stdout:
+            on_line(line.decode(errors="replace").rstrip())
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        reader.join()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+    if process.returncode != 0:
+        words = [line.decode(errors="replace").rstrip() for line in errors]
+        raise PoolError("\n".join([f"ffmpeg failed: {words[-1] if words else process.returncode}", *words]))
+
+
+def _said(*arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [program(), "-hide_banner", "-nostdin", *arguments]
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, errors="replace", check=False)

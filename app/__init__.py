@@ -1,0 +1,1 @@
+"""Muster's server side: the pool's words, the ledger, the coordinator, the web."""

@@ -1,0 +1,140 @@
+"""The command line's way to the server: HTTP, a bearer token, errors as one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from app.pool.errors import PoolError, SettingsError, Unavailable
+from app.pool.model import Json
+from app.pool.settings import DEFAULT_PORT, home_folder
+
+CALL_S = 30
+# A pool's server is called directly, whatever proxy the environment names for the internet.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+Query = Mapping[str, str | int | bool | None | Sequence[str]]
+
+
+class Refused(PoolError):
+    """The server said no; `status` is HTTP's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Client:
+    """Calls one server with one token."""
+
+    server: str
+    token: str | None
+    call_s: float = CALL_S
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Client:
+        """MUSTER_SERVER and MUSTER_TOKEN, by default those of the local home. Raises SettingsError."""
+        home = home_folder(environ)
+        local = _line(home / "server") or f"http://127.0.0.1:{DEFAULT_PORT}"
+        server = (environ.get("MUSTER_SERVER") or local).rstrip("/")
+        if urlsplit(server).scheme not in ("http", "https"):
+            raise SettingsError(f"MUSTER_SERVER is {server!r}; give an http:// or https:// address")
+        # The local admin's token is for the local server only: another one could keep it.
+        token = environ.get("MUSTER_TOKEN") or (_line(home / "admin-token") if server == local.rstrip("/") else None)
+        return cls(server, token)
+
+    def get(self, path: str, query: Query | None = None) -> Any:
+        """What GET answers."""
+        return self._json("GET", path, None, query)
+
+    def post(self, path: str, body: Json = None, headers: Mapping[str, str] | None = None) -> Any:
+        """What POST answers."""
+        return self._json("POST", path, body, None, headers)
+
+    def delete(self, path: str) -> Any:
+        """What DELETE answers; None when that is nothing."""
+        return self._json("DELETE", path)
+
+    def pages(self, path: str, query: Query, most: int) -> Iterator[Any]:
+        """The items of a list, page by page, up to so many."""
+        cursor: str | None = None
+        while most > 0:
+            page = self.get(path, {**query, "limit": min(most, 200), "cursor": cursor})
+            yield from page["items"]
+            most -= len(page["items"])
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        body: Json = None,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        with self._call(method, path, body, query, headers or {}) as response:
+            text = response.read()
+        return json.loads(text) if text else None
+
+    def _call(
+        self, method: str, path: str, body: Json, query: Query | None, headers: Mapping[str, str]
+    ) -> HTTPResponse:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        request = urllib.request.Request(
+            self.server + path + (f"?{urlencode(given, doseq=True)}" if given else ""),
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Accept": "application/json",
+                "Content-Type": "application/json",
+                **headers,
+                **self._authorization(),
+            },
+            method=method,
+        )
+        try:
+            response: HTTPResponse = _opener.open(request, timeout=self.call_s)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refused(error.code, error.read(), self.token) from None
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error) from error
+        return response
+
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    def _unreachable(self, error: Exception) -> Unavailable:
+        why = getattr(error, "reason", error)
+        return Unavailable(
+            f"no server answers at {self.server} ({why}); start one with `make up`, or set MUSTER_SERVER to yours"
+        )
+
+
+def _refused(status: int, text: bytes, token: str | None) -> PoolError:
+    try:
+        problem = json.loads(text)
+        lines = [problem.get("detail") or problem["title"]]
+        lines += [f"  {each['pointer']}: {each['detail']}" for each in problem.get("errors", [])]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        lines = [f"the server answers {status}; is MUSTER_SERVER a Muster server?"]
+    if status == 401:
+        lines.append("set MUSTER_TOKEN to a token of this server" + ("" if token else "; none is set"))
+    return Unavailable(lines[0]) if status == 503 else Refused(status, "\n".join(lines))
+
+
+def _line(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except OSError:
+        return None

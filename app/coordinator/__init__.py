@@ -1,0 +1,1 @@
+"""Who decides: one leader applies reports, judges health, reconciles and dispatches."""

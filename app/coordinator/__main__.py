@@ -1,0 +1,140 @@
+"""The coordinator's wiring: stores, who leads, the leader's one loop, retention beside it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from threading import Thread
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from app.coordinator import retention
+from app.coordinator.decide import Decider
+from app.coordinator.hints import Hints
+from app.coordinator.leader import Leadership
+from app.coordinator.stores import Stores
+from app.ledger.db import Ledger
+from app.pool.errors import PoolError, Unavailable
+from app.pool.keys import Keys
+from app.pool.loop import Bell, Loop, back_off, start_thread, stop_on_signals
+from app.pool.settings import ServerSettings
+
+log = logging.getLogger(__name__)
+
+REDIS_TIMEOUT_S = 1.5
+STOP_S = 1.5  # SIGTERM ends us within 2 s; what is cut off is found by the next leader
+
+
+class Coordinator:
+    """Steps while this process leads. Redis or PostgreSQL away: one line, and tried again until it is back."""
+
+    def __init__(self, stores: Stores, leadership: Leadership, hints: Hints, bell: Bell) -> None:
+        self._stores = stores
+        self._leadership = leadership
+        self._hints = hints
+        self._bell = bell
+        self._decider: Decider | None = None
+        self._term = 0
+        self._failures = 0
+
+    def run(self) -> None:
+        """Until the bell is stopped."""
+        while self._bell.wait(self._pause_s()):
+            self._leadership.finished_step()
+            term = self._leadership.term
+            if term != self._term:
+                self._decider = self._begin(term) if term else None
+                self._term = term
+            if self._decider is not None:
+                self._step(self._decider)
+
+    def _begin(self, term: int) -> Decider:
+        return Decider(self._stores, leads=lambda: self._leadership.term == term)
+
+    def _step(self, decider: Decider) -> None:
+        hint = self._hints.take()
+        hint.everything |= self._failures > 0
+        try:
+            decider.step(hint)
+        except (redis.RedisError, Unavailable) as error:
+            self._failed(f"waits: {error}")
+        except Exception:  # a step may fail; the loop may not
+            log.exception("coordinator: step failed")
+            self._failures += 1
+        else:
+            if self._failures:
+                log.info("coordinator: goes on")
+            self._failures = 0
+
+    def _failed(self, why: str) -> None:
+        if not self._failures:
+            log.warning("coordinator: %s", why)
+        self._failures += 1
+
+    def _pause_s(self) -> float:
+        if self._failures:
+            return back_off(self._failures, most_s=1.0)
+        return self._decider.period_s(self._hints.events) if self._decider else 1.0
+
+
+def main() -> int:
+    """Run until a signal; returns the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        settings = ServerSettings.from_environment()
+    except PoolError as error:
+        print(error, file=sys.stderr)
+        return 1
+    stores = connect(settings)
+    stopping, bell = Bell(), Bell()
+    stop_on_signals(stopping)
+    leadership = Leadership(settings.database_url, bell.ring)
+    hints = Hints(stores.redis, stores.keys, bell.ring)
+    keep = Loop("retention", lambda: retention.step(stores.ledger), retention.EVERY_S, Bell())
+    threads = [
+        start_thread("leader", leadership.run, stopping.stop),
+        start_thread("hints", hints.run, stopping.stop),
+        start_thread("decide", Coordinator(stores, leadership, hints, bell).run, stopping.stop),
+        start_thread("retention", keep.run, stopping.stop),
+    ]
+    while stopping.wait(3600):
+        pass
+    for each in (bell, leadership.bell, hints.bell, keep.bell):
+        each.stop()
+    if _joined(threads):
+        stores.ledger.close()
+    return 0
+
+
+def connect(settings: ServerSettings) -> Stores:
+    """The stores; nothing is connected before it is used."""
+    # No retries: the loop tries again, and place must not be repeated when nobody knows whether it ran.
+    timeouts: dict[str, Any] = {
+        "socket_timeout": REDIS_TIMEOUT_S,
+        "socket_connect_timeout": REDIS_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    return Stores(
+        ledger=Ledger.connect(settings.database_url),
+        redis=redis.Redis.from_url(settings.redis_url, decode_responses=True, **timeouts),
+        rq=redis.Redis.from_url(settings.rq_redis_url, **timeouts),
+        keys=Keys(settings.prefix),
+    )
+
+
+def _joined(threads: list[Thread]) -> bool:
+    """Wait for the threads to end; names those that do not, which the process ends with."""
+    end = time.monotonic() + STOP_S
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+        if thread.is_alive():
+            log.warning("coordinator: %s did not stop in time", thread.name)
+    return not any(thread.is_alive() for thread in threads)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

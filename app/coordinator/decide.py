@@ -1,0 +1,124 @@
+"""The leader's one loop: apply reports, judge health, reconcile, dispatch; in turn, in one thread.
+
+Nothing else decides, so nothing races with it but the world. Hints say where to look first; what is
+due by time is looked at whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+
+from app.coordinator.dispatch import Dispatch
+from app.coordinator.eligible import Eligible
+from app.coordinator.envelopes import Envelopes
+from app.coordinator.failover import Failover
+from app.coordinator.fleet import Fleet
+from app.coordinator.health import HealthJudge
+from app.coordinator.hints import Hint
+from app.coordinator.leases import Leases
+from app.coordinator.notes import Notes
+from app.coordinator.reconcile import Reconcile
+from app.coordinator.reports import Reports
+from app.coordinator.stores import Stores
+from app.coordinator.wanted import WantedWriter
+from app.pool.faults import point
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 1.0
+RECONCILE_S = 5.0
+JOINING_S = 0.2  # where a worker has joined and not beaten yet
+AGAIN_S = 1.0  # where reconcile waits for a newer beat
+WHOLE_S = 60.0  # every score is written anew, changed or not
+
+
+class Decider:
+    """One term of leading. A new term is a new Decider: nothing is remembered from an old one."""
+
+    def __init__(
+        self, stores: Stores, now: Callable[[], float] = time.monotonic, leads: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._leads = leads
+        self._stores = stores
+        self._now = now
+        self.fleet = Fleet(stores)
+        leases, envelopes = Leases(stores), Envelopes(stores.rq)
+        self._failover = Failover(stores, self.fleet, leases, envelopes)
+        self.health = HealthJudge(stores, self.fleet, self._failover, now)
+        self._eligible = Eligible(stores, self.fleet)
+        self._reports = Reports(stores, leases, self.health.left)
+        self.health.drain = self._reports.apply
+        self._reconcile = Reconcile(stores, self.fleet, self._failover, leases, envelopes, now)
+        self._dispatch = Dispatch(stores, self.fleet, self._eligible, leases, envelopes)
+        self._wanted = WantedWriter(stores, self.fleet)
+        self._notes = Notes(stores, self.fleet, self.health)
+        self._generation: str | None = None
+        self._due: dict[str, float] = {}
+
+    def step(self, hint: Hint) -> None:
+        """Decide all that is due or hinted at. Raises what the stores raise: the next step looks at everything."""
+        whole = hint.everything or hint.fleet or not self.fleet.workers or self._is_due("reconcile", RECONCILE_S)
+        if whole:
+            self.fleet.reload()
+            self._wanted.write()
+        sweep = whole or self._is_due("sweep", SWEEP_S)
+        news = self._reports.apply(set(self.fleet.workers) if sweep else hint.reports & self.fleet.workers.keys())
+        for job in hint.cancelled:
+            self._reconcile.cancelled(job)
+        if not self._leads():
+            return  # frozen in the middle of a step and thawed: what we know is old
+        if sweep or hint.beats or self._is_due("look", self._look_s()):
+            news |= self._look()
+        if whole and self._leads():
+            self._reconcile_all()
+        if sweep or news or hint.jobs:
+            self._dispatch_all()
+        self._notes.step()
+
+    def period_s(self, events: bool) -> float:
+        """How long the loop may wait for a hint."""
+        return min(SWEEP_S if events else 0.2, self._look_s())
+
+    def _look_s(self) -> float:
+        quick = JOINING_S if self.health.joining else SWEEP_S
+        return min(quick, self.fleet.policy.heartbeat_interval_s / 10)
+
+    def _look(self) -> bool:
+        """Judge health; True when who may be given jobs has changed."""
+        look = self.health.look()
+        if look.generation is None or look.generation != self._generation:
+            self._begin_generation(look.generation)
+        changed = self.health.judge(look)
+        self._eligible.refresh(changed)
+        return bool(changed)
+
+    def _begin_generation(self, found: str | None) -> None:
+        """Redis forgot something, or a leader begins: nobody was silent yet, and everything is made anew."""
+        if found is None:
+            self._stores.redis.set(self._stores.keys.generation, uuid.uuid4().hex, nx=True)
+            found = self._stores.live.generation()
+            log.warning("generation: Redis is empty or new, made %s", found)
+        self._generation = found
+        self.health.begin()
+        self._wanted.write()
+        self._due.clear()
+
+    def _reconcile_all(self) -> None:
+        point("reconcile.begun")
+        again = self._reconcile.step()
+        self._due["reconcile"] = self._now() + (AGAIN_S if again else RECONCILE_S)
+        self._eligible.rebuild(whole=self._is_due("whole", WHOLE_S))
+
+    def _dispatch_all(self) -> None:
+        if self._dispatch.step():
+            self._due.pop("reconcile", None)  # a worker was other than we knew
+
+    def _is_due(self, name: str, every_s: float) -> bool:
+        """Whether so much time has passed since it was last due; the first time it is."""
+        if self._now() < self._due.get(name, 0.0):
+            return False
+        self._due[name] = self._now() + every_s
+        return True

@@ -1,0 +1,173 @@
+"""Dispatch: place the waiting, write the attempt, send the envelope; in this order.
+
+Two envelopes for one attempt never exist: one is put only for what the ledger moved just now, and
+every re-dispatch has a new number. Dying between two of the stores leaves a lease without an
+attempt, or an attempt without an envelope; reconcile gives both back.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from app.coordinator.eligible import Eligible, Place, Want
+from app.coordinator.envelopes import Envelopes
+from app.coordinator.fleet import Fleet
+from app.coordinator.leases import Leases
+from app.coordinator.stores import Stores
+from app.coordinator.waiting import why_waiting
+from app.ledger import attempts, jobs
+from app.ledger.jobs import Assignment, WaitingJob
+from app.pool.faults import point
+from app.pool.model import Checkpoint, Job
+from app.pool.policy import Policy
+from app.pool.protocol import Order, Resume
+
+log = logging.getLogger(__name__)
+
+HEADS, MORE_HEADS = 4, 64  # of each class: a first look, and the next when all of those found a place
+LONGEST_S = 1.0  # then reports and health have their turn
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A waiting job and the worker that place.lua reserved for it."""
+
+    waiting: WaitingJob
+    place: Place
+    incarnation: int
+
+
+class Dispatch:
+    """Gives waiting jobs to workers. Returns True where a worker proved to be other than we knew."""
+
+    def __init__(self, stores: Stores, fleet: Fleet, eligible: Eligible, leases: Leases, envelopes: Envelopes) -> None:
+        self._stores = stores
+        self._ledger = stores.ledger
+        self._fleet = fleet
+        self._eligible = eligible
+        self._leases = leases
+        self._envelopes = envelopes
+
+    def step(self) -> bool:
+        """Place what can be placed now; note why the rest waits."""
+        until = time.monotonic() + LONGEST_S
+        heads = jobs.waiting_heads(self._ledger, HEADS)
+        while heads:
+            placed, left_over = self._place(heads)
+            moved = self._assign(placed)
+            self._note(left_over)
+            if moved < len(placed):
+                return True
+            open_classes = {each.waiting.class_name for each in placed} - {each.class_name for each in left_over}
+            if not open_classes or time.monotonic() > until:
+                return False
+            heads = [head for head in jobs.waiting_heads(self._ledger, MORE_HEADS) if head.class_name in open_classes]
+        return False
+
+    def _place(self, heads: Sequence[WaitingJob]) -> tuple[list[Placed], list[WaitingJob]]:
+        placed: list[Placed] = []
+        left_over: list[WaitingJob] = []
+        for name, members in _by_class(heads).items():
+            wants = [self._want(member) for member in members]
+            places = self._eligible.place(name, members[0].job.spec.requirement, wants)
+            for member, place in zip(members, places, strict=True):
+                worker = self._fleet.workers.get(place.worker) if place else None
+                if place and worker:
+                    placed.append(Placed(member, place, worker.incarnation))
+                else:
+                    left_over.append(member)
+        point("dispatch.placed")
+        return placed, left_over
+
+    def _want(self, waiting: WaitingJob) -> Want:
+        requirement = waiting.job.spec.requirement
+        failed_on = frozenset(waiting.failed_on)
+        # Not back to where it failed, unless nobody else can run it.
+        avoid = failed_on if failed_on and self._fleet.healthy_fits(requirement, failed_on) else frozenset()
+        return Want(
+            waiting.job.id,
+            waiting.job.attempt,
+            requirement.min_vram_mb or 0,
+            requirement.gpus or 0,
+            tuple({*requirement.exclude_workers, *avoid}),
+        )
+
+    def _assign(self, placed: Sequence[Placed]) -> int:
+        """How many the ledger moved; the others are given back."""
+        if not placed:
+            return 0
+        moved = jobs.assign(self._ledger, [_assignment(each) for each in placed])
+        point("dispatch.assigned")
+        sent = [each for each in placed if each.waiting.job.id in moved]
+        self._give_back([each for each in placed if each.waiting.job.id not in moved])
+        self._send(sent)
+        return len(sent)
+
+    def _send(self, sent: Sequence[Placed]) -> None:
+        if not sent:
+            return
+        newest = attempts.newest_checkpoints(self._ledger, [each.waiting.job.id for each in sent])
+        self._envelopes.put(order_of(each, newest.get(each.waiting.job.id), self._fleet.policy) for each in sent)
+        point("dispatch.put")
+        self._stores.ring({each.place.worker for each in sent})
+        for each in sent:
+            log.info(
+                "assigned: job=%s attempt=%d worker=%s",
+                each.waiting.job.id,
+                each.waiting.job.attempt,
+                each.place.worker,
+            )
+
+    def _give_back(self, unmoved: Iterable[Placed]) -> None:
+        batch = self._leases.batch()
+        for each in unmoved:
+            batch.released(each.place.worker, each.waiting.job.id, each.waiting.job.attempt)
+        batch.send()
+
+    def _note(self, waiting: Sequence[WaitingJob]) -> None:
+        whys = {each.job.id: why_waiting(each.job.spec.requirement, self._fleet.workers.values()) for each in waiting}
+        changed = {each.job.id: whys[each.job.id] for each in waiting if each.job.waiting != whys[each.job.id]}
+        jobs.note_waiting(self._ledger, changed)
+
+
+def order_of(placed: Placed, newest: Checkpoint | None, policy: Policy) -> Order:
+    """Everything the guard needs, the newest kept checkpoint with it."""
+    job = placed.waiting.job
+    return Order(
+        job=job.id,
+        attempt=job.attempt,
+        worker=placed.place.worker,
+        incarnation=placed.incarnation,
+        workflow=job.spec.requirement.workflow,
+        params=dict(job.spec.params),
+        resume=_resume(job, newest),
+        timeout_s=job.spec.timeout_s,
+        stall_s=job.spec.stall_s,
+        strict=job.spec.strict or policy.strict,
+        max_orphan_s=job.spec.max_orphan_s or policy.max_orphan_s,
+        gpus=placed.place.gpus,
+    )
+
+
+def _resume(job: Job, newest: Checkpoint | None) -> Resume | None:
+    if newest is not None:
+        return Resume(newest.number, newest.attempt, newest.state, newest.files, newest.fraction)
+    if job.spec.resume is not None:  # of a scheduler that keeps checkpoints itself
+        return Resume(0, 0, job.spec.resume)
+    return None
+
+
+def _assignment(placed: Placed) -> Assignment:
+    job = placed.waiting.job
+    return Assignment(job.id, job.attempt, placed.place.worker, placed.incarnation, placed.place.gpus)
+
+
+def _by_class(heads: Iterable[WaitingJob]) -> dict[str, list[WaitingJob]]:
+    """In the order in which their heads came."""
+    found: dict[str, list[WaitingJob]] = {}
+    for head in heads:
+        found.setdefault(head.class_name, []).append(head)
+    return found

@@ -1,0 +1,84 @@
+"""Envelopes: an attempt as an RQ job in its worker's one queue; thrown away afterwards.
+
+RQ's own retries, timeouts and callbacks are not used: the ledger decides what happens next. What
+was popped is left to RQ, whose slot may be writing the hash; what was not is removed whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rq import Queue
+from rq.intermediate_queue import IntermediateQueue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.utils import get_version
+
+from app.pool.keys import FUNCTION, envelope_id, queue
+from app.pool.model import JobId, WorkerId
+from app.pool.protocol import Order, plain
+
+KEPT_S = 300  # RQ's remains of an attempt, for whoever looks at rq-dashboard
+NO_TIMEOUT = -1  # the guard enforces time limits
+
+
+class Envelopes:
+    """Puts, lists and removes them."""
+
+    def __init__(self, rq: Any) -> None:
+        self._rq = rq
+        self._version: tuple[int, int, int] | None = None
+
+    def put(self, orders: Iterable[Order]) -> None:
+        """Put one envelope for each order, all in one pipeline."""
+        with self._rq.pipeline(transaction=False) as pipe:
+            for order in orders:
+                self._queue(order.worker).enqueue_many([_envelope(order)], pipeline=pipe)
+            pipe.execute()
+
+    def lying(self, workers: Sequence[WorkerId]) -> dict[WorkerId, set[str]]:
+        """The ids of the envelopes that each worker's queue or its `:intermediate` holds."""
+        with self._rq.pipeline(transaction=False) as pipe:
+            for worker in workers:
+                pipe.lrange(_key(worker), 0, -1)
+                pipe.lrange(IntermediateQueue.get_intermediate_queue_key(_key(worker)), 0, -1)
+            answers = pipe.execute()
+        pairs = zip(workers, answers[0::2], answers[1::2], strict=True)
+        return {worker: {each.decode() for each in [*waiting, *popped]} for worker, waiting, popped in pairs}
+
+    def remove(self, worker: WorkerId, job: JobId, attempt: int) -> bool:
+        """Remove the attempt's envelope if no slot has popped it; False when it had been, or was not there."""
+        return self.remove_id(worker, envelope_id(worker, job, attempt))
+
+    def remove_id(self, worker: WorkerId, envelope: str) -> bool:
+        """The same by the envelope's id."""
+        # LREM and a slot's LMOVE exclude each other: the hash is deleted only where nobody can be reading it.
+        removed = bool(self._rq.lrem(_key(worker), 0, envelope))
+        if removed:
+            self._rq.delete(Job.key_for(envelope))
+        return removed
+
+    def _queue(self, worker: WorkerId) -> Queue:
+        found = Queue(queue(worker), connection=self._rq, serializer=JSONSerializer)
+        if self._version is None:
+            self._version = get_version(self._rq)
+        found.redis_server_version = self._version  # or every queue asks the server
+        return found
+
+
+def _envelope(order: Order) -> Any:
+    name = envelope_id(order.worker, order.job, order.attempt)
+    return Queue.prepare_data(
+        FUNCTION,
+        kwargs={"order": plain(order)},
+        timeout=NO_TIMEOUT,
+        result_ttl=KEPT_S,
+        failure_ttl=KEPT_S,
+        job_id=name,
+        description=name,  # or RQ writes all arguments into it
+    )
+
+
+def _key(worker: WorkerId) -> str:
+    return f"{Queue.redis_queue_namespace_prefix}{queue(worker)}"

@@ -1,0 +1,68 @@
+"""The fleet as the leader holds it in memory: workers and policy from the ledger, beats from Redis.
+
+A copy that may be a moment old: every decision made on it is compared again where it is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from app.coordinator.stores import Stores
+from app.ledger import policy, workers
+from app.pool.matching import refusal
+from app.pool.model import Health, Intent, Requirement, Worker, WorkerId
+from app.pool.policy import Policy
+from app.pool.protocol import Beat
+
+LIVE = frozenset({Health.HEALTHY, Health.DEGRADED})
+
+
+class Fleet:
+    """Workers by id, and of each the newest beat of its present incarnation while Redis has it."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._ledger = stores.ledger
+        self.workers: dict[WorkerId, Worker] = {}
+        self.beats: dict[WorkerId, Beat] = {}
+        self.policy = Policy()
+
+    def reload(self) -> None:
+        """Read workers and policy anew; what a worker reports of itself stays."""
+        self.policy = policy.read(self._ledger)
+        self.workers = {worker.id: worker for worker in workers.listed(self._ledger)}
+        beats, self.beats = self.beats, {}
+        for beat in beats.values():
+            self.heard(beat)
+
+    def heard(self, beat: Beat) -> bool:
+        """Take note of a beat; False when it is not one of the worker's present incarnation, or it has left."""
+        worker = self.workers.get(beat.worker)
+        # The last beat of a worker that left stays in Redis for its TTL, with attempts that have ended.
+        if worker is None or worker.incarnation != beat.incarnation or worker.health is Health.LEFT:
+            return False
+        self.beats[beat.worker] = beat
+        if worker.dynamic_tags != beat.tags:
+            self.workers[beat.worker] = replace(worker, dynamic_tags=beat.tags)
+        return True
+
+    def set_health(self, worker: WorkerId, health: Health, reason: str | None) -> None:
+        """Remember what was written to the ledger."""
+        found = self.workers.get(worker)
+        if found is not None:
+            self.workers[worker] = replace(found, health=health, reason=reason)
+
+    def is_live(self, worker: Worker) -> bool:
+        """Whether it beats and is neither given up nor gone."""
+        return worker.health in LIVE and worker.id in self.beats
+
+    def healthy_fits(self, requirement: Requirement, without: frozenset[WorkerId]) -> bool:
+        """Whether a healthy, active worker other than these could run such a job."""
+        return any(
+            worker.health is Health.HEALTHY
+            and worker.intent is Intent.ACTIVE
+            and worker.id in self.beats
+            and not self.beats[worker.id].leaving
+            and refusal(worker, requirement) is None
+            for worker in self.workers.values()
+            if worker.id not in without
+        )

@@ -1,0 +1,98 @@
+"""Leases: what each worker is told of its attempts. A lease only moves on: given, claimed, revoked, ended.
+
+Marks and releases are collected and go out in one pipeline, each compared in its script with the
+attempt that stands there, so a late one changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from app.coordinator.stores import Stores
+from app.pool.model import JobId, WorkerId
+from app.pool.protocol import LeaseState
+
+LUA = Path(__file__).parent / "lua"
+CANCEL = "cancel"  # revoked for this reason: asked to stop first; for every other: killed
+
+
+def script(redis: Any, name: str) -> Any:
+    """The registered script, with what all share in front of it."""
+    return redis.register_script((LUA / "settle.lua").read_text() + (LUA / f"{name}.lua").read_text())
+
+
+class Leases:
+    """Changes of leases, and the bells that follow from them."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._mark = script(stores.redis, "mark")
+        self._release = script(stores.redis, "release")
+
+    def batch(self) -> Batch:
+        """An empty batch of changes."""
+        return Batch(self._stores, self._mark, self._release)
+
+
+class Batch:
+    """Changes that go out together when `send` is called; at least once: each may be repeated."""
+
+    def __init__(self, stores: Stores, mark: Any, release: Any) -> None:
+        self._stores = stores
+        self._scripts = (mark, release)
+        self._pipe = stores.redis.pipeline(transaction=False)
+        self._rung: set[WorkerId] = set()
+
+    def claimed(
+        self,
+        worker: WorkerId,
+        job: JobId,
+        attempt: int,
+        nonce: str | None,
+        gpus: tuple[str, ...] = (),
+        vram_mb: int = 0,
+    ) -> None:
+        """The claim with this nonce was accepted. GPUs and VRAM are named where Redis forgot the lease."""
+        fields = {"nonce": nonce, "gpus": gpus, "vram_mb": vram_mb}
+        self._put(worker, job, attempt, LeaseState.CLAIMED, {name: value for name, value in fields.items() if value})
+
+    def given(self, worker: WorkerId, job: JobId, attempt: int, gpus: tuple[str, ...], vram_mb: int) -> None:
+        """The attempt is assigned, and Redis forgot it."""
+        fields = {"gpus": gpus, "vram_mb": vram_mb}
+        self._put(worker, job, attempt, LeaseState.GIVEN, {name: value for name, value in fields.items() if value})
+
+    def revoked(self, worker: WorkerId, job: JobId, attempt: int, why: str, grace_s: float = 0.0) -> None:
+        """The attempt is to end; its slot is free when its last process is gone."""
+        self._put(worker, job, attempt, LeaseState.REVOKED, {"why": why, "grace_s": grace_s})
+
+    def ended(self, worker: WorkerId, job: JobId, attempt: int) -> None:
+        """The attempt has ended: this acknowledges its last report and gives its slot back."""
+        self._put(worker, job, attempt, LeaseState.ENDED, {})
+
+    def released(self, worker: WorkerId, job: JobId, attempt: int) -> None:
+        """The lease goes, and with it the reservation."""
+        self._call(1, worker, [worker, job, attempt, self._stores.keys.eligible_prefix])
+
+    def ring(self, worker: WorkerId) -> None:
+        """Ring this worker after the changes."""
+        self._rung.add(worker)
+
+    def send(self) -> None:
+        """Write all changes, then ring each worker once."""
+        for worker in sorted(self._rung):
+            self._pipe.publish(self._stores.keys.bell_of(worker), "look")
+        self._pipe.execute()
+        self._rung.clear()
+
+    def _put(self, worker: WorkerId, job: JobId, attempt: int, state: LeaseState, fields: dict[str, Any]) -> None:
+        change = json.dumps({"state": str(state), **fields})
+        self._call(0, worker, [worker, job, attempt, self._stores.keys.eligible_prefix, change])
+
+    def _call(self, which: int, worker: WorkerId, arguments: list[Any]) -> None:
+        keys = self._stores.keys
+        self._scripts[which](
+            keys=[keys.lease(worker), keys.worker(worker), keys.load], args=arguments, client=self._pipe
+        )
+        self._rung.add(worker)

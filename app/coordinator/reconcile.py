@@ -1,0 +1,229 @@
+"""Reconcile: whatever ledger, leases, envelopes and beats disagree on, put right from scratch.
+
+When a leader begins, on a new generation, and every few seconds; reports are applied first. The
+ledger is right, a worker's beat says what runs. Nothing is concluded from one look: an attempt is
+missing when two beats begun after the first look omit it, a lease may go after a newer beat.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.coordinator.envelopes import Envelopes
+from app.coordinator.failover import TAKEN, Failover
+from app.coordinator.fleet import LIVE, Fleet
+from app.coordinator.leases import Batch, Leases
+from app.coordinator.stores import Stores
+from app.ledger import jobs, workers
+from app.ledger.jobs import HeldAttempt
+from app.pool.keys import envelope_id, envelope_parts
+from app.pool.model import Health, Intent, JobId, JobState, Worker, WorkerId
+from app.pool.protocol import Beat, Lease, LeaseState
+
+log = logging.getLogger(__name__)
+
+AttemptKey = tuple[WorkerId, JobId, int]
+SETTLED = frozenset({LeaseState.REVOKED, LeaseState.ENDED})
+BEATS_APART_S = 1.0
+GONE = "its worker left"
+ANEW = "its worker joined anew"
+LOST = "lost: in no queue, and its worker does not have it"
+
+
+@dataclass(frozen=True)
+class Omission:
+    """Since when a worker's beats omit an attempt: the beat at the first look, and the first one begun after it."""
+
+    seq: int
+    first: int | None = None
+    first_at: float = 0.0
+
+
+@dataclass
+class View:
+    """All that one look found."""
+
+    held: dict[WorkerId, list[HeldAttempt]]
+    leases: dict[WorkerId, dict[JobId, Lease]]
+    lying: dict[WorkerId, set[str]]
+
+    def keys(self, worker: WorkerId) -> set[tuple[JobId, int]]:
+        """The attempts that the ledger holds as this worker's."""
+        return {(held.job, held.attempt) for held in self.held.get(worker, [])}
+
+
+class Reconcile:
+    """Remembers only what it waits to see twice; a new leader waits anew."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        fleet: Fleet,
+        failover: Failover,
+        leases: Leases,
+        envelopes: Envelopes,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stores = stores
+        self._fleet = fleet
+        self._failover = failover
+        self._leases = leases
+        self._envelopes = envelopes
+        self._now = now
+        self._omitted: dict[AttemptKey, Omission] = {}
+        self._settled: dict[AttemptKey, tuple[int, int]] = {}
+
+    def step(self) -> bool:
+        """Put right what can be; True when it waits for a newer beat and should be called again soon."""
+        view = self._look()
+        omitted: dict[AttemptKey, Omission] = {}
+        settled: dict[AttemptKey, tuple[int, int]] = {}
+        batch = self._leases.batch()
+        for held in [each for some in view.held.values() for each in some]:
+            self._attempt(held, view, batch, omitted)
+        for worker, leases in view.leases.items():
+            for job, lease in leases.items():
+                self._lease(worker, job, lease, view, batch, settled)
+            self._beaten(worker, view, batch)
+            self._leftovers(worker, view)
+        self._omitted, self._settled = omitted, settled
+        waits = [*omitted, *(key for key in settled if self._holds_slot(key, view))]
+        for worker, _, _ in waits:
+            batch.ring(worker)
+        batch.send()
+        return bool(waits)
+
+    def cancelled(self, job: JobId) -> None:
+        """A bell said that this job was cancelled: end it where it is, now."""
+        found = jobs.find(self._stores.ledger, job)
+        if found is None or found.state is not JobState.CANCELLED or found.worker is None:
+            return
+        running = [held for held in jobs.held(self._stores.ledger, found.worker) if held.job == job]
+        for held in running:
+            self._failover.cancelled(held, self._fleet.policy.cancel_grace_s)
+        if not running:
+            batch = self._leases.batch()
+            batch.released(found.worker, job, found.attempt)
+            batch.send()
+            self._envelopes.remove(found.worker, job, found.attempt)
+
+    def _holds_slot(self, key: AttemptKey, view: View) -> bool:
+        live = self._fleet.workers[key[0]].health in LIVE
+        return live and view.leases[key[0]][key[1]].state is LeaseState.REVOKED
+
+    def _look(self) -> View:
+        held: dict[WorkerId, list[HeldAttempt]] = {}
+        for each in jobs.held(self._stores.ledger):
+            held.setdefault(each.worker, []).append(each)
+        workers = list(self._fleet.workers)
+        return View(held, self._stores.live.leases_of(workers), self._envelopes.lying(workers))
+
+    def _attempt(self, held: HeldAttempt, view: View, batch: Batch, omitted: dict[AttemptKey, Omission]) -> None:
+        worker = self._fleet.workers.get(held.worker)
+        if worker is None or held.incarnation > worker.incarnation:
+            self._unknown(held)
+            return
+        if worker.health is Health.LEFT or held.incarnation < worker.incarnation:
+            self._failover.take_gone(held, GONE if worker.health is Health.LEFT else ANEW)
+        elif worker.health is Health.DOWN:
+            self._failover.take_from_down([held], worker.reason or "its worker is down")
+        elif held.state is JobState.ASSIGNED and not self._may_start(worker):
+            self._failover.take(held, "its worker takes no new jobs")
+        elif self._listed(held) or self._lies(held, view):
+            self._remind(held, view, batch)
+        else:
+            self._missing(held, omitted)
+
+    def _unknown(self, held: HeldAttempt) -> None:
+        """Its worker was decommissioned; or it joined while we slept: then the next look knows it."""
+        worker = workers.find(self._stores.ledger, held.worker)
+        if worker is not None and worker.intent is Intent.DECOMMISSIONED:
+            self._failover.take_gone(held, GONE)
+
+    def _may_start(self, worker: Worker) -> bool:
+        beat = self._fleet.beats.get(worker.id)
+        leaving = beat is not None and beat.leaving
+        return worker.health is Health.HEALTHY and worker.intent is Intent.ACTIVE and not leaving
+
+    def _listed(self, held: HeldAttempt) -> bool:
+        beat = self._fleet.beats.get(held.worker)
+        return beat is None or (held.job, held.attempt) in _refs(beat)  # no beat: health decides, not we
+
+    def _lies(self, held: HeldAttempt, view: View) -> bool:
+        name = envelope_id(held.worker, held.job, held.attempt)
+        return held.state is JobState.ASSIGNED and name in view.lying.get(held.worker, ())
+
+    def _remind(self, held: HeldAttempt, view: View, batch: Batch) -> None:
+        """Write the lease where Redis forgot it or a leader died before marking it."""
+        lease = view.leases.get(held.worker, {}).get(held.job)
+        present = lease.state if lease is not None and lease.attempt == held.attempt else None
+        vram_mb = lease.vram_mb if present and lease else held.min_vram_mb or 0
+        if held.state is JobState.CANCELLED:
+            if present is not LeaseState.REVOKED:
+                self._failover.cancelled(held, self._fleet.policy.cancel_grace_s)
+        elif held.state is JobState.RUNNING and present in (None, LeaseState.GIVEN):
+            batch.claimed(held.worker, held.job, held.attempt, held.nonce, held.gpus, vram_mb)
+        elif present is None:
+            batch.given(held.worker, held.job, held.attempt, held.gpus, vram_mb)
+
+    def _missing(self, held: HeldAttempt, omitted: dict[AttemptKey, Omission]) -> None:
+        """Two beats, both begun after the first look and a second apart, have omitted it: it is lost.
+
+        The beat after the first look's may have been under way at that look, so it does not count.
+        """
+        key = (held.worker, held.job, held.attempt)
+        beat = self._fleet.beats[held.worker]
+        seen = self._omitted.get(key, Omission(beat.seq))
+        if seen.first is None and beat.seq >= seen.seq + 2:
+            seen = Omission(seen.seq, beat.seq, self._now())
+        elif seen.first is not None and beat.seq > seen.first and self._now() - seen.first_at >= BEATS_APART_S:
+            self._failover.take_gone(held, LOST)
+            return
+        omitted[key] = seen
+
+    def _lease(
+        self,
+        worker: WorkerId,
+        job: JobId,
+        lease: Lease,
+        view: View,
+        batch: Batch,
+        settled: dict[AttemptKey, tuple[int, int]],
+    ) -> None:
+        """A lease that the ledger does not know is revoked; one that is settled goes after a newer beat."""
+        if (job, lease.attempt) in view.keys(worker):
+            return
+        if lease.state not in SETTLED and self._fleet.workers[worker].health is not Health.LEFT:
+            batch.revoked(worker, job, lease.attempt, TAKEN)
+            return
+        key = (worker, job, lease.attempt)
+        beat = self._fleet.beats.get(worker)
+        now = (beat.incarnation, beat.seq) if beat else (self._fleet.workers[worker].incarnation, 0)
+        since = self._settled.get(key, now)
+        listed = beat is not None and (job, lease.attempt) in _refs(beat)
+        if self._fleet.workers[worker].health is Health.LEFT or (now > since and not listed):
+            batch.released(worker, job, lease.attempt)
+        else:
+            settled[key] = since
+
+    def _beaten(self, worker: WorkerId, view: View, batch: Batch) -> None:
+        """What a worker has that the ledger does not hold as its own is revoked."""
+        beat = self._fleet.beats.get(worker)
+        for job, attempt in (_refs(beat) - view.keys(worker)) if beat else ():
+            lease = view.leases.get(worker, {}).get(job)
+            if lease is None or (lease.attempt <= attempt and lease.state not in SETTLED):
+                batch.revoked(worker, job, attempt, TAKEN)
+
+    def _leftovers(self, worker: WorkerId, view: View) -> None:
+        """Envelopes of attempts that have moved on; a popped one is left to its slot, whose claim is refused."""
+        for name in view.lying.get(worker, ()):
+            parts = envelope_parts(name)
+            if parts is None or (parts[1], parts[2]) not in view.keys(worker):
+                self._envelopes.remove_id(worker, name)
+
+
+def _refs(beat: Beat) -> set[tuple[JobId, int]]:
+    return {(ref.job, ref.attempt) for ref in beat.attempts}

@@ -1,0 +1,56 @@
+"""Why a job waits, in words, as dispatch sees it. Pure; the filters are those that fill the eligible sets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from app.pool.matching import refusal
+from app.pool.model import Health, Requirement, Worker
+from app.pool.status import worker_status
+
+NAMED = 3
+
+
+def why_waiting(requirement: Requirement, workers: Iterable[Worker]) -> str:
+    """One sentence for a job that no worker was given."""
+    everyone = list(workers)
+    if not everyone:
+        return "no worker has joined the pool yet"
+    refusals = [(worker, refusal(worker, requirement)) for worker in everyone]
+    fitting = [worker for worker, refused in refusals if refused is None]
+    if fitting:
+        return _busy(fitting)
+    if all(refused is not None and refused.filter == "workflow" for _, refused in refusals):
+        return f"no worker offers {requirement.workflow}"
+    reasons = Counter(refused.why for _, refused in refusals if refused is not None)
+    return "no worker fits: " + "; ".join(f"{count} {why}" for why, count in sorted(reasons.items()))
+
+
+def _busy(fitting: Sequence[Worker]) -> str:
+    words = {worker.id: worker_status(worker) for worker in fitting}
+    ready = [worker for worker in fitting if words[worker.id] == Health.HEALTHY]
+    if ready:
+        return f"waits for a free slot: {_names(ready)} full"
+    if all(worker.health is Health.LEFT for worker in fitting):
+        return _left(fitting)
+    states = "; ".join(f"{worker.name} is {words[worker.id]}" for worker in fitting[:NAMED])
+    return f"no worker that could run it takes jobs now: {states}{_more(fitting)}"
+
+
+def _left(fitting: Sequence[Worker]) -> str:
+    if len(fitting) > 1:
+        names = ", ".join(worker.name for worker in fitting[:NAMED])
+        return f"every worker that could run it said good-bye: {names}{_more(fitting)}"
+    worker = fitting[0]
+    at = f" at {worker.last_heartbeat:%H:%M} UTC" if worker.last_heartbeat else ""
+    return f"its worker {worker.name} said good-bye{at}; no other can run it"
+
+
+def _names(workers: Sequence[Worker]) -> str:
+    names = ", ".join(worker.name for worker in workers[:NAMED])
+    return f"{names}{_more(workers)} {'is' if len(workers) == 1 else 'are'}"
+
+
+def _more(workers: Sequence[Worker]) -> str:
+    return f" and {len(workers) - NAMED} more" if len(workers) > NAMED else ""

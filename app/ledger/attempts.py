@@ -1,0 +1,110 @@
+"""Attempts with their checkpoints, log lines and refused reports: the story of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.ledger.db import Ledger, Row
+from app.pool.model import Attempt, AttemptEnd, Checkpoint, FileFact, JobId, JobState, WorkerId
+from app.pool.protocol import from_plain
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of an attempt's log; numbers begin at 1 and never repeat."""
+
+    attempt: int
+    number: int
+    line: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class WorkerAttempt:
+    """An attempt as its worker's page lists it."""
+
+    attempt: Attempt
+    job_name: str
+    workflow: str
+    job_state: JobState
+    owner: str
+
+
+def of_job(ledger: Ledger, job: JobId) -> list[Attempt]:
+    """Every attempt of a job, the first first."""
+    return [_attempt(row) for row in ledger.all("attempts_of_job", job=job)]
+
+
+def of_worker(
+    ledger: Ledger, worker: WorkerId, before: tuple[datetime, str] | None = None, limit: int = 50
+) -> list[WorkerAttempt]:
+    """The attempts that a worker was given, newest first, after (assigned_at, job) `before`."""
+    before_at, before_id = before or (None, None)
+    rows = ledger.all("attempts_of_worker", worker=worker, before_at=before_at, before_id=before_id, limit=limit)
+    return [
+        WorkerAttempt(_attempt(row), row["job_name"], row["workflow"], JobState(row["job_state"]), row["owner"])
+        for row in rows
+    ]
+
+
+def checkpoints(ledger: Ledger, job: JobId, limit: int = 200) -> list[Checkpoint]:
+    """The kept checkpoints of a job, newest first."""
+    return [_checkpoint(row) for row in ledger.all("checkpoints_of_job", job=job, limit=limit)]
+
+
+def newest_checkpoint(ledger: Ledger, job: JobId) -> Checkpoint | None:
+    """The one from which a next attempt resumes, or None."""
+    row = ledger.one("checkpoint_newest", job=job)
+    return _checkpoint(row) if row else None
+
+
+def newest_checkpoints(ledger: Ledger, jobs: Sequence[JobId]) -> dict[JobId, Checkpoint]:
+    """The newest kept checkpoint of each of these jobs that has one."""
+    return {row["job_id"]: _checkpoint(row) for row in ledger.all("checkpoints_of_jobs", jobs=list(jobs))}
+
+
+def log_lines(ledger: Ledger, job: JobId, attempt: int, after: int = 0, limit: int = 1000) -> list[LogLine]:
+    """Lines of an attempt beyond number `after`, oldest first."""
+    return [_line(row) for row in ledger.all("log_lines_after", job=job, attempt=attempt, after=after, limit=limit)]
+
+
+def log_tail(ledger: Ledger, job: JobId, attempt: int, limit: int = 100) -> list[LogLine]:
+    """The last lines of an attempt, oldest first."""
+    return [_line(row) for row in ledger.all("log_tail", job=job, attempt=attempt, limit=limit)]
+
+
+def refused_reports(ledger: Ledger, job: JobId) -> list[Row]:
+    """What was refused of a job: attempt, worker_id, kind, why, at."""
+    return ledger.all("refused_of_job", job=job)
+
+
+def _attempt(row: Row) -> Attempt:
+    return Attempt(
+        job=row["job_id"],
+        number=row["number"],
+        worker=row["worker_id"],
+        worker_name=row.get("worker_name", ""),
+        incarnation=row["incarnation"],
+        assigned_at=row["assigned_at"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        end=AttemptEnd(row["end_word"]) if row["end_word"] else None,
+        cause=row["cause"],
+        error=row["error"],
+        signal=row["signal"],
+        exit_code=row["exit_code"],
+        resumed_from=row["resumed_from"],
+        lost_s=row["lost_s"],
+        refused=row["refused"],
+    )
+
+
+def _checkpoint(row: Row) -> Checkpoint:
+    files = from_plain(tuple[FileFact, ...], row["files"])
+    return Checkpoint(row["job_id"], row["attempt"], row["number"], row["state"], files, row["fraction"], row["at"])
+
+
+def _line(row: Row) -> LogLine:
+    return LogLine(row["attempt"], row["number"], row["line"], row["at"])

@@ -1,0 +1,130 @@
+"""Connections, transactions and the named queries of sql/queries.
+
+Every call has a time limit. What PostgreSQL cannot answer now is raised as Unavailable: a
+transaction that failed has changed nothing, so trying again is safe.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from app.pool.errors import Unavailable
+
+SQL = Path(__file__).parents[2] / "sql"
+CONNECT_S = 3
+STATEMENT_MS = 5_000
+Row = dict[str, Any]
+Connection = psycopg.Connection[Row]
+
+
+class Ledger:
+    """Runs named queries, each by itself or, inside `transaction()`, together."""
+
+    def __init__(self, pool: ConnectionPool[Connection], connection: Connection | None = None) -> None:
+        self._pool = pool
+        self._connection = connection
+
+    @classmethod
+    def connect(cls, database_url: str, size: int = 4) -> Ledger:
+        """A ledger over at most `size` connections, opened when first used."""
+        return cls(
+            ConnectionPool(
+                database_url,
+                connection_class=Connection,
+                min_size=0,
+                max_size=size,
+                timeout=CONNECT_S,
+                max_idle=60,
+                open=True,
+                check=ConnectionPool.check_connection,
+                kwargs={
+                    "row_factory": dict_row,
+                    "connect_timeout": CONNECT_S,
+                    "options": f"-c statement_timeout={STATEMENT_MS} -c idle_in_transaction_session_timeout=10000"
+                    " -c timezone=UTC",
+                },
+            )
+        )
+
+    def close(self) -> None:
+        """Give all connections back to PostgreSQL."""
+        self._pool.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Ledger]:
+        """A ledger whose verbs are committed together, or not at all; nested ones are savepoints."""
+        if self._connection is not None:
+            with self._connection.transaction():
+                yield self
+            return
+        with _unavailable(), self._pool.connection() as connection, connection.transaction():
+            yield Ledger(self._pool, connection)
+
+    def all(self, query: str, /, **parameters: Any) -> list[Row]:
+        """Every row of a named query."""
+        with self._run(query, parameters) as cursor:
+            return cursor.fetchall()
+
+    def one(self, query: str, /, **parameters: Any) -> Row | None:
+        """The first row of a named query, or None."""
+        with self._run(query, parameters) as cursor:
+            return cursor.fetchone()
+
+    def do(self, query: str, /, **parameters: Any) -> int:
+        """Run a named statement; returns how many rows it touched."""
+        with self._run(query, parameters) as cursor:
+            return cursor.rowcount
+
+    def do_many(self, query: str, many: Sequence[Mapping[str, Any]]) -> None:
+        """Run a named statement for each of these parameters, pipelined."""
+        if many:
+            with self._cursor() as cursor:
+                cursor.executemany(_statement(query), many)
+
+    @contextmanager
+    def _run(self, query: str, parameters: Mapping[str, Any]) -> Iterator[psycopg.Cursor[Row]]:
+        with self._cursor() as cursor:
+            cursor.execute(_statement(query), parameters)
+            yield cursor
+
+    @contextmanager
+    def _cursor(self) -> Iterator[psycopg.Cursor[Row]]:
+        if self._connection is not None:
+            with self._connection.cursor() as cursor:
+                yield cursor
+            return
+        with _unavailable(), self._pool.connection() as connection, connection.cursor() as cursor:
+            yield cursor
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        raise Unavailable(f"PostgreSQL does not answer: {str(error).strip()}") from error
+
+
+def _statement(name: str) -> LiteralString:
+    return queries()[name]  # from our own files, never from a request
+
+
+@cache
+def queries() -> dict[str, str]:
+    """Every named query of sql/queries. Raises ValueError when a name stands twice."""
+    found: dict[str, str] = {}
+    for path in sorted((SQL / "queries").glob("*.sql")):
+        for name, text in re.findall(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", path.read_text(), re.M | re.S):
+            if name in found:
+                raise ValueError(f"query {name} stands twice, again in {path.name}")
+            found[name] = text.strip()
+    return found

@@ -1,0 +1,341 @@
+"""Jobs: submit, find, assign, claim, take, cancel. Each verb is one statement that compares what was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from app.ledger.db import Ledger, Row
+from app.pool.model import AttemptEnd, Job, JobId, JobSpec, JobState, Json, Requirement, WorkerId, new_id
+from app.pool.protocol import plain
+
+NOT_STARTED = (JobState.ASSIGNED,)
+STARTED = (JobState.RUNNING,)
+
+
+@dataclass(frozen=True)
+class WaitingJob:
+    """A due pending job, and the workers on which it has failed before."""
+
+    job: Job
+    class_name: str
+    failed_on: tuple[WorkerId, ...]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A wish to move a pending job to a worker's incarnation, on these GPUs."""
+
+    job: JobId
+    attempt: int
+    worker: WorkerId
+    incarnation: int
+    gpus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HeldAttempt:
+    """An attempt that has not ended; `state` is its job's, CANCELLED while processes are left."""
+
+    job: JobId
+    attempt: int
+    worker: WorkerId
+    incarnation: int
+    state: JobState
+    nonce: str | None
+    gpus: tuple[str, ...]
+    min_vram_mb: int | None
+    workflow: str
+    strict: bool
+    timeout_s: int | None
+    age_s: float  # since its start, or since it was assigned
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An attempt that was taken from a worker: its job is pending again with attempt + 1."""
+
+    job: JobId
+    attempt: int
+    worker: WorkerId
+    was: JobState
+    lost_s: float | None
+    owner: str
+    name: str
+    workflow: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """The accepted result; its outputs lie in the folder of this attempt."""
+
+    job: JobId
+    attempt: int
+    worker: WorkerId
+    result: Json
+    outputs: Sequence[Mapping[str, Json]]
+    at: datetime
+
+
+def submit(ledger: Ledger, spec: JobSpec, class_name: str, waiting: str | None = None) -> Job:
+    """A new pending job; when this returns (outside a transaction) it is accepted."""
+    row = ledger.one("job_submit", **_spec_parameters(spec, class_name, waiting))
+    assert row is not None
+    return job_of(row)
+
+
+def find(ledger: Ledger, job: JobId) -> Job | None:
+    """The job, or None."""
+    row = ledger.one("job_find", id=job)
+    return job_of(row) if row else None
+
+
+def listed(
+    ledger: Ledger,
+    *,
+    owner: str | None = None,
+    states: Sequence[JobState] = (),
+    workflow: str | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 50,
+) -> list[Job]:
+    """Jobs, newest first, after the one whose (created_at, id) is `before`."""
+    before_at, before_id = before or (None, None)
+    rows = ledger.all(
+        "jobs_listed",
+        owner=owner,
+        states=[str(state) for state in states] or None,
+        workflow=workflow,
+        before_at=before_at,
+        before_id=before_id,
+        limit=limit,
+    )
+    return [job_of(row) for row in rows]
+
+
+def waiting_heads(ledger: Ledger, per_class: int, now: datetime | None = None) -> list[WaitingJob]:
+    """Of each class the first due jobs by priority and age; classes in the order of their heads."""
+    rows = ledger.all("jobs_waiting_heads", per_class=per_class, now=now)
+    return [WaitingJob(job_of(row), row["class"], tuple(row["failed_on"])) for row in rows]
+
+
+def next_due_s(ledger: Ledger) -> float | None:
+    """Seconds until the next waiting time is over; None when no job waits for a time."""
+    row = ledger.one("jobs_next_due_s")
+    return None if row is None else row["seconds"]
+
+
+def assign(ledger: Ledger, wishes: Iterable[Assignment]) -> set[JobId]:
+    """Move those that are still pending to their workers, if these are active and healthy; returns them."""
+    moved = ledger.all("jobs_assign", wishes=Jsonb([plain(wish) for wish in wishes]))
+    return {row["id"] for row in moved}
+
+
+def claim(ledger: Ledger, job: JobId, attempt: int, worker: WorkerId, incarnation: int, nonce: str) -> bool:
+    """Whether exactly this attempt may start (or has started by this same claim): assigned becomes running."""
+    with ledger.transaction() as tx:
+        claimed = tx.do("job_claim", job=job, attempt=attempt, worker=worker, incarnation=incarnation, nonce=nonce)
+        if claimed:
+            tx.do("attempt_started", job=job, attempt=attempt)
+        return claimed == 1
+
+
+def take_back(ledger: Ledger, job: JobId, attempt: int, cause: str) -> Taken | None:
+    """Make an attempt that has not started pending again; None when it has started or moved on."""
+    return _first(_take(ledger, NOT_STARTED, AttemptEnd.TAKEN_BACK, cause, job=job, attempt=attempt))
+
+
+def take_away(ledger: Ledger, job: JobId, attempt: int, cause: str, spare_strict: bool = True) -> Taken | None:
+    """Make a running attempt pending again; None when it has ended, moved on, or is strict and spared."""
+    taken = _take(ledger, STARTED, AttemptEnd.TAKEN_AWAY, cause, job=job, attempt=attempt, spare_strict=spare_strict)
+    return _first(taken)
+
+
+def take_back_all(ledger: Ledger, worker: WorkerId, cause: str) -> list[Taken]:
+    """Make everything that has not started on this worker pending again."""
+    return _take(ledger, NOT_STARTED, AttemptEnd.TAKEN_BACK, cause, worker=worker)
+
+
+def take_away_all(ledger: Ledger, worker: WorkerId, cause: str, spare_strict: bool = True) -> list[Taken]:
+    """Make everything that runs on this worker pending again, and close what was cancelled there."""
+    taken = _take(ledger, STARTED, AttemptEnd.TAKEN_AWAY, cause, worker=worker, spare_strict=spare_strict)
+    ledger.do("attempt_end_cancelled", job=None, attempt=None, worker=worker)
+    return taken
+
+
+def cancel(ledger: Ledger, job: JobId) -> Job | None:
+    """Cancel it, wherever it is; None when it had ended (or there is none)."""
+    row = ledger.one("job_cancel", id=job)
+    return job_of(row) if row else None
+
+
+def end_cancelled(ledger: Ledger, worker: WorkerId, job: JobId, attempt: int) -> bool:
+    """The last process of a cancelled attempt is gone; False when that was known."""
+    return 1 == ledger.do("attempt_end_cancelled", worker=worker, job=job, attempt=attempt)
+
+
+def held(ledger: Ledger, worker: WorkerId | None = None) -> list[HeldAttempt]:
+    """Every attempt that has not ended, of one worker or of all."""
+    return [
+        HeldAttempt(
+            row["job"],
+            row["attempt"],
+            row["worker"],
+            row["incarnation"],
+            JobState(row["state"]),
+            row["nonce"],
+            tuple(row["gpus"]),
+            row["min_vram_mb"],
+            row["workflow"],
+            row["strict"],
+            row["timeout_s"],
+            row["age_s"],
+        )
+        for row in ledger.all("jobs_held", worker=worker)
+    ]
+
+
+def note_waiting(ledger: Ledger, why: Mapping[JobId, str]) -> None:
+    """Write why these pending jobs wait, where it has changed."""
+    if why:
+        ledger.do("jobs_note_waiting", notes=Jsonb([{"job": job, "why": text} for job, text in why.items()]))
+
+
+def pending_count(ledger: Ledger) -> int:
+    """How many jobs wait."""
+    row = ledger.one("jobs_pending_count")
+    return int(row["jobs"]) if row else 0
+
+
+def result(ledger: Ledger, job: JobId) -> Result | None:
+    """The accepted result, or None."""
+    row = ledger.one("job_result", job=job)
+    if row is None:
+        return None
+    return Result(job, row["attempt"], row["worker_id"], row["result"], row["outputs"], row["at"])
+
+
+def results(ledger: Ledger, jobs: Sequence[JobId]) -> dict[JobId, Json]:
+    """What these jobs gave, of those that have succeeded."""
+    return {row["job_id"]: row["result"] for row in ledger.all("results_of_jobs", jobs=list(jobs))}
+
+
+def _take(
+    ledger: Ledger,
+    states: Sequence[JobState],
+    end: AttemptEnd,
+    cause: str,
+    *,
+    job: JobId | None = None,
+    attempt: int | None = None,
+    worker: WorkerId | None = None,
+    spare_strict: bool = True,
+) -> list[Taken]:
+    rows = ledger.all(
+        "jobs_take",
+        states=[str(state) for state in states],
+        end_word=str(end),
+        cause=cause,
+        job=job,
+        attempt=attempt,
+        worker=worker,
+        spare_strict=spare_strict,
+    )
+    return [
+        Taken(
+            row["id"],
+            row["attempt"],
+            row["worker_id"],
+            JobState(row["state"]),
+            row["lost_s"],
+            row["owner"],
+            row["name"],
+            row["workflow"],
+        )
+        for row in rows
+    ]
+
+
+def _first(taken: list[Taken]) -> Taken | None:
+    return taken[0] if taken else None
+
+
+def _spec_parameters(spec: JobSpec, class_name: str, waiting: str | None) -> Row:
+    requirement = spec.requirement
+    return {
+        "id": new_id(),
+        "name": spec.name,
+        "workflow": requirement.workflow,
+        "params": Jsonb(dict(spec.params)),
+        "owner": spec.owner,
+        "requires": list(requirement.tags),
+        "prefers": Jsonb(requirement.prefers),
+        "group_name": requirement.group,
+        "min_vram_mb": requirement.min_vram_mb,
+        "gpus": requirement.gpus,
+        "only_workers": list(requirement.only_workers),
+        "exclude_workers": list(requirement.exclude_workers),
+        "class": class_name,
+        "priority": spec.priority,
+        "timeout_s": spec.timeout_s,
+        "stall_s": spec.stall_s,
+        "max_failures": spec.max_failures,
+        "max_orphan_s": spec.max_orphan_s,
+        "strict": spec.strict,
+        "resume": None if spec.resume is None else Jsonb(spec.resume),
+        "retry_of": spec.retry_of,
+        "not_before": spec.not_before,
+        "waiting": waiting,
+    }
+
+
+def job_of(row: Row) -> Job:
+    """A job from its row and the column attempt_ended."""
+    return Job(
+        id=row["id"],
+        spec=spec_of(row),
+        state=JobState(row["state"]),
+        attempt=row["attempt"],
+        failures=row["failures"],
+        worker=row["worker_id"],
+        incarnation=row["incarnation"],
+        progress=row["progress"],
+        text=row["text"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        not_before=row["not_before"],
+        error=row["error"],
+        waiting=row["waiting"],
+        attempt_ended=row["attempt_ended"],
+    )
+
+
+def spec_of(row: Row) -> JobSpec:
+    """What was submitted, from the job's row."""
+    return JobSpec(
+        requirement=Requirement(
+            workflow=row["workflow"],
+            tags=tuple(row["requires"]),
+            prefers=tuple((tag, weight) for tag, weight in row["prefers"]),
+            group=row["group_name"],
+            min_vram_mb=row["min_vram_mb"],
+            gpus=row["gpus"],
+            only_workers=tuple(row["only_workers"]),
+            exclude_workers=tuple(row["exclude_workers"]),
+        ),
+        params=row["params"],
+        owner=row["owner"],
+        name=row["name"],
+        priority=row["priority"],
+        timeout_s=row["timeout_s"],
+        stall_s=row["stall_s"],
+        max_failures=row["max_failures"],
+        max_orphan_s=row["max_orphan_s"],
+        strict=row["strict"],
+        resume=row["resume"],
+        retry_of=row["retry_of"],
+    )

@@ -1,0 +1,227 @@
+"""Reports: what workers say of their attempts, applied by compare-and-set.
+
+Each kind is one verb. What is not (or no longer) this attempt's right is refused and kept as
+refused; what was applied before is applied again without effect, because agents repeat themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from enum import Enum
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from app.ledger import jobs
+from app.ledger.db import Ledger
+from app.pool.model import AttemptEnd, JobState, Json
+from app.pool.protocol import Report, from_plain, plain, to_json
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST_S = 5.0
+RETRY_MOST_S = 300.0
+# Ended by the pool or its worker, not by the job: no failure is counted.
+# Of a report: a number out of range, a value that breaks a rule of the schema.
+UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError)
+NOT_THE_JOBS = frozenset({"deadline", "slot", "agent"})
+
+
+class Applied(Enum):
+    """What became of a report, and so of its lease."""
+
+    KEPT = "kept"  # progress, checkpoint, log: the lease stays
+    CLAIMED = "claimed"
+    ENDED = "ended"
+    REFUSED = "refused"  # its attempt is not (or no longer) the worker's: the lease is to be revoked
+    DOUBLED = "doubled"  # a second delivery is refused; the lease is that of the first, and stays
+    IGNORED = "ignored"  # late or repeated, and nothing follows from it
+
+
+def apply_all(ledger: Ledger, found: Sequence[Report]) -> list[tuple[Report, Applied]]:
+    """Apply reports of jobs in one transaction; what PostgreSQL cannot store is dropped with a line in the log."""
+    try:
+        return _together(ledger, found)
+    except UNSTORABLE:
+        # Each by itself, so that the rest goes on.
+        return [outcome for report in found for outcome in _alone(ledger, report)]
+
+
+def _together(ledger: Ledger, found: Sequence[Report]) -> list[tuple[Report, Applied]]:
+    with ledger.transaction() as tx:
+        return [(report, apply(tx, report)) for report in found]
+
+
+def _alone(ledger: Ledger, report: Report) -> list[tuple[Report, Applied]]:
+    try:
+        return _together(ledger, [report])
+    except UNSTORABLE as error:
+        log.warning("report dropped: worker=%s job=%s kind=%s: %s", report.worker, report.job, report.kind, error)
+        return []
+
+
+def apply(tx: Ledger, report: Report) -> Applied:
+    """Apply one report of a job inside a transaction. A good-bye is not for the ledger's jobs: health's."""
+    report = _storable(report)
+    if report.kind == "claim":
+        return _claim(tx, report)
+    if report.kind == "progress":
+        return _progress(tx, report)
+    if report.kind == "checkpoint":
+        return _checkpoint(tx, report)
+    if report.kind == "log":
+        return _log(tx, report)
+    if report.kind == "end":
+        return _end(tx, report)
+    return Applied.IGNORED
+
+
+def _claim(tx: Ledger, report: Report) -> Applied:
+    assert report.job is not None
+    nonce = report.nonce or ""
+    if jobs.claim(tx, report.job, report.attempt, report.worker, report.incarnation, nonce):
+        return Applied.CLAIMED
+    row = tx.one("report_current", **_whose(report))
+    if row and row["mine"] and row["state"] == JobState.RUNNING:
+        _refuse(tx, report, "another claim has started this attempt")
+        return Applied.DOUBLED
+    return _refuse(tx, report, "this attempt is not assigned to this worker")
+
+
+def _progress(tx: Ledger, report: Report) -> Applied:
+    fraction = min(1.0, max(0.0, report.fraction or 0.0))
+    moved = tx.do("report_progress", fraction=fraction, text=report.text, number=report.number, **_whose(report))
+    return Applied.KEPT if moved else Applied.IGNORED
+
+
+def _checkpoint(tx: Ledger, report: Report) -> Applied:
+    kept = tx.do(
+        "report_checkpoint",
+        number=report.number,
+        state=Jsonb(report.state),
+        files=Jsonb(plain(report.files)),
+        fraction=report.fraction,
+        **_whose(report),
+    )
+    if kept:
+        return Applied.KEPT
+    if tx.one("report_checkpoint_known", job=report.job, attempt=report.attempt, number=report.number):
+        return Applied.IGNORED
+    return _refuse(tx, report, "a checkpoint of an attempt that does not run (any more)")
+
+
+def _log(tx: Ledger, report: Report) -> Applied:
+    tx.do(
+        "log_append",
+        job=report.job,
+        attempt=report.attempt,
+        worker=report.worker,
+        number=report.number,
+        lines=list(report.lines),
+    )
+    return Applied.KEPT
+
+
+def _end(tx: Ledger, report: Report) -> Applied:
+    if report.end == "succeeded":
+        return _succeeded(tx, report)
+    if report.end == "failed" and report.cause not in NOT_THE_JOBS:
+        return _failed(tx, report)
+    return _stopped(tx, report)
+
+
+def _succeeded(tx: Ledger, report: Report) -> Applied:
+    if not _move(tx, report, JobState.SUCCEEDED, AttemptEnd.SUCCEEDED):
+        return _late(tx, report)
+    tx.do(
+        "result_accept",
+        job=report.job,
+        attempt=report.attempt,
+        worker=report.worker,
+        result=Jsonb(report.result),
+        outputs=Jsonb(plain(report.files)),
+    )
+    return Applied.ENDED
+
+
+def _failed(tx: Ledger, report: Report) -> Applied:
+    row = tx.one("job_failures", job=report.job)
+    failures = 1 + (row["failures"] if row else 0)
+    last = row is not None and failures >= row["max_failures"]
+    state = JobState.FAILED if last else JobState.PENDING
+    # A death is tried again at once, an error after a back-off.
+    retry_s = 0.0 if report.cause != "workflow" else retry_seconds(failures)
+    if _move(tx, report, state, AttemptEnd.FAILED, failure=1, retry_s=retry_s):
+        return Applied.ENDED
+    return _late(tx, report)
+
+
+def _stopped(tx: Ledger, report: Report) -> Applied:
+    if _move(tx, report, JobState.PENDING, AttemptEnd.STOPPED):
+        return Applied.ENDED
+    return _late(tx, report)
+
+
+def _late(tx: Ledger, report: Report) -> Applied:
+    """An end whose attempt does not run: cancelled, told before, or taken away meanwhile."""
+    if tx.do("attempt_end_cancelled", worker=None, job=report.job, attempt=report.attempt):
+        return Applied.ENDED
+    if tx.one("attempt_ended_as", end_word=report.end, **_whose(report)):
+        return Applied.ENDED
+    return _refuse(tx, report, "the attempt had ended, or had been taken away, before this end arrived")
+
+
+def _move(tx: Ledger, report: Report, state: JobState, end: AttemptEnd, failure: int = 0, retry_s: float = 0.0) -> bool:
+    return 1 == tx.do(
+        "job_end",
+        state=str(state),
+        end_word=str(end),
+        failure=failure,
+        retry_s=retry_s if state is JobState.PENDING and retry_s else None,
+        cause=report.cause,
+        error=report.error,
+        signal=report.signal,
+        exit_code=report.exit_code,
+        from_states=["running"] if report.end == "succeeded" else ["assigned", "running"],
+        **_whose(report),
+    )
+
+
+def _refuse(tx: Ledger, report: Report, why: str) -> Applied:
+    tx.do("report_refused", kind=report.kind, report=Jsonb(plain(report)), why=why, **_whose(report))
+    return Applied.REFUSED
+
+
+def _whose(report: Report) -> dict[str, object]:
+    return {
+        "job": report.job,
+        "attempt": report.attempt,
+        "worker": report.worker,
+        "incarnation": report.incarnation,
+    }
+
+
+def _storable(report: Report) -> Report:
+    """PostgreSQL holds neither NUL nor half of a surrogate pair; a workflow may print one, and that must not
+    cost its end."""
+    text = to_json(report).encode("utf-8", "surrogatepass")
+    if b"\\u0000" in text or b"\xed" in text:
+        return from_plain(Report, _cleaned(plain(report)))
+    return report
+
+
+def _cleaned(value: Json) -> Json:
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_cleaned(key): _cleaned(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    return value
+
+
+def retry_seconds(failures: int) -> float:
+    """Back-off after so many failures: doubled, capped, jittered so that those that failed together part."""
+    return min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(failures - 1, 20)) * random.uniform(0.8, 1.0)

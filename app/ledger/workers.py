@@ -1,0 +1,274 @@
+"""Workers: the registry, joins, health and intent. A change of health is written with its transition."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from app.ledger.db import Ledger, Row
+from app.pool.model import INTENT_MOVES, Gpu, Health, Intent, Json, Worker, WorkerId, Workflow, new_id
+from app.pool.protocol import Offer, from_plain, plain
+
+
+@dataclass(frozen=True)
+class Join:
+    """A join under way; nothing of it is registered until it is confirmed."""
+
+    id: str
+    worker: WorkerId
+    incarnation: int
+    identity: str
+    nonce: str
+    answer: str
+    offer: Offer
+    token_sha256: str
+    admitted_by: str | None  # the join token's id; None: the worker's own token
+    age_s: float
+    confirmed: bool
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One change of a worker's health."""
+
+    id: int
+    worker: WorkerId
+    incarnation: int
+    from_health: Health | None
+    to_health: Health
+    cause: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is written of a worker each minute."""
+
+    id: WorkerId
+    status: str
+    tags: tuple[str, ...]
+    beating: bool
+
+
+def listed(ledger: Ledger, decommissioned: bool = False) -> list[Worker]:
+    """Every registered worker by name, also those that are down; decommissioned ones when asked for."""
+    return [worker_of(row) for row in ledger.all("workers_listed", decommissioned=decommissioned)]
+
+
+def find(ledger: Ledger, worker: WorkerId) -> Worker | None:
+    """The worker, or None."""
+    row = ledger.one("worker_find", id=worker)
+    return worker_of(row) if row else None
+
+
+def uptimes_s(ledger: Ledger, worker: WorkerId | None = None) -> dict[WorkerId, float]:
+    """Seconds since each one's incarnation began, which stop when it is down or has left; of one or of all."""
+    return {row["id"]: row["seconds"] for row in ledger.all("workers_uptimes", worker=worker)}
+
+
+def identity_of(offer: Offer) -> str:
+    """What makes a re-join the same worker: machine id and GPU UUIDs, or its name where there is no GPU."""
+    cards = sorted(gpu.uuid for gpu in offer.gpus) or [f"name {offer.name}"]
+    return hashlib.sha256("\n".join([offer.machine_id, *cards]).encode()).hexdigest()
+
+
+def by_identity(ledger: Ledger, identity: str) -> Worker | None:
+    """The present worker of this identity, or None."""
+    row = ledger.one("worker_by_identity", identity=identity)
+    return worker_of(row) if row else None
+
+
+def begin_join(
+    ledger: Ledger, worker: WorkerId | None, offer: Offer, token_sha256: str, admitted_by: str | None = None
+) -> Join:
+    """A join with the next incarnation of this worker, or of a new one."""
+    row = ledger.one(
+        "join_begin",
+        id=new_id(),
+        worker=worker or new_id(),
+        identity=identity_of(offer),
+        nonce=secrets.token_hex(16),
+        answer=secrets.token_hex(16),
+        offer=Jsonb(plain(offer)),
+        token_sha256=token_sha256,
+        admitted_by=admitted_by,
+    )
+    assert row is not None
+    return _join({**row, "age_s": 0.0})
+
+
+def find_join(ledger: Ledger, join: str) -> Join | None:
+    """The join, or None."""
+    row = ledger.one("join_find", id=join)
+    return _join(row) if row else None
+
+
+def confirm_join(ledger: Ledger, join: Join) -> Worker | None:
+    """Make it a worker's present incarnation; None when a newer one was confirmed meanwhile.
+
+    One transaction: worker, transition, the join's mark, older tokens of the worker revoked.
+    """
+    with ledger.transaction() as tx:
+        before = tx.one("worker_find", id=join.worker)
+        row = tx.one("worker_join", **_join_parameters(join))
+        if row is None:
+            return None
+        tx.do("join_confirmed", id=join.id)
+        tx.do(
+            "worker_transition",
+            worker=join.worker,
+            incarnation=join.incarnation,
+            from_health=before["health"] if before else None,
+            to_health=str(Health.HEALTHY),
+            cause="joined" if before is None else f"joined anew as incarnation {join.incarnation}",
+        )
+        tx.do("tokens_revoke_of_worker", worker=join.worker, keep=join.token_sha256)
+        tx.do(
+            "token_create",
+            id=new_id(),
+            kind="agent",
+            owner=join.offer.name,
+            sha256=join.token_sha256,
+            worker=join.worker,
+            uses=None,
+            expires_at=None,
+        )
+        return worker_of(row)
+
+
+def set_health(ledger: Ledger, worker: Worker, to: Health, cause: str, status: str) -> bool:
+    """Move its health from what `worker` says, with a transition; False when it had moved already."""
+    return 1 == ledger.do(
+        "worker_set_health",
+        worker=worker.id,
+        incarnation=worker.incarnation,
+        from_health=str(worker.health),
+        to_health=str(to),
+        cause=cause,
+        status=status,
+    )
+
+
+def set_intent(ledger: Ledger, worker: WorkerId, to: Intent, until: datetime | None = None) -> bool:
+    """Move its intent by a legal move; False when there is none from where it is."""
+    legal = [str(intent) for intent, moves in INTENT_MOVES.items() if to in moves]
+    return 1 == ledger.do("worker_set_intent", worker=worker, to_intent=str(to), from_intents=legal, until=until)
+
+
+def note(ledger: Ledger, notes: Iterable[Note]) -> None:
+    """Write status, dynamic tags and, of those that beat, the time of the last heartbeat."""
+    rows = [plain(each) for each in notes]
+    if rows:
+        ledger.do("workers_note", notes=Jsonb(rows))
+
+
+def sample(ledger: Ledger, samples: Iterable[Mapping[str, Json]]) -> None:
+    """Keep these figures as this minute's: worker, load, utilisation, vram_used, temperature_c, power_w,
+    attempts, figures."""
+    ledger.do_many("worker_sample", [{**each, "figures": Jsonb(each.get("figures", {}))} for each in samples])
+
+
+def samples(ledger: Ledger, worker: WorkerId, seconds: float) -> list[Row]:
+    """The worker's figures of the last so many seconds, oldest first."""
+    return ledger.all("worker_samples_between", worker=worker, seconds=seconds)
+
+
+def transitions(ledger: Ledger, worker: WorkerId, before: int | None = None, limit: int = 50) -> list[Transition]:
+    """Changes of its health, newest first."""
+    rows = ledger.all("worker_transitions_listed", worker=worker, before=before, limit=limit)
+    return [
+        Transition(
+            row["id"],
+            row["worker_id"],
+            row["incarnation"],
+            Health(row["from_health"]) if row["from_health"] else None,
+            Health(row["to_health"]),
+            row["cause"],
+            row["at"],
+        )
+        for row in rows
+    ]
+
+
+def _join(row: Row) -> Join:
+    return Join(
+        row["id"],
+        row["worker_id"],
+        row["incarnation"],
+        row["identity"],
+        row["nonce"],
+        row["answer"],
+        from_plain(Offer, row["offer"]),
+        row["token_sha256"],
+        row["admitted_by"],
+        row["age_s"],
+        row["confirmed_at"] is not None,
+    )
+
+
+def _join_parameters(join: Join) -> Row:
+    offer = join.offer
+    models = sorted({gpu.model for gpu in offer.gpus})
+    return {
+        "id": join.worker,
+        "identity": join.identity,
+        "name": offer.name,
+        "hostname": offer.hostname,
+        "host_id": offer.machine_id,
+        "boot_id": offer.boot_id,
+        "address": offer.address,
+        "port": offer.port,
+        "pid": offer.pid,
+        "version": offer.version,
+        "driver": offer.driver,
+        "gpus": Jsonb(plain(offer.gpus)),
+        "gpu_model": ", ".join(models) or None,
+        "gpu_reason": offer.gpu_reason,
+        "vram_mb": sum(gpu.vram_mb for gpu in offer.gpus) or None,
+        "workflows": Jsonb(plain(offer.workflows)),
+        "not_offered": Jsonb(offer.not_offered),
+        "slots": offer.slots,
+        "incarnation": join.incarnation,
+    }
+
+
+def worker_of(row: Row) -> Worker:
+    """A worker from its row."""
+    return Worker(
+        id=row["id"],
+        name=row["name"],
+        hostname=row["hostname"],
+        host_id=row["host_id"],
+        boot_id=row["boot_id"],
+        incarnation=row["incarnation"],
+        health=Health(row["health"]),
+        intent=Intent(row["intent"]),
+        slots=row["slots"],
+        address=row["address"],
+        port=row["port"],
+        gpus=from_plain(tuple[Gpu, ...], row["gpus"]),
+        gpu_model=row["gpu_model"],
+        gpu_reason=row["gpu_reason"],
+        vram_mb=row["vram_mb"],
+        workflows=from_plain(tuple[Workflow, ...], row["workflows"]),
+        not_offered=row["not_offered"],
+        allowed_workflows=tuple(row["allowed_workflows"]),
+        tags=tuple(row["tags"]),
+        dynamic_tags=tuple(row["dynamic_tags"]),
+        groups=tuple(row["groups"]),
+        queue_depth=row["queue_depth"],
+        restart=row["restart"],
+        paused_until=row["paused_until"],
+        reason=row["reason"],
+        version=row["version"],
+        driver=row["driver"],
+        pid=row["pid"],
+        last_heartbeat=row["last_heartbeat"],
+        joined_at=row["joined_at"],
+        created_at=row["created_at"],
+    )

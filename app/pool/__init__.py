@@ -1,0 +1,1 @@
+"""What all agree on: words, keys and messages. Standard library and redis only; agents carry it too."""

@@ -1,0 +1,25 @@
+"""The few kinds of error that a caller treats differently. Everything else is a bug and is raised as it is."""
+
+
+class PoolError(Exception):
+    """Muster cannot do what was asked; the message says why and what to do next."""
+
+
+class SettingsError(PoolError):
+    """A setting from the environment is missing or wrong; the message names it."""
+
+
+class BadRequest(PoolError):
+    """What a person or agent sent cannot be taken; `errors` names each field and what is wrong with it."""
+
+    def __init__(self, detail: str, errors: list[tuple[str, str]] | None = None) -> None:
+        super().__init__(detail)
+        self.errors = errors or []
+
+
+class Unavailable(PoolError):
+    """A service that is needed (Redis, PostgreSQL) does not answer; trying later is safe."""
+
+
+class LeaseLost(PoolError):
+    """The attempt is no longer this worker's; whoever runs it stops quietly."""

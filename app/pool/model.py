@@ -1,0 +1,299 @@
+"""The pool's facts: workers, jobs, attempts, and the states they may be in.
+
+Frozen dataclasses only. The moves below are the legal ones; the CHECK constraints of the
+ledger follow them and the statements that move a job compare what it was.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Literal, NewType
+
+WorkerId = NewType("WorkerId", str)
+JobId = NewType("JobId", str)
+Json = Any
+
+ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
+ID_LENGTH = 12  # 60 random bits; fixed, because key patterns and envelope ids are cut by it
+
+
+def new_id() -> str:
+    """A random id of fixed length without '_' or '-'; never given twice, also after a restore."""
+    return "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH))
+
+
+class Word(str, Enum):
+    """An enum whose members read and print as their value (StrEnum needs Python 3.11)."""
+
+    __str__ = str.__str__
+
+
+class Health(Word):
+    """What the pool believes of a worker."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    LEFT = "left"
+
+
+class Intent(Word):
+    """What people want of a worker."""
+
+    WAITING = "waiting"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    REFUSED = "refused"
+    DECOMMISSIONED = "decommissioned"
+
+
+class JobState(Word):
+    """Where a job is, as the ledger stores it."""
+
+    PENDING = "pending"
+    ASSIGNED = "assigned"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class AttemptEnd(Word):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+    TAKEN_BACK = "taken back"
+    TAKEN_AWAY = "taken away"
+
+
+HEALTH_MOVES: Mapping[Health, frozenset[Health]] = {
+    Health.HEALTHY: frozenset({Health.DEGRADED, Health.DOWN, Health.LEFT}),
+    Health.DEGRADED: frozenset({Health.HEALTHY, Health.DOWN, Health.LEFT}),
+    Health.DOWN: frozenset({Health.HEALTHY, Health.LEFT}),
+    Health.LEFT: frozenset({Health.HEALTHY}),
+}
+
+INTENT_MOVES: Mapping[Intent, frozenset[Intent]] = {
+    Intent.WAITING: frozenset({Intent.ACTIVE, Intent.REFUSED, Intent.DECOMMISSIONED}),
+    Intent.ACTIVE: frozenset({Intent.PAUSED, Intent.DRAINING, Intent.DECOMMISSIONED}),
+    Intent.PAUSED: frozenset({Intent.ACTIVE, Intent.DECOMMISSIONED}),
+    Intent.DRAINING: frozenset({Intent.DRAINED, Intent.ACTIVE, Intent.DECOMMISSIONED}),
+    Intent.DRAINED: frozenset({Intent.ACTIVE, Intent.DECOMMISSIONED}),
+    Intent.REFUSED: frozenset({Intent.DECOMMISSIONED}),
+    Intent.DECOMMISSIONED: frozenset(),
+}
+
+JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
+    JobState.PENDING: frozenset({JobState.ASSIGNED, JobState.CANCELLED, JobState.FAILED}),
+    JobState.ASSIGNED: frozenset({JobState.RUNNING, JobState.PENDING, JobState.CANCELLED}),
+    JobState.RUNNING: frozenset({JobState.PENDING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+
+ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes that the pool accepts; an error that enforces one names it."""
+
+    params_bytes: int = 64 * 1024
+    result_bytes: int = 256 * 1024
+    checkpoint_bytes: int = 256 * 1024
+    tags: int = 64
+    tag_characters: int = 64
+    log_line_bytes: int = 4 * 1024
+    log_lines: int = 100_000
+    text_characters: int = 200  # of a progress text, an error's first line, a name
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A card as it was at join; memory in MiB."""
+
+    uuid: str
+    index: int
+    model: str
+    vram_mb: int
+
+
+ParameterType = Literal["string", "int", "float", "bool", "choice", "file"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared parameter of a workflow."""
+
+    name: str
+    type: ParameterType = "string"
+    required: bool = False
+    default: Json = None
+    min: float | None = None
+    max: float | None = None
+    choices: tuple[str, ...] = ()
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A kind of job as an agent declares it: what runs it and what it takes."""
+
+    name: str
+    runner: Literal["command", "python"]
+    target: str = ""  # python: "module:function"
+    argv: tuple[str, ...] = ()  # command
+    parameters: tuple[Parameter, ...] = ()
+    slots: int = 1
+    vram_mb: int | None = None  # what a job of it takes unless the job says; None: not said
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What a job demands of a worker; jobs with equal requirements are one class."""
+
+    workflow: str
+    tags: tuple[str, ...] = ()
+    prefers: tuple[tuple[str, float], ...] = ()  # (tag, weight)
+    group: str | None = None
+    min_vram_mb: int | None = None
+    gpus: int | None = None
+    only_workers: tuple[WorkerId, ...] = ()
+    exclude_workers: tuple[WorkerId, ...] = ()
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A registered worker as the ledger holds it."""
+
+    id: WorkerId
+    name: str
+    hostname: str
+    host_id: str
+    boot_id: str
+    incarnation: int
+    health: Health
+    intent: Intent
+    slots: int
+    address: str | None = None
+    port: int | None = None
+    gpus: tuple[Gpu, ...] = ()
+    gpu_model: str | None = None
+    vram_mb: int | None = None  # of all its cards
+    workflows: tuple[Workflow, ...] = ()  # what the agent offers
+    allowed_workflows: tuple[str, ...] = ()  # an admin's narrowing; empty narrows nothing
+    tags: tuple[str, ...] = ()
+    dynamic_tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    queue_depth: int | None = None  # None: the pool's
+    paused_until: datetime | None = None
+    restart: int = 0  # how often people asked for one
+    gpu_reason: str | None = None  # why no GPU could be asked at join
+    not_offered: Mapping[str, str] = field(default_factory=dict)  # shipped workflow -> why it cannot run there
+    reason: str | None = None  # of its present health
+    version: str = ""
+    driver: str | None = None
+    pid: int | None = None
+    last_heartbeat: datetime | None = None
+    joined_at: datetime | None = None  # when the present incarnation began
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class FileFact:
+    """A file by name, size in bytes and SHA-256 (hex)."""
+
+    name: str
+    size: int
+    sha256: str
+    media_type: str | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A kept saved state. `files` lie under the attempt's checkpoint folder of this number."""
+
+    job: JobId
+    attempt: int
+    number: int
+    state: Json
+    files: tuple[FileFact, ...] = ()
+    fraction: float = 0.0
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What a person submits, validated; the ledger adds the rest."""
+
+    requirement: Requirement
+    params: Mapping[str, Json] = field(default_factory=dict)
+    owner: str = ""
+    name: str = ""
+    priority: int = 50  # 0 to 100, higher first
+    not_before: datetime | None = None
+    timeout_s: int | None = None
+    stall_s: int | None = None
+    max_failures: int = 3
+    max_orphan_s: int | None = None
+    strict: bool = False
+    resume: Json = None
+    retry_of: JobId | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the ledger holds it."""
+
+    id: JobId
+    spec: JobSpec
+    state: JobState
+    attempt: int  # number of the present or next attempt; 1 for the first
+    failures: int
+    worker: WorkerId | None
+    incarnation: int | None
+    progress: float  # 0 to 1; never falls below the newest checkpoint's
+    text: str
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    not_before: datetime | None = None  # of the next attempt: back-off or the submitter's wish
+    error: str | None = None
+    waiting: str | None = None  # in words, why a pending job waits, as dispatch last saw it
+    attempt_ended: bool = True  # its newest attempt has no process left; False only while one may run
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of a job on one worker, as the ledger holds it."""
+
+    job: JobId
+    number: int
+    worker: WorkerId
+    worker_name: str
+    incarnation: int
+    assigned_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    end: AttemptEnd | None = None
+    cause: str | None = None
+    error: str | None = None
+    signal: int | None = None
+    exit_code: int | None = None
+    resumed_from: Mapping[str, Json] | None = None  # attempt, number, at, fraction of the checkpoint
+    lost_s: float | None = None
+    refused: int = 0

@@ -1,0 +1,118 @@
+"""What a workflow's declaration says about the parameters of a job; PURE but for looking at named files.
+
+The web process asks when a job is submitted, the agent again before it runs: only the agent knows
+for sure what its host's files are.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from app.pool.model import Json, Parameter
+
+Problem = tuple[str, str]  # (parameter, what is wrong)
+
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def problems(
+    declared: Sequence[Parameter],
+    params: Mapping[str, Json],
+    folders: Sequence[Path] = (),
+    must_exist: bool = False,
+) -> list[Problem]:
+    """Everything that is wrong with them, in the declaration's order; empty when all is well.
+
+    File parameters must lie under one of `folders` (links resolved) when there are any. `must_exist`:
+    the caller is the one who reads them; another one only complains about files that it would see.
+    """
+    known = {parameter.name for parameter in declared}
+    takes = ", ".join(sorted(known)) or "none"
+    found = [(name, f"is not a parameter of this workflow; it takes {takes}") for name in params if name not in known]
+    for parameter in declared:
+        wrong = _wrong(parameter, params.get(parameter.name), folders, must_exist)
+        if wrong:
+            found.append((parameter.name, wrong))
+    return found
+
+
+def complete(declared: Sequence[Parameter], params: Mapping[str, Json]) -> dict[str, Json]:
+    """The parameters with the declaration's defaults; what has neither value nor default is None."""
+    return {p.name: p.default if params.get(p.name) is None else params[p.name] for p in declared}
+
+
+def typed(parameter: Parameter, text: str) -> Json:
+    """The value that a person wrote as text, in the declared type. Raises ValueError saying what is expected."""
+    if parameter.type == "bool":
+        if text.lower() not in _TRUTH:
+            raise ValueError("must be true or false")
+        return _TRUTH[text.lower()]
+    if parameter.type not in ("int", "float"):
+        return text
+    try:
+        return int(text) if parameter.type == "int" else float(text)
+    except ValueError as error:
+        raise ValueError(_EXPECTED[parameter.type]) from error
+
+
+_EXPECTED = {
+    "string": "must be text",
+    "choice": "must be text",
+    "file": "must be the path of a file",
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "bool": "must be true or false",
+}
+
+
+def _wrong(parameter: Parameter, value: Json, folders: Sequence[Path], must_exist: bool) -> str | None:
+    if value is None:
+        return "is required" if parameter.required and parameter.default is None else None
+    if not _fits(parameter.type, value):
+        return _EXPECTED[parameter.type]
+    if parameter.type in ("int", "float"):
+        return _out_of_range(parameter, value)
+    if parameter.type == "choice" and value not in parameter.choices:
+        return f"must be one of {', '.join(parameter.choices)}"
+    if parameter.type == "file":
+        return _wrong_file(value, folders, must_exist)
+    return None
+
+
+def _fits(kind: str, value: Json) -> bool:
+    if isinstance(value, bool) or kind == "bool":
+        return isinstance(value, bool) and kind == "bool"
+    if kind == "int":
+        return isinstance(value, int)
+    if kind == "float":
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    # Neither an argument of a process nor PostgreSQL's jsonb can hold a NUL.
+    return isinstance(value, str) and "\0" not in value
+
+
+def _out_of_range(parameter: Parameter, value: float) -> str | None:
+    if parameter.min is not None and value < parameter.min:
+        return f"must be at least {parameter.min:g}"
+    if parameter.max is not None and value > parameter.max:
+        return f"must be at most {parameter.max:g}"
+    return None
+
+
+def _wrong_file(value: str, folders: Sequence[Path], must_exist: bool) -> str | None:
+    if not Path(value).is_absolute():
+        return "must be an absolute path"
+    path = Path(os.path.realpath(value))
+    around = [folder for folder in folders if path.is_relative_to(os.path.realpath(folder))]
+    if folders and not around:
+        return f"must lie under {' or '.join(map(str, folders))}"
+    # Without folders there is one host, so everybody sees all files.
+    visible = must_exist or not folders or any(folder.is_dir() for folder in around)
+    if not visible:
+        return None
+    # os.path's answer No where pathlib raises: a folder on the way that may not be entered.
+    if not os.path.isfile(path):
+        return "is not a file" if os.path.exists(path) else "does not exist"  # noqa: PTH110
+    return None if os.access(path, os.R_OK) else "cannot be read"

@@ -1,0 +1,89 @@
+"""The pool's settings as people change them while it runs, with their ranges.
+
+The one place with their defaults; the ledger stores only what differs. The clocks that follow
+from them (protocols.md's table) are properties here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from app.pool.errors import BadRequest
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """The durations of protocols.md's table that follow from the beat's interval; seconds."""
+
+    interval_s: float
+    missed_beats: int
+
+    @property
+    def ttl_s(self) -> float:
+        """How long Redis keeps a beat, and the silence after which a worker is degraded."""
+        return (self.missed_beats + 1 / 3) * self.interval_s
+
+    @property
+    def down_s(self) -> float:
+        """The silence after which a worker is down."""
+        return (self.missed_beats + 1) * self.interval_s
+
+    @property
+    def strict_term_s(self) -> float:
+        """After the last beat that got through, a strict attempt is asked to end."""
+        return self.missed_beats * self.interval_s
+
+    @property
+    def strict_kill_s(self) -> float:
+        """And is killed: as long as the TTL, but counted from before the beat was sent."""
+        return self.ttl_s
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One consistent set of pool settings; times in seconds unless the name says otherwise."""
+
+    heartbeat_interval_s: float = 15.0
+    missed_beats: int = 2
+    fast_failover: bool = True
+    strict: bool = False
+    max_orphan_s: int = 600
+    cancel_grace_s: int = 5
+    queue_depth: int = 0
+
+    @property
+    def clocks(self) -> Clocks:
+        """What follows from interval and missed beats."""
+        return Clocks(self.heartbeat_interval_s, self.missed_beats)
+
+
+RANGES: Mapping[str, tuple[float, float]] = {
+    "heartbeat_interval_s": (0.5, 300),
+    "missed_beats": (1, 10),
+    "max_orphan_s": (1, 86_400),
+    "cancel_grace_s": (0, 300),
+    "queue_depth": (0, 1_000),
+}
+
+
+def changed(policy: Policy, changes: Mapping[str, Any]) -> Policy:
+    """The policy with these changes. Raises BadRequest naming each bad field and its range."""
+    known = {f.name: type(getattr(policy, f.name)) for f in fields(policy)}
+    errors = [(name, problem) for name, value in changes.items() if (problem := _problem(known, name, value))]
+    if errors:
+        raise BadRequest("some settings cannot be taken", errors)
+    return replace(policy, **{name: known[name](value) for name, value in changes.items()})
+
+
+def _problem(known: Mapping[str, type], name: str, value: Any) -> str | None:
+    kind = known.get(name)
+    if kind is None:
+        return "there is no such setting"
+    if kind is bool:
+        return None if isinstance(value, bool) else "must be true or false"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and value != int(value)):
+        return "must be a whole number" if kind is int else "must be a number"
+    low, high = RANGES[name]
+    return None if low <= value <= high else f"must be from {low:g} to {high:g}"

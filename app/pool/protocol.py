@@ -1,0 +1,326 @@
+"""What crosses Redis and the agents' HTTP calls as JSON.
+
+Unknown fields are ignored in both directions, so agents and servers of neighbouring versions
+understand each other. Times on the wire are durations or RFC 3339; no two hosts' clocks are compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, TypeVar, Union
+
+from app.pool.model import FileFact, Gpu, JobId, Json, Word, WorkerId, Workflow
+
+T = TypeVar("T")
+
+# The memfd that only the beat process writes: aligned int64 words, CLOCK_BOOTTIME in ns.
+# Other attempts end max_orphan_s after THROUGH (SIGTERM) and 10 s later (SIGKILL).
+DEADLINE_WORDS = ("through", "strict_term", "strict_kill")
+ORPHAN_KILL_S = 10
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A card's memory in MiB; None where nobody could measure it."""
+
+    ours: int | None = None
+    others: int | None = None
+    free: int | None = None
+
+
+@dataclass(frozen=True)
+class GpuFigures:
+    """A card's figures at a time; None, never 0, where nobody could measure."""
+
+    uuid: str
+    index: int
+    model: str = ""
+    vram_mb: int | None = None
+    utilisation: float | None = None  # 0 to 1, mean since the last beat
+    memory: Memory = Memory()
+    temperature_c: int | None = None
+    power_w: float | None = None
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    pids: tuple[int, ...] = ()
+    reason: str | None = None  # why figures are missing
+
+
+@dataclass(frozen=True)
+class AttemptRef:
+    """An attempt that a worker has: from before its claim is sent until its lease has ended and no process is left."""
+
+    job: JobId
+    attempt: int
+    slot: int
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A worker says it is alive. `wanted` is the number of the last Wanted that it obeyed."""
+
+    worker: WorkerId
+    incarnation: int
+    seq: int
+    interval_ms: int
+    ttl_ms: int
+    boot_id: str
+    slots: int
+    free_slots: int
+    attempts: tuple[AttemptRef, ...] = ()
+    gpus: tuple[GpuFigures, ...] = ()
+    gpu_reason: str | None = None
+    cpu: float | None = None  # 0 to 1 of the host
+    tags: tuple[str, ...] = ()  # dynamic ones
+    wanted: int = 0
+    leaving: bool = False
+
+
+class LeaseState(Word):
+    GIVEN = "given"
+    CLAIMED = "claimed"
+    REVOKED = "revoked"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """An attempt as told to its worker; until it has ended also its reservation of slot and VRAM."""
+
+    attempt: int
+    state: LeaseState
+    nonce: str | None = None
+    gpus: tuple[str, ...] = ()
+    vram_mb: int = 0
+    why: str | None = None  # of a revoked one: "cancel" is asked to stop first, all else is killed
+    grace_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the coordinator wants of a worker; rises in number with each change."""
+
+    number: int
+    intent: str
+    restart: int
+    interval_ms: int
+    missed_beats: int
+    queue_depth: int
+    max_orphan_s: int
+
+
+@dataclass(frozen=True)
+class Resume:
+    """The checkpoint from which an attempt begins."""
+
+    number: int
+    attempt: int
+    state: Json
+    files: tuple[FileFact, ...] = ()
+    progress: float = 0.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an envelope carries: everything the guard needs to run one attempt."""
+
+    job: JobId
+    attempt: int
+    worker: WorkerId
+    incarnation: int
+    workflow: str
+    params: dict[str, Json]
+    resume: Resume | None = None
+    timeout_s: int | None = None
+    stall_s: int | None = None
+    strict: bool = False
+    max_orphan_s: int = 600
+    gpus: tuple[str, ...] = ()
+
+
+ReportKind = Literal["claim", "progress", "checkpoint", "log", "end", "goodbye"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker reports of an attempt; a good-bye names no job. Repeating one is harmless."""
+
+    kind: ReportKind
+    worker: WorkerId
+    incarnation: int
+    job: JobId | None = None
+    attempt: int = 0
+    number: int = 0  # of a progress, a checkpoint, the first line of a log
+    nonce: str | None = None  # claim
+    fraction: float | None = None  # progress, checkpoint
+    text: str = ""
+    state: Json = None  # checkpoint
+    files: tuple[FileFact, ...] = ()  # checkpoint, end (outputs)
+    lines: tuple[str, ...] = ()  # log
+    end: Literal["succeeded", "failed", "stopped", "cancelled"] | None = None
+    result: Json = None
+    error: str | None = None
+    cause: str | None = None  # what ended it: workflow, guard, slot, timeout, stall, deadline, good-bye, cancel
+    signal: int | None = None
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What an agent says it is, when it asks to join (POST /agent/v1/join)."""
+
+    machine_id: str
+    boot_id: str
+    hostname: str
+    name: str
+    slots: int
+    version: str
+    pid: int
+    worker: WorkerId | None = None  # of a re-join, with this worker's own token
+    address: str | None = None
+    port: int | None = None
+    gpus: tuple[Gpu, ...] = ()
+    gpu_reason: str | None = None
+    driver: str | None = None
+    workflows: tuple[Workflow, ...] = ()
+    not_offered: dict[str, str] = field(default_factory=dict)  # workflow -> why
+    proof_file: str = ""  # its name under MUSTER_OUTPUT
+    proof_text: str = ""
+
+
+@dataclass(frozen=True)
+class Admission:
+    """The server's answer to an offer; nothing is registered before it is confirmed."""
+
+    join: str  # id of this join: POST /agent/v1/join/<id>/confirm
+    worker: WorkerId
+    incarnation: int
+    nonce: str
+    answer: str  # to be written to join:{nonce}
+    token: str  # the worker's own; stored by the agent, valid from the confirmation on
+    redis_url: str
+    rq_redis_url: str
+    prefix: str
+    wanted: Wanted
+
+
+@dataclass(frozen=True)
+class Check:
+    """One named check of a join; `next_step` says what to do when it failed."""
+
+    name: str
+    ok: bool
+    seconds: float
+    detail: str = ""
+    next_step: str = ""
+
+
+@dataclass(frozen=True)
+class WhoIs:
+    """What a listening agent answers to GET / on its announced address."""
+
+    worker: WorkerId
+    incarnation: int
+    boot_id: str
+    hostname: str
+    name: str
+    version: str
+
+
+def to_json(value: Any) -> str:
+    """A dataclass as compact JSON; fields at their default None are kept, order is declaration order."""
+    return json.dumps(plain(value), separators=(",", ":"), ensure_ascii=False)
+
+
+def plain(value: Any) -> Any:
+    """A dataclass as dicts, lists and scalars."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+def from_json(kind: type[T], text: str | bytes) -> T:
+    """The dataclass that this JSON says; unknown fields are ignored.
+
+    Raises ValueError (json.JSONDecodeError is one) when a field is missing or of the wrong shape.
+    """
+    return from_plain(kind, json.loads(text))
+
+
+def from_plain(kind: type[T], value: Any) -> T:
+    """The same from dicts and lists."""
+    built: T = _build(kind, value)
+    return built
+
+
+def _build(kind: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, value)
+    origin = typing.get_origin(kind)
+    arguments = typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        return _build(next(a for a in arguments if a is not type(None)), value)
+    if origin is tuple:
+        return _tuple(arguments, value)
+    if origin is dict:
+        _expect(isinstance(value, dict), kind, value)
+        return {key: _build(arguments[1], item) for key, item in value.items()}
+    if origin is Literal:
+        _expect(value in arguments, kind, value)
+        return value
+    return _scalar(getattr(kind, "__supertype__", kind), value)
+
+
+def _dataclass(kind: Any, value: Any) -> Any:
+    _expect(isinstance(value, dict), kind, value)
+    hints, required = _fields(kind)
+    missing = required - value.keys()
+    if missing:
+        raise ValueError(f"{kind.__name__} lacks {', '.join(sorted(missing))}")
+    return kind(**{name: _build(hint, value[name]) for name, hint in hints.items() if name in value})
+
+
+def _tuple(arguments: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    _expect(isinstance(value, (list, tuple)), tuple, value)
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_build(arguments[0], item) for item in value)
+    _expect(len(value) == len(arguments), tuple, value)
+    return tuple(_build(kind, item) for kind, item in zip(arguments, value))
+
+
+def _scalar(kind: Any, value: Any) -> Any:
+    if kind is Any:
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and issubclass(kind, Word):
+        return kind(value)
+    _expect(isinstance(value, kind) and (kind is bool or not isinstance(value, bool)), kind, value)
+    return value
+
+
+def _expect(good: bool, kind: Any, value: Any) -> None:
+    if not good:
+        raise ValueError(f"expected {getattr(kind, '__name__', kind)}, got {str(value)[:80]!r}")
+
+
+@cache
+def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    hints = typing.get_type_hints(kind)
+    required = frozenset(
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    )
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}, required

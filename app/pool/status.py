@@ -1,0 +1,42 @@
+"""The words people read, computed from what is stored and what is live; never stored as truth."""
+
+from __future__ import annotations
+
+from app.pool.model import Health, Intent, Job, JobState, Worker
+
+FREE_SLOT = "waits for a free slot"  # how the sentence begins of a job that some worker could run
+
+FIRST = (Intent.DECOMMISSIONED, Intent.REFUSED, Intent.WAITING)
+THEN = (Health.DOWN, Health.LEFT, Health.DEGRADED)
+LAST = (Intent.DRAINING, Intent.DRAINED, Intent.PAUSED)
+
+
+def worker_status(worker: Worker, beating: bool = True) -> str:
+    """One word: the first that holds of decommissioned, refused, waiting, down, left, degraded,
+    draining, drained, paused, healthy.
+
+    `beating` is whether its beat is there: a healthy one without is degraded before the
+    coordinator has said so, because the page never shows a worker's last word.
+    """
+    if worker.intent in FIRST:
+        return worker.intent.value
+    if worker.health in THEN:
+        return worker.health.value
+    if not beating:
+        return Health.DEGRADED.value
+    return worker.intent.value if worker.intent in LAST else Health.HEALTHY.value
+
+
+def job_status(job: Job) -> str:
+    """One word: waiting, starting, running, running (moving), cancelling, or how it ended.
+
+    A cancelled job is cancelling until its newest attempt has no process left.
+    """
+    moving = job.started_at is not None
+    if job.state is JobState.PENDING:
+        return "running (moving)" if moving else "waiting"
+    if job.state is JobState.ASSIGNED:
+        return "running (moving)" if moving else "starting"
+    if job.state is JobState.CANCELLED and not job.attempt_ended:
+        return "cancelling"
+    return str(job.state)

@@ -1,0 +1,57 @@
+"""Are the servers there that Muster stands on, and are they new enough?"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from app.pool.errors import PoolError, Unavailable
+
+ANSWER_S = 3
+LEAST_REDIS = (6, 2)
+LEAST_POSTGRESQL = 15
+
+
+def check_redis(url: str) -> None:
+    """Raise Unavailable when it does not answer, PoolError when it is too old or the URL is wrong."""
+    try:
+        with redis.Redis.from_url(
+            url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, retry=Retry(NoBackoff(), 0)
+        ) as client:
+            client.ping()  # refused while it still loads its data
+            found = str(client.info("server")["redis_version"])
+    except redis.AuthenticationError as error:
+        raise PoolError(
+            f"Redis at {without_password(url)} refuses us: give its user and password in the URL"
+        ) from error
+    except redis.RedisError as error:
+        raise Unavailable(f"Redis at {without_password(url)} cannot be reached: {error}") from error
+    except ValueError as error:
+        raise PoolError(f"{without_password(url)} is not a redis:// URL: {error}") from error
+    if tuple(int(part) for part in found.split(".")[:2]) < LEAST_REDIS:
+        least = ".".join(map(str, LEAST_REDIS))
+        raise PoolError(f"Redis at {without_password(url)} is {found}; {least} or newer is needed (Valkey serves too)")
+
+
+def check_postgresql(url: str) -> None:
+    """Raise Unavailable when it does not answer, PoolError when it is too old or the URL is wrong."""
+    try:
+        with psycopg.connect(url, connect_timeout=ANSWER_S) as connection:
+            found = connection.info.server_version // 10000
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise Unavailable(f"PostgreSQL at {without_password(url)} cannot be reached: {reason}") from error
+    except psycopg.ProgrammingError as error:
+        raise PoolError(f"DATABASE_URL is not a PostgreSQL URL: {error}") from error
+    if found < LEAST_POSTGRESQL:
+        raise PoolError(f"PostgreSQL at {without_password(url)} is {found}; {LEAST_POSTGRESQL} or newer is needed")
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))

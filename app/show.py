@@ -1,0 +1,148 @@
+"""What the command line prints: tables and facts for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+Shown = Mapping[str, Any]
+
+COLOURS = {
+    "healthy": "green",
+    "succeeded": "green",
+    "running": "cyan",
+    "degraded": "yellow",
+    "down": "red",
+    "failed": "red",
+    "cancelled": "magenta",
+    "draining": "blue",
+}
+
+
+def as_json(value: Any) -> None:
+    """The API's own answer, indented."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def jobs(found: Iterable[Shown]) -> None:
+    """A table of jobs."""
+    rows = [
+        (
+            job["id"],
+            job["name"],
+            job["workflow"],
+            _word(job["status"]),
+            percent(job),
+            job["owner"],
+            moment(job["created_at"]),
+        )
+        for job in found
+    ]
+    _table(("id", "name", "workflow", "status", "done", "owner", "submitted"), rows, "no jobs; submit one with: submit")
+
+
+def job(found: Shown, attempts: Sequence[Shown]) -> None:
+    """One job: its facts, then its attempts as a story."""
+    facts = {
+        "job": found["id"],
+        "name": found["name"],
+        "workflow": found["workflow"],
+        "params": json.dumps(found["params"], ensure_ascii=False),
+        "status": f"{found['status']} {percent(found)} {found['text']}".strip(),
+        "waiting": found["waiting"] and found["waiting"]["why"],
+        "owner": found["owner"],
+        "submitted": moment(found["created_at"]),
+        "ended": moment(found["ended_at"]),
+        "error": found["error"],
+        "result": None if found["result"] is None else json.dumps(found["result"], ensure_ascii=False),
+        "retry of": found["retry_of"],
+    }
+    for name, value in facts.items():
+        if value:
+            click.echo(f"{name:>10}  {value}")
+    for attempt in attempts:
+        click.echo(f"{'attempt':>10}  {story(attempt)}")
+
+
+def story(attempt: Shown) -> str:
+    """An attempt in one line."""
+    resumed = attempt["resumed_from"]
+    began = f", resumed at {resumed['fraction']:.0%}" if resumed else ""
+    lost = f", {attempt['lost_s']:.0f} s of work lost" if attempt["lost_s"] else ""
+    cause = f" ({attempt['cause']})" if attempt["cause"] and attempt["end"] != "succeeded" else ""
+    return f"{attempt['number']} on {attempt['worker_name']}{began}: {attempt['end'] or attempt['state']}{cause}{lost}"
+
+
+def workers(found: Iterable[Shown]) -> None:
+    """A table of workers."""
+    rows = [
+        (
+            worker["id"],
+            worker["name"],
+            _word(worker["status"]) + (f" ({escape(worker['reason'])})" if worker["reason"] else ""),
+            f"{worker['jobs']}/{worker['slots']}",
+            worker["gpu_model"] or "none",
+            "" if worker["load"]["utilisation"] is None else f"{worker['load']['utilisation']:.0%}",
+            "never" if worker["heartbeat_age_s"] is None else f"{worker['heartbeat_age_s']:.0f} s ago",
+            " ".join(worker["workflows"]),
+        )
+        for worker in found
+    ]
+    heads = ("id", "name", "status", "jobs", "gpu", "use", "heartbeat", "workflows")
+    _table(heads, rows, "no workers; start one with: python -m agent")
+
+
+def tokens(found: Iterable[Shown]) -> None:
+    """A table of tokens."""
+    rows = [
+        (
+            token["id"],
+            token["kind"],
+            token["owner"],
+            moment(token["created_at"]),
+            moment(token["last_used_at"]),
+            _state(token),
+        )
+        for token in found
+    ]
+    _table(("id", "kind", "owner", "made", "last used", "state"), rows, "no tokens")
+
+
+def percent(job: Shown) -> str:
+    """How much of a job is done."""
+    return "" if job["state"] == "pending" and not job["progress"] else f"{job['progress']:.0%}"
+
+
+def moment(text: str | None) -> str:
+    """A time to the second, UTC."""
+    return text[:19].replace("T", " ") if text else ""
+
+
+def _state(token: Shown) -> str:
+    if token["revoked_at"]:
+        return f"revoked {moment(token['revoked_at'])}"
+    until = f"until {moment(token['expires_at'])}" if token["expires_at"] else "valid"
+    return until if token["uses_left"] is None else f"{until}, {token['uses_left']} uses left"
+
+
+def _word(status: str) -> str:
+    colour = COLOURS.get(status.split(" ", 1)[0])
+    return f"[{colour}]{status}[/]" if colour else status
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+    if not rows:
+        click.echo(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

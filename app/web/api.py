@@ -1,0 +1,36 @@
+"""How a group of paths is made: a blueprint with its guard, its JSON and the errors that it documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+
+from app.web import auth
+from app.web.bodies import json_only
+from app.web.problems import MEDIA_TYPE
+
+PROBLEM = {"$ref": "#/components/schemas/Problem"}
+BEARER = {"bearer": {"type": "http", "scheme": "bearer"}}
+ALWAYS = (400, 401, 403, 404, 409, 413, 415, 422, 503)
+
+
+def group(name: str, reads: Iterable[str], writes: Iterable[str] = ("admin",)) -> APIBlueprint:
+    """Paths that these kinds of token may read and write, answering problem+json when something is wrong."""
+    blueprint = APIBlueprint(
+        name,
+        __name__,
+        abp_tags=[Tag(name=name)],
+        abp_security=[{"bearer": []}],
+        abp_responses={status: problem_response() for status in ALWAYS},
+    )
+    auth.guard(blueprint, reads, writes)
+    blueprint.before_request(json_only)
+    return blueprint
+
+
+def problem_response() -> dict[str, Any]:
+    """How the document describes an error."""
+    return {"content": {MEDIA_TYPE: {"schema": PROBLEM}}}

@@ -1,0 +1,69 @@
+"""The web application: its settings, what every request passes, its groups of paths."""
+
+from __future__ import annotations
+
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
+from werkzeug.routing import BaseConverter
+
+from app.pool.settings import ServerSettings
+from app.web import (
+    agents,
+    api,
+    face,
+    headers,
+    health,
+    jobs,
+    logs,
+    metrics,
+    outputs,
+    problems,
+    tokens,
+    workers,
+    workflows,
+)
+from app.web.bodies import BODY_BYTES, StrictJson
+from app.web.schemas import ID_PATTERN
+from app.web.services import EXTENSION, open_services
+
+VERSION = "1"
+GROUPS = (
+    jobs.blueprint,
+    logs.blueprint,
+    outputs.blueprint,
+    workflows.blueprint,
+    workers.blueprint,
+    tokens.blueprint,
+    agents.offers,
+    agents.confirmations,
+    health.blueprint,
+    metrics.blueprint,
+)
+
+
+class IdConverter(BaseConverter):
+    """Ids in paths; another text there is a path that does not exist."""
+
+    regex = ID_PATTERN
+
+
+def create_app(settings: ServerSettings, threads: int = 8) -> OpenAPI:
+    """The application over these stores, for this many requests at once."""
+    app = OpenAPI(
+        __name__,
+        info=Info(title="Muster", version=VERSION, description="A GPU worker pool: jobs, workers, tokens."),
+        security_schemes=api.BEARER,  # type: ignore[arg-type]
+        validation_error_model=problems.Problem,
+        validation_error_callback=problems.invalid,
+        static_folder=None,
+    )
+    app.json = StrictJson(app)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
+    app.url_map.converters["id"] = IdConverter
+    app.extensions[EXTENSION] = open_services(settings, threads)
+    problems.install(app)
+    headers.install(app)
+    for group in GROUPS:
+        app.register_api(group)
+    face.install(app, settings)
+    return app

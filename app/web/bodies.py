@@ -1,0 +1,67 @@
+"""JSON as the ledger can keep it: no NaN or infinity, no NUL, no half of a surrogate pair, no endless nesting."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from flask import abort, current_app, request
+from flask.json.provider import DefaultJSONProvider
+
+BODY_BYTES = 1024 * 1024  # of a request that is no upload
+
+
+class StrictJson(DefaultJSONProvider):
+    """Reads only what PostgreSQL's jsonb can hold. Raises ValueError."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        try:
+            value = json.loads(s, parse_constant=_refuse, parse_float=_finite)
+            _look_through(value)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+        return value
+
+
+def json_only() -> None:
+    """Refuse a body that is not JSON (415) or cannot be read (400), before a view looks at its fields."""
+    has_body = request.content_length or request.headers.get("Transfer-Encoding")
+    if request.method in ("POST", "PUT", "PATCH") and has_body:
+        if not request.is_json:
+            abort(415, "send the body as application/json")
+        _object()
+
+
+def _object() -> None:
+    try:
+        body = current_app.json.loads(request.get_data())
+    except ValueError as error:
+        abort(400, f"the body cannot be read as JSON: {error}")
+    if not isinstance(body, dict):
+        abort(422, "the body must be a JSON object")
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
+
+
+def _look_through(value: Any) -> None:
+    if isinstance(value, str):
+        value.encode()  # half of a surrogate pair: UnicodeEncodeError, which is a ValueError
+        if "\x00" in value:
+            raise ValueError("a text may not hold the character NUL")
+    elif isinstance(value, list):
+        for item in value:
+            _look_through(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _look_through(key)
+            _look_through(item)

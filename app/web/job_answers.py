@@ -1,0 +1,189 @@
+"""Jobs and attempts as the API shows them: every field of api.md, null where nothing is known."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.ledger.attempts import LogLine
+from app.pool.model import Attempt, AttemptEnd, Job, JobState
+from app.pool.status import FREE_SLOT, job_status
+
+AttemptState = Literal["assigned", "running", "ended"]
+
+
+class WaitingAnswer(BaseModel):
+    """What a pending job waits for, and why in words."""
+
+    kind: Literal["slot", "time", "worker"] = Field(serialization_alias="for")
+    until: datetime | None
+    why: str
+
+
+class JobAnswer(BaseModel):
+    """A job."""
+
+    id: str
+    name: str
+    workflow: str
+    params: dict[str, Any]
+    state: JobState
+    status: str
+    waiting: WaitingAnswer | None
+    progress: float
+    text: str
+    attempt: int
+    failures: int
+    max_failures: int
+    worker: str | None
+    requires: list[str]
+    prefers: dict[str, float]
+    group: str | None
+    min_vram_mb: int | None
+    gpus: int | None
+    only_workers: list[str]
+    exclude_workers: list[str]
+    priority: int
+    stall_s: int | None
+    resume: Any
+    timeout_s: int | None
+    max_orphan_s: int | None
+    strict: bool
+    owner: str
+    result: Any
+    error: str | None
+    retry_of: str | None
+    not_before: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class JobList(BaseModel):
+    """A page of jobs, newest first."""
+
+    items: list[JobAnswer]
+    next: str | None
+
+
+class ResumedFrom(BaseModel):
+    """The checkpoint that an attempt began from."""
+
+    attempt: int
+    number: int
+    at: datetime
+    fraction: float
+
+
+class AttemptAnswer(BaseModel):
+    """One try of a job on one worker."""
+
+    number: int
+    worker: str
+    worker_name: str
+    incarnation: int
+    state: AttemptState
+    assigned_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    end: AttemptEnd | None
+    cause: str | None
+    error: str | None
+    signal: int | None
+    exit_code: int | None
+    resumed_from: ResumedFrom | None
+    lost_s: float | None
+    refused: int
+
+
+class AttemptList(BaseModel):
+    """A job's attempts, the first first."""
+
+    items: list[AttemptAnswer]
+    next: None = None
+
+
+class LineAnswer(BaseModel):
+    """A line of an attempt's log."""
+
+    attempt: int
+    number: int
+    line: str
+    at: datetime
+
+
+class LineList(BaseModel):
+    """Lines of one attempt, oldest first; `next` is the `after` of the next page."""
+
+    items: list[LineAnswer]
+    next: str | None
+
+
+def job_answer(job: Job, result: Any) -> JobAnswer:
+    """The job as people see it; `result` is its accepted one."""
+    spec, needs = job.spec, job.spec.requirement
+    return JobAnswer(
+        id=job.id,
+        name=spec.name,
+        workflow=needs.workflow,
+        params=dict(spec.params),
+        state=job.state,
+        status=job_status(job),
+        waiting=_waiting(job),
+        progress=job.progress,
+        text=job.text,
+        attempt=job.attempt,
+        failures=job.failures,
+        max_failures=spec.max_failures,
+        worker=job.worker,
+        requires=list(needs.tags),
+        prefers=dict(needs.prefers),
+        group=needs.group,
+        min_vram_mb=needs.min_vram_mb,
+        gpus=needs.gpus,
+        only_workers=list(needs.only_workers),
+        exclude_workers=list(needs.exclude_workers),
+        priority=spec.priority,
+        stall_s=spec.stall_s,
+        resume=spec.resume,
+        timeout_s=spec.timeout_s,
+        max_orphan_s=spec.max_orphan_s,
+        strict=spec.strict,
+        owner=spec.owner,
+        result=result,
+        error=job.error,
+        retry_of=spec.retry_of,
+        not_before=job.not_before,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        ended_at=job.ended_at,
+    )
+
+
+def attempt_answer(attempt: Attempt) -> AttemptAnswer:
+    """An attempt as people see it."""
+    facts = {name: getattr(attempt, name) for name in AttemptAnswer.model_fields if name != "state"}
+    return AttemptAnswer(state=_state(attempt), **facts)
+
+
+def line_answer(line: LogLine) -> LineAnswer:
+    """A log line as people see it."""
+    return LineAnswer(attempt=line.attempt, number=line.number, line=line.line, at=line.at)
+
+
+def _state(attempt: Attempt) -> AttemptState:
+    if attempt.end:
+        return "ended"
+    return "running" if attempt.started_at else "assigned"
+
+
+def _waiting(job: Job) -> WaitingAnswer | None:
+    if job.state is not JobState.PENDING:
+        return None
+    if job.waiting and not job.waiting.startswith(FREE_SLOT):
+        return WaitingAnswer(kind="worker", until=job.not_before, why=job.waiting)
+    if job.not_before and not job.waiting:
+        return WaitingAnswer(kind="time", until=job.not_before, why="waits for its time")
+    return WaitingAnswer(kind="slot", until=None, why=job.waiting or FREE_SLOT)

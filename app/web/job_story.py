@@ -1,0 +1,119 @@
+"""A job's attempts as a story: one entry each, in words. PURE."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.pool.model import Attempt, AttemptEnd
+from app.web.words import duration, percent
+
+TONES = {
+    AttemptEnd.SUCCEEDED: "healthy",
+    AttemptEnd.FAILED: "down",
+    AttemptEnd.STOPPED: "waiting",
+    AttemptEnd.CANCELLED: "waiting",
+    AttemptEnd.TAKEN_BACK: "waiting",
+    AttemptEnd.TAKEN_AWAY: "degraded",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One attempt as the page tells it; no worker for those who see no hosts."""
+
+    number: int
+    word: str
+    tone: str
+    worker: str | None
+    worker_name: str | None
+    began: datetime
+    ended: datetime | None
+    sentences: tuple[str, ...]
+    error: str | None
+    checkpoint: str | None  # anchor of the checkpoint that it resumed from
+
+
+def tell(attempts: Iterable[Attempt], hosts: bool) -> tuple[Entry, ...]:
+    """The attempts, the newest first; `hosts` is whether the reader may see where they ran."""
+    return tuple(_entry(attempt, hosts) for attempt in reversed(list(attempts)))
+
+
+def anchor(attempt: int, number: int) -> str:
+    """Where the page lists this checkpoint."""
+    return f"checkpoint-{attempt}-{number}"
+
+
+def _entry(attempt: Attempt, hosts: bool) -> Entry:
+    running = "running" if attempt.started_at else "starting"
+    resumed = attempt.resumed_from
+    return Entry(
+        number=attempt.number,
+        word=str(attempt.end or running),
+        tone=TONES[attempt.end] if attempt.end else "draining",
+        worker=attempt.worker if hosts else None,
+        worker_name=attempt.worker_name if hosts else None,
+        began=attempt.started_at or attempt.assigned_at,
+        ended=attempt.ended_at,
+        sentences=tuple(sentence for sentence in (_began(attempt), _ended(attempt), _refused(attempt)) if sentence),
+        error=attempt.error if attempt.end is AttemptEnd.FAILED else None,
+        checkpoint=anchor(resumed["attempt"], resumed["number"]) if resumed else None,
+    )
+
+
+def _began(attempt: Attempt) -> str:
+    if attempt.started_at is None:
+        return "has not started" if attempt.end is None else ""
+    if attempt.resumed_from is None:
+        return "started from the beginning"
+    at = attempt.resumed_from
+    return f"resumed at {percent(at['fraction'])}, from checkpoint {at['number']} of attempt {at['attempt']}"
+
+
+def _ended(attempt: Attempt) -> str:
+    if attempt.end is None:
+        return ""
+    told = _END_WORDS[attempt.end] + _after(attempt)
+    why = "" if attempt.end is AttemptEnd.SUCCEEDED or attempt.cause == str(attempt.end) else attempt.cause or ""
+    parts = [told + (f": {why}" if why else ""), _death(attempt), _lost(attempt)]
+    return "; ".join(part for part in parts if part)
+
+
+_END_WORDS = {
+    AttemptEnd.SUCCEEDED: "finished",
+    AttemptEnd.FAILED: "failed",
+    AttemptEnd.STOPPED: "stopped in order",
+    AttemptEnd.CANCELLED: "cancelled",
+    AttemptEnd.TAKEN_BACK: "taken back before it started",
+    AttemptEnd.TAKEN_AWAY: "taken away",
+}
+
+
+def _after(attempt: Attempt) -> str:
+    if attempt.started_at is None or attempt.ended_at is None:
+        return ""
+    return f" after {duration((attempt.ended_at - attempt.started_at).total_seconds())}"
+
+
+def _death(attempt: Attempt) -> str:
+    if attempt.signal:
+        return f"its process was ended by {_signal(attempt.signal)}"
+    return f"its process ended with exit code {attempt.exit_code}" if attempt.exit_code else ""
+
+
+def _signal(number: int) -> str:
+    known = {each.value: each.name for each in signal.Signals}
+    return known.get(number, f"signal {number}")
+
+
+def _lost(attempt: Attempt) -> str:
+    return f"{duration(attempt.lost_s)} of work lost" if attempt.lost_s and attempt.lost_s >= 1 else ""
+
+
+def _refused(attempt: Attempt) -> str:
+    if not attempt.refused:
+        return ""
+    kinds = "kind" if attempt.refused == 1 else "kinds"
+    return f"{attempt.refused} {kinds} of report came too late and were refused"

@@ -1,0 +1,45 @@
+"""Idempotency keys: a submission that is repeated with its key is answered, not done, again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from flask import Response, abort, request
+from pydantic import BaseModel
+
+from app.ledger import idempotency
+from app.ledger.db import Ledger
+from app.ledger.idempotency import Stored
+from app.pool.errors import BadRequest
+from app.web.answers import answer
+from app.web.auth import caller
+from app.web.services import services
+
+
+def once(key: str | None, work: Callable[[Ledger], BaseModel]) -> Response:
+    """201 with what `work` gives, committed together with the key; the stored answer for a known one."""
+    ledger = services().ledger
+    if key is None:
+        return answer(work(ledger), 201)
+    owner, body = caller().owner, request.get_data()
+    stored = idempotency.begin(ledger, owner, key, body)
+    if stored:
+        return _again(stored)
+    try:
+        with ledger.transaction() as tx:
+            made = answer(work(tx), 201)
+            idempotency.finish(tx, owner, key, body, 201, made.get_json())
+    except Exception:
+        idempotency.drop(ledger, owner, key)  # nothing was done: the key may be used again at once
+        raise
+    return made
+
+
+def _again(stored: Stored) -> Response:
+    if not stored.same_body:
+        raise BadRequest("this Idempotency-Key was used with another body", [("?Idempotency-Key", "use a new one")])
+    if stored.status is None:
+        abort(409, "the first request with this Idempotency-Key still runs; ask again in a moment")
+    headers = {"Idempotency-Replayed": "true"}
+    return Response(json.dumps(stored.answer), stored.status, headers, mimetype="application/json")

@@ -1,0 +1,127 @@
+"""Errors as RFC 9457 problem+json, each with the request's id: one shape for every error of every path."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+import redis
+from flask import Flask, Response, g, request
+from pydantic import BaseModel, Field, ValidationError
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+
+from app.pool.errors import BadRequest, PoolError, Unavailable
+
+log = logging.getLogger(__name__)
+
+SENTENCES = {  # in place of werkzeug's own
+    NotFound.description: "there is nothing at this path; is the id right?",
+    MethodNotAllowed.description: "this path does not take this method; the header Allow names those that it takes",
+    RequestEntityTooLarge.description: "the body is larger than this path takes",
+}
+MEDIA_TYPE = "application/problem+json"
+REQUEST_ID = "X-Request-Id"
+RETRY_S = 2  # about as long as a failover of PostgreSQL or Redis leaves connections refused
+AWAY = (Unavailable, redis.ConnectionError, redis.TimeoutError)
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field of a request."""
+
+    pointer: str = Field(description="JSON pointer into the body, or a parameter's name after '?'")
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="the path that was asked")
+    request_id: str
+    errors: list[FieldProblem] = []
+
+
+def problem(
+    status: int,
+    detail: str,
+    errors: Sequence[tuple[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+    **more: object,
+) -> Response:
+    """An error answer; `more` are members beside those of Problem."""
+    body = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        instance=request.path,
+        request_id=g.get("request_id", ""),
+        errors=[FieldProblem(pointer=pointer, detail=text) for pointer, text in errors],
+    )
+    text = json.dumps({**body.model_dump(mode="json"), **more})
+    return Response(text, status, dict(headers or {}), mimetype=MEDIA_TYPE)
+
+
+def install(app: Flask) -> None:
+    """Give each request an id, and each error this shape."""
+    app.before_request(_name_request)
+    app.after_request(_tell_name)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(BadRequest, _bad_request)
+    app.register_error_handler(PoolError, _pool_error)
+    for kind in AWAY:
+        app.register_error_handler(kind, _away)
+    app.register_error_handler(Exception, _bug)
+
+
+def invalid(error: ValidationError) -> Response:
+    """422 for what pydantic refused; each field by its pointer."""
+    errors = [(pointer(e["loc"]), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+    return problem(422, "some fields cannot be taken", errors)
+
+
+def pointer(location: tuple[int | str, ...]) -> str:
+    """Where in a body that is."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
+
+
+def _name_request() -> None:
+    g.request_id = secrets.token_hex(8)
+
+
+def _tell_name(response: Response) -> Response:
+    response.headers[REQUEST_ID] = g.get("request_id", "")
+    return response
+
+
+def _http(error: HTTPException) -> Response:
+    answer = error.get_response()
+    kept = {name: value for name, value in answer.headers if name.lower() in ("allow", "retry-after", "location")}
+    if error.code is not None and error.code < 400:
+        return Response(status=error.code, headers=kept)
+    return problem(error.code or 500, SENTENCES.get(error.description or "", error.description or ""), headers=kept)
+
+
+def _bad_request(error: BadRequest) -> Response:
+    return problem(422, str(error), error.errors)
+
+
+def _pool_error(error: PoolError) -> Response:
+    return problem(409, str(error))
+
+
+def _away(error: Exception) -> Response:
+    log.warning("request=%s %s %s: %s", g.get("request_id"), request.method, request.path, error)
+    store = "PostgreSQL" if isinstance(error, Unavailable) else "Redis"
+    detail = f"{store} does not answer at the moment; nothing was lost, please try again"
+    return problem(503, detail, headers={"Retry-After": str(RETRY_S)})
+
+
+def _bug(error: Exception) -> Response:
+    log.error("request=%s %s %s failed", g.get("request_id"), request.method, request.path, exc_info=error)
+    return problem(500, "the server made an error; its log has it under this request id")

@@ -1,0 +1,58 @@
+"""rq-dashboard under /queues/, for admins: a look into the workers' queues.
+
+Its buttons may empty, delete and requeue as they like: RQ holds envelopes only. One that is gone is
+noticed and its attempt given out anew; one that is put back finds its claim refused.
+"""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request, send_file
+from flask_wtf.csrf import generate_csrf
+from rq.serializers import JSONSerializer
+from rq_dashboard import web as dashboard
+
+from app.pool.settings import ServerSettings
+from app.web import pages
+
+PREFIX = "/queues"
+NAME = dashboard.blueprint.name
+# Its pages carry inline scripts and templates that are compiled in the browser; nobody else's path may.
+POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval'; img-src 'self' data:; base-uri 'none';"
+    " form-action 'self'; frame-ancestors 'none'"
+)
+
+
+def install(app: Flask, settings: ServerSettings) -> None:
+    """Put it on the application, behind its guard."""
+    app.config["RQ_DASHBOARD_REDIS_URL"] = settings.rq_redis_url
+    dashboard.config.serializer = JSONSerializer
+    dashboard.setup_rq_connection(app)
+    # Its pages ask for url_for('static', …) of the application, for an icon.
+    app.add_url_rule(
+        f"{PREFIX}/icon/<path:filename>", "static", lambda filename: send_file(pages.ROOT / "static/muster.svg")
+    )
+    app.before_request(_guard)
+    app.after_request(_loosen)
+    app.register_blueprint(dashboard.blueprint, url_prefix=PREFIX)
+
+
+def _icon(filename: str) -> Response:
+    return send_file(pages.ROOT / "static/muster.svg")
+
+
+def _guard() -> Response | None:
+    if request.blueprint != NAME:
+        return None
+    if request.endpoint == f"{NAME}.requeue_all" and request.method != "POST":
+        return pages.error_page(405, "Requeueing changes queues: only POST may.")
+    return pages.admit(("admin",))
+
+
+def _loosen(response: Response) -> Response:
+    if request.blueprint == NAME:
+        response.headers["Content-Security-Policy"] = POLICY
+        if response.status_code == 200 and response.mimetype == "text/html":
+            # Its scripts send this back as X-CSRFToken, so they must be able to read it.
+            response.set_cookie("_csrf_token", generate_csrf(), path=PREFIX, samesite="Lax", secure=request.is_secure)
+    return response

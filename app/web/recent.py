@@ -1,0 +1,29 @@
+"""Values kept for a moment, so that many viewers of one page cost as much as one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Recent(Generic[T]):
+    """The last value that was made, and when."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = Lock()
+        self._made_at = 0.0
+        self._value: T | None = None
+
+    def get(self, make: Callable[[T | None], T]) -> T:
+        """The value, made anew from the former one when that is older than allowed."""
+        # Made under the lock: of viewers who come together one asks the stores and the others wait for it.
+        with self._lock:
+            if self._value is None or time.monotonic() - self._made_at >= self._seconds:
+                self._value = make(self._value)
+                self._made_at = time.monotonic()
+            return self._value

@@ -1,0 +1,191 @@
+"""What people may send: fields, ranges, sizes. Unknown fields are refused, so a misspelt one is noticed."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from app.pool.model import ID_LENGTH, LIMITS, JobState
+
+ID_PATTERN = f"[0-9a-z]{{{ID_LENGTH}}}"
+DAY_S = 24 * 60 * 60
+LONGEST_S = 365 * DAY_S
+MOST_VRAM_MB = 16 * 1024 * 1024
+LISTED = 50
+LISTED_MOST = 200
+
+
+def _no_controls(text: str) -> str:
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+        raise ValueError("may not hold control characters")
+    return text
+
+
+def _at_most(limit: int, name: str) -> AfterValidator:
+    def check(value: Any) -> Any:
+        size = len(json.dumps(value, ensure_ascii=False).encode())
+        if size > limit:
+            raise ValueError(f"{name} is {size} bytes as JSON; the limit is {limit} ({limit // 1024} KiB)")
+        return value
+
+    return AfterValidator(check)
+
+
+def _moment(value: object) -> object:
+    # pydantic would also take a number for a time; what the document calls a string must be one.
+    if not isinstance(value, str | datetime):
+        raise ValueError("must be a time by RFC 3339, such as 2030-01-31T18:00:00Z")
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError("must be a time by RFC 3339, such as 2030-01-31T18:00:00Z") from error
+    if moment.tzinfo is None:
+        raise ValueError("must name its offset from UTC, such as 2030-01-31T18:00:00Z")
+    return moment
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value  # 3.0 is a whole number in JSON
+
+
+# The pattern is for the document; the validator says in words what is wrong.
+Line = Annotated[str, AfterValidator(_no_controls), Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f]*$"})]
+Name = Annotated[Line, Field(max_length=LIMITS.text_characters)]
+WHOLE = BeforeValidator(_whole)
+Seconds = Annotated[int, Field(ge=1, le=LONGEST_S), WHOLE]
+Mebibytes = Annotated[int, Field(ge=0, le=MOST_VRAM_MB), WHOLE]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Tag = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=LIMITS.tag_characters, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}$"),
+]
+Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
+When = Annotated[datetime, Field(strict=False), BeforeValidator(_moment)]
+
+
+class Body(BaseModel):
+    """A request's body: nothing unknown, and no text where a number belongs."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Query(BaseModel):
+    """A request's query: nothing unknown."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class JobBody(Body):
+    """A job to be submitted."""
+
+    workflow: Word
+    params: Annotated[dict[str, Any], _at_most(LIMITS.params_bytes, "params")] = Field(
+        {}, description=f"the workflow's parameters; at most {LIMITS.params_bytes // 1024} KiB as JSON"
+    )
+    name: Name = Field("", description="for people")
+    requires: list[Tag] = Field([], max_length=LIMITS.tags, description="tags that a worker must have")
+    prefers: dict[Tag, Annotated[float, Field(ge=0, le=1)]] = Field(
+        {},
+        max_length=LIMITS.tags,
+        description="tags that a worker should have, and how much that weighs",
+        json_schema_extra={"additionalProperties": False},  # whose names are no tags
+    )
+    group: Name | None = Field(None, description="the only group of workers that may run it")
+    min_vram_mb: Mebibytes | None = Field(None, description="on one GPU, in MiB")
+    gpus: Annotated[int, Field(ge=1, le=64), WHOLE] | None = None
+    only_workers: list[Id] = Field([], max_length=64)
+    exclude_workers: list[Id] = Field([], max_length=64)
+    priority: Annotated[int, Field(ge=0, le=100), WHOLE] = Field(50, description="higher goes first")
+    not_before: When | None = None
+    timeout_s: Seconds | None = Field(None, description="of one attempt's workflow")
+    stall_s: Seconds | None = Field(None, description="without progress")
+    max_failures: Annotated[int, Field(ge=1, le=100), WHOLE] = 3
+    max_orphan_s: Annotated[int, Field(ge=1, le=DAY_S), WHOLE] | None = Field(
+        None, description="how long it goes on while cut off"
+    )
+    strict: bool = Field(False, description="no overlap of attempts")
+    resume: Annotated[Any, _at_most(LIMITS.checkpoint_bytes, "resume")] = Field(
+        None, description=f"a state to begin from; at most {LIMITS.checkpoint_bytes // 1024} KiB as JSON"
+    )
+    owner: Annotated[Name, Field(min_length=1)] | None = Field(None, description="only admins may name another")
+
+
+class TokenBody(Body):
+    """A token to be made."""
+
+    kind: Annotated[str, StringConstraints(pattern="^(admin|creator|read|metrics|join)$")]
+    owner: Annotated[Name, Field(min_length=1)]
+    uses: Annotated[int, Field(ge=1, le=1_000_000), WHOLE] | None = Field(
+        None, description="how many workers may join with it"
+    )
+    expires_at: When | None = None
+
+
+class JobPath(BaseModel):
+    """A job's path."""
+
+    job: Id
+
+
+class WorkerPath(BaseModel):
+    """A worker's path."""
+
+    worker: Id
+
+
+class TokenPath(BaseModel):
+    """A token's path."""
+
+    token: Id
+
+
+class JoinPath(BaseModel):
+    """A join's path."""
+
+    join: Id
+
+
+class OutputPath(JobPath):
+    """An output's path."""
+
+    name: str
+
+
+class JobsQuery(Query):
+    """Which jobs, newest first."""
+
+    state: list[JobState] = Field([], description="any of these")
+    workflow: Word | None = None
+    owner: Name | None = Field(None, description="others' are seen by admins and readers only")
+    cursor: str | None = Field(None, max_length=200, description="`next` of the page before")
+    limit: int = Field(LISTED, ge=1, le=LISTED_MOST)
+
+
+class LogQuery(Query):
+    """Which lines of an attempt's log."""
+
+    attempt: int | None = Field(None, ge=1, le=2**31 - 1, description="the newest unless named")
+    after: int = Field(0, ge=0, le=2**31 - 1, description="the number of the last line already seen")
+    limit: int = Field(1000, ge=1, le=1000)
+
+
+class WorkersQuery(Query):
+    """Which workers."""
+
+    decommissioned: bool = Field(False, description="those too")
+
+
+class IdempotencyHeader(BaseModel):
+    """A key that makes repeating a submission harmless."""
+
+    idempotency_key: str | None = Field(
+        None,
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="the same key and body give the first answer again, for a day",
+    )

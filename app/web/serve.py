@@ -1,0 +1,58 @@
+"""The web process: gunicorn with threads. One worker process unless WEB_CONCURRENCY says otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+
+from app.pool.pickles import refuse_pickle
+from app.pool.settings import ServerSettings
+from app.web.app import create_app
+from app.web.services import EXTENSION
+
+THREADS = 8
+GRACE_S = 2  # what `up` and a supervisor wait for is 3
+ACCESS_LOG = "%(h)s %(m)s %(U)s %(s)s %(B)sB %(M)sms"  # %(U)s has no query: a token may stand there
+
+
+class Web(BaseApplication):  # type: ignore[misc]
+    """Gunicorn, set up in code; the application is made in each worker process, after the fork."""
+
+    def __init__(self, bind: str, port: int, settings: ServerSettings) -> None:
+        self._address = f"[{bind}]:{port}" if ":" in bind else f"{bind}:{port}"
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Called by gunicorn; what is not set here keeps gunicorn's default, WEB_CONCURRENCY among it."""
+        wished = {
+            "bind": self._address,
+            "worker_class": "gthread",
+            "threads": THREADS,
+            "graceful_timeout": GRACE_S,
+            "control_socket_disable": True,
+            "accesslog": "-",
+            "access_log_format": ACCESS_LOG,
+            "proc_name": "muster-web",
+            "worker_exit": _close,
+        }
+        for name, value in wished.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Called by gunicorn in each worker process."""
+        refuse_pickle()  # rq-dashboard fetches envelopes with RQ's default serializer
+        return create_app(self._settings, THREADS)
+
+
+def main(bind: str, port: int, settings: ServerSettings) -> None:
+    """Serve until SIGTERM; requests under way get GRACE_S to end."""
+    Web(bind, port, settings).run()
+
+
+def _close(_server: Any, worker: Any) -> None:
+    app = getattr(worker, "wsgi", None)
+    if app is not None:
+        app.extensions[EXTENSION].close()

@@ -1,0 +1,92 @@
+"""A submission becomes a job's specification: owner, group and parameters are checked against what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flask import abort
+
+from app.ledger import groups, workflows
+from app.ledger.db import Ledger
+from app.ledger.workflows import Declared
+from app.pool import parameters
+from app.pool.errors import BadRequest
+from app.pool.model import JobSpec, Requirement, WorkerId
+from app.pool.settings import ServerSettings
+from app.web.auth import Caller
+from app.web.schemas import JobBody
+
+Errors = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is to be submitted; `waiting` says why it cannot start, where that is known at once."""
+
+    spec: JobSpec
+    waiting: str | None
+
+
+def check(ledger: Ledger, settings: ServerSettings, caller: Caller, body: JobBody) -> Submission:
+    """The submission that this body asks for. Raises BadRequest naming each field that cannot be taken."""
+    owner = body.owner or caller.owner
+    if owner != caller.owner and caller.kind != "admin":
+        abort(403, "only admins may name another owner")
+    declared = workflows.declared(ledger, [body.workflow])
+    errors = _group_errors(ledger, body.group) + _params_errors(declared, body, settings)
+    if errors:
+        raise BadRequest("some fields cannot be taken", errors)
+    return Submission(_spec(body, owner), None if declared else _nobody_offers(body.workflow))
+
+
+def waiting_for(ledger: Ledger, workflow: str) -> str | None:
+    """Why a job of this workflow cannot start, where that is known before dispatch has looked at it."""
+    return None if workflows.declared(ledger, [workflow]) else _nobody_offers(workflow)
+
+
+def _nobody_offers(workflow: str) -> str:
+    return f"no worker offers {workflow}"
+
+
+def _group_errors(ledger: Ledger, group: str | None) -> Errors:
+    if group is None or group in groups.names(ledger):
+        return []
+    return [("/group", f"there is no group {group}")]
+
+
+def _params_errors(declared: Sequence[Declared], body: JobBody, settings: ServerSettings) -> Errors:
+    """Against the declaration that fits best: where hosts declare differently, one that fits is enough."""
+    tried = [parameters.problems(d.workflow.parameters, body.params, settings.input_folders) for d in declared]
+    wrong = min(tried, key=len, default=[])
+    return [(f"/params/{name.replace('~', '~0').replace('/', '~1')}", why) for name, why in wrong]
+
+
+def _spec(body: JobBody, owner: str) -> JobSpec:
+    return JobSpec(
+        requirement=_requirement(body),
+        params=body.params,
+        owner=owner,
+        name=body.name,
+        priority=body.priority,
+        not_before=body.not_before,
+        timeout_s=body.timeout_s,
+        stall_s=body.stall_s,
+        max_failures=body.max_failures,
+        max_orphan_s=body.max_orphan_s,
+        strict=body.strict,
+        resume=body.resume,
+    )
+
+
+def _requirement(body: JobBody) -> Requirement:
+    return Requirement(
+        workflow=body.workflow,
+        tags=tuple(body.requires),
+        prefers=tuple(body.prefers.items()),
+        group=body.group,
+        min_vram_mb=body.min_vram_mb,
+        gpus=body.gpus,
+        only_workers=tuple(WorkerId(worker) for worker in body.only_workers),
+        exclude_workers=tuple(WorkerId(worker) for worker in body.exclude_workers),
+    )

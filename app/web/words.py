@@ -1,0 +1,92 @@
+"""How figures and times are written for people; the templates' filters. PURE but for the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+from app.pool.model import Json
+
+# What must not be shown to whoever looks over a shoulder.
+SECRET_WORDS = ("password", "passwd", "secret", "token", "api_key", "apikey", "credential")
+UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
+
+
+def duration(seconds: float | None) -> str:
+    """A duration in its two largest units: 42 s, 12 min, 3 h 05 min, 2 d 4 h."""
+    if seconds is None:
+        return "–"
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3_600:
+        return f"{whole // 60} min"
+    if whole < 86_400:
+        return f"{whole // 3_600} h {whole % 3_600 // 60:02d} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
+
+
+def since(moment: datetime | None) -> str:
+    """How long ago that is."""
+    return duration((datetime.now(timezone.utc) - moment).total_seconds()) if moment else "–"
+
+
+def iso(moment: datetime) -> str:
+    """As <time datetime> wants it: RFC 3339 in UTC."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def clock(moment: datetime) -> str:
+    """Date and time of day; the browser writes it in its own zone."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction as whole percent."""
+    return "–" if fraction is None else f"{round(100 * fraction)} %"
+
+
+def gib(mebibytes: float | None) -> str:
+    """Memory in GiB: one decimal below ten."""
+    if mebibytes is None:
+        return "–"
+    size = mebibytes / 1024
+    return f"{size:.1f}" if 0 < size < 9.95 else f"{size:.0f}"
+
+
+def size(count: int | None) -> str:
+    """A file's size in bytes, KiB, MiB or GiB."""
+    amount = float(count or 0)
+    for unit in ("bytes", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"
+
+
+def number(value: float | None) -> str:
+    """A number without needless zeros."""
+    return "" if value is None else f"{value:g}"
+
+
+def parameter(value: Json, name: str) -> str:
+    """A parameter's value, unless its name says that it is a secret."""
+    if value is None:
+        return "–"
+    if any(word in name.lower() for word in SECRET_WORDS):
+        return "•••••• (hidden)"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "duration": duration,
+    "since": since,
+    "iso": iso,
+    "clock": clock,
+    "percent": percent,
+    "gib": gib,
+    "size": size,
+    "number": number,
+    "parameter": parameter,
+}

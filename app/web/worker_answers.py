@@ -1,0 +1,193 @@
+"""Workers as the API shows them: what the ledger holds, with beat, leases and score from Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from pydantic import BaseModel
+
+from app.pool.live import Live, LiveBeat
+from app.pool.model import Gpu, Health, Intent, JobId, Worker, WorkerId
+from app.pool.protocol import GpuFigures, Lease, LeaseState
+from app.pool.status import worker_status
+
+
+class MemoryAnswer(BaseModel):
+    """A card's memory in MiB."""
+
+    ours: int | None
+    others: int | None
+    free: int | None
+
+
+class GpuAnswer(BaseModel):
+    """A card, with what it does now."""
+
+    uuid: str
+    index: int
+    model: str
+    vram_mb: int
+    utilisation: float | None
+    memory: MemoryAnswer
+    temperature_c: int | None
+    power_w: float | None
+    reason: str | None
+
+
+class LoadAnswer(BaseModel):
+    """The parts of a load score, each 0 to 1."""
+
+    utilisation: float | None
+    queue: float | None
+    vram: float | None
+
+
+class WorkerAnswer(BaseModel):
+    """A worker."""
+
+    id: str
+    name: str
+    hostname: str
+    address: str | None
+    port: int | None
+    gpu_model: str | None
+    vram_mb: int | None
+    gpus: list[GpuAnswer]
+    gpu_reason: str | None
+    workflows: list[str]
+    not_offered: dict[str, str]
+    tags: list[str]
+    dynamic_tags: list[str]
+    groups: list[str]
+    slots: int
+    status: str
+    reason: str | None
+    health: Health
+    intent: Intent
+    score: float | None
+    load: LoadAnswer
+    jobs: int
+    queued: int
+    pid: int | None
+    incarnation: int
+    version: str
+    last_heartbeat: datetime | None
+    heartbeat_age_s: float | None
+    uptime_s: float | None
+    investigation: str | None
+    created_at: datetime
+
+
+class WorkerList(BaseModel):
+    """The workers by name."""
+
+    items: list[WorkerAnswer]
+    next: None
+
+
+Leases = Mapping[JobId, Lease]
+
+
+def worker_answers(workers: Sequence[Worker], live: Live, uptimes_s: Mapping[WorkerId, float]) -> list[WorkerAnswer]:
+    """The workers with what is live of them now. Raises redis.RedisError when Redis is away."""
+    ids = [worker.id for worker in workers]
+    beats, leases, scores = live.beats(ids), live.leases_of(ids), live.scores()
+    return [
+        _answer(w, _own(w, beats.get(w.id)), leases.get(w.id, {}), scores.get(w.id), uptimes_s.get(w.id))
+        for w in workers
+    ]
+
+
+def _own(worker: Worker, found: LiveBeat | None) -> LiveBeat | None:
+    # The beat of a former incarnation may still lie there; it says nothing of this one.
+    return found if found and found.beat.incarnation == worker.incarnation else None
+
+
+def _answer(
+    worker: Worker, live: LiveBeat | None, leases: Leases, score: float | None, uptime_s: float | None
+) -> WorkerAnswer:
+    gpus = _gpus(worker.gpus, live)
+    running = _count(leases, LeaseState.CLAIMED)
+    queued = _count(leases, LeaseState.GIVEN)
+    return WorkerAnswer(
+        **_stored(worker),
+        gpus=gpus,
+        gpu_reason=live.beat.gpu_reason if live else worker.gpu_reason,
+        status=worker_status(worker, live is not None),
+        reason=_reason(worker, live),
+        score=score if live else None,
+        load=_load(worker, gpus, running + queued, live),
+        jobs=running,
+        queued=queued,
+        dynamic_tags=sorted(live.beat.tags if live else worker.dynamic_tags),
+        last_heartbeat=_heard(worker, live),
+        heartbeat_age_s=round(live.age_s, 3) if live else None,
+        uptime_s=uptime_s,
+        investigation=None,
+    )
+
+
+SAME = (
+    *("id", "name", "hostname", "address", "port", "gpu_model", "vram_mb", "slots", "health", "intent", "pid"),
+    *("incarnation", "version", "created_at"),
+)
+
+
+def _stored(worker: Worker) -> dict[str, Any]:
+    return {
+        **{name: getattr(worker, name) for name in SAME},
+        "workflows": sorted(workflow.name for workflow in worker.workflows),
+        "not_offered": dict(worker.not_offered),
+        "tags": list(worker.tags),
+        "groups": list(worker.groups),
+    }
+
+
+def _reason(worker: Worker, live: LiveBeat | None) -> str | None:
+    if worker.reason or worker.health is not Health.HEALTHY:
+        return worker.reason
+    return None if live else "its heartbeat has stopped"
+
+
+def _heard(worker: Worker, live: LiveBeat | None) -> datetime | None:
+    # The age is Redis' own; it is taken from this process' clock only to write a time for people.
+    return datetime.now(timezone.utc) - timedelta(seconds=live.age_s) if live else worker.last_heartbeat
+
+
+def _count(leases: Leases, state: LeaseState) -> int:
+    return sum(lease.state is state for lease in leases.values())
+
+
+def _gpus(gpus: Iterable[Gpu], live: LiveBeat | None) -> list[GpuAnswer]:
+    figures = {figure.uuid: figure for figure in live.beat.gpus} if live else {}
+    return [_gpu(gpu, figures.get(gpu.uuid, GpuFigures(gpu.uuid, gpu.index))) for gpu in gpus]
+
+
+def _gpu(gpu: Gpu, now: GpuFigures) -> GpuAnswer:
+    return GpuAnswer(
+        uuid=gpu.uuid,
+        index=gpu.index,
+        model=gpu.model,
+        vram_mb=gpu.vram_mb,
+        utilisation=now.utilisation,
+        memory=MemoryAnswer(ours=now.memory.ours, others=now.memory.others, free=now.memory.free),
+        temperature_c=now.temperature_c,
+        power_w=now.power_w,
+        reason=now.reason,
+    )
+
+
+def _load(worker: Worker, gpus: Sequence[GpuAnswer], held: int, live: LiveBeat | None) -> LoadAnswer:
+    if live is None:
+        return LoadAnswer(utilisation=None, queue=None, vram=None)
+    used = [gpu.utilisation for gpu in gpus if gpu.utilisation is not None]
+    measured = [gpu for gpu in gpus if gpu.memory.free is not None]
+    total = sum(gpu.vram_mb for gpu in measured)
+    free = sum(gpu.memory.free or 0 for gpu in measured)
+    return LoadAnswer(
+        utilisation=sum(used) / len(used) if used else live.beat.cpu if not worker.gpus else None,
+        queue=min(1.0, held / worker.slots),
+        vram=1 - free / total if total else None,
+    )

@@ -1,0 +1,109 @@
+"""A worker's page: what it is and does now, the jobs it ran, the changes of its health."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from flask import Blueprint, abort, render_template
+from flask.typing import ResponseReturnValue
+
+from app.ledger import workers
+from app.pool.keys import queue
+from app.pool.model import Worker, WorkerId
+from app.web import fleet_rows, htmx
+from app.web.fleet_rows import Row
+from app.web.pages import READERS, page
+from app.web.services import services
+from app.web.worker_answers import LoadAnswer, worker_answers
+from app.web.worker_history import (
+    HistoryQuery,
+    TransitionAnswer,
+    WorkerJobAnswer,
+    jobs_given,
+    transitions,
+)
+
+blueprint = Blueprint("worker_page", __name__)
+STRIP = timedelta(hours=24)
+STRIP_WIDTH = 1000
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A time in one health, as a piece of the strip."""
+
+    x: int
+    width: int
+    health: str
+
+
+@dataclass(frozen=True)
+class WorkerView:
+    """A worker's page: what of it changes."""
+
+    row: Row
+    score: int | None
+    load: tuple[tuple[str, int | None], ...]
+    attempts: tuple[WorkerJobAnswer, ...]
+    changes: tuple[TransitionAnswer, ...]
+    strip: tuple[Stretch, ...]
+
+
+@blueprint.get("/workers/<id:worker>")
+@page(*READERS)
+def shown(worker: str) -> ResponseReturnValue:
+    """The worker's page."""
+    found = _worker(worker)
+    return render_template("workers/worker.html", worker=found, view=_view(found), queue=queue(found.id))
+
+
+@blueprint.get("/ui/workers/<id:worker>")
+@page(*READERS)
+def fragment(worker: str) -> ResponseReturnValue:
+    """The part of it that changes."""
+    return htmx.fragment("workers/_worker.html", _view(_worker(worker)))
+
+
+def strip(changes: list[TransitionAnswer], now: datetime) -> tuple[Stretch, ...]:
+    """The last day's health from its changes, newest first; before the first one there is nothing."""
+    begin, end, pieces = now - STRIP, now, []
+    for change in changes:
+        start = max(change.at, begin)
+        x, width = _place(start - begin), _place(end - start)
+        pieces.append(Stretch(x, max(1, width), str(change.to_health)))
+        end = start
+        if change.at <= begin:
+            break
+    return tuple(reversed(pieces))
+
+
+def _place(span: timedelta) -> int:
+    return round(STRIP_WIDTH * max(span, timedelta()) / STRIP)
+
+
+def _worker(worker: str) -> Worker:
+    found = workers.find(services().ledger, WorkerId(worker))
+    if found is None:
+        abort(404, "There is no such worker.")
+    return found
+
+
+def _view(worker: Worker) -> WorkerView:
+    row = fleet_rows.rows(services(), [worker], {})[0]
+    now = worker_answers([worker], services().live, {})[0]
+    changes = transitions(worker.id, HistoryQuery(limit=50)).items
+    minute = datetime.now(timezone.utc).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    return WorkerView(
+        row=row,
+        score=fleet_rows.percent(now.score),
+        load=_parts(now.load),
+        attempts=tuple(jobs_given(worker.id, HistoryQuery(limit=20)).items),
+        changes=tuple(changes),
+        strip=strip(changes, minute),
+    )
+
+
+def _parts(load: LoadAnswer) -> tuple[tuple[str, int | None], ...]:
+    names = (("utilisation", load.utilisation), ("queue", load.queue), ("memory", load.vram))
+    return tuple((name, fleet_rows.percent(part)) for name, part in names)

@@ -1,0 +1,103 @@
+"""From submitting to the first step on an idle worker: HTTP POST /jobs beside RQ's enqueue, taken in turns.
+
+Both run the same no-op; the pool's figure holds a durable commit, the placement and the accepted
+claim. The bench's own connections are new for each submission over HTTP and kept for RQ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from bench.figures import publish, spread
+from bench.marks import Marks, marks
+from bench.plain import Plain, plain_rq
+from bench.pool import Pool, noop_pool
+from bench.trail import STAGES, Trail
+
+WARM_UP = 5
+PAUSE_S = 0.05  # beyond idle: the slot is back in its queue
+COLUMNS = ["ms", "n", "min", "p50", "p99", "max"]
+
+
+def main() -> None:
+    """So many jobs each way."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=200)
+    jobs = parser.parse_args().jobs
+    with (
+        tempfile.TemporaryDirectory(prefix="muster-bench-") as name,
+        marks(Path(name)) as (told, environment),
+        noop_pool(1, Path(name), environment) as pool,
+        plain_rq(pool.redis_url(0), 1, environment) as (plain, _),
+    ):
+        _measure(pool, plain, told, jobs)
+
+
+def _measure(pool: Pool, plain: Plain, told: Marks, jobs: int) -> None:
+    trail = Trail(pool)
+    ours: list[float] = []
+    theirs: list[float] = []
+    answers: list[float] = []
+    process: list[float] = []
+    stages: list[list[float]] = []
+    for number in range(WARM_UP + jobs):
+        theirs.append(_plain_s(plain, told, f"plain-{number}"))
+        submitted_s, answered_s, job = _submit(pool)
+        mark = told.of(job)
+        pool.await_job(job)
+        pool.await_idle()
+        ours.append(mark.at_s - submitted_s)
+        answers.append(answered_s - submitted_s)
+        process.append(mark.at_s - mark.began_s)
+        if (found := trail.stages_of(job, submitted_s, mark)) is not None:
+            stages.append(found)
+        trail.forget()
+        time.sleep(PAUSE_S)
+    trail.close()
+    for each in (ours, theirs, answers, process, stages):
+        del each[:WARM_UP]
+    _publish(ours, theirs, answers, process, stages)
+
+
+def _plain_s(plain: Plain, told: Marks, name: str) -> float:
+    began = time.monotonic()
+    plain.enqueue(name)
+    at_s = told.of(name).at_s
+    plain.await_idle(1)
+    time.sleep(PAUSE_S)
+    return at_s - began
+
+
+def _submit(pool: Pool) -> tuple[float, float, str]:
+    began = time.monotonic()
+    job = pool.call("POST", "/jobs", {"workflow": "noop"})
+    return began, time.monotonic(), job["id"]
+
+
+def _publish(
+    ours: list[float], theirs: list[float], answers: list[float], process: list[float], stages: list[list[float]]
+) -> None:
+    named = {"Muster": ours, "plain RQ": theirs, "answer to POST": answers, "workflow's process": process}
+    rows = [[name, *_ms(values).values()] for name, values in named.items()]
+    muster, plain = spread(ours), spread(theirs)
+    rows.append(["ratio", None, None, muster["p50"] / plain["p50"], muster["p99"] / plain["p99"], None])
+    publish("first_job", "Submit to first step, idle worker (target: ratio at most 2)", COLUMNS, rows)
+    whole = statistics.fmean(sum(each) for each in stages)
+    parts = [
+        [stage, *_ms(values).values(), statistics.fmean(values) / whole * 100]
+        for stage, values in zip(STAGES, zip(*stages, strict=True), strict=True)
+    ]
+    publish("first_job_stages", "Where one job's time goes", [*COLUMNS, "% of the mean"], parts)
+
+
+def _ms(values: list[float] | tuple[float, ...]) -> dict[str, float]:
+    found = spread([1000 * value for value in values])
+    return {**found, "n": len(values)}
+
+
+if __name__ == "__main__":
+    main()

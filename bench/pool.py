@@ -1,0 +1,170 @@
+"""A whole pool of its own for a bench: `python -m app up` on a fresh home and a free port, ended afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+
+START_S = 90
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A running pool."""
+
+    home: Path
+    server: str
+    process: subprocess.Popen[bytes]
+    ready_s: float
+
+    def redis_url(self, database: int) -> str:
+        """The embedded Valkey: RQ is in database 0, the pool in 1."""
+        return f"{(self.home / 'valkey' / 'url').read_text().strip()}/{database}"
+
+    @property
+    def database_url(self) -> str:
+        """The embedded PostgreSQL."""
+        return f"postgresql://postgres@/postgres?host={self.home / 'postgresql'}"
+
+    def await_idle(self, seconds: float = 60) -> None:
+        """Until no lease is held: the last attempt is over for all that took part. Raises TimeoutError."""
+        with Redis.from_url(self.redis_url(1), decode_responses=True) as redis:
+            end = time.monotonic() + seconds
+            while any(_holds(redis.hvals(key)) for key in redis.keys("pool:lease:*")):
+                if time.monotonic() > end:
+                    raise TimeoutError(f"the pool is not idle after {seconds} s")
+                time.sleep(0.02)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The JSON answer of an admin's call. Raises urllib.error.HTTPError."""
+        token = (self.home / "admin-token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.server + path, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def await_job(self, job: str, seconds: float = 60) -> Any:
+        """The job once it has ended. Raises TimeoutError."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = self.call("GET", f"/jobs/{job}")
+            if found["state"] in ("succeeded", "failed", "cancelled"):
+                return found
+            time.sleep(0.02)
+        raise TimeoutError(f"job {job} has not ended after {seconds} s")
+
+
+NOOP = """
+[workflows.noop]
+runner = "python"
+target = "bench.noop:run"
+"""
+
+
+@contextmanager
+def noop_pool(slots: int, folder: Path, environment: Mapping[str, str]) -> Iterator[Pool]:
+    """A pool of one worker with so many slots, which offers bench/noop.py's function as a workflow."""
+    workflows = folder / "workflows.toml"
+    workflows.write_text(NOOP)
+    told = {**environment, "MUSTER_WORKFLOWS": str(workflows), "MUSTER_SLOTS": str(slots)}
+    with pool("--workers", "1", environment=told) as running:
+        yield running
+
+
+@contextmanager
+def pool(*arguments: str, environment: Mapping[str, str] | None = None, home: Path | None = None) -> Iterator[Pool]:
+    """A pool that is ready; it and all its processes are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
+        home = home or Path(folder) / "home"
+        port = _free_port()
+        started = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app", "up", "--home", str(home), "--port", str(port), *arguments],
+            env={**os.environ, **(environment or {})},
+            stdout=(Path(folder) / "up.log").open("wb"),
+            stderr=subprocess.STDOUT,
+        )
+        server = f"http://127.0.0.1:{port}"
+        try:
+            _await_ready(process, server, home, Path(folder) / "up.log")
+            yield Pool(home, server, process, time.monotonic() - started)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+def descendants(root: int) -> set[int]:
+    """This process and all below it."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(stat.parent.name)] = int(fields[1])
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
+        found |= more
+    return found
+
+
+def memory_kib(pid: int) -> dict[str, int]:
+    """What /proc/<pid>/smaps_rollup says: `Pss:`, `Rss:` and more. Raises OSError when the process is gone."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {name: int(kib) for name, kib, _ in map(str.split, lines)}
+
+
+def _await_ready(process: subprocess.Popen[bytes], server: str, home: Path, log: Path) -> None:
+    end = time.monotonic() + START_S
+    while not _is_ready(server, home):
+        if process.poll() is not None or time.monotonic() > end:
+            raise RuntimeError("the pool did not start:\n" + log.read_text()[-4000:])
+        time.sleep(0.02)
+
+
+def _is_ready(server: str, home: Path) -> bool:
+    """`up` has said ready: it writes the server's address when web answers and its workers are healthy."""
+    try:
+        with urllib.request.urlopen(f"{server}/readyz", timeout=1) as answer:
+            return bool(answer.status == 200) and _workers_healthy(server, home)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _workers_healthy(server: str, home: Path) -> bool:
+    token = home / "admin-token"
+    if not token.exists():
+        return False
+    request = urllib.request.Request(
+        f"{server}/admin/workers", headers={"Authorization": f"Bearer {token.read_text().strip()}"}
+    )
+    with urllib.request.urlopen(request, timeout=2) as answer:
+        items = json.loads(answer.read())["items"]
+    return bool(items) and all(worker["status"] == "healthy" for worker in items)
+
+
+def _holds(leases: list[str]) -> bool:
+    return any(json.loads(lease)["state"] != "ended" for lease in leases)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,96 @@
+"""Where one job's time goes: what can be heard and read beside it, in the order in which it happens.
+
+Bells and stream events are heard by a pattern, which is nobody's presence; ledger and envelope keep
+their own times, by the host's wall clock. Nothing is asked of anybody while a job is under way.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from typing import Any
+
+from redis import Redis
+
+from bench.marks import Mark
+from bench.pool import Pool
+
+STAGES = (  # each until the moment of its name
+    "HTTP: to the insert",
+    "commit: to the bell",
+    "bell, place: to the assignment",
+    "its commit: to the envelope",
+    "put: to the worker's bell",
+    "pop, fork: to RQ's start",
+    "guard, main: to the claim",
+    "read: to the claim's transaction",
+    "commit, lease: to the second bell",
+    "beat, guard, workflow: to the first step",
+)
+
+
+class Trail:
+    """Hears bells and reports from when it is made; moments are seconds of CLOCK_MONOTONIC."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._rq: Any = Redis.from_url(pool.redis_url(0))
+        self._heard: list[tuple[str, float]] = []
+        self._wall_s = time.time() - time.monotonic()
+        client: Any = Redis.from_url(pool.redis_url(1), decode_responses=True)
+        pubsub = client.pubsub(ignore_subscribe_messages=True)
+        pubsub.psubscribe(**dict.fromkeys(("pool:bell*", "__keyspace@1__:pool:out:*"), self._hear))
+        self._thread: Any = pubsub.run_in_thread(daemon=True)
+
+    def stages_of(self, job: str, submitted_s: float, mark: Mark) -> list[float] | None:
+        """Seconds spent in each stage; None when something of it was not heard."""
+        found = self._pool.call("GET", f"/jobs/{job}")
+        attempt = self._pool.call("GET", f"/jobs/{job}/attempts")["items"][0]
+        envelope = self._envelope(job)
+        rung = self._between("pool:bell", submitted_s, mark.at_s)
+        said = self._between("__keyspace*", submitted_s, mark.at_s)
+        assigned_s, claimed_s = self._ours(attempt["assigned_at"]), self._ours(attempt["started_at"])
+        given = self._between("pool:bell:*", assigned_s, claimed_s)
+        accepted = self._between("pool:bell:*", claimed_s, mark.at_s)
+        if not (rung and said and given and accepted):
+            return None
+        moments = [
+            submitted_s,
+            self._ours(found["created_at"]),
+            rung[0],
+            assigned_s,
+            self._ours(envelope[b"enqueued_at"].decode()),
+            given[0],
+            self._ours(envelope[b"started_at"].decode()),
+            said[0],
+            claimed_s,
+            accepted[0],
+            mark.at_s,
+        ]
+        return [after - before for before, after in pairwise(moments)]
+
+    def close(self) -> None:
+        """Hear no more; to be called while Redis is still there."""
+        self._thread.stop()
+        self._thread.join()
+
+    def forget(self) -> None:
+        """Let go of what was heard so far."""
+        self._heard.clear()
+
+    def _envelope(self, job: str) -> dict[bytes, bytes]:
+        key = next(iter(self._rq.scan_iter(match=f"rq:job:*_{job}_a1", count=10_000)))
+        fields: dict[bytes, bytes] = self._rq.hgetall(key)
+        return fields
+
+    def _between(self, channel: str, first_s: float, last_s: float) -> list[float]:
+        return [at for name, at in list(self._heard) if fnmatchcase(name, channel) and first_s <= at <= last_s]
+
+    def _ours(self, moment: str) -> float:
+        return datetime.fromisoformat(moment).timestamp() - self._wall_s
+
+    def _hear(self, message: Any) -> None:
+        if message["channel"].startswith("pool:bell") or message["data"] == "xadd":
+            self._heard.append((message["channel"], time.monotonic()))

@@ -1,0 +1,185 @@
+-- Jobs: each statement that moves one compares what it was, so of two movers one wins.
+
+-- name: job_submit
+INSERT INTO jobs (id, name, workflow, params, owner, requires, prefers, group_name, min_vram_mb, gpus, only_workers,
+                  exclude_workers, class, priority, timeout_s, stall_s, max_failures, max_orphan_s, strict, resume,
+                  retry_of, not_before, waiting)
+VALUES (%(id)s, %(name)s, %(workflow)s, %(params)s, %(owner)s, %(requires)s, %(prefers)s, %(group_name)s,
+        %(min_vram_mb)s, %(gpus)s, %(only_workers)s, %(exclude_workers)s, %(class)s, %(priority)s, %(timeout_s)s,
+        %(stall_s)s, %(max_failures)s, %(max_orphan_s)s, %(strict)s, %(resume)s, %(retry_of)s, %(not_before)s,
+        %(waiting)s)
+RETURNING *, false AS attempt_ended;
+
+-- name: job_find
+SELECT jobs.*, (attempts.end_word IS NOT NULL OR attempts.number IS NULL) AS attempt_ended
+FROM jobs LEFT JOIN attempts ON attempts.job_id = jobs.id AND attempts.number = jobs.attempt
+WHERE jobs.id = %(id)s;
+
+-- name: jobs_listed
+-- Newest first; `before` is the (created_at, id) of the last one already seen.
+SELECT jobs.*, (attempts.end_word IS NOT NULL OR attempts.number IS NULL) AS attempt_ended
+FROM jobs LEFT JOIN attempts ON attempts.job_id = jobs.id AND attempts.number = jobs.attempt
+WHERE (%(owner)s::text IS NULL OR owner = %(owner)s)
+  AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
+  AND (%(workflow)s::text IS NULL OR workflow = %(workflow)s)
+  AND (%(before_at)s::timestamptz IS NULL OR (jobs.created_at, jobs.id) < (%(before_at)s, %(before_id)s))
+ORDER BY jobs.created_at DESC, jobs.id DESC
+LIMIT %(limit)s;
+
+-- name: jobs_waiting_heads
+-- Of each class of due jobs the first so many; with the workers on which each has failed.
+WITH classes AS (
+    SELECT DISTINCT class FROM jobs
+    WHERE state = 'pending' AND (not_before IS NULL OR not_before <= coalesce(%(now)s, now()))
+)
+SELECT head.*, true AS attempt_ended,
+       ARRAY(SELECT DISTINCT worker_id FROM attempts WHERE job_id = head.id AND end_word = 'failed') AS failed_on
+FROM classes CROSS JOIN LATERAL (
+    SELECT * FROM jobs
+    WHERE state = 'pending' AND jobs.class = classes.class
+      AND (not_before IS NULL OR not_before <= coalesce(%(now)s, now()))
+    ORDER BY priority DESC, created_at, id
+    LIMIT %(per_class)s
+) head
+ORDER BY head.priority DESC, head.created_at, head.id;
+
+-- name: jobs_next_due_s
+-- Seconds until the next back-off or wished start is over; null when none is ahead.
+SELECT extract(epoch FROM min(not_before) - now())::float8 AS seconds FROM jobs
+WHERE state = 'pending' AND not_before > now();
+
+-- name: jobs_pending_count
+SELECT count(*) AS jobs FROM jobs WHERE state = 'pending';
+
+-- name: jobs_assign
+-- Moves those that are still pending with this attempt, to workers that are active and healthy in this
+-- incarnation; returns them. The attempt's row is written by the same statement.
+WITH wish AS (
+    SELECT * FROM jsonb_to_recordset(%(wishes)s)
+        AS w(job text, attempt integer, worker text, incarnation bigint, gpus text[])
+), moved AS (
+    UPDATE jobs SET state = 'assigned', worker_id = wish.worker, incarnation = wish.incarnation, nonce = NULL,
+                    assigned_at = now(), waiting = NULL, not_before = NULL, progress_number = 0
+    FROM wish JOIN workers ON workers.id = wish.worker AND workers.incarnation = wish.incarnation
+                          AND workers.intent = 'active' AND workers.health = 'healthy'
+    WHERE jobs.id = wish.job AND jobs.attempt = wish.attempt AND jobs.state = 'pending'
+    RETURNING jobs.id, jobs.attempt, jobs.worker_id, jobs.incarnation, wish.gpus
+), written AS (
+    INSERT INTO attempts (job_id, number, worker_id, incarnation, gpus)
+    SELECT id, attempt, worker_id, incarnation, coalesce(gpus, '{}') FROM moved
+)
+SELECT id FROM moved;
+
+-- name: job_claim
+-- A claim sent twice carries the same nonce and is true twice; another nonce finds the job running.
+UPDATE jobs SET state = 'running', nonce = %(nonce)s, started_at = coalesce(started_at, now())
+WHERE id = %(job)s AND attempt = %(attempt)s AND worker_id = %(worker)s AND incarnation = %(incarnation)s
+  AND incarnation = (SELECT incarnation FROM workers WHERE workers.id = %(worker)s)
+  AND (state = 'assigned' OR (state = 'running' AND nonce = %(nonce)s));
+
+-- name: jobs_take
+-- Makes attempts that stand in these states pending again, attempt + 1, and ends their rows.
+-- Which: one job's attempt, or all of a worker's. Strict running ones are left out where %(spare_strict)s.
+WITH taken AS (
+    SELECT jobs.id, jobs.attempt, jobs.worker_id, jobs.state FROM jobs
+    WHERE state = ANY(%(states)s)
+      AND (%(job)s::text IS NULL OR (jobs.id = %(job)s AND jobs.attempt = %(attempt)s))
+      AND (%(worker)s::text IS NULL OR jobs.worker_id = %(worker)s)
+      AND NOT (%(spare_strict)s AND strict AND state = 'running')
+    FOR UPDATE
+), moved AS (
+    UPDATE jobs SET state = 'pending', attempt = jobs.attempt + 1, worker_id = NULL, incarnation = NULL, nonce = NULL,
+                    progress_number = 0, not_before = NULL,
+                    progress = coalesce((SELECT c.fraction FROM checkpoints c WHERE c.job_id = jobs.id
+                                         ORDER BY c.attempt DESC, c.number DESC LIMIT 1), 0)
+    FROM taken WHERE jobs.id = taken.id
+    RETURNING jobs.id
+), ended AS (
+    UPDATE attempts SET end_word = %(end_word)s, cause = %(cause)s, ended_at = now(),
+        lost_s = CASE WHEN attempts.started_at IS NULL THEN NULL ELSE extract(epoch FROM now() - greatest(
+            attempts.started_at, (SELECT max(at) FROM checkpoints c
+                                  WHERE c.job_id = attempts.job_id AND c.attempt = attempts.number))) END
+    FROM taken WHERE attempts.job_id = taken.id AND attempts.number = taken.attempt
+    RETURNING attempts.job_id, attempts.lost_s
+)
+SELECT taken.id, taken.attempt, taken.worker_id, taken.state, ended.lost_s, jobs.owner, jobs.name, jobs.workflow
+FROM taken JOIN jobs ON jobs.id = taken.id LEFT JOIN ended ON ended.job_id = taken.id;
+
+-- name: job_cancel
+-- An attempt that has not started ends here; one that runs ends when its processes are gone.
+WITH cancelled AS (
+    UPDATE jobs SET state = 'cancelled', ended_at = now(), waiting = NULL, not_before = NULL
+    WHERE id = %(id)s AND state IN ('pending', 'assigned', 'running')
+    RETURNING *
+), ended AS (
+    UPDATE attempts SET end_word = 'cancelled', cause = 'cancelled', ended_at = now()
+    FROM cancelled
+    WHERE attempts.job_id = cancelled.id AND attempts.number = cancelled.attempt AND attempts.started_at IS NULL
+    RETURNING attempts.job_id
+)
+SELECT cancelled.*, NOT EXISTS (
+    SELECT 1 FROM attempts WHERE job_id = cancelled.id AND started_at IS NOT NULL AND end_word IS NULL
+) AS attempt_ended
+FROM cancelled;
+
+-- name: jobs_held
+-- Every attempt that has not ended: assigned, running, or cancelled with processes left.
+SELECT jobs.id AS job, attempts.number AS attempt, attempts.worker_id AS worker, attempts.incarnation, jobs.state,
+       jobs.nonce, attempts.gpus, jobs.min_vram_mb, jobs.strict, jobs.timeout_s, jobs.workflow,
+       attempts.started_at, attempts.assigned_at,
+       extract(epoch FROM now() - coalesce(attempts.started_at, attempts.assigned_at))::float8 AS age_s
+FROM attempts JOIN jobs ON jobs.id = attempts.job_id
+WHERE attempts.end_word IS NULL AND (%(worker)s::text IS NULL OR attempts.worker_id = %(worker)s);
+
+-- name: jobs_note_waiting
+UPDATE jobs SET waiting = note.why
+FROM jsonb_to_recordset(%(notes)s) AS note(job text, why text)
+WHERE jobs.id = note.job AND jobs.state = 'pending' AND jobs.waiting IS DISTINCT FROM note.why;
+
+-- name: job_end
+-- The end of a running attempt. Failures that may be tried again name the state 'pending'.
+WITH moved AS (
+    UPDATE jobs SET state = %(state)s, failures = failures + %(failure)s,
+        attempt = attempt + CASE WHEN %(state)s = 'pending' THEN 1 ELSE 0 END,
+        worker_id = CASE WHEN %(state)s = 'pending' THEN NULL ELSE worker_id END,
+        incarnation = CASE WHEN %(state)s = 'pending' THEN NULL ELSE incarnation END,
+        nonce = NULL, progress_number = 0,
+        error = CASE WHEN %(state)s = 'succeeded' THEN NULL WHEN %(failure)s > 0 THEN %(error)s ELSE error END,
+        not_before = now() + make_interval(secs => %(retry_s)s),
+        progress = CASE WHEN %(state)s = 'succeeded' THEN 1 WHEN %(state)s = 'pending' THEN
+            coalesce((SELECT c.fraction FROM checkpoints c WHERE c.job_id = jobs.id
+                      ORDER BY c.attempt DESC, c.number DESC LIMIT 1), 0) ELSE progress END,
+        ended_at = CASE WHEN %(state)s = 'pending' THEN NULL ELSE now() END
+    WHERE id = %(job)s AND attempt = %(attempt)s AND worker_id = %(worker)s AND incarnation = %(incarnation)s
+      AND state = ANY(%(from_states)s)
+    RETURNING id
+)
+UPDATE attempts SET end_word = %(end_word)s, cause = %(cause)s, error = %(error)s, signal = %(signal)s,
+    exit_code = %(exit_code)s, ended_at = now(),
+    lost_s = CASE WHEN %(state)s <> 'pending' OR attempts.started_at IS NULL THEN NULL
+        ELSE extract(epoch FROM now() - greatest(attempts.started_at, (SELECT max(at) FROM checkpoints c
+            WHERE c.job_id = attempts.job_id AND c.attempt = attempts.number))) END
+FROM moved WHERE attempts.job_id = moved.id AND attempts.number = %(attempt)s;
+
+-- name: job_failures
+SELECT failures, max_failures, state FROM jobs WHERE id = %(job)s;
+
+-- name: attempt_end_cancelled
+-- The last process of a cancelled attempt is gone, or its worker is.
+UPDATE attempts SET end_word = 'cancelled', cause = coalesce(cause, 'cancelled'), ended_at = now()
+FROM jobs
+WHERE jobs.id = attempts.job_id AND jobs.state = 'cancelled' AND attempts.end_word IS NULL
+  AND (%(job)s::text IS NULL OR (attempts.job_id = %(job)s AND attempts.number = %(attempt)s))
+  AND (%(worker)s::text IS NULL OR attempts.worker_id = %(worker)s);
+
+-- name: job_result
+SELECT * FROM results WHERE job_id = %(job)s;
+
+-- name: result_accept
+-- Primary key job: a second result is never accepted.
+INSERT INTO results (job_id, attempt, worker_id, result, outputs)
+VALUES (%(job)s, %(attempt)s, %(worker)s, %(result)s, %(outputs)s)
+ON CONFLICT (job_id) DO NOTHING;
+
+-- name: results_of_jobs
+SELECT job_id, result FROM results WHERE job_id = ANY(%(jobs)s);

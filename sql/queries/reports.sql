@@ -1,0 +1,95 @@
+-- Reports: what workers say of an attempt. Repeating one is harmless.
+
+-- name: attempt_started
+-- The checkpoint it resumes from is the newest kept one at the moment of its claim.
+UPDATE attempts SET started_at = coalesce(started_at, now()),
+    resumed_from = coalesce(resumed_from, (
+        SELECT jsonb_build_object('attempt', c.attempt, 'number', c.number, 'at', c.at, 'fraction', c.fraction)
+        FROM checkpoints c WHERE c.job_id = %(job)s ORDER BY c.attempt DESC, c.number DESC LIMIT 1))
+WHERE job_id = %(job)s AND number = %(attempt)s;
+
+-- name: report_progress
+-- Older numbers come late and are passed over; the fraction never falls below what was shown.
+UPDATE jobs SET progress = greatest(progress, %(fraction)s), text = %(text)s, progress_number = %(number)s
+WHERE id = %(job)s AND attempt = %(attempt)s AND worker_id = %(worker)s AND incarnation = %(incarnation)s
+  AND state = 'running' AND progress_number < %(number)s;
+
+-- name: report_current
+-- Whether this attempt is the job's, and this incarnation its worker's present one.
+SELECT jobs.state, (attempt = %(attempt)s AND worker_id = %(worker)s AND jobs.incarnation = %(incarnation)s
+                    AND workers.incarnation = %(incarnation)s) AS mine
+FROM jobs LEFT JOIN workers ON workers.id = jobs.worker_id WHERE jobs.id = %(job)s;
+
+-- name: report_checkpoint
+-- Kept only of the running attempt, and only when it is newer than the newest kept.
+INSERT INTO checkpoints (job_id, attempt, number, state, files, fraction)
+SELECT id, attempt, %(number)s, %(state)s, %(files)s, coalesce(%(fraction)s, progress) FROM jobs
+WHERE id = %(job)s AND attempt = %(attempt)s AND worker_id = %(worker)s AND incarnation = %(incarnation)s
+  AND state = 'running'
+  AND NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.job_id = %(job)s
+                  AND (c.attempt, c.number) >= (%(attempt)s, %(number)s))
+ON CONFLICT DO NOTHING;
+
+-- name: report_checkpoint_known
+SELECT 1 AS found FROM checkpoints WHERE job_id = %(job)s AND attempt = %(attempt)s AND number >= %(number)s;
+
+-- name: checkpoint_newest
+SELECT * FROM checkpoints WHERE job_id = %(job)s ORDER BY attempt DESC, number DESC LIMIT 1;
+
+-- name: checkpoints_of_jobs
+SELECT DISTINCT ON (job_id) * FROM checkpoints WHERE job_id = ANY(%(jobs)s) ORDER BY job_id, attempt DESC, number DESC;
+
+-- name: checkpoints_of_job
+SELECT * FROM checkpoints WHERE job_id = %(job)s ORDER BY attempt DESC, number DESC LIMIT %(limit)s;
+
+-- name: log_append
+-- Lines of an attempt that exists, also of one that was taken away: its log is evidence.
+INSERT INTO log_lines (job_id, attempt, number, line)
+SELECT %(job)s, %(attempt)s, %(number)s + ordinality - 1, line
+FROM unnest(%(lines)s::text[]) WITH ORDINALITY AS lines(line, ordinality)
+WHERE EXISTS (SELECT 1 FROM attempts WHERE job_id = %(job)s AND number = %(attempt)s AND worker_id = %(worker)s)
+ON CONFLICT DO NOTHING;
+
+-- name: log_lines_after
+SELECT attempt, number, line, at FROM log_lines
+WHERE job_id = %(job)s AND attempt = %(attempt)s AND number > %(after)s
+ORDER BY number LIMIT %(limit)s;
+
+-- name: log_tail
+SELECT * FROM (
+    SELECT attempt, number, line, at FROM log_lines WHERE job_id = %(job)s AND attempt = %(attempt)s
+    ORDER BY number DESC LIMIT %(limit)s
+) newest ORDER BY number;
+
+-- name: report_refused
+-- Once for each kind of an attempt, so that a repeating agent does not fill the ledger.
+WITH counted AS (
+    UPDATE attempts SET refused = refused + 1 WHERE job_id = %(job)s AND number = %(attempt)s
+    AND NOT EXISTS (SELECT 1 FROM refused_reports r WHERE r.job_id = %(job)s AND r.attempt = %(attempt)s
+                    AND r.worker_id = %(worker)s AND r.incarnation = %(incarnation)s AND r.kind = %(kind)s)
+)
+INSERT INTO refused_reports (job_id, attempt, worker_id, incarnation, kind, report, why)
+SELECT %(job)s, %(attempt)s, %(worker)s, %(incarnation)s, %(kind)s, %(report)s, %(why)s
+WHERE EXISTS (SELECT 1 FROM jobs WHERE id = %(job)s)
+ON CONFLICT DO NOTHING;
+
+-- name: refused_of_job
+SELECT * FROM refused_reports WHERE job_id = %(job)s ORDER BY id;
+
+-- name: attempts_of_job
+SELECT attempts.*, workers.name AS worker_name FROM attempts JOIN workers ON workers.id = attempts.worker_id
+WHERE job_id = %(job)s ORDER BY number;
+
+-- name: attempts_of_worker
+SELECT attempts.*, jobs.name AS job_name, jobs.workflow, jobs.state AS job_state, jobs.owner
+FROM attempts JOIN jobs ON jobs.id = attempts.job_id
+WHERE attempts.worker_id = %(worker)s
+  AND (%(before_at)s::timestamptz IS NULL
+       OR (attempts.assigned_at, attempts.job_id) < (%(before_at)s, %(before_id)s))
+ORDER BY attempts.assigned_at DESC, attempts.job_id DESC LIMIT %(limit)s;
+
+-- name: attempt_ended_as
+-- The same end told again.
+SELECT 1 AS found FROM attempts
+WHERE job_id = %(job)s AND number = %(attempt)s AND worker_id = %(worker)s AND incarnation = %(incarnation)s
+  AND end_word = %(end_word)s;

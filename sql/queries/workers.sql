@@ -1,0 +1,100 @@
+-- Workers: the registry, joins, health and intent with their history.
+
+-- name: workers_listed
+SELECT * FROM workers WHERE %(decommissioned)s OR decommissioned_at IS NULL ORDER BY name, id;
+
+-- name: worker_find
+SELECT * FROM workers WHERE id = %(id)s;
+
+-- name: worker_by_identity
+SELECT * FROM workers WHERE identity = %(identity)s AND decommissioned_at IS NULL;
+
+-- name: join_begin
+-- The incarnation is above that of the worker and of every join of it that was begun.
+INSERT INTO joins (id, worker_id, incarnation, identity, nonce, answer, offer, token_sha256, admitted_by)
+SELECT %(id)s, %(worker)s,
+       1 + greatest(coalesce((SELECT incarnation FROM workers WHERE workers.id = %(worker)s), 0),
+                    coalesce((SELECT max(incarnation) FROM joins WHERE worker_id = %(worker)s), 0)),
+       %(identity)s, %(nonce)s, %(answer)s, %(offer)s, %(token_sha256)s, %(admitted_by)s
+RETURNING *;
+
+-- name: join_find
+SELECT *, extract(epoch FROM now() - created_at)::float8 AS age_s FROM joins WHERE id = %(id)s;
+
+-- name: join_confirmed
+UPDATE joins SET confirmed_at = now() WHERE id = %(id)s AND confirmed_at IS NULL;
+
+-- name: joins_forget
+DELETE FROM joins WHERE created_at < now() - interval '1 day'
+  AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = joins.worker_id
+                  AND workers.incarnation <= joins.incarnation);
+
+-- name: worker_join
+-- A new worker, or the next incarnation of one; an older incarnation changes nothing.
+INSERT INTO workers (id, identity, name, hostname, host_id, boot_id, address, port, pid, version, driver, gpus,
+                     gpu_model, gpu_reason, vram_mb, workflows, not_offered, slots, health, intent, status, incarnation,
+                     last_heartbeat)
+VALUES (%(id)s, %(identity)s, %(name)s, %(hostname)s, %(host_id)s, %(boot_id)s, %(address)s, %(port)s, %(pid)s,
+        %(version)s, %(driver)s, %(gpus)s, %(gpu_model)s, %(gpu_reason)s, %(vram_mb)s, %(workflows)s,
+        %(not_offered)s, %(slots)s, 'healthy', 'active', 'healthy', %(incarnation)s, now())
+ON CONFLICT (id) DO UPDATE SET
+    identity = excluded.identity, name = excluded.name, hostname = excluded.hostname, host_id = excluded.host_id, boot_id = excluded.boot_id,
+    address = excluded.address, port = excluded.port, pid = excluded.pid, version = excluded.version,
+    driver = excluded.driver, gpus = excluded.gpus, gpu_model = excluded.gpu_model,
+    gpu_reason = excluded.gpu_reason, vram_mb = excluded.vram_mb, workflows = excluded.workflows,
+    not_offered = excluded.not_offered, slots = excluded.slots, dynamic_tags = '{}',
+    health = 'healthy', reason = NULL, incarnation = excluded.incarnation, joined_at = now(),
+    last_heartbeat = now()
+WHERE workers.incarnation < excluded.incarnation AND workers.decommissioned_at IS NULL
+RETURNING *;
+
+-- name: worker_transition
+INSERT INTO worker_transitions (worker_id, incarnation, from_health, to_health, cause)
+VALUES (%(worker)s, %(incarnation)s, %(from_health)s, %(to_health)s, %(cause)s);
+
+-- name: worker_set_health
+-- Of two leaders that see the same change one writes it, and only that one writes the transition.
+WITH moved AS (
+    UPDATE workers SET health = %(to_health)s, reason = %(cause)s, status = %(status)s
+    WHERE id = %(worker)s AND incarnation = %(incarnation)s AND health = %(from_health)s
+    RETURNING id, incarnation
+)
+INSERT INTO worker_transitions (worker_id, incarnation, from_health, to_health, cause)
+SELECT id, incarnation, %(from_health)s, %(to_health)s, %(cause)s FROM moved;
+
+-- name: worker_set_intent
+UPDATE workers SET intent = %(to_intent)s, paused_until = %(until)s
+WHERE id = %(worker)s AND intent = ANY(%(from_intents)s);
+
+-- name: workers_note
+-- What people see of a worker, once a minute and at each transition.
+UPDATE workers SET status = note.status, dynamic_tags = coalesce(note.tags, '{}'),
+                   last_heartbeat = CASE WHEN note.beating THEN now() ELSE last_heartbeat END
+FROM jsonb_to_recordset(%(notes)s) AS note(id text, status text, tags text[], beating boolean)
+WHERE workers.id = note.id;
+
+-- name: worker_transitions_listed
+SELECT * FROM worker_transitions
+WHERE worker_id = %(worker)s AND (%(before)s::bigint IS NULL OR id < %(before)s)
+ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: worker_sample
+-- At most one a minute; a second leader's is passed over.
+INSERT INTO worker_samples (worker_id, at, load, utilisation, vram_used, temperature_c, power_w, attempts, figures)
+VALUES (%(worker)s, date_trunc('minute', now()), %(load)s, %(utilisation)s, %(vram_used)s, %(temperature_c)s,
+        %(power_w)s, %(attempts)s, %(figures)s)
+ON CONFLICT DO NOTHING;
+
+-- name: worker_samples_between
+SELECT * FROM worker_samples WHERE worker_id = %(worker)s AND at >= now() - make_interval(secs => %(seconds)s)
+ORDER BY at;
+
+-- name: groups_names
+SELECT name FROM groups ORDER BY name;
+
+-- name: workers_uptimes
+-- Seconds since each worker's incarnation began; of one that is down or left, until it was.
+SELECT id, extract(epoch FROM CASE WHEN health IN ('down', 'left') THEN coalesce(
+           (SELECT max(at) FROM worker_transitions t WHERE t.worker_id = workers.id AND t.incarnation = workers.incarnation
+            AND t.to_health = workers.health), now()) ELSE now() END - joined_at)::float8 AS seconds
+FROM workers WHERE %(worker)s::text IS NULL OR id = %(worker)s;

@@ -1,0 +1,179 @@
+"""Agents of a test's own, on hosts of their own, in a pool that `up` started without any.
+
+Each runs as a supervisor would run it, and every process of it can be found, frozen and killed by its
+part: main, beat, sampler, slot, guard, workflow.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.processes import boottime_ns
+from app.processes import Program, start
+from tests.hosts import Host
+from tests.pool import ROOT, Pool, clean
+from tests.scripted_pool import alive
+from tests.services import eventually
+
+HEALTHY_S = 30
+MODULES = {"beat": "agent.beat", "sampler": "agent.sampler", "slot": "agent.slots"}
+
+
+@dataclass
+class Agent:
+    """One worker of the pool; `start` begins a life. Call it from the main thread, with which it ends."""
+
+    pool: Pool
+    name: str
+    host: Host | None = None  # None: this one, by its loopback
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Agent:
+        """Run it; it joins by itself."""
+        enter = self.host.enter if self.host else ()
+        argv = (*enter, sys.executable, "-m", "agent")
+        with (self.pool.home / "log" / f"{self.name}.log").open("ab") as log:
+            self.process = start(Program(self.name, argv, self._settings(), ROOT), log.fileno())
+        return self
+
+    @property
+    def home(self) -> Path:
+        return self.pool.home / "agents" / self.name
+
+    @property
+    def pid(self) -> int:
+        """Main's."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def said(self) -> str:
+        """All its lives' log."""
+        return (self.pool.home / "log" / f"{self.name}.log").read_text()
+
+    def worker(self) -> dict[str, Any] | None:
+        """What the pool says of it, once it has joined."""
+        return next((each for each in self.pool.client.get("/admin/workers")["items"] if each["name"] == self.name), None)
+
+    def is_(self, status: str) -> bool:
+        """Whether people see it so."""
+        worker = self.worker()
+        return worker is not None and worker["status"] == status
+
+    def is_healthy(self) -> bool:
+        """Whether this life is: an older one's health is not its own."""
+        worker = self.worker()
+        return worker is not None and worker["status"] == "healthy" and worker["pid"] == self.pid
+
+    def healthy(self, seconds: float = HEALTHY_S) -> Agent:
+        """Wait until this life is healthy."""
+        eventually(self.is_healthy, seconds)
+        return self
+
+    def processes(self) -> set[int]:
+        """All living ones, escaped ones too."""
+        mark = f"MUSTER_AGENT_HOME={self.home}".encode()
+        return {pid for pid in _pids() if mark in _read(pid, "environ").split(b"\0") and alive(pid)}
+
+    def parts(self, name: str) -> list[int]:
+        """The living processes that play this part."""
+        if name == "main":
+            return [self.pid] if self.process and self.process.poll() is None else []
+        if name in MODULES:
+            return [pid for pid in _children(self.pid) if _runs(pid, MODULES[name])]
+        guards = [pid for slot in self.parts("slot") for pid in _children(slot)]
+        if name == "guard":
+            return guards
+        return [pid for guard in guards for pid in _children(guard) if _runs(pid, "agent.runners")]
+
+    def freeze(self) -> None:
+        """All of it, as a host that stands still; main first, which would notice."""
+        send(signal.SIGSTOP, self.parts("main"))
+        send(signal.SIGSTOP, self.processes())
+
+    def thaw(self) -> int:
+        """All of it again; the moment (CLOCK_BOOTTIME in ns) before."""
+        moment = boottime_ns()
+        send(signal.SIGCONT, self.processes())
+        return moment
+
+    def kill(self) -> None:
+        """SIGKILL to all of it in one blow: none sees another's death before its own."""
+        self.freeze()
+        send(signal.SIGKILL, self.processes())
+        if self.process is not None:
+            self.process.wait()
+
+    def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = 20) -> int:
+        """Send main a signal and wait for its end."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+    def close(self) -> None:
+        """Nothing of it is left."""
+        while left := self.processes():
+            send(signal.SIGKILL, left)
+            send(signal.SIGCONT, left)
+            if self.process is not None:
+                self.process.poll()
+        if self.process is not None:
+            self.process.wait()
+
+    def _settings(self) -> dict[str, str]:
+        return {
+            **clean(os.environ),
+            "MUSTER_AGENT_HOME": str(self.home),
+            "MUSTER_SERVER": self.pool.server,
+            "MUSTER_JOIN_TOKEN": (self.pool.home / "join-token").read_text().strip(),
+            "MUSTER_OUTPUT": str(self.pool.home / "output"),
+            "MUSTER_TEST": self.pool.mark,
+            "MUSTER_NAME": self.name,
+            "MUSTER_HOST_ID": self.pool.home.name,
+            "MUSTER_ADDRESS": "127.0.0.1",
+            "MUSTER_GPUS": "",
+            "MUSTER_GRACE_S": "5",
+            **(self.host.environment if self.host else {}),
+            **self.environment,
+        }
+
+
+def send(number: signal.Signals, pids: Iterable[int]) -> None:
+    """Send it to those that still live."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue  # it has just ended
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _children(pid: int) -> list[int]:
+    """Of all its threads: RQ starts a guard from its main one, an agent all from its main one."""
+    try:
+        texts = [(each / "children").read_text() for each in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return []
+    return [int(child) for text in texts for child in text.split() if alive(int(child))]
+
+
+def _runs(pid: int, module: str) -> bool:
+    return module.encode() in _read(pid, "cmdline").split(b"\0")
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,95 @@
+"""How pages look to everybody: axe-core finds nothing, nothing overflows, nothing is cut off without its whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, ViewportSize
+
+from tests.browser import scenes
+from tests.browser.conftest import DESK, PHONE, Visitor
+
+AXE = next(Path(__file__).parent.glob("axe-*.min.js")).read_text()
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+# Elements whose text is cut off and whose whole stands nowhere, and boxes that stick out of the page.
+CUT = """() => [...document.querySelectorAll('main *')].filter(e =>
+  getComputedStyle(e).textOverflow === 'ellipsis' && e.scrollWidth > e.clientWidth + 1
+  && !(e.closest('[title]') && e.closest('[title]').title.includes(e.textContent.trim().slice(0, 40))))
+  .map(e => e.outerHTML.slice(0, 120))"""
+WIDE = """() => document.documentElement.scrollWidth > innerWidth
+  ? [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).slice(0, 3)
+    .map(e => e.outerHTML.slice(0, 120)).concat('the page is ' + document.documentElement.scrollWidth) : []"""
+TABLE = """() => [...document.querySelectorAll('.scroller')].filter(e => e.scrollWidth > e.clientWidth + 1)
+  .map(e => e.className + ' is ' + e.scrollWidth + ' wide in ' + e.clientWidth)"""
+# Cells whose contents reach over the next cell.
+OVER = """() => [...document.querySelectorAll('tbody :is(td, th) > *:not(.unseen)')].filter(e => {
+  const cell = e.parentElement.getBoundingClientRect(), box = e.getBoundingClientRect();
+  return box.width && (box.right > cell.right + 1 || box.bottom > cell.bottom + 1); })
+  .map(e => e.outerHTML.slice(0, 120))"""
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds wrong."""
+    page.evaluate(AXE)
+    found = page.evaluate("rules => axe.run({runOnly: rules})", RULES)["violations"]
+    return [f"{each['id']}: {node['html'][:160]} {node['failureSummary']}" for each in found for node in each["nodes"]]
+
+
+def looks(page: Page) -> list[str]:
+    """Whatever sticks out, overlaps or is cut off."""
+    return [*page.evaluate(CUT), *page.evaluate(WIDE), *page.evaluate(TABLE), *page.evaluate(OVER)]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["1440", "390"])
+def test_axe_finds_no_violation(admin: Visitor, theme: str, size: ViewportSize) -> None:
+    pool = scenes.studio(admin.site.seed)
+    admin.page.set_viewport_size(size)
+    admin.context.add_cookies([{"name": "theme", "value": theme, "url": admin.site.url}])
+    paths = [
+        "/?status=!left",
+        f"/workers/{pool.busy.id}",
+        "/jobs",
+        f"/jobs/{pool.moved.id}",
+        f"/jobs/{pool.done.id}",
+        f"/jobs/{pool.failed.id}",
+        "/submit?workflow=transcode",
+        "/notifications",
+        "/login",
+    ]
+    found = {path: violations(admin.visit(path)) for path in paths}
+    admin.visit(f"/jobs/{pool.running.id}")
+    admin.page.get_by_role("button", name="Cancel", exact=True).click()
+    found["the cancel dialog"] = violations(admin.page)
+    assert not {path: wrong for path, wrong in found.items() if wrong}
+
+
+@pytest.mark.parametrize("count", [1, 6, 60])
+def test_nothing_overflows_overlaps_or_is_cut_off_unsaid(admin: Visitor, count: int) -> None:
+    scenes.crowd(admin.site.seed, count)
+    worker = admin.site.seed.redis.zrange(admin.site.seed.keys.load, 0, 0)[0]
+    wrong = {}
+    for size in (DESK, PHONE):
+        admin.page.set_viewport_size(size)
+        for path in ("/", "/jobs", f"/workers/{worker}", "/submit?workflow=transcode"):
+            admin.visit(path)
+            admin.page.wait_for_load_state("networkidle")
+            if found := looks(admin.page):
+                wrong[f"{path} at {size['width']}"] = found[:6]
+        admin.page.locator("#live tbody a, nav a[href='/jobs']").first.wait_for()
+    assert not wrong, wrong
+
+
+def test_a_job_with_long_names_fits_its_page(admin: Visitor) -> None:
+    seed = admin.site.seed
+    worker = seed.worker(scenes.LONG[:63], host=scenes.LONG)
+    job = seed.job(
+        "N" * 200, owner="o" * 100, params={"input": "/srv/" + "x" * 300, "y" * 60: "z" * 500}, max_failures=1
+    )
+    seed.run(job, worker, 0.2, "t" * 200, ["l" * 4000])
+    seed.fail(job, worker, "e" * 1000)
+    for size in (DESK, PHONE):
+        admin.page.set_viewport_size(size)
+        assert looks(admin.visit(f"/jobs/{job.id}")) == []

@@ -1,0 +1,78 @@
+"""A private ledger, and actors in it: workers that have joined, jobs that were submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from app.ledger import jobs, reports, tokens, workers
+from app.ledger.db import Ledger
+from app.pool import matching
+from app.pool.model import Job, JobSpec, Requirement, Worker, Workflow
+from app.pool.protocol import Offer, Report
+
+ANY = Requirement("burn")
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    ledger = Ledger.connect(database_url)
+    yield ledger
+    ledger.close()
+
+
+def offer(name: str = "render-1") -> Offer:
+    return Offer(
+        machine_id=f"machine-{name}",
+        boot_id="boot-1",
+        hostname=name,
+        name=name,
+        slots=1,
+        version="1",
+        pid=1,
+        workflows=(Workflow("burn", "python"),),
+    )
+
+
+def join(ledger: Ledger, name: str = "render-1") -> Worker:
+    """A worker's next incarnation, as web and agent make one."""
+    asked = offer(name)
+    known = workers.by_identity(ledger, workers.identity_of(asked))
+    secret = tokens.digest(tokens.new_secret("agent"))
+    begun = workers.begin_join(ledger, known.id if known else None, asked, secret)
+    worker = workers.confirm_join(ledger, begun)
+    assert worker is not None
+    return worker
+
+
+def submit(ledger: Ledger, requirement: Requirement = ANY, **rest: object) -> Job:
+    spec = JobSpec(requirement, owner="ana", **rest)  # type: ignore[arg-type]
+    return jobs.submit(ledger, spec, matching.class_name(requirement))
+
+
+def assign(ledger: Ledger, job: Job, worker: Worker) -> Job:
+    moved = jobs.assign(ledger, [jobs.Assignment(job.id, job.attempt, worker.id, worker.incarnation)])
+    assert moved == {job.id}
+    return found(ledger, job)
+
+
+def found(ledger: Ledger, job: Job) -> Job:
+    now = jobs.find(ledger, job.id)
+    assert now is not None
+    return now
+
+
+def tell(ledger: Ledger, worker: Worker, job: Job, attempt: int, kind: str, **rest: object) -> reports.Applied:
+    """Let the worker report, as the coordinator applies it."""
+    report = Report(kind, worker.id, worker.incarnation, job.id, attempt, **rest)  # type: ignore[arg-type]
+    with ledger.transaction() as tx:
+        return reports.apply(tx, report)
+
+
+def running(ledger: Ledger, worker: Worker, job: Job | None = None) -> Job:
+    """A job that runs on this worker."""
+    job = job or submit(ledger)
+    assigned = assign(ledger, job, worker)
+    assert tell(ledger, worker, assigned, assigned.attempt, "claim", nonce="n") is reports.Applied.CLAIMED
+    return found(ledger, job)

@@ -1,0 +1,149 @@
+"""The outbox: what it keeps, what it says again, and what it lets go while nobody reads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Literal
+
+import pytest
+import redis
+
+from agent.connect import connect
+from agent.outbox import KEPT_LINES, MOST_WAITING, Outbox
+from app.pool.model import JobId, WorkerId
+from app.pool.protocol import Report, from_json
+from tests.services import eventually
+
+OUT = "pool:out:w"
+JOB = JobId("j")
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with connect(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def outbox(client: redis.Redis) -> Outbox:
+    return Outbox(client, OUT)
+
+
+def report(kind: Literal["claim", "progress", "checkpoint", "end"], number: int = 0) -> Report:
+    return Report(kind, WorkerId("w"), 1, JOB, 1, number=number)
+
+
+def lines(first: int, count: int = 1) -> Report:
+    return Report("log", WorkerId("w"), 1, JOB, 1, number=first, lines=tuple(f"line {first + n}" for n in range(count)))
+
+
+def sent(client: redis.Redis) -> list[Report]:
+    """Read the stream to its end, as the coordinator does."""
+    entries: Any = client.xrange(OUT)
+    if entries:
+        client.xdel(OUT, *[entry for entry, _ in entries])
+    return [from_json(Report, fields["report"]) for _, fields in entries]
+
+
+def test_reports_go_out_in_their_order(outbox: Outbox, client: redis.Redis) -> None:
+    said = [report("claim"), report("progress", 1), lines(1), report("checkpoint", 1), report("end")]
+    for each in said:
+        outbox.put(each)
+    outbox.step()
+    assert sent(client) == said
+
+
+def test_the_claim_the_newest_progress_and_checkpoint_and_the_end_are_said_again(
+    outbox: Outbox, client: redis.Redis
+) -> None:
+    for each in [report("claim"), *(report("progress", n) for n in range(3)), report("checkpoint", 1)]:
+        outbox.put(each)
+    outbox.put(report("checkpoint", 2))
+    outbox.put(lines(1, 3))
+    outbox.put(report("end"))
+    outbox.step()
+    sent(client)
+    outbox.send_again()
+    outbox.step()
+    again = [report("claim"), report("checkpoint", 2), report("progress", 2), lines(1, 3), report("end")]
+    assert sent(client) == again
+
+
+def test_each_interval_all_but_log_lines_is_said_again(outbox: Outbox, client: redis.Redis) -> None:
+    outbox.put(report("claim"))
+    outbox.put(lines(1))
+    outbox.step()
+    sent(client)
+    outbox.send_again(with_logs=False)
+    outbox.step()
+    assert sent(client) == [report("claim")]
+
+
+def test_a_settled_attempt_is_not_said_again_but_its_last_words_go_out(outbox: Outbox, client: redis.Redis) -> None:
+    outbox.put(report("claim"))
+    outbox.put(report("end"))
+    outbox.forget(JOB, 1)
+    outbox.step()
+    assert [each.kind for each in sent(client)] == ["claim", "end"]
+    outbox.send_again()
+    outbox.step()
+    assert sent(client) == []
+
+
+def test_the_last_thousand_lines_are_kept_and_the_log_says_what_was_dropped(
+    outbox: Outbox, client: redis.Redis
+) -> None:
+    for first in range(1, 2 * KEPT_LINES, 100):
+        outbox.put(lines(first, 100))
+    outbox.step()
+    sent(client)
+    outbox.send_again()
+    outbox.step()
+    dropped, *kept = sent(client)
+    assert dropped.number == KEPT_LINES and "dropped" in dropped.lines[0]
+    assert [each.number for each in kept] == list(range(KEPT_LINES + 1, 2 * KEPT_LINES, 100))
+
+
+def test_while_nobody_reads_a_thousand_entries_wait_and_the_newest_state_is_among_them(
+    outbox: Outbox, client: redis.Redis
+) -> None:
+    outbox.put(report("claim"))
+    for number in range(3 * MOST_WAITING):
+        outbox.put(report("progress", number))
+        if number % 2 == 0:
+            outbox.put(report("checkpoint", number))
+        outbox.step()
+        assert client.xlen(OUT) <= MOST_WAITING + 2
+    found = sent(client)
+    assert found[0] == report("claim")
+    assert found[-1] == report("progress", 3 * MOST_WAITING - 1)
+    assert max(each.number for each in found if each.kind == "checkpoint") == 3 * MOST_WAITING - 2
+
+
+def test_what_is_said_while_redis_is_away_goes_out_when_it_is_back(redis_url: str, client: redis.Redis) -> None:
+    away = connect(redis_url)
+    outbox = Outbox(away, OUT)
+    outbox.put(report("claim"))
+    outbox.step()
+    client.client_kill_filter(skipme=True)
+    outbox.put(report("end"))
+    thread = threading.Thread(target=outbox.run)
+    thread.start()
+    eventually(lambda: any(each.kind == "end" for each in sent(client)))
+    outbox.bell.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    away.close()
+
+
+def test_leaving_waits_until_everything_is_read(outbox: Outbox, client: redis.Redis) -> None:
+    thread = threading.Thread(target=outbox.run)
+    thread.start()
+    outbox.put(replace(report("end"), kind="goodbye", job=None))
+    assert not outbox.leave(0.3)
+    sent(client)
+    assert outbox.leave(5)
+    outbox.bell.stop()
+    thread.join(5)

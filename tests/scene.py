@@ -1,0 +1,93 @@
+"""A leader whose time the test moves, on real stores, with workers that speak the protocol by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+import redis
+
+from app.coordinator.decide import Decider
+from app.coordinator.hints import Hint
+from app.coordinator.stores import Stores
+from app.ledger import jobs, workers
+from app.ledger.db import Ledger
+from app.pool.keys import Keys
+from app.pool.model import Health, Job, JobId, JobState
+from app.pool.protocol import Lease, LeaseState, Order
+from tests.peer import Peer
+from tests.postgres.conftest import submit
+
+EVERYTHING = Hint(everything=True)
+
+
+@dataclass
+class Scene:
+    """A leader whose time the test moves, and its stores."""
+
+    stores: Stores
+    time: float = 1000.0
+    leader: Decider = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.new_leader()
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.stores.ledger
+
+    def new_leader(self) -> None:
+        """The old one is gone with all that it remembered."""
+        self.leader = Decider(self.stores, lambda: self.time)
+
+    def step(self) -> None:
+        self.leader.step(EVERYTHING)
+
+    def later(self, seconds: float, *beating: Peer) -> None:
+        """Let time pass in seconds, with these workers beating."""
+        for _ in range(round(seconds)):
+            self.time += 1
+            for peer in beating:
+                peer.beat()
+            self.step()
+
+    def peer(self, name: str = "render-1") -> Peer:
+        """A worker that has joined and beats."""
+        peer = Peer(self.stores, self.ledger, name)
+        peer.beat()
+        self.step()
+        return peer
+
+    def job(self, job: JobId) -> Job:
+        found = jobs.find(self.ledger, job)
+        assert found is not None
+        return found
+
+    def running(self, peer: Peer) -> Order:
+        """A job that this worker has claimed."""
+        submit(self.ledger)
+        self.step()
+        order = peer.pop()
+        assert order is not None
+        peer.claim(order)
+        self.step()
+        assert self.job(order.job).state is JobState.RUNNING
+        return order
+
+    def health(self, peer: Peer) -> Health:
+        found = workers.find(self.ledger, peer.id)
+        assert found is not None
+        return found.health
+
+
+@pytest.fixture
+def scene(database_url: str, redis_url: str, rq_url: str) -> Iterator[Scene]:
+    ledger = Ledger.connect(database_url)
+    with redis.Redis.from_url(redis_url, decode_responses=True) as pool, redis.Redis.from_url(rq_url) as rq:
+        yield Scene(Stores(ledger, pool, rq, Keys("pool:")))
+    ledger.close()
+
+
+def state_of(lease: Lease | None) -> LeaseState | None:
+    return lease.state if lease else None

@@ -1,0 +1,88 @@
+"""Workflows for tests of the guard: each is called with the Job of a real workflow process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from agent.context import Job, Stopped
+
+# setsid, a second fork and no ear for SIGTERM; then it says who it is and stays.
+ESCAPE = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+with open(sys.argv[1] + ".new", "w") as file: file.write(str(os.getpid()))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+while True: time.sleep(60)
+"""
+
+
+def quick(job: Job) -> dict[str, Any]:
+    """Say one of each and return the parameters."""
+    job.log("one line")
+    job.progress(0.5, "half")
+    (job.output_dir / "out.txt").write_text("made")
+    return dict(job.params)
+
+
+def marks(job: Job) -> None:
+    """Leave a mark outside of the attempt's folder."""
+    Path(str(job.params["mark"])).write_text(str(os.getpid()))
+
+
+def broken(job: Job) -> None:
+    """Fail by an error of its own."""
+    raise ValueError("no such frame")
+
+
+def shot(job: Job) -> None:
+    """Die without a word."""
+    job.log("about to die")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stubborn(job: Job) -> None:
+    """Leave an escapee, then run on, whatever is said."""
+    mark = job.output_dir / "escapee"
+    bare: dict[str, str] | None = (
+        {} if job.params.get("mark") == "bare" else None
+    )  # an environment that names no attempt
+    subprocess.run([sys.executable, "-c", ESCAPE, str(mark)], check=True, env=bare)
+    while not mark.exists():
+        time.sleep(0.01)
+    job.progress(0.1, mark.read_text())
+    while True:
+        time.sleep(60)
+
+
+def polite(job: Job) -> None:
+    """Save the state and stop when asked to."""
+    job.progress(0.1, "on it")
+    while not job.stopping:
+        time.sleep(0.01)
+    job.checkpoint({"why": job.stopping})
+    raise Stopped("as asked")
+
+
+def talkative(job: Job) -> None:
+    """Log for ever."""
+    while True:
+        job.log("x" * 4000)
+
+
+def silent(job: Job) -> None:
+    """Say nothing for a long time."""
+    time.sleep(3600)
+
+
+def when(_: Job) -> float:
+    """Nothing but the time of the first step."""
+    return time.time()

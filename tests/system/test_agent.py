@@ -1,0 +1,298 @@
+"""The agent's main: joined to a scripted pool, with everything below it real."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.processes import carried_by
+from app.pool.model import JobId, new_id
+from app.pool.protocol import Lease, LeaseState, Order
+from tests.scripted_pool import ScriptedPool, alive, children, ended, kill_together
+from tests.services import eventually
+
+
+@pytest.fixture
+def pool(redis_url: str, rq_url: str, tmp_path: Path) -> Iterator[ScriptedPool]:
+    with ScriptedPool(redis_url, rq_url, tmp_path) as pool:
+        yield pool
+
+
+def test_a_job_runs_to_its_end_and_its_attempt_is_listed_until_the_lease_has_ended(pool: ScriptedPool) -> None:
+    pool.working()
+    job = pool.put("quick", params={"seed": 7})
+    eventually(lambda: (job, 1) in pool.listed())
+    end = pool.until("end", job)
+    assert (end.end, end.result) == ("succeeded", {"seed": 7, "mark": None})
+    assert pool.reports[0].kind == "claim"
+    eventually(lambda: not pool.listed() and (beat := pool.beat()) and beat.free_slots == 1)
+
+
+def test_a_refused_claim_starts_nothing_and_frees_the_slot(pool: ScriptedPool, tmp_path: Path) -> None:
+    pool.working()
+    job = JobId(new_id())
+    pool.revoke(job, "taken back")
+    pool.send(Order(job, 1, pool.worker, 1, "marks", {"mark": str(tmp_path / "mark")}))
+    pool.until("end", pool.put("quick"))
+    assert not (tmp_path / "mark").exists() and not pool.of("end", job)
+    eventually(lambda: not pool.listed())
+
+
+def test_a_second_delivery_starts_nothing(pool: ScriptedPool) -> None:
+    pool.working(MUSTER_SLOTS="2")
+    job = pool.running("polite")
+    pool.send(Order(job, 1, pool.worker, 1, "polite", {}))
+    after = pool.put("quick")
+    pool.until("end", after)
+    assert len(pool.processes(job)) == 1 and len({each.nonce for each in pool.of("claim", job)}) == 1
+
+
+def test_a_cancelled_job_is_asked_first_and_what_escaped_it_is_killed(pool: ScriptedPool) -> None:
+    pool.working()
+    job = pool.running("stubborn")
+    assert len(pool.processes(job)) == 2
+    pool.revoke(job, "cancel", grace_s=0.3)
+    assert pool.until("end", job).end == "cancelled"
+    assert not pool.processes(job)
+    eventually(lambda: not pool.listed())
+
+
+@pytest.mark.parametrize("lease", [Lease(1, LeaseState.REVOKED, why="taken away"), Lease(2, LeaseState.GIVEN)])
+def test_an_attempt_whose_lease_is_revoked_or_higher_is_killed(pool: ScriptedPool, lease: Lease) -> None:
+    pool.working()
+    job = pool.running("stubborn")
+    pool.lease(job, lease)
+    eventually(lambda: not pool.processes(job), 5)
+    eventually(lambda: not pool.listed())
+
+
+def test_an_attempt_whose_lease_is_missing_or_lower_runs_on(pool: ScriptedPool) -> None:
+    pool.working()
+    job = pool.put("polite", attempt=2)
+    pool.until("progress", job, attempt=2)
+    for change in (lambda: pool.redis.delete(pool.keys.lease(pool.worker)), lambda: pool.revoke(job, "old", attempt=1)):
+        change()
+        pool.look_twice()
+        assert pool.processes(job) and pool.listed() == {(job, 2)}
+
+
+def test_a_killed_guard_is_reported_within_a_second_with_its_signal(pool: ScriptedPool) -> None:
+    pool.working()
+    job = pool.running("stubborn")
+    os.kill(pool.guard_of(job), signal.SIGKILL)
+    end = pool.until("end", job, 3)
+    assert (end.end, end.cause, end.signal) == ("failed", "guard", signal.SIGKILL)
+    assert not pool.processes(job)
+    pool.until("end", pool.put("quick"))
+
+
+def test_a_frozen_guard_is_killed_with_all_that_is_its_attempts(pool: ScriptedPool) -> None:
+    pool.working()
+    job = pool.running("stubborn")
+    os.kill(pool.guard_of(job), signal.SIGSTOP)
+    end = pool.until("end", job, 8)
+    assert (end.end, end.cause) == ("failed", "guard")
+    assert not pool.processes(job)
+
+
+def test_a_killed_slot_is_not_the_jobs_failure_and_is_started_again(pool: ScriptedPool) -> None:
+    agent = pool.working()
+    job = pool.running("stubborn")
+    os.kill(children(agent.pid, "agent.slots")[0], signal.SIGKILL)
+    end = pool.until("end", job, 8)
+    assert end.cause == "slot", end
+    assert not pool.processes(job)
+    pool.until("end", pool.put("quick"))
+
+
+def test_slot_and_guard_killed_in_one_blow_leave_nothing(pool: ScriptedPool) -> None:
+    agent = pool.working()
+    job = pool.running("stubborn")
+    kill_together([children(agent.pid, "agent.slots")[0], pool.guard_of(job)])
+    assert pool.until("end", job, 8).cause in ("slot", "guard")
+    assert not pool.processes(job)
+
+
+def test_nothing_survives_a_killed_main_for_longer_than_a_second(pool: ScriptedPool) -> None:
+    agent = pool.working()
+    pool.running("stubborn")
+    below = [*children(agent.pid, "agent.beat"), *pool.processes()]
+    assert len(below) == 5  # beat, slot, guard, workflow and what escaped it
+    agent.kill()
+    eventually(lambda: not any(alive(pid) for pid in below), 1)
+
+
+def test_main_slot_and_guard_killed_in_one_blow_the_next_start_ends_the_rest_before_it_joins(
+    pool: ScriptedPool,
+) -> None:
+    agent = pool.working()
+    job = pool.running("stubborn")
+    kill_together([agent.pid, children(agent.pid, "agent.slots")[0], pool.guard_of(job)])
+    assert eventually(lambda: len(pool.processes(job)) == 1)
+    escapee = pool.processes(job)
+    offers = len(pool.offers)
+    pool.start()
+    eventually(lambda: len(pool.offers) > offers)
+    assert not any(alive(pid) for pid in escapee)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_main_without_its_beat_kills_all_jobs_and_ends_with_an_error(
+    redis_url: str, rq_url: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=1000) as pool:
+        agent = pool.working()
+        pool.running("stubborn")
+        os.kill(children(agent.pid, "agent.beat")[0], number)
+        code, said = ended(agent, 10)
+        assert code == 1 and "the beat process" in said
+        assert not pool.processes()
+
+
+def test_an_agent_that_was_replaced_kills_its_jobs_and_ends_with_an_error(pool: ScriptedPool) -> None:
+    agent = pool.working()
+    pool.running("stubborn")
+    pool.redis.hset(pool.keys.worker(pool.worker), "incarnation", "2")
+    pool.ring()
+    code, said = ended(agent, 10)
+    assert code == 1 and "incarnation 2" in said
+    assert not pool.processes()
+
+
+def test_a_good_bye_leaves_a_checkpoint_a_stopped_end_and_comes_last(pool: ScriptedPool) -> None:
+    agent = pool.working()
+    job = pool.running("polite")
+    agent.terminate()
+    code, said = ended(agent, 8)
+    assert code == 0, said
+    assert [each.kind for each in pool.reports if each.kind in ("checkpoint", "end", "goodbye")] == [
+        "checkpoint",
+        "end",
+        "goodbye",
+    ]
+    assert pool.of("end", job)[0].end == "stopped"
+    assert not pool.processes()
+
+
+def test_a_second_signal_hurries_the_good_bye(pool: ScriptedPool) -> None:
+    agent = pool.working(MUSTER_GRACE_S="60")
+    job = pool.running("stubborn")
+    agent.terminate()
+    eventually(lambda: (beat := pool.beat()) and beat.leaving)
+    agent.terminate()
+    code, _ = ended(agent, 8)
+    assert code == 0 and pool.of("end", job)[0].end == "stopped"
+
+
+def test_a_worker_leaves_in_time_though_redis_does_not_answer(pool: ScriptedPool) -> None:
+    agent = pool.working()
+    pool.running("polite")
+    server = pool.redis.info()["process_id"]
+    os.kill(server, signal.SIGSTOP)
+    try:
+        agent.terminate()
+        code, said = ended(agent, 8)
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert code == 0 and "before all reports were read" in said
+    assert not pool.processes()
+
+
+def test_a_lost_bell_is_back_at_once_and_what_is_kept_is_sent_again(pool: ScriptedPool) -> None:
+    pool.working()
+    job = pool.running("polite")
+    claims = len(pool.of("claim", job))
+    assert pool.redis.client_kill_filter(_type="pubsub")
+    began = time.monotonic()
+    eventually(lambda: pool.ring() == 1)
+    assert time.monotonic() - began < 1  # 0.1 s on a quiet host
+    eventually(lambda: len(pool.of("claim", job)) > claims, 1)
+
+
+def test_a_new_generation_has_everything_sent_again(pool: ScriptedPool) -> None:
+    pool.working()
+    job = pool.running("polite")
+    claims = len(pool.of("claim", job))
+    pool.redis.set(pool.keys.generation, "two")
+    pool.ring()
+    eventually(lambda: len(pool.of("claim", job)) > claims, 1)
+
+
+def test_a_changed_interval_holds_from_the_next_beat(pool: ScriptedPool) -> None:
+    pool.working()
+    pool.write_wanted(replace(pool.wanted, number=2, interval_ms=700, missed_beats=3))
+    pool.ring()
+    beat = eventually(lambda: (beat := pool.beat()) and beat.wanted == 2 and beat, 5)
+    assert beat and (beat.interval_ms, beat.ttl_ms) == (700, 2333)
+
+
+def test_an_end_waits_until_redis_is_back(pool: ScriptedPool) -> None:
+    pool.working()
+    pool.accepting = False
+    job = pool.put("quick")
+    eventually(lambda: (job, 1) in pool.listed())
+    pool.redis.client_kill_filter(skipme=True)
+    pool.accepting = True
+    assert pool.until("end", job).end == "succeeded"
+
+
+def test_no_process_and_no_envelope_of_an_ended_attempt_is_left(pool: ScriptedPool) -> None:
+    agent = pool.working()
+    pool.until("end", pool.put("quick"))
+    eventually(lambda: not pool.listed())
+    agent.terminate()
+    ended(agent)
+    assert not carried_by(worker=pool.worker)
+    assert not pool.redis.exists(pool.keys.out(pool.worker)) or not pool.redis.xlen(pool.keys.out(pool.worker))
+    assert pool.queued() == 0
+
+
+def frozen(pool: ScriptedPool, main: int, number: signal.Signals) -> None:
+    """Send the signal to the whole agent with all that it runs."""
+    for pid in [main, *children(main, "agent.beat"), *pool.processes()]:
+        os.kill(pid, number)
+
+
+def test_a_frozen_agent_that_was_replaced_does_not_hide_the_new_ones_beat(
+    redis_url: str, rq_url: str, tmp_path: Path
+) -> None:
+    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
+        agent = pool.working()
+        pool.running("stubborn")
+        frozen(pool, agent.pid, signal.SIGSTOP)
+        eventually(lambda: not pool.beat(), 5)
+        pool.redis.hset(pool.keys.worker(pool.worker), "incarnation", "2")
+        frozen(pool, agent.pid, signal.SIGCONT)
+        code, said = ended(agent, 10)
+        assert code == 1 and "incarnation 2" in said
+        assert not pool.processes() and not pool.redis.exists(pool.keys.beat(pool.worker))
+
+
+def test_a_frozen_agent_that_was_given_up_kills_what_ran_and_works_on(
+    redis_url: str, rq_url: str, tmp_path: Path
+) -> None:
+    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
+        agent = pool.working()
+        job = pool.running("stubborn")
+        frozen(pool, agent.pid, signal.SIGSTOP)
+        eventually(lambda: not pool.beat(), 5)
+        pool.revoke(job, "taken away")
+        frozen(pool, agent.pid, signal.SIGCONT)
+        eventually(lambda: not pool.processes(job), 5)
+        pool.until("end", pool.put("quick"))
+        assert agent.poll() is None
+
+
+def test_an_escapee_with_a_bare_environment_does_not_outlive_its_killed_guard(pool: ScriptedPool) -> None:
+    pool.working()
+    job = pool.running("stubborn", params={"mark": "bare"})
+    escapee = int(pool.until("progress", job).text)
+    os.kill(pool.guard_of(job), signal.SIGKILL)
+    pool.until("end", job)
+    assert not alive(escapee)

@@ -1,0 +1,198 @@
+"""The guard, run by a real slot on a real Redis, with the test in main's place."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.processes import carried_by, kill_all
+from tests.scripted_main import ScriptedMain
+from tests.services import eventually
+
+
+@pytest.fixture
+def main(rq_url: str, tmp_path: Path) -> Iterator[ScriptedMain]:
+    with ScriptedMain(rq_url, tmp_path) as main:
+        yield main
+
+
+def test_an_accepted_claim_runs_the_workflow_and_its_words_become_reports(main: ScriptedMain) -> None:
+    main.put(main.order("quick", params={"seed": 7}))
+    line = main.guard().claimed()
+    assert line.gone()
+    kinds = [report["kind"] for report in line.reports]
+    assert kinds.count("end") == 1 and kinds[-1] == "end"
+    assert {"log", "progress"} < set(kinds)
+    assert line.end and line.end["end"] == "succeeded" and line.end["result"] == {"seed": 7, "mark": None}
+    assert [fact["name"] for fact in line.end["files"]] == ["out.txt"]
+    assert main.told("horse")[0]["status"] == 0
+    main.told("ready")
+
+
+def test_a_refused_claim_runs_nothing(main: ScriptedMain, tmp_path: Path) -> None:
+    order = main.order("marks", params={"mark": str(tmp_path / "mark")})
+    main.put(order)
+    line = main.guard()
+    line.until("claim")
+    line.tell("refused")
+    assert line.gone() and line.reports == []
+    main.told("horse")
+    assert not (tmp_path / "mark").exists()
+    assert not main.processes(order.job)
+
+
+def test_the_workflows_own_error_is_its_failure_with_the_last_lines(main: ScriptedMain) -> None:
+    main.put(main.order("broken"))
+    line = main.guard().claimed()
+    assert line.gone() and line.end
+    assert (line.end["end"], line.end["cause"]) == ("failed", "workflow")
+    assert "no such frame" in line.end["error"]
+
+
+def test_a_workflow_that_dies_is_reported_with_its_signal_and_its_last_lines(main: ScriptedMain) -> None:
+    main.put(main.order("shot"))
+    line = main.guard().claimed()
+    assert line.gone() and line.end
+    assert (line.end["end"], line.end["signal"], line.end["exit_code"]) == ("failed", signal.SIGKILL, None)
+    assert "about to die" in line.end["error"]
+
+
+def test_a_cancelled_workflow_that_ignores_sigterm_is_killed_with_what_escaped_it(main: ScriptedMain) -> None:
+    line = main.running("stubborn")
+    assert len(main.processes(line.job)) == 2
+    line.tell("stop", why="cancel", grace_s=0.3)
+    assert line.gone() and line.end
+    assert (line.end["end"], line.end["cause"]) == ("cancelled", "cancel")
+    assert not main.processes(line.job)
+
+
+def test_a_workflow_that_is_asked_to_stop_leaves_a_checkpoint(main: ScriptedMain) -> None:
+    line = main.running("polite")
+    line.tell("stop", why="checkpoint", grace_s=20)
+    assert line.gone() and line.end
+    assert (line.end["end"], line.end["cause"]) == ("stopped", "good-bye")
+    kept = [report for report in line.reports if report["kind"] == "checkpoint"]
+    assert [(report["number"], report["state"]) for report in kept] == [(1, {"why": "checkpoint"})]
+
+
+def test_a_killed_attempt_leaves_nothing(main: ScriptedMain) -> None:
+    line = main.running("stubborn")
+    line.tell("kill", why="revoked")
+    assert line.gone() and line.end
+    assert (line.end["end"], line.end["cause"]) == ("stopped", "revoked")
+    assert not main.processes(line.job)
+
+
+def test_a_strict_attempt_ends_when_no_beat_gets_through(main: ScriptedMain) -> None:
+    line = main.running("stubborn", strict=True)
+    main.beating.clear()
+    assert line.gone(seconds=5) and line.end
+    assert (line.end["end"], line.end["cause"]) == ("stopped", "deadline")
+    assert not main.processes(line.job)
+
+
+def test_another_attempt_outlives_that_silence(main: ScriptedMain) -> None:
+    line = main.running("polite", max_orphan_s=600)
+    main.beating.clear()
+    strict = main.clocks.strict_kill_s
+    for _ in range(2 + round(strict)):
+        line.until("looking")
+    assert main.processes(line.job)
+
+
+def test_a_claim_that_is_accepted_after_the_deadline_runs_nothing(main: ScriptedMain, tmp_path: Path) -> None:
+    main.put(main.order("marks", params={"mark": str(tmp_path / "mark")}, strict=True))
+    line = main.guard()
+    line.until("claim")
+    os.kill(line.pid, signal.SIGSTOP)
+    main.beating.clear()
+    eventually(lambda: main.past(strict=True))
+    line.tell("claimed")
+    os.kill(line.pid, signal.SIGCONT)
+    assert line.gone() and line.end and line.end["cause"] == "deadline"
+    assert not (tmp_path / "mark").exists()
+
+
+def test_a_workflow_that_exceeds_its_timeout_fails(main: ScriptedMain) -> None:
+    main.put(main.order("silent", timeout_s=1))
+    line = main.guard().claimed()
+    assert line.gone() and line.end
+    assert (line.end["end"], line.end["cause"]) == ("failed", "timeout")
+
+
+def test_a_workflow_that_gives_no_sign_fails(main: ScriptedMain) -> None:
+    main.put(main.order("silent", stall_s=1))
+    line = main.guard().claimed()
+    assert line.gone() and line.end
+    assert (line.end["end"], line.end["cause"]) == ("failed", "stall")
+
+
+def test_a_guard_waits_for_the_answer_of_a_main_that_stands_still(main: ScriptedMain) -> None:
+    main.put(main.order("quick"))
+    line = main.guard()
+    line.until("claim")
+    for _ in range(3):
+        line.until("looking")
+    line.tell("claimed")
+    assert line.gone() and line.end and line.end["end"] == "succeeded"
+
+
+def test_a_talkative_workflow_waits_while_main_does_not_read(main: ScriptedMain) -> None:
+    main.put(main.order("talkative", timeout_s=2))
+    line = main.guard().claimed()
+    line.until("log")
+    eventually(lambda: not main.processes(line.job), seconds=20)  # it was killed in time all the same
+    assert line.gone() and line.end and line.end["cause"] == "timeout"
+    numbers = [report["number"] for report in line.reports if report["kind"] == "log"]
+    assert numbers == sorted(numbers) and numbers[0] == 1
+    assert numbers[-1] < 1000  # 4 MB: it was not all heaped up in the guard
+
+
+def test_a_killed_guard_takes_its_workflow_along(main: ScriptedMain) -> None:
+    line = main.running("polite")
+    os.kill(line.pid, signal.SIGKILL)
+    assert line.gone() and line.end is None
+    eventually(lambda: not main.processes(line.job), seconds=5)
+    status = main.told("horse")[0]["status"]
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    main.told("ready")
+
+
+def test_a_killed_slot_takes_everything_along(main: ScriptedMain) -> None:
+    line = main.running("stubborn")
+    main.slot.kill()
+    assert line.gone() and line.end
+    assert (line.end["end"], line.end["cause"]) == ("stopped", "slot")
+    assert not main.processes(line.job)
+
+
+def test_what_slot_and_guard_leave_when_they_die_in_one_blow_is_found_by_its_environment(main: ScriptedMain) -> None:
+    line = main.running("stubborn")
+    os.kill(line.pid, signal.SIGSTOP)  # so that it cannot bury what is its own
+    main.slot.kill()
+    os.kill(line.pid, signal.SIGKILL)
+    assert line.gone()
+    assert eventually(lambda: len(main.processes(line.job)) == 1)  # the one that escaped
+    assert not kill_all(lambda: carried_by(line.job, line.attempt))
+    assert not main.processes(line.job)
+
+
+def test_a_slot_that_is_asked_to_stop_takes_nothing_new_and_finishes(main: ScriptedMain) -> None:
+    line = main.running("polite")
+    main.slot.send_signal(signal.SIGTERM)
+    left = main.order("quick")
+    main.put(left)
+    line.tell("stop", why="checkpoint", grace_s=20)
+    assert line.gone() and line.end
+    assert main.slot.wait(timeout=10) == 0
+    assert len(main.queue) == 1
+
+
+def test_an_idle_slot_stops_at_once(main: ScriptedMain) -> None:
+    main.told("ready")
+    main.slot.send_signal(signal.SIGTERM)
+    assert main.slot.wait(timeout=5) == 0

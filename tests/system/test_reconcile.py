@@ -1,0 +1,171 @@
+"""What two stores disagree on, and a leader that dies between them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from app.coordinator.envelopes import Envelopes
+from app.coordinator.hints import Hint
+from app.ledger import attempts, jobs
+from app.pool.faults import EXIT_CODE
+from app.pool.model import AttemptEnd, Health, JobId, JobState
+from app.pool.protocol import LeaseState, Order
+from tests.postgres.conftest import submit
+from tests.scene import Scene, scene, state_of
+
+__all__ = ["scene"]
+
+
+def test_a_cancel_whose_bell_was_lost_is_found(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    jobs.cancel(scene.ledger, order.job)
+    scene.step()
+    lease = peer.lease(order.job)
+    assert lease is not None
+    assert lease.why == "cancel"
+
+
+def test_an_attempt_whose_envelope_was_lost_is_taken_back_after_two_beats_without_it(scene: Scene) -> None:
+    peer = scene.peer()
+    job = submit(scene.ledger)
+    scene.step()
+    scene.stores.rq.flushdb()
+    scene.step()
+    assert scene.job(job.id).attempt == 1
+    scene.later(6, peer)
+    assert scene.job(job.id).attempt == 2
+    order = peer.pop()
+    assert order is not None
+    assert order.attempt == 2
+    assert next(each.end for each in attempts.of_job(scene.ledger, job.id)) is AttemptEnd.TAKEN_BACK
+
+
+def test_a_beat_that_may_have_been_under_way_at_the_first_look_proves_nothing(scene: Scene) -> None:
+    peer = scene.peer()
+    job = submit(scene.ledger)
+    scene.step()
+    scene.stores.rq.flushdb()
+    scene.step()
+    scene.later(2, peer)
+    assert scene.job(job.id).attempt == 1
+
+
+def test_an_envelope_that_a_stale_leader_put_late_is_removed(scene: Scene) -> None:
+    peer = scene.peer()
+    job = submit(scene.ledger)
+    Envelopes(scene.stores.rq).put([Order(job.id, 7, peer.id, peer.worker.incarnation, "burn", {})])
+    scene.step()
+    order = peer.next_order()
+    assert order.attempt == 1
+    assert peer.queued() == 0
+
+
+def test_what_a_decommissioned_worker_holds_is_taken_away(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    with scene.ledger.transaction() as tx:
+        assert tx._connection is not None
+        tx._connection.execute("UPDATE workers SET intent = 'decommissioned', decommissioned_at = now()")
+    scene.step()
+    assert scene.job(order.job).attempt == 2
+
+
+def test_what_the_ledger_does_not_move_is_given_back_at_once(scene: Scene) -> None:
+    peer = scene.peer()
+    with scene.ledger.transaction() as tx:
+        assert tx._connection is not None
+        tx._connection.execute("UPDATE workers SET intent = 'paused'")  # and no bell says so
+    job = submit(scene.ledger)
+    scene.leader.step(Hint(jobs=True))
+    assert scene.job(job.id).state is JobState.PENDING
+    assert peer.lease(job.id) is None
+    assert peer.queued() == 0
+
+
+def test_a_room_that_a_stale_leader_removed_is_written_again(scene: Scene) -> None:
+    peer = scene.peer()
+    scene.stores.redis.hdel(scene.stores.keys.worker(peer.id), "room")
+    scene.stores.redis.delete(scene.stores.keys.load, scene.stores.keys.eligible("any"))
+    submit(scene.ledger)
+    scene.step()
+    assert peer.next_order().attempt == 1
+
+
+def test_a_running_attempt_that_its_worker_does_not_have_is_taken_away(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    peer.attempts.clear()
+    scene.later(6, peer)
+    assert scene.job(order.job).attempt == 2
+
+
+def test_an_attempt_that_the_ledger_does_not_hold_is_revoked(scene: Scene) -> None:
+    peer = scene.peer()
+    peer.attempts[JobId("0" * 12)] = 3
+    peer.beat()
+    scene.step()
+    assert state_of(peer.lease(JobId("0" * 12))) is LeaseState.REVOKED
+
+
+def test_a_wiped_redis_costs_no_job(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    scene.stores.redis.flushdb()
+    scene.step()
+    peer.beat()
+    scene.step()
+    lease = peer.lease(order.job)
+    assert lease is not None
+    assert (lease.state, lease.nonce) == (LeaseState.CLAIMED, "n1")
+    assert scene.health(peer) is Health.HEALTHY
+
+
+POINTS = ("dispatch.placed", "dispatch.assigned", "dispatch.put", "reports.applied", "reports.answered")
+ONE_STEP = """
+import sys, redis
+from app.coordinator.decide import Decider
+from app.coordinator.hints import Hint
+from app.coordinator.stores import Stores
+from app.ledger.db import Ledger
+from app.pool.keys import Keys
+database, pool, rq = sys.argv[1:]
+stores = Stores(Ledger.connect(database), redis.Redis.from_url(pool, decode_responses=True),
+                redis.Redis.from_url(rq), Keys("pool:"))
+Decider(stores).step(Hint(everything=True))
+"""
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_leader_killed_between_two_stores_neither_loses_nor_doubles_a_job(
+    scene: Scene, point: str, database_url: str, redis_url: str, rq_url: str
+) -> None:
+    peer = scene.peer()
+    begun = scene.running(peer) if point.startswith("reports") else None
+    if begun:
+        peer.end(begun)
+    waiting = submit(scene.ledger)
+    died = subprocess.run(
+        [sys.executable, "-c", ONE_STEP, database_url, redis_url, rq_url],
+        env={**os.environ, "MUSTER_FAULT": f"{point}=exit"},
+        check=False,
+    )
+    assert died.returncode == EXIT_CODE
+    scene.new_leader()
+    orders = []
+    for _ in range(8):
+        scene.later(1, peer)
+        if order := peer.pop():
+            orders.append(order)
+            peer.claim(order, nonce=f"n{order.attempt}")
+            peer.end(order)
+    scene.later(3, peer)
+    assert scene.job(waiting.id).state is JobState.SUCCEEDED
+    assert len({(order.job, order.attempt) for order in orders}) == len(orders)
+    if begun:
+        assert scene.job(begun.job).state is JobState.SUCCEEDED
+    assert scene.stores.live.leases(peer.id) == {}

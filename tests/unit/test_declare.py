@@ -1,0 +1,72 @@
+"""Only what is declared can run; what cannot run here is named with the reason."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.declare import declared
+from agent.workflows import ffmpeg
+from app.pool.errors import SettingsError
+from app.pool.protocol import from_json, to_json
+
+ONE = '[workflows.x]\nrunner = "command"\nargv = ["true", "--a={a}"]\n[workflows.x.parameters.a]\n'
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "workflows.toml"
+    path.write_text(text)
+    return path
+
+
+def test_without_a_file_what_ships_is_offered() -> None:
+    names = [workflow.name for workflow in declared(None).workflows]
+    assert names == ["transcode", "burn"]
+
+
+def test_without_ffmpeg_transcode_is_not_offered_and_why_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ffmpeg.program.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    found = declared(None)
+    ffmpeg.program.cache_clear()
+    assert [workflow.name for workflow in found.workflows] == ["burn"]
+    assert "ffmpeg is not found" in found.not_offered["transcode"]
+
+
+def test_with_a_file_only_what_stands_there_is_offered(tmp_path: Path) -> None:
+    gone = '[workflows.gone]\nrunner = "command"\nargv = ["no-such-program"]\n'
+    text = 'shipped = ["burn"]\n' + ONE + 'type = "int"\nmin = 2\n' + gone
+    found = declared(written(tmp_path, text))
+    assert [workflow.name for workflow in found.workflows] == ["burn", "x"]
+    assert found.not_offered == {"gone": "the program no-such-program is not found"}
+    x = found.workflows[1]
+    assert (x.argv, x.parameters[0].type, x.parameters[0].min) == (("true", "--a={a}"), "int", 2)
+    assert from_json(type(x), to_json(x)) == x
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("= 3", "cannot be read"),
+        ('shipped = ["encode"]', "'encode' does not ship; these do: transcode, burn"),
+        ('shiped = ["burn"]', "it has 'shiped'"),
+        ('shipped = ["burn"]\n[workflows.burn]\nrunner = "command"\nargv = ["true"]', "choose one"),
+        (ONE + 'kind = "int"', "x.a has 'kind'"),
+        (ONE + 'type = "number"', "workflow x: expected"),
+        (ONE + 'type = "choice"', "choices are needed"),
+        (ONE + 'type = "int"\ndefault = "3"', "its default must be a whole number"),
+        ('[workflows.x]\nrunner = "command"\nargv = ["true", "{b}"]', "argv names {b}"),
+        ('[workflows.x]\nrunner = "command"\nargv = ["{b}"]', "must begin with a program"),
+        ('[workflows.x]\nrunner = "python"\ntarget = "module"', "target must be module:function"),
+        ('[workflows.x]\nargv = ["true"]', "lacks runner"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        declared(written(tmp_path, text))
+    assert complaint in str(caught.value)

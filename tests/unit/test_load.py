@@ -1,0 +1,81 @@
+"""A slot is offered again when no card lists a process of its last attempt, or after a while all the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.gpus import Inventory
+from agent.load import LISTED_S, Load
+from app.pool.model import Gpu, JobId, new_id
+from app.pool.protocol import AttemptRef
+from tests.nvml import Card, Driver
+from tests.services import eventually
+
+CARD = Gpu("GPU-1", 0, "NVIDIA Test", 16384)
+
+
+@pytest.fixture
+def ref() -> AttemptRef:
+    return AttemptRef(JobId(new_id()), 1, slot=0)
+
+
+@pytest.fixture
+def process(ref: AttemptRef) -> Iterator[subprocess.Popen[bytes]]:
+    """One of the attempt's."""
+    with subprocess.Popen(
+        ["sleep", "600"], env={**os.environ, "MUSTER_JOB": ref.job, "MUSTER_ATTEMPT": "1"}
+    ) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    driver = Driver(tmp_path / "nvml")
+    for name in ("LD_LIBRARY_PATH", "MUSTER_NVML_FILE"):
+        monkeypatch.setenv(name, driver.environ[name])
+    return driver
+
+
+@pytest.fixture
+def load(driver: Driver) -> Iterator[Load]:
+    load = Load(Inventory((CARD,)))
+    yield load
+    load.stop()
+
+
+def stepped(load: Load, *refs: AttemptRef) -> Callable[[], bool]:
+    """Step a second on, whatever the clock says, and tell whether the slot is held."""
+
+    def step() -> bool:
+        load._due = 0.0
+        load.step(time.monotonic(), refs)
+        return load.holds(0)
+
+    return step
+
+
+def test_a_slot_is_held_until_the_card_lets_go_of_its_last_attempt(
+    driver: Driver, load: Load, ref: AttemptRef, process: subprocess.Popen[bytes]
+) -> None:
+    driver.say(Card(CARD.uuid, compute=((process.pid, 100), (1, 50))))
+    eventually(stepped(load, ref))
+    assert stepped(load)()
+    driver.say(Card(CARD.uuid, compute=((1, 50),)))
+    eventually(lambda: not stepped(load)())
+
+
+def test_a_slot_is_offered_after_a_while_though_the_card_still_lists_a_process(
+    driver: Driver, load: Load, ref: AttemptRef, process: subprocess.Popen[bytes]
+) -> None:
+    driver.say(Card(CARD.uuid, compute=((process.pid, 100),)))
+    eventually(stepped(load, ref))
+    for held in load._held.values():
+        held.there_at -= LISTED_S
+    assert not stepped(load)()

@@ -1,0 +1,90 @@
+"""Who may take what, and the reasons in words."""
+
+from dataclasses import replace
+
+import pytest
+
+from app.pool import matching
+from app.pool.keys import OPEN_CLASS
+from app.pool.model import Gpu, Health, Intent, Requirement, Worker, WorkerId, Workflow
+
+WORKER = Worker(
+    id=WorkerId("wa"),
+    name="render-1",
+    hostname="host",
+    host_id="h",
+    boot_id="b",
+    incarnation=1,
+    health=Health.HEALTHY,
+    intent=Intent.ACTIVE,
+    slots=1,
+    gpus=(Gpu("GPU-1", 0, "X", 8192), Gpu("GPU-2", 1, "X", 24576)),
+    workflows=(Workflow("transcode", "python"), Workflow("burn", "python")),
+    tags=("fast",),
+    dynamic_tags=("model:sdxl",),
+    groups=("day",),
+)
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        Requirement("transcode"),
+        Requirement("transcode", tags=("fast", "model:sdxl"), group="day", min_vram_mb=24576, gpus=2),
+        Requirement("burn", prefers=(("elsewhere", 1.0),)),
+        Requirement("burn", only_workers=(WorkerId("wa"),)),
+    ],
+)
+def test_a_worker_that_has_everything_is_not_refused(requirement: Requirement) -> None:
+    assert matching.refusal(WORKER, requirement) is None
+
+
+@pytest.mark.parametrize(
+    ("requirement", "name", "words"),
+    [
+        (Requirement("paint"), "workflow", "paint"),
+        (Requirement("burn", tags=("fast", "quiet", "warm")), "tags", "quiet, warm"),
+        (Requirement("burn", group="night"), "group", "night"),
+        (Requirement("burn", min_vram_mb=30000), "vram", "24576"),
+        (Requirement("burn", gpus=3), "gpus", "2 GPUs"),
+        (Requirement("burn", only_workers=(WorkerId("wb"),)), "only", "named"),
+        (Requirement("burn", exclude_workers=(WorkerId("wa"),)), "excluded", "excluded"),
+    ],
+)
+def test_the_first_filter_that_refuses_says_why(requirement: Requirement, name: str, words: str) -> None:
+    refusal = matching.refusal(WORKER, requirement)
+
+    assert refusal is not None
+    assert refusal.filter == name
+    assert words in refusal.why
+
+
+def test_a_worker_without_tags_runs_all_it_has_programs_for() -> None:
+    plain = replace(WORKER, tags=(), dynamic_tags=(), groups=())
+
+    assert matching.refusal(plain, Requirement("transcode")) is None
+
+
+def test_an_empty_workflow_list_narrows_nothing_and_a_named_one_does() -> None:
+    narrowed = replace(WORKER, allowed_workflows=("burn",))
+
+    assert matching.refusal(narrowed, Requirement("burn")) is None
+    assert matching.refusal(narrowed, Requirement("transcode")) is not None
+
+
+def test_equal_requirements_are_one_class_whatever_their_order() -> None:
+    one = Requirement("burn", tags=("a", "b"), min_vram_mb=7000)
+    other = Requirement("burn", tags=("b", "a"), min_vram_mb=8192)
+
+    assert matching.class_name(one) == matching.class_name(other)
+    assert matching.class_name(one) != matching.class_name(Requirement("burn", tags=("a",)))
+
+
+def test_excluded_workers_do_not_make_a_class_of_their_own() -> None:
+    assert matching.class_name(Requirement("burn", exclude_workers=(WorkerId("wa"),))) == matching.class_name(
+        Requirement("burn")
+    )
+
+
+def test_the_class_without_demands_has_its_fixed_name() -> None:
+    assert matching.class_name(Requirement("")) == OPEN_CLASS

@@ -1,0 +1,77 @@
+"""What crosses Redis reads back as it was, and strange input is refused, not half-read."""
+
+import json
+
+import pytest
+
+from app.pool.model import FileFact, Gpu, JobId, Parameter, WorkerId, Workflow
+from app.pool.protocol import (
+    AttemptRef,
+    Beat,
+    GpuFigures,
+    Lease,
+    LeaseState,
+    Memory,
+    Offer,
+    Order,
+    Report,
+    Resume,
+    from_json,
+    to_json,
+)
+
+BEAT = Beat(
+    WorkerId("w"),
+    3,
+    7,
+    15_000,
+    35_000,
+    "boot",
+    slots=2,
+    free_slots=1,
+    attempts=(AttemptRef(JobId("j"), 2, 0),),
+    gpus=(GpuFigures("GPU-1", 0, utilisation=0.5, memory=Memory(ours=10, free=20)),),
+)
+MESSAGES = [
+    BEAT,
+    Lease(1, LeaseState.CLAIMED, nonce="n", gpus=("GPU-1",), vram_mb=10),
+    Report("checkpoint", WorkerId("w"), 1, JobId("j"), 1, number=4, state={"a": [1]}, files=(FileFact("f", 1, "0"),)),
+    Order(JobId("j"), 2, WorkerId("w"), 1, "t", {"p": 1}, resume=Resume(1, 1, {"done": 3})),
+    Offer("m", "b", "h", "n", 1, "1", 1, gpus=(Gpu("u", 0, "X", 9),), workflows=(Workflow("t", "python"),)),
+    Workflow("t", "command", argv=("a", "{b}"), parameters=(Parameter("b", "choice", choices=("x",), min=1.0),)),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_a_message_reads_back_as_it_was(message: object) -> None:
+    assert from_json(type(message), to_json(message)) == message
+
+
+def test_an_unknown_field_is_ignored() -> None:
+    newer = json.loads(to_json(BEAT)) | {"from_a_newer_agent": 1}
+
+    assert from_json(Beat, json.dumps(newer)) == BEAT
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seq", "seven"), ("seq", True), ("attempts", {}), ("attempts", [1]), ("boot_id", None), ("gpus", [{"index": 0}])],
+)
+def test_a_field_of_the_wrong_shape_is_refused(field: str, value: object) -> None:
+    strange = json.loads(to_json(BEAT)) | {field: value}
+
+    with pytest.raises(ValueError):
+        from_json(Beat, json.dumps(strange))
+
+
+def test_a_missing_field_is_named() -> None:
+    short = json.loads(to_json(BEAT))
+    del short["boot_id"]
+
+    with pytest.raises(ValueError, match="boot_id"):
+        from_json(Beat, json.dumps(short))
+
+
+def test_a_state_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError):
+        from_json(Lease, '{"attempt": 1, "state": "lost"}')

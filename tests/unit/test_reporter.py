@@ -1,0 +1,105 @@
+"""What a workflow says, as reports; and how an attempt's end is told."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+
+from agent.ending import CANCEL, DEADLINE, ending, failure
+from agent.reporter import LOG_BATCH, PROGRESS_S, Reporter
+from app.pool.model import LIMITS, JobId, WorkerId
+from app.pool.protocol import Order
+from tests.services import eventually
+
+ORDER = Order(JobId("0123456789ab"), 3, WorkerId("abcdefghjkmn"), 1, "burn", {})
+
+
+@pytest.fixture
+def said() -> list[dict[str, Any]]:
+    return []
+
+
+@pytest.fixture
+def reporter(said: list[dict[str, Any]]) -> Reporter:
+    return Reporter(ORDER, lambda message: said.append(message["report"]))
+
+
+def _of(said: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [report for report in said if report["kind"] == kind]
+
+
+def test_a_report_names_its_attempt_and_leaves_the_worker_to_main(reporter: Reporter, said: list[Any]) -> None:
+    reporter.heard({"checkpoint": {"frame": 4}, "number": 9, "files": []})
+    assert (said[0]["job"], said[0]["attempt"], said[0]["number"]) == (ORDER.job, 3, 9)
+    assert "worker" not in said[0] and "incarnation" not in said[0]
+
+
+def test_log_lines_go_in_batches_with_the_number_of_their_first(reporter: Reporter, said: list[Any]) -> None:
+    reporter.log(["x"] * (LOG_BATCH + 5))
+    assert [(report["number"], len(report["lines"])) for report in said] == [(1, LOG_BATCH)]
+    due_s = reporter.due_s()
+    assert due_s is not None and due_s <= 0.1
+    reporter.flush(all_of_it=True)
+    assert [(report["number"], len(report["lines"])) for report in said] == [(1, LOG_BATCH), (LOG_BATCH + 1, 5)]
+    assert reporter.due_s() is None
+
+
+def test_lines_beyond_the_limit_of_an_attempt_are_dropped(reporter: Reporter, said: list[Any]) -> None:
+    reporter.log(["x"] * (LIMITS.log_lines + 1))
+    reporter.flush(all_of_it=True)
+    assert sum(len(report["lines"]) for report in said) == LIMITS.log_lines
+
+
+def test_of_quick_progress_the_newest_is_kept(reporter: Reporter, said: list[Any]) -> None:
+    for percent in range(50):
+        reporter.heard({"progress": percent / 100, "text": ""})
+        reporter.flush()
+    assert [report["fraction"] for report in said] == [0.0]
+
+    def second() -> bool:
+        reporter.flush()
+        return len(said) == 2
+
+    eventually(second, seconds=PROGRESS_S * 20)
+    assert [(report["number"], report["fraction"]) for report in said] == [(1, 0.0), (2, 0.49)]
+
+
+def test_what_was_said_before_a_checkpoint_is_reported_before_it(reporter: Reporter, said: list[Any]) -> None:
+    reporter.heard({"log": ["first"]})
+    reporter.heard({"checkpoint": 1, "number": 1})
+    assert [report["kind"] for report in said] == ["log", "checkpoint"]
+
+
+@pytest.mark.parametrize("message", [{"progress": "half"}, {"end": "perhaps"}, {"checkpoint": 1}, {"log": 7}])
+def test_words_of_the_wrong_shape_are_not_passed_on(
+    reporter: Reporter, said: list[Any], message: dict[str, Any]
+) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        reporter.heard(message)
+    reporter.flush(all_of_it=True)
+    assert said == []
+
+
+def test_a_success_said_in_time_counts_though_it_was_cancelled(reporter: Reporter) -> None:
+    reporter.heard({"end": "succeeded", "result": 1, "outputs": []})
+    assert ending(reporter, CANCEL, -signal.SIGKILL).end == "succeeded"
+
+
+def test_a_failure_on_being_cancelled_is_a_cancel(reporter: Reporter) -> None:
+    reporter.heard({"end": "failed", "error": "broken pipe"})
+    end = ending(reporter, CANCEL, 1)
+    assert (end.end, end.cause, end.error) == ("cancelled", "cancel", "broken pipe")
+
+
+def test_a_deadline_is_no_failure_and_a_timeout_is_one(reporter: Reporter) -> None:
+    assert ending(reporter, DEADLINE, -9).end == "stopped"
+    assert ending(reporter, failure("timeout", "too long"), -9).end == "failed"
+
+
+def test_a_silent_death_is_told_with_its_signal_and_last_lines(reporter: Reporter) -> None:
+    reporter.log(["one", "two"])
+    end = ending(reporter, None, -signal.SIGSEGV)
+    assert (end.end, end.signal, end.exit_code) == ("failed", signal.SIGSEGV, None)
+    assert end.error == "its process was killed by SIGSEGV\none\ntwo"

@@ -1,0 +1,241 @@
+"""Runners and their context, in real workflow processes over a real socket pair."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from agent.context import CUT, LOG_FULL
+from agent.deadline import DeadlineWriter, make_deadline
+from agent.processes import boottime_ns
+from agent.runners.command import arguments
+from agent.workflows import burn
+from app.pool.errors import PoolError
+from app.pool.model import LIMITS, Parameter, Workflow
+from app.pool.policy import Clocks
+from tests.child import Child
+
+
+def shell(script: str, *parameters: Parameter) -> Workflow:
+    return Workflow(
+        "try", "command", argv=("sh", "-c", script, "sh", *(f"{{{p.name}}}" for p in parameters)), parameters=parameters
+    )
+
+
+def python(folder: Path, source: str) -> tuple[Workflow, dict[str, str]]:
+    (folder / "trial.py").write_text("from agent.context import Stopped\nimport time\n" + source)
+    return Workflow("try", "python", target="trial:run"), {"PYTHONPATH": f"{folder}:{Path.cwd()}"}
+
+
+def ran(tmp_path: Path, source: str, **more: object) -> Child:
+    workflow, environment = python(tmp_path, source)
+    with Child(tmp_path / "out", workflow, {}, environment=environment, more=more) as child:
+        child.begin().end()
+    return child
+
+
+def test_a_command_gets_its_values_as_single_arguments_and_no_shell_sees_them(tmp_path: Path) -> None:
+    workflow = Workflow(
+        "echo", "command", argv=("printf", "%s|", "a{x}b", "{y}", "--z={z}"), parameters=tuple(map(Parameter, "xyz"))
+    )
+    with Child(tmp_path / "out", workflow, {"x": "$(id); *", "y": "two words"}) as child:
+        assert child.begin().end()["end"] == "succeeded"
+    assert child.log == ["a$(id); *b|two words|"]
+
+
+def test_a_value_cannot_become_an_option() -> None:
+    workflow = Workflow("rm", "command", argv=("rm", "{x}", "--y={y}"), parameters=(Parameter("x"), Parameter("y")))
+    assert arguments(workflow, {"x": "a", "y": "-r"}) == ["rm", "a", "--y=-r"]
+    with pytest.raises(PoolError, match="value of x may not begin with '-'"):
+        arguments(workflow, {"x": "-r", "y": None})
+
+
+def test_a_commands_lines_are_progress_checkpoints_and_log(tmp_path: Path) -> None:
+    script = """echo hello; echo '::progress 0.4 half way'; echo '::checkpoint {"at": 3}'; echo '::progress x' >&2
+    printf 'bar\\rend'; echo 1 >result.txt"""
+    with Child(tmp_path / "out", shell(script), {}) as child:
+        end = child.begin().end()
+    assert end["end"] == "succeeded"
+    assert [output["name"] for output in end["outputs"]] == ["result.txt"]
+    assert {"progress": 0.4, "text": "half way"} in child.said
+    assert {"checkpoint": {"at": 3}, "number": 1, "files": []} in child.said
+    assert [child.log[0], child.log[-1]] == ["hello", "end"]
+    assert any("not understood" in line and "::progress x" in line for line in child.log)
+
+
+def test_a_command_finds_the_last_checkpoint_in_a_file(tmp_path: Path) -> None:
+    script = 'cat "${MUSTER_CHECKPOINT:-/dev/null}"; echo; echo \'::checkpoint {"at": 3}\''
+    with Child(tmp_path / "a1", shell(script), {}) as first:
+        first.begin().end()
+    with first.resumed_by(tmp_path / "a2") as second:
+        end = second.begin().end()
+    assert (first.log, json.loads(second.log[0])) == ([""], {"at": 3})
+    assert (second.said[-2]["number"], end["outputs"]) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("script", "error"), [("echo sorry; exit 3", "exit code 3\nsorry"), ("kill -SEGV $$", "killed by SIGSEGV")]
+)
+def test_a_command_that_fails_says_how_and_its_last_words(tmp_path: Path, script: str, error: str) -> None:
+    with Child(tmp_path / "out", shell(script), {}) as child:
+        end = child.begin().end()
+    assert (end["end"], end["error"]) == ("failed", error)
+
+
+def test_a_command_ends_though_its_grandchild_holds_the_output(tmp_path: Path) -> None:
+    with Child(tmp_path / "out", shell("sleep 300 & echo done"), {}) as child:
+        assert child.begin().end(10)["end"] == "succeeded"
+        assert child.log == ["done"]
+
+
+@pytest.mark.parametrize("way", ["message", "signal"])
+def test_a_command_asked_to_stop_gets_sigterm_and_counts_as_stopped(tmp_path: Path, way: str) -> None:
+    script = "trap 'echo \"::checkpoint 7\"; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    with Child(tmp_path / "out", shell(script), {}) as child:
+        child.begin().until("log")
+        if way == "message":
+            child.tell({"stopping": "checkpoint"})
+        else:
+            child.process.send_signal(signal.SIGTERM)
+        assert child.end(10)["end"] == "stopped"
+    assert [message["checkpoint"] for message in child.said if "checkpoint" in message] == [7]
+
+
+def test_nothing_runs_when_the_claim_is_refused(tmp_path: Path) -> None:
+    child = Child(tmp_path / "out", shell("touch ran"), {})
+    child.socket.close()
+    assert child.process.wait(20) == 0
+    child.process.communicate()
+    assert not (tmp_path / "out" / "ran").exists()
+
+
+def test_a_forbidden_parameter_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    workflow = shell("touch ran", Parameter("input", "file", required=True))
+    with Child(
+        tmp_path / "out", workflow, {"input": "/etc/passwd"}, environment={"MUSTER_INPUT": str(tmp_path)}
+    ) as child:
+        end = child.begin().end()
+    assert end["error"] == f"parameter input must lie under {tmp_path}"
+    assert not (tmp_path / "out" / "ran").exists()
+
+
+def test_what_a_python_workflow_returns_is_the_result_and_what_it_prints_is_log(tmp_path: Path) -> None:
+    child = ran(
+        tmp_path,
+        "def run(job):\n print('one\\ntwo')\n (job.output_dir / 'sub').mkdir()\n"
+        " (job.output_dir / 'sub/x').write_text('abc')\n return {'n': 1}",
+    )
+    assert (child.said[-1]["result"], child.log) == ({"n": 1}, ["one", "two"])
+    assert [(output["name"], output["size"]) for output in child.said[-1]["outputs"]] == [("sub/x", 3)]
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("raise KeyError('gone')", "KeyError: 'gone'"),
+        ("raise SystemExit(4)", "SystemExit: 4"),
+        ("return 'x' * 300_000", "the result has 300002 bytes"),
+        ("return {1, 2}", "the result cannot be written as JSON"),
+        ("return float('nan')", "the result cannot be written as JSON"),
+        ("job.checkpoint('x' * 300_000)", "a checkpoint's state has 300002 bytes"),
+        ("job.checkpoint(chr(0))", "a checkpoint's state holds a NUL"),
+    ],
+)
+def test_a_python_workflows_error_is_its_end(tmp_path: Path, body: str, error: str) -> None:
+    end = ran(tmp_path, f"def run(job):\n {body}").said[-1]
+    assert end["end"] == "failed"
+    assert error in end["error"].splitlines()[0]
+
+
+def test_log_lines_are_cut_and_counted(tmp_path: Path) -> None:
+    log = ran(
+        tmp_path,
+        "def run(job):\n job.log('é' * 5000)\n job.log('a\\0b')\n for _ in range(11): job.log_all(['x'] * 10_000)",
+    ).log
+    assert len(log[0].encode()) <= LIMITS.log_line_bytes
+    assert log[0].endswith(CUT)
+    assert log[1] == "a\ufffdb"
+    assert (len(log), log[-1]) == (LIMITS.log_lines, LOG_FULL)
+
+
+def test_a_checkpoints_files_never_change_and_reach_the_next_attempt(tmp_path: Path) -> None:
+    source = """
+def run(job):
+    kept = job.resume.files if job.resume else ()
+    new = job.output_dir / f"part-{len(kept)}"
+    new.write_text(f"part {len(kept)}")
+    kept = job.checkpoint(len(kept) + 1, [*kept, new])
+    assert not new.exists()
+    return [path.read_text() for path in kept]
+"""
+    workflow, environment = python(tmp_path, source)
+    with Child(tmp_path / "a1", workflow, {}, environment=environment) as first:
+        assert first.begin().end()["result"] == ["part 0"]
+    with first.resumed_by(tmp_path / "a2", environment=environment) as second:
+        end = second.begin().end()
+    assert (end["result"], end["outputs"]) == (["part 0", "part 1"], [])
+    facts = second.said[0]["files"]
+    assert [fact["name"] for fact in facts] == ["part-0", "part-1"]
+    assert (tmp_path / "a1/.checkpoints/1/part-0").samefile(tmp_path / "a2/.checkpoints/2/part-0")
+
+
+@pytest.mark.parametrize(("word", "end"), [("checkpoint", "stopped"), ("cancel", "stopped")])
+def test_a_python_workflow_sees_that_it_is_to_stop(tmp_path: Path, word: str, end: str) -> None:
+    source = "def run(job):\n job.log('ready')\n while not job.stopping: time.sleep(0.01)\n raise Stopped(job.stopping)"
+    workflow, environment = python(tmp_path, source)
+    with Child(tmp_path / "out", workflow, {}, environment=environment) as child:
+        child.begin().until("log")
+        child.tell({"stopping": word})
+        said = child.end(10)
+    assert (said["end"], said["error"]) == (end, word)
+
+
+def test_an_error_after_the_wish_to_stop_is_no_failure(tmp_path: Path) -> None:
+    source = "def run(job):\n job.log('ready')\n while not job.stopping: time.sleep(0.01)\n raise OSError('stopped')"
+    workflow, environment = python(tmp_path, source)
+    with Child(tmp_path / "out", workflow, {}, environment=environment) as child:
+        child.begin().until("log")
+        child.process.send_signal(signal.SIGTERM)
+        assert child.end(10)["end"] == "stopped"
+
+
+def test_no_step_begins_after_the_deadline(tmp_path: Path) -> None:
+    fd = make_deadline()
+    writer = DeadlineWriter(fd)
+    clocks = Clocks(interval_s=15, missed_beats=2)
+    writer.move_on(boottime_ns(), clocks)
+    workflow, environment = python(
+        tmp_path, "def run(job):\n n = 0\n while True:\n  n += 1\n  job.progress(0, str(n))\n  time.sleep(0.01)"
+    )
+    with Child(
+        tmp_path / "out", workflow, {}, environment=environment, more={"deadline_fd": fd, "strict": True}
+    ) as child:
+        child.begin().until("progress", text="3")
+        writer.move_on(0, clocks)
+        assert child.silent_end()
+    os.close(fd)
+
+
+def test_burn_goes_on_from_its_last_second(tmp_path: Path) -> None:
+    params = {"seconds": 2.2, "use": 0.2, "device": "cpu"}
+    with Child(tmp_path / "a1", burn.declaration(), params) as first:
+        first.begin().until("checkpoint")
+        first.tell({"stopping": "checkpoint"})
+        assert first.end()["end"] == "stopped"
+    with first.resumed_by(tmp_path / "a2") as second:
+        assert second.begin().end()["result"] == {"device": "CPU", "seconds": 2.2}
+    states = [message["checkpoint"]["done_s"] for message in [*first.said, *second.said] if "checkpoint" in message]
+    assert states == pytest.approx([1, 2, 2.2])
+
+
+def test_the_stacks_of_a_workflow_can_be_asked_for(tmp_path: Path) -> None:
+    workflow, environment = python(tmp_path, "def run(job):\n job.log('ready')\n time.sleep(60)")
+    with Child(tmp_path / "out", workflow, {}, environment=environment) as child:
+        child.begin().until("log")
+        child.process.send_signal(signal.SIGUSR1)
+        assert child.process.stderr is not None
+        assert any(b"trial.py" in line for line in iter(child.process.stderr.readline, b""))

@@ -1,0 +1,66 @@
+"""The settings of a process, as they come from its environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.pool.errors import SettingsError
+from app.pool.settings import AgentSettings, ServerSettings, redis_urls
+
+SERVER = {"DATABASE_URL": "postgresql://localhost/m", "REDIS_URL": "redis://localhost:6379", "MUSTER_HOME": "/srv/m"}
+
+
+def test_one_redis_server_serves_rq_and_the_pool_in_two_databases() -> None:
+    assert redis_urls({"REDIS_URL": "redis://:s@r:1"}) == ("redis://:s@r:1/1", "redis://:s@r:1/0")
+    assert redis_urls({"REDIS_URL": "redis://r:1/0"}) == ("redis://r:1/1", "redis://r:1/0")
+    assert redis_urls({"REDIS_URL": "redis://r:1/5"}) == ("redis://r:1/5", "redis://r:1/0")
+
+
+def test_two_redis_urls_are_taken_as_they_are() -> None:
+    assert redis_urls({"REDIS_URL": "redis://a/3", "RQ_REDIS_URL": "redis://b/3"}) == ("redis://a/3", "redis://b/3")
+
+
+def test_rq_and_the_pool_never_share_a_database() -> None:
+    with pytest.raises(SettingsError, match="same database"):
+        redis_urls({"REDIS_URL": "redis://a/3", "RQ_REDIS_URL": "redis://a/3"})
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
+def test_a_missing_server_setting_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        ServerSettings.from_environment({key: value for key, value in SERVER.items() if key != name})
+
+
+def test_agents_are_told_the_servers_own_redis_unless_another_is_named() -> None:
+    assert ServerSettings.from_environment(SERVER).agent_redis_url == "redis://localhost:6379/1"
+    told = ServerSettings.from_environment({**SERVER, "MUSTER_AGENT_REDIS_URL": "redis://pool.lan/1"})
+    assert (told.redis_url, told.agent_redis_url) == ("redis://localhost:6379/1", "redis://pool.lan/1")
+
+
+def test_outputs_lie_in_the_home_unless_set() -> None:
+    assert ServerSettings.from_environment(SERVER).output_folder == Path("/srv/m/output")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MUSTER_SLOTS", "0"),
+        ("MUSTER_SLOTS", "many"),
+        ("MUSTER_GRACE_S", "-1"),
+        ("MUSTER_AGENT_PORT", "70000"),
+        ("MUSTER_SERVER", "localhost:8046"),
+        ("MUSTER_NAME", "a/b"),
+        ("MUSTER_NAME", "a\nb"),
+    ],
+)
+def test_a_wrong_agent_setting_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        AgentSettings.from_environment({name: value})
+
+
+def test_no_gpu_named_means_every_gpu_and_an_empty_list_means_none() -> None:
+    assert AgentSettings.from_environment({}).gpu_uuids is None
+    assert AgentSettings.from_environment({"MUSTER_GPUS": ""}).gpu_uuids == ()
+    assert AgentSettings.from_environment({"MUSTER_GPUS": "GPU-a,GPU-b"}).gpu_uuids == ("GPU-a", "GPU-b")

@@ -1,0 +1,240 @@
+"""The command line against a real web process: what it sends, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.__main__ import main
+from app.ledger import jobs, tokens, workers
+from app.ledger.db import Ledger
+from app.pool.model import FileFact, Job, Parameter, Workflow
+from app.processes import free_port
+from tests.postgres.conftest import found, join, offer, running, tell
+from tests.services import eventually
+
+Environment = dict[str, str]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    ledger = Ledger.connect(database_url)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def server(ledger: Ledger, database_url: str, redis_url: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A web process; its home has its address and an admin's token, as `up` leaves them."""
+    port = free_port()
+    stores = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "MUSTER_HOME": str(tmp_path)}
+    (tmp_path / "server").write_text(f"http://127.0.0.1:{port}\n")
+    (tmp_path / "admin-token").write_text(tokens.create(ledger, "admin", "root")[1])
+    command = [sys.executable, "-m", "app", "web", "--port", str(port)]
+    with (tmp_path / "web.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **stores}, stdout=log, stderr=log)
+    try:
+        eventually(lambda: _listens(port), 20)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def home(server: subprocess.Popen[bytes], tmp_path: Path) -> Environment:
+    """The environment of a person on the host of this server."""
+    return {"MUSTER_HOME": str(tmp_path), "MUSTER_SERVER": "", "MUSTER_TOKEN": ""}
+
+
+def call(home: Environment, *words: str) -> Result:
+    return CliRunner().invoke(main, words, env=home, prog_name="muster")
+
+
+def said(home: Environment, *words: str) -> str:
+    """What a command prints that succeeds."""
+    result = call(home, *words)
+    assert result.exit_code == 0, result.output
+    return result.stdout.strip()
+
+
+def shown(home: Environment, *words: str) -> Any:
+    return json.loads(said(home, *words, "--json"))
+
+
+def test_a_job_s_life_by_commands(home: Environment, ledger: Ledger) -> None:
+    job = said(home, "submit", "burn", "--tag", "gpu", "--tag", "fast", "--priority", "70", "--strict")
+    facts = shown(home, "job", job)
+    assert (facts["requires"], facts["priority"], facts["strict"]) == (["gpu", "fast"], 70, True)
+    assert job in said(home, "jobs", "--state", "pending")
+    assert [each["id"] for each in shown(home, "jobs", "--workflow", "burn")] == [job]
+    assert shown(home, "jobs", "--workflow", "transcode") == []
+    assert "no worker offers burn" in said(home, "job", job)
+    assert said(home, "cancel", job) == "cancelled"
+    again = said(home, "retry", job)
+    assert shown(home, "job", again)["retry_of"] == job
+
+
+def test_parameters_take_the_types_that_the_workflow_declares(
+    home: Environment, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = (("input", "file"), ("height", "int"), ("use", "float"), ("two_pass", "bool"), ("title", "string"))
+    _declare(ledger, tuple(Parameter(name, kind) for name, kind in declared))  # type: ignore[arg-type]
+    (tmp_path / "clip.mp4").touch()
+    monkeypatch.chdir(tmp_path)
+    words = ("input=clip.mp4", "height=240", "use=0.5", "two_pass=yes", "title=240")
+    job = said(home, "submit", "burn", *(each for word in words for each in ("--param", word)))
+    assert shown(home, "job", job)["params"] == {
+        "input": str(tmp_path / "clip.mp4"),
+        "height": 240,
+        "use": 0.5,
+        "two_pass": True,
+        "title": "240",
+    }
+    refused = call(home, "submit", "burn", "--param", "height=tall")
+    assert (refused.exit_code, refused.stderr.strip()) == (1, "Error: --param height=tall: must be a whole number")
+
+
+def test_undeclared_parameters_are_files_json_or_text(
+    home: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clip.mp4").touch()
+    monkeypatch.chdir(tmp_path)
+    words = ("-p", "a=clip.mp4", "-p", "b=3", "-p", "c=three", "-p", "d=x=y")
+    params = shown(home, "job", said(home, "submit", "comfyui", *words))["params"]
+    assert params == {"a": str(tmp_path / "clip.mp4"), "b": 3, "c": "three", "d": "x=y"}
+
+
+def test_waiting_for_a_job_that_succeeds_ends_with_0_and_its_outputs(home: Environment, ledger: Ledger) -> None:
+    with _waiting(home) as waiting:
+        worker, job = join(ledger), _first(ledger)
+        running(ledger, worker, job)
+        tell(ledger, worker, job, 1, "progress", number=1, fraction=0.5, text="half")
+        tell(ledger, worker, job, 1, "end", end="succeeded", files=(FileFact("clip.mp4", 1, "0" * 64),))
+        result = waiting.result(20)
+    assert result.exit_code == 0
+    assert result.stdout.strip().endswith(f"/output/{job.id}/a1/clip.mp4")
+
+
+def test_waiting_for_a_job_that_fails_ends_with_1_and_its_error(home: Environment, ledger: Ledger) -> None:
+    with _waiting(home) as waiting:
+        worker, job = join(ledger), _first(ledger)
+        for attempt in (1, 2, 3):
+            running(ledger, worker, found(ledger, job))
+            tell(ledger, worker, job, attempt, "end", end="failed", error="no such frame", cause="workflow")
+        result = waiting.result(20)
+    assert (result.exit_code, "failed: no such frame" in result.stderr) == (1, True)
+
+
+def test_waiting_for_a_cancelled_job_ends_with_2(home: Environment, ledger: Ledger) -> None:
+    with _waiting(home) as waiting:
+        jobs.cancel(ledger, _first(ledger).id)
+        assert waiting.result(20).exit_code == 2
+
+
+def test_a_followed_log_goes_on_over_attempts_until_the_end(home: Environment, ledger: Ledger) -> None:
+    worker = join(ledger)
+    job = running(ledger, worker)
+    tell(ledger, worker, job, 1, "log", number=1, lines=("one",))
+    assert said(home, "logs", job.id) == "one"
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(said, home, "logs", job.id, "-f")
+        tell(ledger, worker, job, 1, "end", end="stopped")
+        again = running(ledger, worker, found(ledger, job))
+        tell(ledger, worker, again, 2, "log", number=1, lines=("two", "three"))
+        tell(ledger, worker, again, 2, "end", end="succeeded")
+        lines = following.result(20).splitlines()
+    assert lines in (["one", "-- attempt 2", "two", "three"], ["two", "three"])
+    assert said(home, "logs", job.id, "--attempt", "1") == "one"
+
+
+def test_workers_and_tokens_are_listed(home: Environment, ledger: Ledger) -> None:
+    join(ledger)
+    assert "render-1" in said(home, "workers")
+    assert shown(home, "workers")[0]["workflows"] == ["burn"]
+    secret = said(home, "token", "create", "--kind", "creator", "--owner", "ann")
+    [made] = [each for each in shown(home, "token", "list") if each["owner"] == "ann"]
+    assert call({**home, "MUSTER_TOKEN": secret}, "jobs").exit_code == 0
+    assert said(home, "token", "revoke", made["id"]) == "revoked"
+    assert call({**home, "MUSTER_TOKEN": secret}, "jobs").exit_code == 1
+
+
+def test_what_goes_wrong_is_one_clear_error(home: Environment) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    assert "no server answers" in call({**home, "MUSTER_SERVER": nowhere}, "jobs").stderr
+    assert "set MUSTER_TOKEN" in call({**home, "MUSTER_TOKEN": "guess"}, "jobs").stderr
+    assert "/priority" in call(home, "submit", "burn", "--priority", "101").stderr
+    assert "write it as name=value" in call(home, "submit", "burn", "--param", "seconds").stderr
+    assert call(home, "job", "0" * 12).exit_code == 1
+    assert "http://" in call({**home, "MUSTER_SERVER": "muster"}, "jobs").stderr
+
+
+def test_the_local_admin_s_token_goes_to_the_local_server_only(home: Environment) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, ThreadPoolExecutor(1) as pool:
+        address = f"http://127.0.0.1:{other.getsockname()[1]}"
+        asking = pool.submit(call, {**home, "MUSTER_SERVER": address}, "jobs")
+        connection, _ = other.accept()
+        with connection:
+            request = connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        assert asking.result(20).exit_code == 1
+    assert b"mst_" not in request
+
+
+def test_every_command_explains_itself() -> None:
+    for name in ("", *main.commands, "token create", "token list", "token revoke"):
+        result = CliRunner().invoke(main, [*name.split(), "--help"])
+        assert result.exit_code == 0
+        assert "Usage" in result.output
+
+
+def test_a_web_process_ends_within_3_s_and_logs_no_query(
+    home: Environment, server: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    port = int((tmp_path / "server").read_text().rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as idle:
+        idle.sendall(b"GET /healthz?token=secret HTTP/1.1\r\nHost: muster\r\n\r\n")
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200")
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(5) == 0
+    log = (tmp_path / "web.log").read_text()
+    assert re.search(r"GET /healthz 200", log)
+    assert "secret" not in log
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def _waiting(home: Environment) -> Iterator[Future[Result]]:
+    """Somebody who submits a job and waits for it."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(call, home, "submit", "burn", "--wait")
+
+
+def _first(ledger: Ledger) -> Job:
+    return eventually(lambda: jobs.listed(ledger))[0]
+
+
+def _declare(ledger: Ledger, parameters: tuple[Parameter, ...]) -> None:
+    """A worker joins that declares burn with these parameters."""
+    offered = replace(offer(), workflows=(Workflow("burn", "python", parameters=parameters),))
+    begun = workers.begin_join(ledger, None, offered, "0" * 64)
+    assert workers.confirm_join(ledger, begun)

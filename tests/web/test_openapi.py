@@ -1,0 +1,63 @@
+"""The OpenAPI document is made from the code, and schemathesis finds nothing wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+import psycopg
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.core.result import Ok
+from schemathesis.schemas import APIOperation
+
+from app.ledger.leader import LEADER_LOCK
+from app.web.app import GROUPS
+from tests.web.conftest import Web
+
+EXAMPLES = 10  # good and as many bad requests an operation: together about 20 s
+WITHOUT_INPUT = ("/healthz", "/readyz")  # no request to them can be bad
+# What these name must be there, or must not have been used; no document can say so.
+NAMES_WHAT_IS_THERE = ("group", "cursor", "Idempotency-Key")
+
+
+@pytest.mark.timeout(120)
+def test_every_answer_is_as_documented(web: Web, database_url: str) -> None:
+    with psycopg.connect(database_url) as leader:
+        leader.execute("SELECT pg_advisory_lock(%s)", [LEADER_LOCK])
+        document = schemathesis.openapi.from_wsgi("/openapi/openapi.json", web.app)
+        document.config.generation.update(allow_x00=False)  # the one text that PostgreSQL cannot hold
+        operations = [result.ok() for result in document.get_all_operations() if isinstance(result, Ok)]
+        assert len({operation.path for operation in operations}) >= len({path for g in GROUPS for path in g.paths})
+        for operation in operations:
+            _try(web, operation, GenerationMode.POSITIVE)
+            if operation.path not in WITHOUT_INPUT:
+                _try(web, operation, GenerationMode.NEGATIVE)
+
+
+def _try(web: Web, operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode) -> None:
+    agents = operation.path.startswith("/agent/")
+    token = web.token("join", "root") if agents else web.admin
+    # An offer's ranges are checked beyond its shape: the shape is the protocol's own.
+    excluded: list[Any] = [schemathesis.checks.CHECKS.get_one("positive_data_acceptance")] if agents else []
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def ask(case: Case[Any]) -> None:
+        if mode is GenerationMode.POSITIVE:
+            for fields in (case.query, case.body, case.headers):
+                if isinstance(fields, MutableMapping):
+                    for name in NAMES_WHAT_IS_THERE:
+                        fields.pop(name, None)
+        case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, excluded_checks=excluded)
+
+    ask()

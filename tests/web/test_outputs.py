@@ -1,0 +1,67 @@
+"""Outputs over HTTP: those of the accepted attempt, and nothing else of any disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.pool.model import FileFact, JobId
+from tests.postgres.conftest import join, running, tell
+from tests.web.conftest import Web
+
+SHA256 = "0" * 64
+
+
+@pytest.fixture
+def job(web: Web) -> JobId:
+    """A job whose first attempt was accepted, with three files in its folder."""
+    worker = join(web.ledger)
+    job = running(web.ledger, worker)
+    folder = web.services.settings.output_folder / job.id / "a1"
+    (folder / "parts").mkdir(parents=True)
+    (folder / "clip.mp4").write_bytes(b"0123456789")
+    (folder / "parts" / "log.html").write_text("<script>")
+    (folder / "leak").symlink_to(web.services.settings.home / "secret")
+    (web.services.settings.home / "secret").write_text("hidden words")
+    names = ("clip.mp4", "parts/log.html", "leak", "../../../secret")
+    files = tuple(FileFact(name, 10, SHA256) for name in names)
+    tell(web.ledger, worker, job, 1, "end", end="succeeded", files=files)
+    return job.id
+
+
+def test_outputs_are_listed_with_size_type_and_path(web: Web, job: JobId) -> None:
+    clip = web.get(f"/jobs/{job}/outputs")["items"][0]
+    assert (clip["name"], clip["size"], clip["sha256"]) == ("clip.mp4", 10, SHA256)
+    assert clip["media_type"] == "video/mp4"
+    assert Path(clip["path"]).read_bytes() == b"0123456789"
+
+
+def test_an_output_is_fetched_whole_or_in_ranges(web: Web, job: JobId) -> None:
+    whole = web.ask("GET", f"/jobs/{job}/outputs/clip.mp4", web.admin)
+    part = web.ask("GET", f"/jobs/{job}/outputs/clip.mp4", web.admin, headers={"Range": "bytes=2-4"})
+    known = web.ask("GET", f"/jobs/{job}/outputs/clip.mp4", web.admin, headers={"If-None-Match": f'"{SHA256}"'})
+    beyond = web.ask("GET", f"/jobs/{job}/outputs/clip.mp4", web.admin, headers={"Range": "bytes=99-"})
+    assert (whole.status_code, whole.data) == (200, b"0123456789")
+    assert (part.status_code, part.data) == (206, b"234")
+    assert (known.status_code, beyond.status_code) == (304, 416)
+
+
+def test_what_could_carry_a_script_is_downloaded_not_shown(web: Web, job: JobId) -> None:
+    answered = web.ask("GET", f"/jobs/{job}/outputs/parts/log.html", web.admin)
+    assert answered.headers["Content-Disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize("name", ["leak", "../../../secret", "..%2f..%2f..%2fsecret", "clip"])
+def test_no_name_leads_outside_of_the_job_s_folder(web: Web, job: JobId, name: str) -> None:
+    answered = web.ask("GET", f"/jobs/{job}/outputs/{name}", web.admin)
+    assert answered.status_code == 404
+    assert b"hidden words" not in answered.data
+
+
+def test_a_job_without_an_accepted_attempt_has_no_outputs(web: Web) -> None:
+    job = web.submit()["id"]
+    (web.services.settings.output_folder / job / "a1").mkdir(parents=True)
+    (web.services.settings.output_folder / job / "a1" / "half.mp4").touch()
+    assert web.get(f"/jobs/{job}/outputs")["items"] == []
+    assert web.ask("GET", f"/jobs/{job}/outputs/half.mp4", web.admin).status_code == 404
