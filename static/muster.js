@@ -9,7 +9,7 @@ let heardAt = performance.now(); // when the server last answered
 
 // Idiomorph would take back what a person ticked, typed or opened.
 Idiomorph.defaults.ignoreActiveValue = true;
-const unused = (name, node) =>
+Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) =>
   !(name === "open" || ((name === "checked" || name === "value") && node.matches("input, select, textarea")));
 
 // Fragments: nobody polls for a page that nobody sees, or for what has not changed.

@@ -61,7 +61,9 @@ class Agent:
 
     def worker(self) -> dict[str, Any] | None:
         """What the pool says of it, once it has joined."""
-        return next((each for each in self.pool.client.get("/admin/workers")["items"] if each["name"] == self.name), None)
+        return next(
+            (each for each in self.pool.client.get("/admin/workers")["items"] if each["name"] == self.name), None
+        )
 
     def is_(self, status: str) -> bool:
         """Whether people see it so."""

@@ -53,10 +53,10 @@ class Pool:
     def start(self, *options: str, ready: bool = True, **environment: str) -> None:
         """Run `python -m app up` with more options and environment; come back when it is ready."""
         self.environment |= environment
+        where = ("--home", str(self.home), "--port", str(self.port), "--bind", self.bind)
         with self._said.open("wb") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "up", "--home", str(self.home), "--port", str(self.port), "--bind", self.bind]
-                + list(options),
+                [sys.executable, "-m", "app", "up", *where, *options],
                 cwd=ROOT,
                 env=clean(os.environ) | {"MUSTER_HOST_ID": self.home.name, "MUSTER_TEST": self.mark} | self.environment,
                 stdin=subprocess.DEVNULL,

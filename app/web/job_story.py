@@ -76,8 +76,8 @@ def _ended(attempt: Attempt) -> str:
     if attempt.end is None:
         return ""
     told = _END_WORDS[attempt.end] + _after(attempt)
-    why = "" if attempt.end is AttemptEnd.SUCCEEDED or attempt.cause == str(attempt.end) else attempt.cause or ""
-    parts = [told + (f": {why}" if why else ""), _death(attempt), _lost(attempt)]
+    says_no_more = attempt.cause in (None, "workflow", str(attempt.end)) or attempt.end is AttemptEnd.SUCCEEDED
+    parts = [told if says_no_more else f"{told}: {attempt.cause}", _death(attempt), _lost(attempt)]
     return "; ".join(part for part in parts if part)
 
 

@@ -1,0 +1,58 @@
+"""What the workflow of steps.py has written down, read back."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+S = 1e9
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A step began or ended; `at` is CLOCK_BOOTTIME in ns."""
+
+    job: str
+    attempt: int
+    worker: str
+    step: int
+    what: str
+    at: int
+
+    def __str__(self) -> str:
+        return f"{self.at / S:.3f} {self.job} a{self.attempt} on {self.worker}: step {self.step} {self.what}s"
+
+
+def read(path: Path) -> list[Moment]:
+    """Everything, in the order of time."""
+    if not path.exists():
+        return []
+    return sorted((Moment(**json.loads(line)) for line in path.read_text().splitlines()), key=lambda m: m.at)
+
+
+def by_job(moments: Sequence[Moment]) -> dict[str, list[Moment]]:
+    """The same for each job."""
+    found: dict[str, list[Moment]] = defaultdict(list)
+    for moment in moments:
+        found[moment.job].append(moment)
+    return dict(found)
+
+
+def attempts(moments: Sequence[Moment]) -> dict[int, list[Moment]]:
+    """One job's, by attempt."""
+    found: dict[int, list[Moment]] = defaultdict(list)
+    for moment in moments:
+        found[moment.attempt].append(moment)
+    return dict(found)
+
+
+def overlap_s(moments: Sequence[Moment]) -> float:
+    """For how long an older attempt of one job went on after a newer one had begun; 0 for none."""
+    found = attempts(moments)
+    return max(
+        (max(0, found[old][-1].at - found[new][0].at) / S for old in found for new in found if old < new),
+        default=0.0,
+    )
