@@ -1,12 +1,13 @@
 # make up      the whole pool on this host (ARGS="--port 9000 --workers 2")
 # make test    every check, as CI runs them
+# make chaos   faults on a pool of agents (SEED=1 SECONDS=600); needs root
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-PROGRAMS := gcc ffmpeg redis-server chromium ip
+PROGRAMS := gcc ffmpeg redis-server chromium ip nft
 
-.PHONY: up test lint programs
+.PHONY: up test chaos lint programs
 .DELETE_ON_ERROR:
 
 up: .venv/.server
@@ -14,6 +15,9 @@ up: .venv/.server
 
 test: programs lint
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+chaos: programs .venv/.dev
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -28,7 +32,7 @@ lint: .venv/.dev
 programs:
 	@missing=; for p in $(PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
 	[ -z "$$missing" ] || { \
-		packages=$$(echo $$missing | sed 's/\bip\b/iproute2/'); \
+		packages=$$(echo $$missing | sed 's/\bip\b/iproute2/; s/\bnft\b/nftables/'); \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages; \
 		else echo "missing for the tests: $$packages; install them"; exit 1; fi; }

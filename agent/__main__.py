@@ -85,7 +85,7 @@ def _work(settings: AgentSettings, joined: Joined, offer: Offer, cards: Inventor
     def own() -> set[int]:
         return slots.pids() | load.pids() | {pulse.pid}
 
-    attempts = Attempts(worker, incarnation, outbox, own)
+    attempts = Attempts(worker, incarnation, outbox, deadline_fd, own)
     parts = Parts(worker, incarnation, pulse, slots, attempts, outbox, load, settings.grace_s, own)
     agent = Main(parts, asked, bell)
     ear = Ear(admission.redis_url, keys.bell_of(worker), agent.rung, agent.subscribed)

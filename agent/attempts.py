@@ -11,11 +11,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
+from agent.deadline import Deadline
+from agent.ending import killed_by
 from agent.link import Link, Message
 from agent.outbox import Outbox
-from agent.processes import kill_all
+from agent.processes import kill_all, oom_kills
 from agent.remains import remains_of
-from agent.running import GUARD_DIED, SLOT_DIED, STOPPED, Claim, Doom, Running
+from agent.running import GUARD_DIED, SLOT_DIED, STOPPED, Claim, Doom, Running, SlotRef
+from agent.tags import Tags
 from app.pool import faults
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import AttemptRef, Lease, Report
@@ -29,10 +32,14 @@ BURY_S = 0.2  # how long one look at what is left may hold main up; it looks aga
 class Attempts:
     """All calls come from main's main thread. `changed` says that the beat is to tell of it at once."""
 
-    def __init__(self, worker: WorkerId, incarnation: int, outbox: Outbox, own: Callable[[], set[int]]) -> None:
+    def __init__(
+        self, worker: WorkerId, incarnation: int, outbox: Outbox, deadline_fd: int, own: Callable[[], set[int]]
+    ) -> None:
         self._worker = worker
         self._incarnation = incarnation
         self._outbox = outbox
+        self._deadline_fd = deadline_fd
+        self._tags = Tags()
         self._own = own  # main's own children: beat and slots
         self._table: list[Running] = []
         self._refused: list[Running] = []  # second deliveries; they only wait for their guards to go
@@ -43,6 +50,10 @@ class Attempts:
         """What the beat lists."""
         return [each.ref for each in self._table]
 
+    def tags(self) -> list[str]:
+        """The worker's dynamic tags."""
+        return self._tags.listed()
+
     def busy(self, slot: int) -> bool:
         """Whether a process of an attempt of this slot is left."""
         return any(each.slot == slot and not each.buried for each in [*self._table, *self._refused])
@@ -52,9 +63,10 @@ class Attempts:
         """Whether no process of any attempt is left."""
         return all(each.buried for each in self._table) and not self._refused
 
-    def introduced(self, said: Message, slot: int, link: Link, now: float) -> Running:
+    def introduced(self, said: Message, slot: SlotRef, link: Link, now: float) -> Running:
         """A guard has begun."""
-        running = Running(said, slot, link, now)
+        deadline = Deadline(self._deadline_fd, said["strict"], said["max_orphan_s"])
+        running = Running(said, slot, deadline, link, now)
         # At least once: an envelope may be delivered twice. While the first one is here the second has no right.
         if any(each.ref.job == running.job and each.attempt >= running.attempt for each in self._table):
             running.refuse()
@@ -66,8 +78,11 @@ class Attempts:
 
     def heard(self, running: Running, now: float) -> None:
         """Its guard said something, or is gone."""
-        for report in running.hear(now):
+        for report in running.hear(now, self._tag):
             self._report(report)
+
+    def _tag(self, tag: str, has: bool) -> None:
+        self.changed = self._tags.change(tag, has) or self.changed
 
     def horse_ended(self, pid: int, status: int) -> None:
         """A slot says how its guard ended."""
@@ -75,10 +90,11 @@ class Attempts:
             if each.pid == pid and each.status is None:
                 each.status = status
 
-    def slot_died(self, slot: int, now: float) -> None:
+    def slot_died(self, slot: int, code: int, now: float) -> None:
         """Its guard is to end too, and is asked to by the kernel as well."""
         for each in self._table:
             if each.slot == slot and not each.buried:
+                each.slot_code = code
                 each.kill(SLOT_DIED, now)
 
     def obey(self, leases: Mapping[JobId, Lease], now: float) -> None:
@@ -137,8 +153,8 @@ class Attempts:
         if left:
             log.warning("cannot be killed yet: worker=%s job=%s pids=%s", self._worker, running.job, sorted(left))
             return
-        if running.end is None and running.status is None and now < running.gone_at + STATUS_S and not running.doom:
-            return  # the slot will say how the guard ended
+        if running.unexplained and now < running.gone_at + STATUS_S:
+            return  # the slot will say how the guard ended, or be found dead
         running.buried = True
         self.changed = True
         self._say_end(running)
@@ -148,16 +164,23 @@ class Attempts:
             running.settled = True  # the ledger knows nothing of it that we could end
             return
         faults.point("main.before_end")
-        # A dying slot lets go of its guard before it is dead: the guard may take that for a signal of somebody's.
-        misled = running.doom is SLOT_DIED and running.end is not None and running.end.cause == "guard"
-        self._report(self._end_of(running) if running.end is None or misled else running.end)
+        if running.fell_with_slot:
+            self._report(self._end_of(running, SLOT_DIED, running.slot_code))
+        elif running.end is not None:
+            self._report(running.end)
+        else:
+            code = None if running.status is None else os.waitstatus_to_exitcode(running.status)
+            self._report(self._end_of(running, running.doom or GUARD_DIED, code))
 
-    def _end_of(self, running: Running) -> Report:
-        """What is known of an attempt whose guard could not say its end."""
-        doom = running.doom or GUARD_DIED
-        code = None if running.status is None else os.waitstatus_to_exitcode(running.status)
+    def _end_of(self, running: Running, doom: Doom, code: int | None) -> Report:
+        """What is known of an attempt whose guard could not say its end, or not rightly; `code`: of what died."""
         log.warning("%s: worker=%s job=%s attempt=%d", doom.error, self._worker, running.job, running.attempt)
-        killed = code is not None and code < 0
+        killed = -code if code is not None and code < 0 else None
+        how = (
+            f", {killed_by(killed, oom_kills() > running.oom_kills)}"
+            if killed and doom in (GUARD_DIED, SLOT_DIED)
+            else ""
+        )
         return Report(
             "end",
             self._worker,
@@ -166,8 +189,8 @@ class Attempts:
             running.attempt,
             end=doom.end,
             cause=doom.cause,
-            error=doom.error,
-            signal=-code if killed and code else None,
+            error="\n".join([doom.error + how, *running.last]),
+            signal=killed,
             exit_code=None if killed else code,
         )
 

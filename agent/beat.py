@@ -71,6 +71,7 @@ class Heart:
         self._keys = Keys(begin.prefix)
         self._deadline = DeadlineWriter(begin.deadline_fd)
         self._clocks = clocks_of(begin.wanted)
+        self._max_orphan_s = begin.wanted.max_orphan_s
         self._client = connect(begin.redis_url, max(LEAST_TIMEOUT_S, self._clocks.interval_s / 3))
         self._pulse: Message | None = None
         self._seq = 0
@@ -119,7 +120,8 @@ class Heart:
         self._seq += 1
         clocks = self._clocks
         answer = self._exchange(clocks)
-        self._deadline.move_on(sent_ns, clocks)
+        self._max_orphan_s = answer.wanted.max_orphan_s if answer.wanted else self._max_orphan_s
+        self._deadline.move_on(sent_ns, clocks, self._max_orphan_s)
         self._through_ns = sent_ns
         self._failures = 0
         if answer.wanted:

@@ -13,12 +13,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
 
 from agent.link import Message
-from agent.processes import WORKER_VARIABLE
+from agent.processes import PLACEHOLDERS, WORKER_VARIABLE
 from app.pool.model import WorkerId, Workflow
-from app.pool.protocol import to_json
+from app.pool.protocol import Order, to_json
 
 DATAGRAM_BYTES = 64 * 1024  # far above what a slot says
 
@@ -49,12 +50,34 @@ def start_slot(
             [sys.executable, "-m", "agent.slots", str(theirs.fileno())],
             stdin=subprocess.PIPE,
             pass_fds=(theirs.fileno(), setup.deadline_fd, setup.lock_fd),
-            env={**environment, WORKER_VARIABLE: setup.worker},
+            env={**environment, **PLACEHOLDERS, WORKER_VARIABLE: setup.worker},
         )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # it may have died: its waiter sees that
         pipe.write(to_json(setup).encode())
     return process, ours
+
+
+def introduce(channel: socket.socket, order: Order) -> socket.socket:
+    """A line of a new guard's own to main, told with all that main must know to end the attempt without its guard.
+
+    The nonce tells this guard's claim from any other's.
+    """
+    ours, mains = socket.socketpair()
+    said = {
+        "m": "guard",
+        "pid": os.getpid(),
+        "job": order.job,
+        "attempt": order.attempt,
+        "nonce": token_hex(8),
+        "strict": order.strict,
+        "max_orphan_s": order.max_orphan_s,
+        "timeout_s": order.timeout_s,
+    }
+    with mains:
+        tell(channel, said, (mains.fileno(),))
+    channel.close()  # or main would not see the slot's death while we live
+    return ours
 
 
 def tell(channel: socket.socket, message: Mapping[str, Any], fds: tuple[int, ...] = ()) -> None:

@@ -1,4 +1,4 @@
-"""The workflow's process, as its guard sees it: `python -m agent.runners` with a socket pair.
+"""The workflow's process, as its guard sees it: a fork (forked.py) with a socket pair.
 
 It is started while the claim is still under way and waits for its first line: until that is sent,
 nothing of the workflow runs.
@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from agent.channel import SlotSetup
+from agent.forked import fork
 from agent.link import Link, Message
-from agent.processes import ATTEMPT_VARIABLE, JOB_VARIABLE, WORKER_VARIABLE, die_with_parent
+from agent.processes import ATTEMPT_VARIABLE, JOB_VARIABLE, WORKER_VARIABLE
 from app.pool.model import Workflow
 from app.pool.protocol import Order, plain
 
@@ -56,28 +54,28 @@ class Child:
 
     def __init__(self, order: Order, setup: SlotSetup, folders: Folders) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "agent.runners", str(theirs.fileno())],
-                cwd=folders.output,
-                env=environment(order),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(theirs.fileno(), setup.deadline_fd, setup.lock_fd),
-                start_new_session=True,
-                preexec_fn=partial(_before_exec, os.getpid()),  # noqa: PLW1509 (a guard has one thread)
-            )
-        assert self._process.stdout is not None
+        reading, writing = os.pipe()
+        try:
+            keep = (setup.deadline_fd, setup.lock_fd)
+            self.pid = fork(theirs.fileno(), writing, keep, folders.output, environment(order))
+        finally:
+            theirs.close()
+            os.close(writing)
         self.link = Link(ours)
-        self.output = Output(self._process.stdout.fileno())
-        self.pid = self._process.pid
+        self.output = Output(reading)
         self.pidfd = os.pidfd_open(self.pid)
+        self._status: int | None = None
 
     def ask(self, why: str) -> None:
         """Ask it to save its state and stop; it may ignore that."""
         self.link.send({"stopping": why})
-        self._process.terminate()
+        if self.ended() is None:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
+
+    def show_stacks(self) -> None:
+        """Have it write the stacks of all its threads; they become log lines."""
+        if self.ended() is None:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGUSR1)
 
     def sources(self) -> list[Link | Output | int]:
         """What to wait on; ended ones left out, since they are always readable."""
@@ -86,7 +84,10 @@ class Child:
 
     def ended(self) -> int | None:
         """Its exit code, minus the signal that killed it, or None while it lives."""
-        return self._process.poll()
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._status = os.waitstatus_to_exitcode(status) if pid else None
+        return self._status
 
 
 class Output:
@@ -145,9 +146,3 @@ def environment(order: Order) -> dict[str, str]:
         JOB_VARIABLE: order.job,
         ATTEMPT_VARIABLE: str(order.attempt),
     }
-
-
-def _before_exec(guard: int) -> None:
-    """In the child, between fork and exec: the guard's ignored SIGINT would be handed on."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    die_with_parent(signal.SIGKILL, guard)

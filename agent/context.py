@@ -17,6 +17,7 @@ from typing import Literal
 from agent import files as kept_files
 from agent.deadline import Deadline, Past
 from agent.runners.wire import Signals, Wire
+from agent.tags import is_tag
 from app.pool.errors import LeaseLost
 from app.pool.model import LIMITS, FileFact, JobId, Json, Workflow
 from app.pool.protocol import plain
@@ -56,7 +57,7 @@ class Start:
     gpus: tuple[str, ...] = ()
     deadline_fd: int | None = None
     strict: bool = False
-    max_orphan_s: int = 600
+    max_orphan_s: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,26 @@ class Resume:
     number: int
     state: Json
     files: tuple[Path, ...] = ()
+
+
+class WorkerTags:
+    """What a workflow says of the worker on which it runs."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def add_tag(self, tag: str) -> None:
+        """Say that it can do something more, until it is dropped or the agent ends. Raises ValueError."""
+        self._say(tag, True)
+
+    def drop_tag(self, tag: str) -> None:
+        """Take that back. Raises ValueError."""
+        self._say(tag, False)
+
+    def _say(self, tag: str, has: bool) -> None:
+        if not is_tag(tag):
+            raise ValueError(f"{str(tag)[:80]!r} is no tag: up to 64 letters, digits and . _ : + -")
+        self._wire.send({"tag": tag, "has": has})
 
 
 class Job:
@@ -78,6 +99,7 @@ class Job:
         self.checkpoint_dir = Path(start.checkpoint_dir)
         self.checkpoint_dir.mkdir(parents=True, exist_ok=True)
         self._wire, self._signals = wire, signals
+        self.worker = WorkerTags(wire)
         self._deadline = deadline_of(start)
         self._lock = threading.RLock()
         self._lines = 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # only the beat process needs it, and every workflow's proces
     from app.pool.policy import Clocks
 
 _SIZE = 8 * len(DEADLINE_WORDS)
-_THROUGH, _STRICT_TERM, _STRICT_KILL = map(DEADLINE_WORDS.index, ("through", "strict_term", "strict_kill"))
+_THROUGH, _STRICT_TERM, _STRICT_KILL, _ORPHAN = range(len(DEADLINE_WORDS))
 _NS = 1_000_000_000
 
 
@@ -43,20 +43,21 @@ class DeadlineWriter:
     def __init__(self, fd: int) -> None:
         self._words = memoryview(mmap.mmap(fd, _SIZE)).cast("q")
 
-    def move_on(self, sent_ns: int, clocks: Clocks) -> None:
+    def move_on(self, sent_ns: int, clocks: Clocks, max_orphan_s: int) -> None:
         """A beat that was begun at `sent_ns` got through."""
+        self._words[_ORPHAN] = sent_ns + max_orphan_s * _NS
         self._words[_THROUGH] = sent_ns
         self._words[_STRICT_TERM] = sent_ns + int(clocks.strict_term_s * _NS)
         self._words[_STRICT_KILL] = sent_ns + int(clocks.strict_kill_s * _NS)
 
 
 class Deadline:
-    """One attempt's deadline, as guard and workflow read it."""
+    """One attempt's deadline, as guard, workflow and main read it. Without a max_orphan_s the pool's holds."""
 
-    def __init__(self, fd: int, strict: bool, max_orphan_s: int) -> None:
+    def __init__(self, fd: int, strict: bool, max_orphan_s: int | None) -> None:
         self._words = memoryview(mmap.mmap(fd, _SIZE, prot=mmap.PROT_READ)).cast("q")
         self._strict = strict
-        self._orphan_ns = max_orphan_s * _NS
+        self._orphan_ns = None if max_orphan_s is None else max_orphan_s * _NS
 
     def past(self) -> Past:
         """Whether it has passed, and which of its two moments."""
@@ -64,15 +65,28 @@ class Deadline:
         seen = self._look(boottime_ns())
         return seen if seen is Past.NOT else self._look(boottime_ns())
 
-    def _look(self, now_ns: int) -> Past:
-        if now_ns >= self._moment(_STRICT_KILL, ORPHAN_KILL_S * _NS):
-            return Past.KILL
-        return Past.TERM if now_ns >= self._moment(_STRICT_TERM, 0) else Past.NOT
+    def overdue(self) -> bool:
+        """Whether a guard that looks would have killed it: a second after the deadline, or half of what led to it."""
+        return self._is_overdue(boottime_ns()) and self._is_overdue(boottime_ns())
 
-    def _moment(self, strict_word: int, more_ns: int) -> int:
+    def _is_overdue(self, now_ns: int) -> bool:
+        term, kill = self._moments()
+        return now_ns >= kill + min(_NS, max(0, kill - term) // 2)
+
+    def _look(self, now_ns: int) -> Past:
+        term, kill = self._moments()
+        if now_ns >= kill:
+            return Past.KILL
+        return Past.TERM if now_ns >= term else Past.NOT
+
+    def _moments(self) -> tuple[int, int]:
+        """When it is to be asked to end, and when killed."""
         if self._strict:
-            return self._words[strict_word]
-        return self._words[_THROUGH] + self._orphan_ns + more_ns
+            return self._words[_STRICT_TERM], self._words[_STRICT_KILL]
+        own = self._orphan_ns
+        orphan = self._words[_ORPHAN] if own is None else self._words[_THROUGH] + own
+        term = max(orphan, self._words[_STRICT_TERM])  # or a limit below the beat's interval ended healthy jobs
+        return term, term + ORPHAN_KILL_S * _NS
 
 
 def read_only(fd: int) -> None:

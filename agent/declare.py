@@ -104,6 +104,8 @@ def _check(workflow: Workflow) -> None:
         raise ValueError("target must be module:function")
     if workflow.slots < 1:
         raise ValueError("slots must be at least 1")
+    if any(limit is not None and limit < 1 for limit in (workflow.timeout_s, workflow.stall_s)):
+        raise ValueError("timeout_s and stall_s must be at least 1")
     for parameter in workflow.parameters:
         _check_parameter(parameter)
 

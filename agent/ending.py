@@ -21,6 +21,7 @@ class Why:
 
 CANCEL = Why("cancel", "cancelled")
 GOOD_BYE = Why("good-bye")
+OUT_OF_MEMORY = ": out of memory, as the kernel says"
 DEADLINE = Why("deadline", error="its worker was cut off from the pool")
 SLOT = Why("slot", error="its slot process died")
 
@@ -35,19 +36,27 @@ def failure(cause: str, error: str) -> Why:
     return Why(cause, "failed", error)
 
 
-def ending(reporter: Reporter, why: Why | None, code: int | None) -> Report:
-    """The report of the end. A success that was said in time counts, whatever came after it."""
+def ending(reporter: Reporter, why: Why | None, code: int | None, starved: bool = False) -> Report:
+    """The report of the end. A success that was said in time counts, whatever came after it.
+
+    `starved`: the kernel has killed somebody for lack of memory while it ran.
+    """
     said = reporter.ended
     number, exit_code = (-code, None) if code is not None and code < 0 else (None, code)
     if said and (said.end == "succeeded" or why is None):
         return replace(said, signal=number, exit_code=exit_code)
     if why is None:
-        why = failure("workflow", "\n".join([_died(number, exit_code), *reporter.last]))
+        why = failure("workflow", "\n".join([_died(number, exit_code, starved), *reporter.last]))
     error = why.error or (said.error if said else None)
     return reporter.report("end", end=why.end, cause=why.cause, error=error, signal=number, exit_code=exit_code)
 
 
-def _died(number: int | None, exit_code: int | None) -> str:
+def killed_by(number: int, starved: bool) -> str:
+    """In words, how a process was killed."""
+    return f"killed by {signal.Signals(number).name}{OUT_OF_MEMORY if starved and number == signal.SIGKILL else ''}"
+
+
+def _died(number: int | None, exit_code: int | None, starved: bool) -> str:
     if number is not None:
-        return f"its process was killed by {signal.Signals(number).name}"
+        return f"its process was {killed_by(number, starved)}"
     return f"its process ended with exit code {exit_code} and said nothing"

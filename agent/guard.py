@@ -8,19 +8,19 @@ It runs no code of the workflow and needs no Redis. Nothing in its loop waits fo
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
 import signal
 import socket
 import time
-from secrets import token_hex
 
-from agent.channel import SlotSetup, tell
+from agent.channel import SlotSetup, introduce
 from agent.child import Child, Folders, first_line
 from agent.deadline import Deadline, Past
 from agent.ending import CANCEL, DEADLINE, SLOT, Why, ending, failure, of_order
 from agent.link import Link, Message
-from agent.processes import become_subreaper, descendants, kill_all, reap
+from agent.processes import become_subreaper, descendants, kill_all, oom_kills, reap
 from agent.reporter import Reporter
 from app.pool import faults
 from app.pool.loop import Bell
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.2  # how often the clocks are looked at
 LOOKING_S = 1.0  # how often main is told so
+STACKS_S = 0.5  # for a workflow that hangs to show where
 FAREWELL_S = 5.0  # for a workflow's process to be gone after it has said its end
 MOST_UNSENT_BYTES = 16 * 1024 * 1024  # never reached, because of the next
 UNSENT_BYTES = 256 * 1024  # of ours that main may leave unread
@@ -46,20 +47,10 @@ def run(setup: SlotSetup, channel: socket.socket, slot_pidfd: int, order: Messag
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signals.stop)
     try:
-        Guard(ours, setup, _introduced(channel, ours), signals, slot_pidfd).guard()
+        Guard(ours, setup, Link(introduce(channel, ours), MOST_UNSENT_BYTES), signals, slot_pidfd).guard()
     finally:
         for number in (signal.SIGTERM, signal.SIGHUP):  # RQ's own last words may be cut short
             signal.signal(number, signal.SIG_DFL)
-
-
-def _introduced(channel: socket.socket, order: Order) -> Link:
-    """A line of our own to main, told with the nonce that tells this guard's claim from any other's."""
-    ours, mains = socket.socketpair()
-    with mains:
-        said = {"m": "guard", "pid": os.getpid(), "job": order.job, "attempt": order.attempt, "nonce": token_hex(8)}
-        tell(channel, said, (mains.fileno(),))
-    channel.close()  # or main would not see the slot's death while we live
-    return Link(ours, MOST_UNSENT_BYTES)
 
 
 class Guard:
@@ -71,6 +62,7 @@ class Guard:
         self._deadline = Deadline(setup.deadline_fd, order.strict, order.max_orphan_s)
         self._folders = Folders.of(order, setup.output_folder)
         self._reporter = Reporter(order, main.send)
+        self._oom_kills = oom_kills()
         self._child: Child | None = None
         self._began: float | None = None  # when the workflow was given its first line
         self._looking_at = 0.0
@@ -93,7 +85,8 @@ class Guard:
         if not self._refused:
             self._hear_child()  # what it said before it was killed
             faults.point("guard.before_end")
-            self._reporter.end(ending(self._reporter, self._why, self._child.ended() if self._child else None))
+            starved = oom_kills() > self._oom_kills
+            self._reporter.end(ending(self._reporter, self._why, self._child.ended() if self._child else None, starved))
             self._deliver()
         self._main.close()
 
@@ -168,12 +161,19 @@ class Guard:
         try:
             self._child.link.flush()
             for message in self._child.link.receive():
-                self._reporter.heard(message)
+                self._heard(message)
         except (ValueError, TypeError, KeyError) as error:
             self._kill(failure("workflow", f"its process said what cannot be read: {error!r}"))
         self._reporter.log(self._child.output.lines())
-        if self._reporter.ended and self._kill_at is None:
-            self._kill_at = time.monotonic() + FAREWELL_S
+
+    def _heard(self, message: Message) -> None:
+        if "tag" in message:
+            self._main.send({"m": "tag", "tag": message["tag"], "has": message["has"]})
+            return
+        self._reporter.heard(message)
+        if self._reporter.ended:
+            self._main.send({"m": "done"})  # its timeout cannot pass any more
+            self._kill_at = min(self._kill_at or math.inf, time.monotonic() + FAREWELL_S)
 
     def _look(self) -> None:
         """Look at every clock, and tell main so."""
@@ -196,8 +196,15 @@ class Guard:
         timeout_s, stall_s = self._order.timeout_s, self._order.stall_s
         if timeout_s is not None and ran_s >= timeout_s:
             self._kill(failure("timeout", f"it ran longer than its timeout of {timeout_s} s"))
-        elif stall_s is not None and silent_s >= stall_s:
-            self._kill(failure("stall", f"it gave no sign of progress for {stall_s} s"))
+        elif stall_s is not None and silent_s >= stall_s and self._why is None:
+            self._stalled(failure("stall", f"it gave no sign of progress for {stall_s} s"))
+
+    def _stalled(self, why: Why) -> None:
+        """Kill it, when it has shown in its log where it hangs."""
+        self._why = why
+        self._kill_at = time.monotonic() + STACKS_S
+        if self._child:
+            self._child.show_stacks()
 
     def _stop(self, why: Why, asked: str, grace_s: float) -> None:
         """Ask the workflow to end, and kill it when it has not in so many seconds. A cancel outdoes the rest."""

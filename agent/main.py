@@ -24,7 +24,7 @@ from agent.outbox import Outbox
 from agent.processes import carried_by, kill_all, reap
 from agent.pulse import BeatLost, Pulse
 from agent.remains import strays
-from agent.running import LOST, Running
+from agent.running import LOST, Running, SlotRef
 from agent.slot_processes import SlotProcess, SlotProcesses
 from app.pool.errors import PoolError
 from app.pool.loop import Bell, stop_on_signals
@@ -149,8 +149,9 @@ class Main:
                 log.warning("Redis has a new generation: worker=%s", self._parts.worker)
             self._generation = message["generation"]
             self._parts.outbox.send_again()
-        if message["wanted"]:
+        if message["wanted"] and message["wanted"]["number"] != self._wanted:
             self._wanted = message["wanted"]["number"]
+            self._beat_now = True  # by its new clocks, and to say that it is obeyed
         leases = {job: from_plain(Lease, lease) for job, lease in message["leases"].items()}
         self._parts.attempts.obey(leases, time.monotonic())
 
@@ -166,7 +167,7 @@ class Main:
         heard = self._parts.slots.hear(slot, now)
         if heard is None:
             self._selector.unregister(channel)
-            self._parts.attempts.slot_died(slot.number, now)
+            self._parts.attempts.slot_died(slot.number, slot.exit_code, now)
             return
         message, fds = heard
         if message["m"] == "guard":
@@ -178,7 +179,8 @@ class Main:
 
     def _introduce(self, slot: SlotProcess, message: Message, fd: int, now: float) -> None:
         link = Link(socket.socket(fileno=fd))
-        running = self._parts.attempts.introduced(message, slot.number, link, now)
+        assert slot.process is not None
+        running = self._parts.attempts.introduced(message, SlotRef(slot.number, slot.process.pid), link, now)
         self._listen(link, partial(self._hear_guard, running))
 
     def _hear_guard(self, running: Running) -> None:
@@ -204,6 +206,7 @@ class Main:
             **load.figures(self._now, self._parts.pulse.interval_s),
             "free_slots": self._parts.slots.free(lambda slot: attempts.busy(slot) or load.holds(slot)),
             "attempts": plain(attempts.refs()),
+            "tags": attempts.tags(),
             "wanted": self._wanted,
             "leaving": self._left_at is not None,
         }

@@ -12,16 +12,21 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from app.pool.model import ID_LENGTH
 
 JOB_VARIABLE = "MUSTER_JOB"
 ATTEMPT_VARIABLE = "MUSTER_ATTEMPT"
 WORKER_VARIABLE = "MUSTER_WORKER"
+# What a slot is exec'd with, to be written over in a workflow's process (forked.py): room, and no job's id.
+PLACEHOLDERS = {JOB_VARIABLE: "-" * ID_LENGTH, ATTEMPT_VARIABLE: "-" * 10}
 
 Find = Callable[[], set[int]]
 
 # From <linux/prctl.h>; the same on every architecture.
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -46,13 +51,39 @@ def become_subreaper() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def become(name: str) -> None:
+    """Show this name (15 bytes of it) in ps and top."""
+    _libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+def oom_kills() -> int:
+    """How many processes this host's kernel has killed for lack of memory, its own or a cgroup's; 0 if it hides it."""
+    with contextlib.suppress(OSError), open("/proc/vmstat", "rb") as file:
+        return int(next((line.split()[1] for line in file if line.startswith(b"oom_kill ")), 0))
+    return 0
+
+
 def carried_by(job: str | None = None, attempt: int | None = None, worker: str | None = None) -> set[int]:
-    """Living processes, ourselves left out, that were exec'd with all of these in their environment."""
+    """Living processes, ourselves left out, that carry all of these in their environment."""
     named = {JOB_VARIABLE: job, ATTEMPT_VARIABLE: attempt, WORKER_VARIABLE: worker}
-    wanted = {f"{name}={value}".encode() for name, value in named.items() if value is not None}
+    wanted = {name.encode(): str(value).encode() for name, value in named.items() if value is not None}
     if not wanted:
         raise ValueError("say which job, attempt or worker")
-    return {pid for pid in _pids() if pid != os.getpid() and wanted <= _environment(pid)}
+    return {pid for pid in _pids() if pid != os.getpid() and _carries(_environment(pid), wanted)}
+
+
+def _carries(environment: set[bytes], wanted: Mapping[bytes, bytes]) -> bool:
+    """Leading zeros do not count: a workflow's own process has its attempt padded (forked.py)."""
+    found = {}
+    for entry in environment:
+        name, _, value = entry.partition(b"=")
+        if name in wanted:
+            found[name] = value
+    return found.keys() == wanted.keys() and all(_same(found[name], wanted[name]) for name in wanted)
+
+
+def _same(found: bytes, wanted: bytes) -> bool:
+    return found == wanted or (found.isdigit() and found.lstrip(b"0") == wanted)
 
 
 def descendants(of: int) -> set[int]:
@@ -123,7 +154,7 @@ def _pids() -> Iterator[int]:
 
 
 def _environment(pid: int) -> set[bytes]:
-    """What it was exec'd with; nothing when it is gone, dead, or another user's."""
+    """What /proc shows; nothing when it is gone, dead, or another user's."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             return set(file.read().split(b"\0"))

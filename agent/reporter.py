@@ -50,6 +50,7 @@ class Reporter:
 
     def log(self, lines: list[str]) -> None:
         """Take log lines; long ones are cut, and beyond the limit they are dropped."""
+        self.heard_at = time.monotonic() if lines else self.heard_at
         left = LIMITS.log_lines - self._lines_said - len(self._lines)
         if not lines or left <= 0:
             return

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from agent.deadline import Deadline
 from agent.link import Link, Message
+from agent.processes import oom_kills
+from agent.reporter import LAST_LINES
 from app.pool.model import JobId
 from app.pool.protocol import AttemptRef, Lease, LeaseState, Report, from_plain
 
@@ -42,47 +48,80 @@ SLOT_DIED = Doom("stopped", "slot", "its slot process died")
 LOST = Doom("stopped", "agent", "its lease was revoked")
 SILENT = Doom("failed", "guard", f"its guard was silent for {LOOKING_S:g} s")
 GUARD_DIED = Doom("failed", "guard", "its guard died")
+CUT_OFF = Doom("stopped", "deadline", "its worker was cut off from the pool")
+OVERTIME = Doom("failed", "timeout", "it ran longer than its timeout")
+
+
+@dataclass(frozen=True)
+class SlotRef:
+    """The slot of an attempt, and the process that it was when the guard was forked."""
+
+    number: int
+    pid: int
 
 
 class Running:
     """State and the words to its guard; who decides is the table (attempts.py)."""
 
-    def __init__(self, said: Message, slot: int, link: Link, now: float) -> None:
+    def __init__(self, said: Message, slot: SlotRef, deadline: Deadline, link: Link, now: float) -> None:
         self.job = JobId(said["job"])
         self.attempt: int = said["attempt"]
         self.nonce: str = said["nonce"]
         self.pid: int = said["pid"]
-        self.slot = slot
+        self.slot = slot.number
         self.link = link
+        self.last: deque[str] = deque(maxlen=LAST_LINES)
+        self.oom_kills = oom_kills()
         self.claim = Claim.NONE
         self.heard_at = now
         self.kill_at: float | None = None  # when main kills what its guard has not ended
         self.doom: Doom | None = None
         self.end: Report | None = None  # as the guard said it
         self.status: int | None = None  # how the guard ended, in the words of wait(2)
+        self.slot_code: int | None = None  # how its slot ended, if that died first
         self.gone_at: float | None = None  # when its line ended
         self.buried = False  # no process is left
         self.settled = False  # its lease says ended or revoked, or it never had a right to one
+        self._deadline = deadline
+        self._timeout_s: int | None = said["timeout_s"]
+        self._overtime_at: float | None = None  # when its guard should have killed it for that
         # By pidfd: a pid given anew is not hit. None: it has died already.
         self._pidfd = _pidfd(self.pid)
+        self._slot_pidfd = _pidfd(slot.pid)
 
     @property
     def ref(self) -> AttemptRef:
         return AttemptRef(self.job, self.attempt, self.slot)
 
-    def hear(self, now: float) -> list[Report]:
+    @property
+    def unexplained(self) -> bool:
+        """Whether its guard died, and the slot has yet to say how, or to be heard of as dead too."""
+        return self._guards_own and self.doom is None and self.status is None
+
+    @property
+    def fell_with_slot(self) -> bool:
+        """Whether its slot died without having seen the guard's end: then it took the guard along.
+
+        A dying slot lets go of its guard before it is dead, and the guard may take that for a signal of somebody's.
+        """
+        if not self._guards_own or self.doom not in (None, SLOT_DIED, SILENT) or self.status is not None:
+            return False
+        return self._slot_pidfd is None or bool(select.select([self._slot_pidfd], [], [], 0)[0])
+
+    def hear(self, now: float, tag: Callable[[str, bool], None]) -> list[Report]:
         """Read what the guard said; gives its reports but for the end, which waits until no process is left."""
         reports = []
         for message in self.link.receive():
             self.heard_at = now
-            if message["m"] == "claim" and self.claim is Claim.NONE:
+            kind = message["m"]
+            if kind == "claim" and self.claim is Claim.NONE:
                 self.claim = Claim.HELD
-            elif message["m"] == "report":
-                report = from_plain(Report, {"worker": "", "incarnation": 0, **message["report"]})
-                if report.kind == "end":
-                    self.end = report
-                else:
-                    reports.append(report)
+            elif kind == "report" and (report := self._report(message["report"])):
+                reports.append(report)
+            elif kind == "tag":
+                tag(message["tag"], message["has"])
+            elif kind == "done":
+                self._overtime_at = None
         if self.link.gone and self.gone_at is None:
             self.gone_at = now
         return reports
@@ -96,7 +135,7 @@ class Running:
         if self.gone_at is not None:
             return
         if self.claim in (Claim.HELD, Claim.SENT):
-            self._answer(lease, over)
+            self._answer(lease, over, now)
         elif over and self.claim is Claim.ACCEPTED:
             self._end_for(lease, now)
 
@@ -125,8 +164,11 @@ class Running:
         if self.gone_at is not None:
             return
         if now - self.heard_at > LOOKING_S:
-            self.doom = self.doom or SILENT
-            self.kill_guard()
+            self._kill_guard_for(SILENT)
+        elif self.claim is Claim.ACCEPTED and self._deadline.overdue():
+            self._kill_guard_for(CUT_OFF)
+        elif self._overtime_at is not None and now > self._overtime_at:
+            self._kill_guard_for(OVERTIME)
         elif self.kill_at is not None and now > self.kill_at:
             self.kill_guard()
 
@@ -139,15 +181,34 @@ class Running:
     def close(self) -> None:
         """Let go of its line and pidfd."""
         self.link.close()
-        if self._pidfd is not None:
-            os.close(self._pidfd)
-            self._pidfd = None
+        for pidfd in (self._pidfd, self._slot_pidfd):
+            if pidfd is not None:
+                os.close(pidfd)
+        self._pidfd = self._slot_pidfd = None
 
-    def _answer(self, lease: Lease, over: bool) -> None:
+    def _report(self, said: Message) -> Report | None:
+        report = from_plain(Report, {"worker": "", "incarnation": 0, **said})
+        if report.kind == "end":
+            self.end = report
+            return None
+        self.last.extend(report.lines)
+        return report
+
+    @property
+    def _guards_own(self) -> bool:
+        """Whether the end is the guard's, not the workflow's or of somebody's order."""
+        return self.end is None or self.end.cause in ("guard", "slot")
+
+    def _kill_guard_for(self, doom: Doom) -> None:
+        self.doom = self.doom or doom
+        self.kill_guard()
+
+    def _answer(self, lease: Lease, over: bool, now: float) -> None:
         if over:
             self.refuse()
         elif lease.state is LeaseState.CLAIMED and lease.nonce == self.nonce:
             self.claim = Claim.ACCEPTED
+            self._overtime_at = None if self._timeout_s is None else now + self._timeout_s + OVERDUE_S
             self.link.send({"m": "claimed"})
         elif lease.state is LeaseState.CLAIMED:
             self.refuse()  # another delivery of this attempt has it

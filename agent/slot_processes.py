@@ -33,6 +33,7 @@ class SlotProcess:
     started_at: float = 0.0
     start_at: float = 0.0
     deaths: int = 0
+    exit_code: int = 0  # of its last process
 
     @property
     def number(self) -> int:
@@ -102,7 +103,7 @@ class SlotProcesses:
     def _bury(self, slot: SlotProcess, now: float) -> None:
         assert slot.process is not None and slot.channel is not None
         slot.process.kill()  # its end of the channel is closed: it is dead, or was about to die
-        code = slot.process.wait()
+        slot.exit_code = code = slot.process.wait()
         slot.channel.close()
         slot.process, slot.channel, slot.ready = None, None, False
         slot.deaths = 0 if now - slot.started_at > LONG_LIFE_S else slot.deaths + 1

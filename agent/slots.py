@@ -31,7 +31,7 @@ from agent.channel import SlotSetup, tell
 from agent.deadline import read_only
 from agent.envelope import drop, envelope_class
 from agent.processes import die_with_parent
-from app.pool import keys
+from app.pool import faults, keys
 from app.pool.pickles import refuse_pickle
 from app.pool.protocol import from_json
 
@@ -59,7 +59,9 @@ class Slot(Worker):
         try:
             while not self._stop_requested:
                 try:
-                    return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+                    taken = super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+                    faults.point("slot.popped", self.setup.start)
+                    return taken
                 except UnicodeDecodeError as error:  # an id that is no text would end the worker
                     log.warning("envelope refused: worker=%s cause=its id is no text", self.setup.worker)
                     drop(self.connection, self.setup.worker, error.object)

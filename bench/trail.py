@@ -39,8 +39,9 @@ class Trail:
         self._rq: Any = Redis.from_url(pool.redis_url(0))
         self._heard: list[tuple[str, float]] = []
         self._wall_s = time.time() - time.monotonic()
-        client: Any = Redis.from_url(pool.redis_url(1), decode_responses=True)
-        pubsub = client.pubsub(ignore_subscribe_messages=True)
+        # Kept: a client that is let go closes its connections.
+        self._client: Any = Redis.from_url(pool.redis_url(1), decode_responses=True)
+        pubsub = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         pubsub.psubscribe(**dict.fromkeys(("pool:bell*", "__keyspace@1__:pool:out:*"), self._hear))
         self._thread: Any = pubsub.run_in_thread(daemon=True)
 

@@ -34,12 +34,13 @@ class Agent:
     name: str
     host: Host | None = None  # None: this one, by its loopback
     environment: Mapping[str, str] = field(default_factory=dict)
+    before: tuple[str, ...] = ()  # what its command is preceded by
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Agent:
         """Run it; it joins by itself."""
         enter = self.host.enter if self.host else ()
-        argv = (*enter, sys.executable, "-m", "agent")
+        argv = (*enter, *self.before, sys.executable, "-m", "agent")
         with (self.pool.home / "log" / f"{self.name}.log").open("ab") as log:
             self.process = start(Program(self.name, argv, self._settings(), ROOT), log.fileno())
         return self
@@ -82,8 +83,7 @@ class Agent:
 
     def processes(self) -> set[int]:
         """All living ones, escaped ones too."""
-        mark = f"MUSTER_AGENT_HOME={self.home}".encode()
-        return {pid for pid in _pids() if mark in _read(pid, "environ").split(b"\0") and alive(pid)}
+        return set(alive_with("MUSTER_AGENT_HOME", str(self.home)))
 
     def parts(self, name: str) -> list[int]:
         """The living processes that play this part."""
@@ -92,9 +92,8 @@ class Agent:
         if name in MODULES:
             return [pid for pid in _children(self.pid) if _runs(pid, MODULES[name])]
         guards = [pid for slot in self.parts("slot") for pid in _children(slot)]
-        if name == "guard":
-            return guards
-        return [pid for guard in guards for pid in _children(guard) if _runs(pid, "agent.runners")]
+        # A workflow is its guard's child, by fork or exec; what has escaped it may have fallen to the guard, too.
+        return guards if name == "guard" else [pid for guard in guards for pid in _children(guard)]
 
     def freeze(self) -> None:
         """All of it, as a host that stands still; main first, which would notice."""
@@ -148,6 +147,13 @@ class Agent:
         }
 
 
+def alive_with(variable: str, value: str) -> dict[int, str]:
+    """Living processes that were exec'd with this in their environment, and what they run."""
+    mark = f"{variable}={value}".encode()
+    found = [pid for pid in _pids() if mark in _read(pid, "environ").split(b"\0") and alive(pid)]
+    return {pid: _read(pid, "cmdline").replace(b"\0", b" ").decode() for pid in found}
+
+
 def send(number: signal.Signals, pids: Iterable[int]) -> None:
     """Send it to those that still live."""
     for pid in pids:
@@ -179,3 +185,10 @@ def _read(pid: int, name: str) -> bytes:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
         return b""
+
+
+def _named(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""  # it has ended

@@ -121,11 +121,16 @@ class Network:
         _run(*inner, "link", "set", "lo", "up")
         return host
 
-    def close(self) -> None:
-        """Nothing of it stays, whatever was cut; an interface goes with its namespace."""
+    def clear(self) -> None:
+        """Remove its hosts, whatever was cut."""
         for host in self.hosts:
             _try("ip", "link", "del", host.outer)
             _try("ip", "netns", "del", host.namespace)
+        self.hosts.clear()
+
+    def close(self) -> None:
+        """Nothing of it stays."""
+        self.clear()
         _try("ip", "link", "del", self.bridge)
 
 

@@ -20,11 +20,19 @@ from tests.services import eventually
 class Peer:
     """One incarnation of a worker that has joined."""
 
-    def __init__(self, stores: Stores, ledger: Ledger, name: str = "render-1", interval_s: float = 15.0) -> None:
-        self.worker: Worker = join(ledger, name)
+    def __init__(
+        self,
+        stores: Stores,
+        ledger: Ledger,
+        name: str = "render-1",
+        interval_s: float = 15.0,
+        missed_beats: int = 2,
+        port: int | None = None,
+    ) -> None:
+        self.worker: Worker = join(ledger, name, "127.0.0.1" if port else None, port)
         self.attempts: dict[JobId, int] = {}
+        self.clocks = Clocks(interval_s, missed_beats)
         self._stores = stores
-        self._interval_s = interval_s
         self._seq = itertools.count(1)
 
     @property
@@ -33,7 +41,7 @@ class Peer:
 
     def beat(self, leaving: bool = False) -> None:
         """Say that it is alive, with what it has."""
-        clocks = Clocks(self._interval_s, 2)
+        clocks = self.clocks
         refs = tuple(AttemptRef(job, attempt, 0) for job, attempt in self.attempts.items())
         beat = Beat(
             worker=self.id,

@@ -91,7 +91,7 @@ class Pool:
 
     def only(self, words: str) -> int:
         """The pid of the oldest process whose command line has these words."""
-        return min(pid for pid, line in self.processes().items() if words in line)
+        return min((pid for pid, line in self.processes().items() if words in line), key=_started)
 
     @property
     def mark(self) -> str:
@@ -132,6 +132,11 @@ def _command_lines() -> list[tuple[int, str]]:
         if line:  # an ended process that nobody has waited for yet has none
             found.append((int(path.name), line))
     return found
+
+
+def _started(pid: int) -> int:
+    """When, in ticks since boot; process ids begin again at the bottom some day."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def _environment(pid: int) -> list[bytes]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import redis
 
 from app.coordinator.decide import Decider
 from app.coordinator.hints import Hint
+from app.coordinator.presence import Presence
 from app.coordinator.stores import Stores
 from app.ledger import jobs, workers
 from app.ledger.db import Ledger
@@ -19,6 +21,7 @@ from app.pool.protocol import Lease, LeaseState, Order
 from tests.peer import Peer
 from tests.postgres.conftest import submit
 
+BOOT_ID = "boot-1"  # the workers' too
 EVERYTHING = Hint(everything=True)
 
 
@@ -39,7 +42,8 @@ class Scene:
 
     def new_leader(self) -> None:
         """The old one is gone with all that it remembered."""
-        self.leader = Decider(self.stores, lambda: self.time)
+        presence = Presence(self.stores, BOOT_ID, now=lambda: self.time)
+        self.leader = Decider(self.stores, lambda: self.time, presence=presence)
 
     def step(self) -> None:
         self.leader.step(EVERYTHING)
@@ -64,9 +68,9 @@ class Scene:
         assert found is not None
         return found
 
-    def running(self, peer: Peer) -> Order:
+    def running(self, peer: Peer, **spec: Any) -> Order:
         """A job that this worker has claimed."""
-        submit(self.ledger)
+        submit(self.ledger, **spec)
         self.step()
         order = peer.pop()
         assert order is not None

@@ -28,7 +28,7 @@ from app.pool.policy import Clocks
 from app.pool.protocol import Order, plain
 
 Message = dict[str, Any]
-STEPS = ("quick", "marks", "broken", "shot", "stubborn", "polite", "talkative", "silent", "when")
+STEPS = ("quick", "marks", "broken", "shot", "stubborn", "polite", "talkative", "silent", "chatty", "hungry", "when")
 PARAMETERS = (Parameter("seed", "int"), Parameter("mark"))
 
 
@@ -70,6 +70,10 @@ class GuardLine:
             if message["m"] == "report":
                 self.reports.append(message["report"])
         return True
+
+    @property
+    def log(self) -> list[str]:
+        return [line for report in self.reports for line in report["lines"]]
 
     @property
     def end(self) -> Message | None:
@@ -207,4 +211,4 @@ class ScriptedMain:
         writer = DeadlineWriter(self._deadline_fd)
         while not self._done.wait(0.05):
             if self.beating.is_set():
-                writer.move_on(boottime_ns(), self.clocks)
+                writer.move_on(boottime_ns(), self.clocks, 600)

@@ -38,7 +38,7 @@ from app.pool.protocol import (
 from tests.services import eventually
 
 JOIN_TOKEN = "let-me-in"
-STEPS = ("quick", "marks", "shot", "stubborn", "polite", "silent")
+STEPS = ("quick", "marks", "shot", "stubborn", "polite", "silent", "tags")
 WORKFLOWS = "".join(
     f'[workflows.{name}]\nrunner = "python"\ntarget = "tests.steps:{name}"\n'
     f'[workflows.{name}.parameters.mark]\n[workflows.{name}.parameters.seed]\ntype = "int"\n'
@@ -164,6 +164,10 @@ class ScriptedPool:
     def queued(self) -> int:
         """How many envelopes wait."""
         return len(self._queue)
+
+    def popped(self) -> int:
+        """How many envelopes a slot has popped and not begun."""
+        return int(self._rq.llen(self._queue.intermediate_queue_key))
 
     def lease(self, job: JobId, lease: Lease, ring: bool = True) -> None:
         """Write it, and ring."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
 
 from app.ledger import policy
 from app.ledger.db import Ledger
@@ -24,19 +28,29 @@ TTL_S, DOWN_S = 7 / 3 * INTERVAL_S, 3 * INTERVAL_S
 class Site:
     """`agent` starts one; `close` ends them all, `renew` between two tests."""
 
-    def __init__(self, folder: Path, database_url: str, network: Network | None) -> None:
+    def __init__(self, folder: Path, database_url: str, network: Network | None, interval_s: float) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.network = network
+        self.interval_s = interval_s
+        self._database_url = database_url
         self.ledger = Ledger.connect(database_url)
         self.pool = Pool(folder / "home", bind=network.address if network else "127.0.0.1")
         self.agents: list[Agent] = []
+        self.before: tuple[str, ...] = ()  # what its agents' commands are preceded by
         self.history = folder / "history"
         self._workflows = folder / "workflows.toml"
         self._workflows.write_text(WORKFLOWS)
 
-    def set(self, **changes: Any) -> None:
-        """Change settings of the pool; the leader sees them within 5 s."""
-        policy.write(self.ledger, changes, "test")
+    @property
+    def redis_url(self) -> str:
+        """The pool's own server, without a database."""
+        return (self.pool.home / "valkey" / "url").read_text().strip()
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """What the ledger answers; a query of a test's own words."""
+        with psycopg.connect(self._database_url, row_factory=dict_row, autocommit=True) as connection:
+            return connection.execute(query.encode()).fetchall()
 
     def agent(self, **environment: str) -> Agent:
         """A new worker that is healthy."""
@@ -47,8 +61,16 @@ class Site:
         name = f"render-{new_id()[:4]}"
         host = self.network.host(name.removeprefix("render-")) if self.network else None
         told = {"MUSTER_WORKFLOWS": str(self._workflows), **environment}
-        self.agents.append(Agent(self.pool, name, host, told).start())
+        self.agents.append(Agent(self.pool, name, host, told, self.before).start())
         return self.agents[-1]
+
+    def twin(self, agent: Agent) -> Agent:
+        """Another agent of the same identity and state folder, on another host, which lacks the first one's lock."""
+        assert self.network and agent.host
+        apart = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run/lock && exec "$@"', "sh")
+        same = {**agent.environment, "MUSTER_HOST_ID": agent.host.environment["MUSTER_HOST_ID"]}
+        self.agents.append(replace(agent, host=self.network.host("twin"), environment=same, before=apart, process=None))
+        return self.agents[-1].start()
 
     def submit(self, *, steps: int = 40, step_s: float = 0.1, **spec: Any) -> str:
         """A job of that many steps; its id."""
@@ -78,8 +100,8 @@ class Site:
         return history.by_job(history.read(self.history)).get(job, [])
 
     def began(self, job: str, attempt: int = 1, seconds: float = 30) -> history.Moment:
-        """The first step of this attempt, waited for."""
-        found = eventually(lambda: next((each for each in self.moments(job) if each.attempt == attempt), None), seconds)
+        """The first step of this attempt or a later one, waited for."""
+        found = eventually(lambda: next((each for each in self.moments(job) if each.attempt >= attempt), None), seconds)
         assert found
         return found
 
@@ -94,10 +116,16 @@ class Site:
         return next(each for each in self.agents if (found := each.worker()) and found["id"] == worker)
 
     def renew(self) -> None:
-        """End all agents, and what the test has cut off."""
+        """End all jobs and agents, and wait until the pool has given up on them."""
+        for job in self.pool.client.get("/jobs", {"limit": 200})["items"]:
+            if job["state"] not in ("succeeded", "failed", "cancelled"):
+                self.pool.client.delete(f"/jobs/{job['id']}")
         agents, self.agents = self.agents, []
         for agent in agents:
             agent.close()
+        if self.network:
+            self.network.clear()
+        eventually(lambda: not any(agent.is_("healthy") or agent.is_("degraded") for agent in agents), 15)
 
     def close(self) -> None:
         """Nothing of it is left."""
@@ -109,12 +137,14 @@ class Site:
 
 
 @contextmanager
-def new_site(folder: Path, services: Services, network: Network | None = None) -> Iterator[Site]:
-    """A pool at an interval of one second, without agents."""
+def new_site(
+    folder: Path, services: Services, network: Network | None = None, interval_s: float = INTERVAL_S
+) -> Iterator[Site]:
+    """A pool without agents."""
     database_url = services.new_database()
-    site = Site(folder, database_url, network)
+    site = Site(folder, database_url, network, interval_s)
     try:
-        site.set(heartbeat_interval_s=INTERVAL_S)
+        policy.write(site.ledger, {"heartbeat_interval_s": interval_s}, "test")
         site.pool.start("--no-agent", DATABASE_URL=database_url)
         yield site
     finally:

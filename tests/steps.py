@@ -58,6 +58,7 @@ def stubborn(job: Job) -> None:
     subprocess.run([sys.executable, "-c", ESCAPE, str(mark)], check=True, env=bare)
     while not mark.exists():
         time.sleep(0.01)
+    job.log("somebody is going out")
     job.progress(0.1, mark.read_text())
     while True:
         time.sleep(60)
@@ -81,6 +82,29 @@ def talkative(job: Job) -> None:
 def silent(job: Job) -> None:
     """Say nothing for a long time."""
     time.sleep(3600)
+
+
+def chatty(_: Job) -> None:
+    """Say something, but not to the context; then hang."""
+    for count in range(15):
+        os.write(1, b"still here, %d\n" % count)
+        time.sleep(0.1)
+    time.sleep(3600)
+
+
+def tags(job: Job) -> None:
+    """Two tags more, and one of them less."""
+    for tag in ("model:sdxl", "model:flux"):
+        job.worker.add_tag(tag)
+    job.worker.drop_tag("model:flux")
+
+
+def hungry(job: Job) -> None:
+    """Take more memory than the control group allows in which it puts itself."""
+    Path(str(job.params["mark"]), "cgroup.procs").write_text(str(os.getpid()))
+    eaten = bytearray()
+    while True:
+        eaten += b"x" * 1_000_000
 
 
 def when(_: Job) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -13,10 +15,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.coordinator import retention
-from app.coordinator.decide import Decider
+from app.coordinator.decide import SWEEP_S, Decider
 from app.coordinator.hints import Hints
 from app.coordinator.leader import Leadership
+from app.coordinator.presence import ASK_S, Presence
 from app.coordinator.stores import Stores
+from app.coordinator.tidy import TIDY_S, Tidy
 from app.ledger.db import Ledger
 from app.pool.errors import PoolError, Unavailable
 from app.pool.keys import Keys
@@ -32,8 +36,12 @@ STOP_S = 1.5  # SIGTERM ends us within 2 s; what is cut off is found by the next
 class Coordinator:
     """Steps while this process leads. Redis or PostgreSQL away: one line, and tried again until it is back."""
 
-    def __init__(self, stores: Stores, leadership: Leadership, hints: Hints, bell: Bell) -> None:
+    def __init__(
+        self, stores: Stores, leadership: Leadership, hints: Hints, bell: Bell, boot_id: str, sweep_s: float
+    ) -> None:
         self._stores = stores
+        self._boot_id = boot_id
+        self._sweep_s = sweep_s
         self._leadership = leadership
         self._hints = hints
         self._bell = bell
@@ -47,13 +55,31 @@ class Coordinator:
             self._leadership.finished_step()
             term = self._leadership.term
             if term != self._term:
-                self._decider = self._begin(term) if term else None
-                self._term = term
+                self._change(term)
             if self._decider is not None:
                 self._step(self._decider)
+        self._change(0)
+
+    def ask_presence(self) -> None:
+        """Who listens? For a thread of its own."""
+        decider = self._decider
+        if decider is not None:
+            decider.presence.step()
+
+    def _change(self, term: int) -> None:
+        if self._decider is not None:
+            self._decider.presence.close()
+        self._decider = self._begin(term) if term else None
+        self._term = term
 
     def _begin(self, term: int) -> Decider:
-        return Decider(self._stores, leads=lambda: self._leadership.term == term)
+        presence = Presence(self._stores, self._boot_id, self._bell.ring)
+        return Decider(
+            self._stores,
+            leads=lambda: self._leadership.term == term,
+            presence=presence,
+            sweep_s=self._sweep_s,
+        )
 
     def _step(self, decider: Decider) -> None:
         hint = self._hints.take()
@@ -94,16 +120,21 @@ def main() -> int:
     stop_on_signals(stopping)
     leadership = Leadership(settings.database_url, bell.ring)
     hints = Hints(stores.redis, stores.keys, bell.ring)
+    coordinator = Coordinator(
+        stores, leadership, hints, bell, boot_id(), float(os.environ.get("MUSTER_SWEEP_S", SWEEP_S))
+    )
+    presence = Loop("presence", coordinator.ask_presence, ASK_S, Bell())
     keep = Loop("retention", lambda: retention.step(stores.ledger), retention.EVERY_S, Bell())
+    tidy = Loop("tidy", Tidy(stores.ledger, settings.output_folder).step, TIDY_S, Bell())
     threads = [
         start_thread("leader", leadership.run, stopping.stop),
         start_thread("hints", hints.run, stopping.stop),
-        start_thread("decide", Coordinator(stores, leadership, hints, bell).run, stopping.stop),
-        start_thread("retention", keep.run, stopping.stop),
+        start_thread("decide", coordinator.run, stopping.stop),
+        *[start_thread(loop.name, loop.run, stopping.stop) for loop in (presence, keep, tidy)],
     ]
     while stopping.wait(3600):
         pass
-    for each in (bell, leadership.bell, hints.bell, keep.bell):
+    for each in (bell, leadership.bell, hints.bell, presence.bell, keep.bell, tidy.bell):
         each.stop()
     if _joined(threads):
         stores.ledger.close()
@@ -124,6 +155,11 @@ def connect(settings: ServerSettings) -> Stores:
         rq=redis.Redis.from_url(settings.rq_redis_url, **timeouts),
         keys=Keys(settings.prefix),
     )
+
+
+def boot_id() -> str:
+    """Of this host, as the agents on it say it."""
+    return os.environ.get("MUSTER_BOOT_ID") or Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _joined(threads: list[Thread]) -> bool:

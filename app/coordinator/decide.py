@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from app.coordinator.dispatch import Dispatch
 from app.coordinator.eligible import Eligible
@@ -20,17 +20,19 @@ from app.coordinator.health import HealthJudge
 from app.coordinator.hints import Hint
 from app.coordinator.leases import Leases
 from app.coordinator.notes import Notes
+from app.coordinator.presence import Loss, Presence
 from app.coordinator.reconcile import Reconcile
 from app.coordinator.reports import Reports
 from app.coordinator.stores import Stores
 from app.coordinator.wanted import WantedWriter
 from app.pool.faults import point
+from app.pool.model import Health
 
 log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0
 RECONCILE_S = 5.0
-JOINING_S = 0.2  # where a worker has joined and not beaten yet
+SOON_S = 0.2  # where something is about to be decided: a worker joined, a beat expired, a presence was lost
 AGAIN_S = 1.0  # where reconcile waits for a newer beat
 WHOLE_S = 60.0  # every score is written anew, changed or not
 
@@ -39,19 +41,26 @@ class Decider:
     """One term of leading. A new term is a new Decider: nothing is remembered from an old one."""
 
     def __init__(
-        self, stores: Stores, now: Callable[[], float] = time.monotonic, leads: Callable[[], bool] = lambda: True
+        self,
+        stores: Stores,
+        now: Callable[[], float] = time.monotonic,
+        leads: Callable[[], bool] = lambda: True,
+        presence: Presence | None = None,
+        sweep_s: float = SWEEP_S,
     ) -> None:
         self._leads = leads
         self._stores = stores
         self._now = now
+        self._sweep_s = sweep_s
+        self.presence = presence or Presence(stores, now=now)
         self.fleet = Fleet(stores)
         leases, envelopes = Leases(stores), Envelopes(stores.rq)
         self._failover = Failover(stores, self.fleet, leases, envelopes)
-        self.health = HealthJudge(stores, self.fleet, self._failover, now)
+        self.health = HealthJudge(stores, self.fleet, self._failover, self.presence, now)
         self._eligible = Eligible(stores, self.fleet)
         self._reports = Reports(stores, leases, self.health.left)
         self.health.drain = self._reports.apply
-        self._reconcile = Reconcile(stores, self.fleet, self._failover, leases, envelopes, now)
+        self._reconcile = Reconcile(stores, self.fleet, self._failover, self.health, leases, envelopes, now)
         self._dispatch = Dispatch(stores, self.fleet, self._eligible, leases, envelopes)
         self._wanted = WantedWriter(stores, self.fleet)
         self._notes = Notes(stores, self.fleet, self.health)
@@ -60,18 +69,21 @@ class Decider:
 
     def step(self, hint: Hint) -> None:
         """Decide all that is due or hinted at. Raises what the stores raise: the next step looks at everything."""
-        whole = hint.everything or hint.fleet or not self.fleet.workers or self._is_due("reconcile", RECONCILE_S)
+        whole = hint.everything or hint.fleet or not self.fleet.workers or self._is_due("reconcile", self._reconcile_s)
         if whole:
-            self.fleet.reload()
-            self._wanted.write()
-        sweep = whole or self._is_due("sweep", SWEEP_S)
+            self._reload()
+        sweep = whole or self._is_due("sweep", self._sweep_s)
+        losses = self.presence.losses()
         news = self._reports.apply(set(self.fleet.workers) if sweep else hint.reports & self.fleet.workers.keys())
         for job in hint.cancelled:
             self._reconcile.cancelled(job)
         if not self._leads():
             return  # frozen in the middle of a step and thawed: what we know is old
-        if sweep or hint.beats or self._is_due("look", self._look_s()):
-            news |= self._look()
+        if sweep or hint.beats or losses or self._is_due("look", self._look_s()):
+            news |= self._look(losses)
+            if self.health.anew:
+                whole = True
+                self._reload()
         if whole and self._leads():
             self._reconcile_all()
         if sweep or news or hint.jobs:
@@ -80,18 +92,30 @@ class Decider:
 
     def period_s(self, events: bool) -> float:
         """How long the loop may wait for a hint."""
-        return min(SWEEP_S if events else 0.2, self._look_s())
+        return min(self._sweep_s if events else 0.2, self._look_s())
+
+    @property
+    def _reconcile_s(self) -> float:
+        return max(RECONCILE_S, self._sweep_s)
 
     def _look_s(self) -> float:
-        quick = JOINING_S if self.health.joining else SWEEP_S
+        """Between two looks; where they are slowed, what is about to be decided is not."""
+        if self._sweep_s > SWEEP_S and not self.health.waits:
+            return self._sweep_s
+        quick = SOON_S if self.health.waits else SWEEP_S
         return min(quick, self.fleet.policy.heartbeat_interval_s / 10)
 
-    def _look(self) -> bool:
+    def _reload(self) -> None:
+        self.fleet.reload()
+        self.presence.watch(worker for worker in self.fleet.workers.values() if worker.health is not Health.LEFT)
+        self._wanted.write()
+
+    def _look(self, losses: Sequence[Loss]) -> bool:
         """Judge health; True when who may be given jobs has changed."""
         look = self.health.look()
         if look.generation is None or look.generation != self._generation:
             self._begin_generation(look.generation)
-        changed = self.health.judge(look)
+        changed = self.health.judge(look, losses)
         self._eligible.refresh(changed)
         return bool(changed)
 
@@ -109,7 +133,7 @@ class Decider:
     def _reconcile_all(self) -> None:
         point("reconcile.begun")
         again = self._reconcile.step()
-        self._due["reconcile"] = self._now() + (AGAIN_S if again else RECONCILE_S)
+        self._due["reconcile"] = self._now() + (AGAIN_S if again else self._reconcile_s)
         self._eligible.rebuild(whole=self._is_due("whole", WHOLE_S))
 
     def _dispatch_all(self) -> None:

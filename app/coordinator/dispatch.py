@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from app.coordinator.eligible import Eligible, Place, Want
 from app.coordinator.envelopes import Envelopes
@@ -21,8 +22,8 @@ from app.coordinator.waiting import why_waiting
 from app.ledger import attempts, jobs
 from app.ledger.jobs import Assignment, WaitingJob
 from app.pool.faults import point
+from app.pool.matching import offered
 from app.pool.model import Checkpoint, Job
-from app.pool.policy import Policy
 from app.pool.protocol import Order, Resume
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Dispatch:
         """How many the ledger moved; the others are given back."""
         if not placed:
             return 0
-        moved = jobs.assign(self._ledger, [_assignment(each) for each in placed])
+        moved = jobs.assign(self._ledger, [self._assignment(each) for each in placed])
         point("dispatch.assigned")
         sent = [each for each in placed if each.waiting.job.id in moved]
         self._give_back([each for each in placed if each.waiting.job.id not in moved])
@@ -110,7 +111,7 @@ class Dispatch:
         if not sent:
             return
         newest = attempts.newest_checkpoints(self._ledger, [each.waiting.job.id for each in sent])
-        self._envelopes.put(order_of(each, newest.get(each.waiting.job.id), self._fleet.policy) for each in sent)
+        self._envelopes.put(self._order(each, newest.get(each.waiting.job.id)) for each in sent)
         point("dispatch.put")
         self._stores.ring({each.place.worker for each in sent})
         for each in sent:
@@ -120,6 +121,43 @@ class Dispatch:
                 each.waiting.job.attempt,
                 each.place.worker,
             )
+
+    def _order(self, placed: Placed, newest: Checkpoint | None) -> Order:
+        """Everything the guard needs, the newest kept checkpoint with it."""
+        job = placed.waiting.job
+        return Order(
+            job=job.id,
+            attempt=job.attempt,
+            worker=placed.place.worker,
+            incarnation=placed.incarnation,
+            workflow=job.spec.requirement.workflow,
+            params=dict(job.spec.params),
+            resume=_resume(job, newest),
+            timeout_s=self._limit(placed, "timeout_s"),
+            stall_s=self._limit(placed, "stall_s"),
+            strict=job.spec.strict or self._fleet.policy.strict,
+            max_orphan_s=job.spec.max_orphan_s,
+            gpus=placed.place.gpus,
+        )
+
+    def _assignment(self, placed: Placed) -> Assignment:
+        job = placed.waiting.job
+        return Assignment(
+            job.id,
+            job.attempt,
+            placed.place.worker,
+            placed.incarnation,
+            placed.place.gpus,
+            strict=job.spec.strict or self._fleet.policy.strict,
+            timeout_s=self._limit(placed, "timeout_s"),
+        )
+
+    def _limit(self, placed: Placed, name: Literal["timeout_s", "stall_s"]) -> int | None:
+        """The job's own; else its workflow's, as the worker declares it; else the pool's."""
+        spec = placed.waiting.job.spec
+        declared = offered(self._fleet.workers[placed.place.worker], spec.requirement.workflow)
+        limits: list[int | None] = [getattr(each, name) for each in (spec, declared, self._fleet.policy) if each]
+        return next((limit for limit in limits if limit is not None), None)
 
     def _give_back(self, unmoved: Iterable[Placed]) -> None:
         batch = self._leases.batch()
@@ -133,36 +171,12 @@ class Dispatch:
         jobs.note_waiting(self._ledger, changed)
 
 
-def order_of(placed: Placed, newest: Checkpoint | None, policy: Policy) -> Order:
-    """Everything the guard needs, the newest kept checkpoint with it."""
-    job = placed.waiting.job
-    return Order(
-        job=job.id,
-        attempt=job.attempt,
-        worker=placed.place.worker,
-        incarnation=placed.incarnation,
-        workflow=job.spec.requirement.workflow,
-        params=dict(job.spec.params),
-        resume=_resume(job, newest),
-        timeout_s=job.spec.timeout_s,
-        stall_s=job.spec.stall_s,
-        strict=job.spec.strict or policy.strict,
-        max_orphan_s=job.spec.max_orphan_s or policy.max_orphan_s,
-        gpus=placed.place.gpus,
-    )
-
-
 def _resume(job: Job, newest: Checkpoint | None) -> Resume | None:
     if newest is not None:
         return Resume(newest.number, newest.attempt, newest.state, newest.files, newest.fraction)
     if job.spec.resume is not None:  # of a scheduler that keeps checkpoints itself
         return Resume(0, 0, job.spec.resume)
     return None
-
-
-def _assignment(placed: Placed) -> Assignment:
-    job = placed.waiting.job
-    return Assignment(job.id, job.attempt, placed.place.worker, placed.incarnation, placed.place.gpus)
 
 
 def _by_class(heads: Iterable[WaitingJob]) -> dict[str, list[WaitingJob]]:

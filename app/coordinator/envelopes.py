@@ -7,6 +7,7 @@ was popped is left to RQ, whose slot may be writing the hash; what was not is re
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rq import Queue
@@ -23,6 +24,14 @@ KEPT_S = 300  # RQ's remains of an attempt, for whoever looks at rq-dashboard
 NO_TIMEOUT = -1  # the guard enforces time limits
 
 
+@dataclass(frozen=True)
+class Lying:
+    """Of one worker. RQ takes a popped one off its list when the guard begins; a slot that dies before leaves it."""
+
+    waiting: frozenset[str] = frozenset()
+    popped: frozenset[str] = frozenset()
+
+
 class Envelopes:
     """Puts, lists and removes them."""
 
@@ -37,15 +46,15 @@ class Envelopes:
                 self._queue(order.worker).enqueue_many([_envelope(order)], pipeline=pipe)
             pipe.execute()
 
-    def lying(self, workers: Sequence[WorkerId]) -> dict[WorkerId, set[str]]:
-        """The ids of the envelopes that each worker's queue or its `:intermediate` holds."""
+    def lying(self, workers: Sequence[WorkerId]) -> dict[WorkerId, Lying]:
+        """The ids of the envelopes that each worker's queue and its `:intermediate` hold."""
         with self._rq.pipeline(transaction=False) as pipe:
             for worker in workers:
                 pipe.lrange(_key(worker), 0, -1)
                 pipe.lrange(IntermediateQueue.get_intermediate_queue_key(_key(worker)), 0, -1)
             answers = pipe.execute()
         pairs = zip(workers, answers[0::2], answers[1::2], strict=True)
-        return {worker: {each.decode() for each in [*waiting, *popped]} for worker, waiting, popped in pairs}
+        return {worker: Lying(_ids(waiting), _ids(popped)) for worker, waiting, popped in pairs}
 
     def remove(self, worker: WorkerId, job: JobId, attempt: int) -> bool:
         """Remove the attempt's envelope if no slot has popped it; False when it had been, or was not there."""
@@ -58,6 +67,11 @@ class Envelopes:
         if removed:
             self._rq.delete(Job.key_for(envelope))
         return removed
+
+    def forget_popped(self, worker: WorkerId, envelope: str) -> None:
+        """Remove one that a slot popped before it died; no slot may be at work."""
+        self._rq.lrem(IntermediateQueue.get_intermediate_queue_key(_key(worker)), 0, envelope)
+        self._rq.delete(Job.key_for(envelope))
 
     def _queue(self, worker: WorkerId) -> Queue:
         found = Queue(queue(worker), connection=self._rq, serializer=JSONSerializer)
@@ -78,6 +92,10 @@ def _envelope(order: Order) -> Any:
         job_id=name,
         description=name,  # or RQ writes all arguments into it
     )
+
+
+def _ids(found: Iterable[bytes]) -> frozenset[str]:
+    return frozenset(each.decode() for each in found)
 
 
 def _key(worker: WorkerId) -> str:

@@ -25,6 +25,9 @@ class Fleet:
         self.workers: dict[WorkerId, Worker] = {}
         self.beats: dict[WorkerId, Beat] = {}
         self.policy = Policy()
+        self.proven: set[WorkerId] = set()  # dead by proof: what they ran goes nowhere on
+        self.silenced: set[WorkerId] = set()  # silent for so long that strict attempts have ended too
+        self.silence_s: dict[WorkerId, float] = {}  # of those that joined anew: how silent they had been
 
     def reload(self) -> None:
         """Read workers and policy anew; what a worker reports of itself stays."""

@@ -1,4 +1,4 @@
-"""Health: what the pool believes of each worker, from its beats and from its own word.
+"""Health: what the pool believes of each worker, from its beats, its presence and its own word.
 
 Each transition is written once, by a statement that compares what it was; what follows from it
 (taking back or away) is done by whoever wrote it, and again by reconcile should that one die.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from app.coordinator import inquiry
 from app.coordinator.failover import Failover
-from app.coordinator.fleet import Fleet
-from app.coordinator.judge import Sight, Verdict, clock_step, first_sight, judge, seen
+from app.coordinator.fleet import LIVE, Fleet
+from app.coordinator.judge import TAKES_NOTHING, Clock, Sight, Verdict, first_sight, judge, seen, takes_nothing
+from app.coordinator.presence import Loss, Presence, Word
 from app.coordinator.stores import Stores
-from app.ledger import events, jobs, workers
+from app.ledger import jobs, workers
 from app.pool.faults import point
 from app.pool.live import Look
 from app.pool.model import Health, Worker, WorkerId
@@ -25,48 +27,61 @@ from app.pool.status import worker_status
 log = logging.getLogger(__name__)
 
 GOODBYE = "said good-bye"
+LAST_WORDS_S = 1.0  # a beat that was under way when its worker died does not revive it
+NEWER_S = 1.0  # or a tenth of its interval: the time for a newer beat after a presence was lost
 
 
 class HealthJudge:
     """One leader's eyes: begins anew with each term. `drain` applies a worker's reports to the end."""
 
     def __init__(
-        self, stores: Stores, fleet: Fleet, failover: Failover, now: Callable[[], float] = time.monotonic
+        self,
+        stores: Stores,
+        fleet: Fleet,
+        failover: Failover,
+        presence: Presence,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = stores.ledger
         self._live = stores.live
         self._fleet = fleet
         self._failover = failover
+        self._presence = presence
         self._now = now
+        self._clock = Clock(lambda: fleet.policy.heartbeat_interval_s, now)
+        presence.saw = self._clock.tick
         self._sights: dict[WorkerId, Sight] = {}
-        self._clock = 0.0
-        self._looked_at = now()
-        self.joining = False  # a healthy worker has not been heard of yet: one that joined beats within moments
+        self._looked = self._clock.read()
+        self._newest: dict[WorkerId, Beat] = {}  # also when it has expired
+        self._suspected: dict[WorkerId, Loss] = {}
+        self._died_at: dict[WorkerId, float] = {}
+        self._owing: set[WorkerId] = set()  # down, and strict attempts may still run there
+        self.anew = False  # a worker has joined anew, though no bell said so
+        self.waits = False  # something will be decided within moments
         self.drain: Callable[[set[WorkerId]], object] = lambda _: None
 
     def begin(self) -> None:
         """A new term, or a new generation of Redis: nobody has been silent yet."""
         self._sights.clear()
-        self._looked_at = self._now()
+        self._suspected.clear()
+        self._clock.forgive()
+        self._looked = self._clock.read()
 
     def look(self) -> Look:
         """Read all beats. Raises redis' errors: then nothing is judged, and the time does not count as silence."""
         look = self._live.look(list(self._fleet.workers))
-        self._tick()
+        self._clock.tick()
         return look
 
-    def judge(self, look: Look) -> set[WorkerId]:
-        """Judge by this look; returns the workers whose rooms may have changed."""
-        for beat in look.beats.values():
-            self._know(beat)
-        changed = {worker.id for worker in list(self._fleet.workers.values()) if self._see(worker, look.beats)}
-        fleet = self._fleet.workers.values()
-        self.joining = any(w.health is Health.HEALTHY and self._sights[w.id].seq < 0 for w in fleet)
-        verdicts = [(worker, self._judged(worker)) for worker in fleet]
-        for worker, verdict in verdicts:
-            if verdict is not None and self._still(worker, verdict):
-                self.change(worker, verdict)
-                changed.add(worker.id)
+    def judge(self, look: Look, losses: Iterable[Loss] = ()) -> set[WorkerId]:
+        """Judge by this look and these losses; returns the workers whose rooms may have changed."""
+        self.anew = any(self._know(beat) for beat in look.beats.values())
+        changed = self._see_all(look.beats)
+        verdicts = [(worker, self._judged(worker)) for worker in self._fleet.workers.values()]
+        changed |= {worker.id for worker, verdict in verdicts if verdict and self._settle(worker, verdict)}
+        changed |= self._lost(losses)
+        self._silence()
+        self.waits = bool(self._suspected or self._owing) or any(map(self._unsure, self._fleet.workers.values()))
         return changed
 
     def change(self, worker: Worker, verdict: Verdict) -> bool:
@@ -75,8 +90,10 @@ class HealthJudge:
         with self._ledger.transaction() as tx:
             if not workers.set_health(tx, worker, verdict.to, verdict.cause, status):
                 return False
-            sentence = f"{worker.name} is {verdict.to}: {verdict.cause}"
-            events.record(tx, f"worker.{verdict.to}", sentence, worker=worker.id)
+            if verdict.to is Health.DOWN:
+                reached, silence_s = self._presence.reached(worker), self._silence_s(worker)
+                beat = self._newest.get(worker.id)
+                inquiry.begin(tx, worker, beat, verdict.cause, silence_s, proven=verdict.proven, reached=reached)
         log.warning("health: worker=%s %s -> %s cause=%s", worker.id, worker.health, verdict.to, verdict.cause)
         self._fleet.set_health(worker.id, verdict.to, verdict.cause)
         point("health.changed")
@@ -89,48 +106,144 @@ class HealthJudge:
         if worker and worker.incarnation == report.incarnation and worker.health is not Health.LEFT:
             self.change(worker, Verdict(Health.LEFT, GOODBYE))
 
+    def takes_nothing(self, worker: Worker, why: str) -> None:
+        """Its slots let an envelope lie: degraded until they take it, though it beats."""
+        self._settle(worker, Verdict(Health.DEGRADED, f"{TAKES_NOTHING}: {why}"))
+
+    def takes_again(self, worker: Worker) -> None:
+        """They have taken it."""
+        self._settle(worker, Verdict(Health.HEALTHY, "its slots take again"))
+
     def is_beating(self, worker: WorkerId) -> bool:
         """Whether its key was there at the last look."""
         sight = self._sights.get(worker)
         return sight is not None and sight.beating
 
-    def _still(self, worker: Worker, verdict: Verdict) -> bool:
-        """Whether the verdict holds when all that the worker has reported is applied, perhaps its good-bye."""
+    def _settle(self, worker: Worker, verdict: Verdict) -> bool:
+        """Change it, if the verdict holds when all that the worker has reported is applied, perhaps its good-bye."""
         if verdict.to is not Health.HEALTHY:
             self.drain({worker.id})  # a result that has arrived is never thrown away
-        return self._fleet.workers[worker.id].health is worker.health
+        return self._fleet.workers[worker.id].health is worker.health and self.change(worker, verdict)
 
-    def _tick(self) -> None:
-        now = self._now()
-        self._clock += clock_step(now - self._looked_at, self._fleet.policy.heartbeat_interval_s)
-        self._looked_at = now
-
-    def _know(self, beat: Beat) -> None:
+    def _know(self, beat: Beat) -> bool:
         """A beat of a higher incarnation than we know was confirmed meanwhile: the bell was lost."""
         worker = self._fleet.workers.get(beat.worker)
-        if worker is not None and beat.incarnation > worker.incarnation:
-            self._fleet.reload()
+        if worker is None or beat.incarnation <= worker.incarnation:
+            return False
+        self._fleet.reload()
+        return True
 
-    def _see(self, worker: Worker, beats: dict[WorkerId, Beat]) -> bool:
+    def _see_all(self, beats: dict[WorkerId, Beat]) -> set[WorkerId]:
+        """Take the look's beats; returns the workers of which something is new."""
+        before, self._looked = self._looked, self._clock.read()
+        fresh = [beat for beat in beats.values() if self._is_fresh(beat)]
+        ages = self._live.ages_s(fresh)
+        # Received after the look before this one, or that one would have found it.
+        received = {worker: max(before, self._looked - age) for worker, age in ages.items()}
+        return {
+            worker.id
+            for worker in list(self._fleet.workers.values())
+            if self._see(worker, beats, received.get(worker.id, self._looked))
+        }
+
+    def _is_fresh(self, beat: Beat) -> bool:
+        sight = self._sights.get(beat.worker)
+        return sight is None or (sight.incarnation, sight.seq) != (beat.incarnation, beat.seq)
+
+    def _see(self, worker: Worker, beats: dict[WorkerId, Beat], received: float) -> bool:
         """Take the look's beat of this worker; True when something about it is new."""
-        sight = self._sights.get(worker.id)
+        before = self._sights.get(worker.id)
+        sight = before
         if sight is None or sight.incarnation != worker.incarnation:
-            sight = first_sight(worker.incarnation, self._clock, self._fleet.policy.clocks)
+            if sight is not None:
+                self._fleet.silence_s[worker.id] = self._looked - sight.at
+            sight = first_sight(worker.incarnation, self._looked, self._fleet.policy.clocks)
+            self._fleet.proven.discard(worker.id)
         beat = beats.get(worker.id)
         mine = beat is not None and self._fleet.heard(beat)  # an older incarnation's is no sign of life
-        if not mine:
+        if beat is not None and mine:
+            self._newest[worker.id] = beat
+        else:
             self._fleet.beats.pop(worker.id, None)
-        before = self._sights.get(worker.id)
-        self._sights[worker.id] = after = seen(sight, beat if mine else None, self._clock)
+        self._sights[worker.id] = after = seen(sight, beat if mine else None, received)
         return after.fresh or before is None or before.beating != after.beating
 
     def _judged(self, worker: Worker) -> Verdict | None:
-        return judge(worker.health, self._sights[worker.id], self._clock)
+        sight = self._sights[worker.id]
+        if takes_nothing(worker) and sight.beating:
+            return None  # reconcile sees when it has taken something
+        if self._now() < self._died_at.get(worker.id, 0.0) + LAST_WORDS_S:
+            return None
+        return judge(worker.health, sight, self._clock.read())
+
+    def _lost(self, losses: Iterable[Loss]) -> set[WorkerId]:
+        """Fast failover: proof at once, silence on the line when no newer beat comes."""
+        if not self._fleet.policy.fast_failover:
+            self._suspected.clear()
+            return set()
+        self._suspected.update({loss.worker: loss for loss in losses})
+        due = [loss for loss in self._suspected.values() if self._is_due(loss)]
+        changed = set()
+        for loss in due:
+            del self._suspected[loss.worker]
+            worker = self._fleet.workers.get(loss.worker)
+            if worker and self._is_gone(worker, loss):
+                verdict = Verdict(Health.DOWN, loss.why, proven=loss.word is Word.DEAD)
+                changed |= {worker.id} if self._settle(worker, verdict) else set()
+        return changed
+
+    def _is_due(self, loss: Loss) -> bool:
+        sight = self._sights.get(loss.worker)
+        newer_s = max(NEWER_S, sight.interval_s / 10 if sight else 0.0)
+        return loss.word is Word.DEAD or self._now() >= loss.at + newer_s
+
+    def _is_gone(self, worker: Worker, loss: Loss) -> bool:
+        sight = self._sights.get(worker.id)
+        if worker.incarnation != loss.incarnation or worker.health not in LIVE or sight is None:
+            return False
+        return loss.word is Word.DEAD or not (sight.seq > loss.seq or self._presence.listens(worker))
+
+    def _silence(self) -> None:
+        """Who is down and has been silent for so long that strict attempts have ended, whatever the proof."""
+        down = [worker for worker in self._fleet.workers.values() if worker.health is Health.DOWN]
+        self._fleet.silenced = {worker.id for worker in down if self._is_silenced(worker)}
+        self._owing &= {worker.id for worker in down}
+        for worker in self._owing & self._fleet.silenced:
+            reason = self._fleet.workers[worker].reason or "its worker is down"
+            self._failover.take_from_down(jobs.held(self._ledger, worker), reason)
+        self._owing -= self._fleet.silenced
+
+    def _is_silenced(self, worker: Worker) -> bool:
+        sight = self._sights[worker.id]
+        return not sight.beating and self._silence_s(worker) >= sight.down_s
+
+    def _silence_s(self, worker: Worker) -> float:
+        sight = self._sights.get(worker.id)
+        return self._clock.read() - sight.at if sight else 0.0
+
+    def _unsure(self, worker: Worker) -> bool:
+        """One that joined beats within moments; one whose key is gone is about to be degraded or down."""
+        sight = self._sights[worker.id]
+        return (worker.health is Health.HEALTHY and sight.seq < 0) or (worker.health in LIVE and sight.undecided)
 
     def _follow(self, worker: Worker, verdict: Verdict) -> None:
-        if verdict.to is Health.DEGRADED:
-            self._failover.take_back_all(worker.id, verdict.cause)
+        if verdict.to is Health.HEALTHY:
+            self._fleet.proven.discard(worker.id)
+        elif verdict.to is Health.DEGRADED:
+            self._presence.call(worker)  # the answer tells a host that is silent from a Redis out of its reach
+            self._failover.take_back_all(worker.id, verdict.cause, leave=verdict.takes_nothing)
         elif verdict.to is Health.DOWN:
-            self._failover.take_from_down(jobs.held(self._ledger, worker.id), verdict.cause)
+            self._fall(worker, verdict)
         elif verdict.to is Health.LEFT:
             self._failover.take_away_all(worker.id, verdict.cause)
+
+    def _fall(self, worker: Worker, verdict: Verdict) -> None:
+        if verdict.proven:
+            self._fleet.proven.add(worker.id)
+            self._died_at[worker.id] = self._now()
+        if self._is_silenced(worker):
+            self._fleet.silenced.add(worker.id)
+        held = jobs.held(self._ledger, worker.id)
+        if any(each.strict for each in held):
+            self._owing.add(worker.id)
+        self._failover.take_from_down(held, verdict.cause)

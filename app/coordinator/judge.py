@@ -1,4 +1,4 @@
-"""Silence, judged: what the leader may believe of a worker from its beats alone. Pure.
+"""Silence, judged: what the leader may believe of a worker from its beats alone. Pure, but for its clock.
 
 The clock here counts only time in which the leader could see: a gap between two looks that got
 through counts as at most a fifth of the beat's interval. So nobody is called silent for what the
@@ -7,19 +7,29 @@ judge could not see, and no worker's clock or wall clock is compared with anothe
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from app.pool.model import Health
+from app.pool.model import Health, Worker
 from app.pool.policy import Clocks
 from app.pool.protocol import Beat
+
+TAKES_NOTHING = "does not take"  # how the cause begins of a worker that beats with a free slot
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A change of health, and why."""
+    """A change of health, and why. `proven`: its processes are gone, or as good as."""
 
     to: Health
     cause: str
+    proven: bool = False
+
+    @property
+    def takes_nothing(self) -> bool:
+        """Degraded because its slots take nothing, though it beats."""
+        return self.to is Health.DEGRADED and self.cause.startswith(TAKES_NOTHING)
 
 
 @dataclass(frozen=True)
@@ -35,9 +45,42 @@ class Sight:
     fresh: bool = False  # and it was a beat not seen before
 
     @property
+    def undecided(self) -> bool:
+        """Its key is gone, after it had been there."""
+        return self.seq >= 0 and not self.beating
+
+    @property
     def down_s(self) -> float:
         """The silence after which the worker is down: two thirds of an interval after degraded."""
         return self.ttl_s + self.interval_s * 2 / 3
+
+
+class Clock:
+    """Counts the time in which the leader could see; any thread whose call got through may tick it."""
+
+    def __init__(self, interval_s: Callable[[], float], now: Callable[[], float]) -> None:
+        self._interval_s = interval_s
+        self._now = now
+        self._lock = threading.Lock()
+        self._seconds = 0.0
+        self._ticked = now()
+
+    def tick(self) -> None:
+        """A call got through."""
+        with self._lock:
+            now = self._now()
+            self._seconds += clock_step(max(0.0, now - self._ticked), self._interval_s())
+            self._ticked = now
+
+    def forgive(self) -> None:
+        """What has passed since the last tick does not count at all."""
+        with self._lock:
+            self._ticked = self._now()
+
+    def read(self) -> float:
+        """Seconds, at the last tick."""
+        with self._lock:
+            return self._seconds
 
 
 def clock_step(gap_s: float, interval_s: float) -> float:
@@ -50,19 +93,20 @@ def first_sight(incarnation: int, clock: float, clocks: Clocks) -> Sight:
     return Sight(incarnation, -1, clock, clocks.ttl_s, clocks.interval_s)
 
 
-def seen(sight: Sight, beat: Beat | None, clock: float) -> Sight:
-    """The sight after a look that found this beat, or none."""
+def seen(sight: Sight, beat: Beat | None, at: float) -> Sight:
+    """The sight after a look that found this beat, received at this time, or none."""
     if beat is None:
         return replace(sight, beating=False, fresh=False)
     if beat.seq == sight.seq:
         return replace(sight, beating=True, fresh=False)
-    return Sight(sight.incarnation, beat.seq, clock, beat.ttl_ms / 1000, beat.interval_ms / 1000, True, True)
+    return Sight(sight.incarnation, beat.seq, at, beat.ttl_ms / 1000, beat.interval_ms / 1000, True, True)
 
 
 def judge(health: Health, sight: Sight, clock: float) -> Verdict | None:
     """What silence, or its end, makes of a worker; None when nothing changes.
 
     A worker that left returns by joining only. A silent worker is seen degraded before it is down.
+    One that does not take recovers by taking, not by beating.
     """
     if health is Health.LEFT:
         return None
@@ -75,3 +119,8 @@ def judge(health: Health, sight: Sight, clock: float) -> Verdict | None:
     if health is Health.DEGRADED and silence >= sight.down_s:
         return Verdict(Health.DOWN, f"silent: no heartbeat for {silence:.1f} s")
     return None
+
+
+def takes_nothing(worker: Worker) -> bool:
+    """Whether it is degraded because its slots take nothing; also what an older leader wrote."""
+    return worker.health is Health.DEGRADED and (worker.reason or "").startswith(TAKES_NOTHING)

@@ -12,16 +12,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.coordinator.envelopes import Envelopes
+from app.coordinator import inquiry
+from app.coordinator.envelopes import Envelopes, Lying
 from app.coordinator.failover import TAKEN, Failover
 from app.coordinator.fleet import LIVE, Fleet
+from app.coordinator.health import HealthJudge
+from app.coordinator.judge import takes_nothing
 from app.coordinator.leases import Batch, Leases
 from app.coordinator.stores import Stores
+from app.coordinator.untaken import Untaken
+from app.coordinator.view import View, moved_on, refs
 from app.ledger import jobs, workers
 from app.ledger.jobs import HeldAttempt
-from app.pool.keys import envelope_id, envelope_parts
+from app.pool.keys import envelope_id
 from app.pool.model import Health, Intent, JobId, JobState, Worker, WorkerId
-from app.pool.protocol import Beat, Lease, LeaseState
+from app.pool.protocol import Lease, LeaseState
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +35,8 @@ SETTLED = frozenset({LeaseState.REVOKED, LeaseState.ENDED})
 BEATS_APART_S = 1.0
 GONE = "its worker left"
 ANEW = "its worker joined anew"
+BARRED = "waits until the strict job that it repeats has no process left"
+OVERDUE_S = 120.0  # beyond its timeout: its worker should have ended it long ago
 LOST = "lost: in no queue, and its worker does not have it"
 
 
@@ -42,19 +49,6 @@ class Omission:
     first_at: float = 0.0
 
 
-@dataclass
-class View:
-    """All that one look found."""
-
-    held: dict[WorkerId, list[HeldAttempt]]
-    leases: dict[WorkerId, dict[JobId, Lease]]
-    lying: dict[WorkerId, set[str]]
-
-    def keys(self, worker: WorkerId) -> set[tuple[JobId, int]]:
-        """The attempts that the ledger holds as this worker's."""
-        return {(held.job, held.attempt) for held in self.held.get(worker, [])}
-
-
 class Reconcile:
     """Remembers only what it waits to see twice; a new leader waits anew."""
 
@@ -63,6 +57,7 @@ class Reconcile:
         stores: Stores,
         fleet: Fleet,
         failover: Failover,
+        health: HealthJudge,
         leases: Leases,
         envelopes: Envelopes,
         now: Callable[[], float] = time.monotonic,
@@ -70,11 +65,13 @@ class Reconcile:
         self._stores = stores
         self._fleet = fleet
         self._failover = failover
+        self._health = health
         self._leases = leases
         self._envelopes = envelopes
         self._now = now
         self._omitted: dict[AttemptKey, Omission] = {}
         self._settled: dict[AttemptKey, tuple[int, int]] = {}
+        self._untaken = Untaken(fleet, health, now)
 
     def step(self) -> bool:
         """Put right what can be; True when it waits for a newer beat and should be called again soon."""
@@ -84,6 +81,7 @@ class Reconcile:
         batch = self._leases.batch()
         for held in [each for some in view.held.values() for each in some]:
             self._attempt(held, view, batch, omitted)
+        soon = self._untaken.step(view.held, view.lying)
         for worker, leases in view.leases.items():
             for job, lease in leases.items():
                 self._lease(worker, job, lease, view, batch, settled)
@@ -94,7 +92,8 @@ class Reconcile:
         for worker, _, _ in waits:
             batch.ring(worker)
         batch.send()
-        return bool(waits)
+        jobs.note_barred(self._stores.ledger, BARRED)
+        return bool(waits) or soon
 
     def cancelled(self, job: JobId) -> None:
         """A bell said that this job was cancelled: end it where it is, now."""
@@ -112,7 +111,7 @@ class Reconcile:
 
     def _holds_slot(self, key: AttemptKey, view: View) -> bool:
         live = self._fleet.workers[key[0]].health in LIVE
-        return live and view.leases[key[0]][key[1]].state is LeaseState.REVOKED
+        return live and view.leases[key[0]][key[1]].state is not LeaseState.ENDED
 
     def _look(self) -> View:
         held: dict[WorkerId, list[HeldAttempt]] = {}
@@ -126,16 +125,28 @@ class Reconcile:
         if worker is None or held.incarnation > worker.incarnation:
             self._unknown(held)
             return
-        if worker.health is Health.LEFT or held.incarnation < worker.incarnation:
-            self._failover.take_gone(held, GONE if worker.health is Health.LEFT else ANEW)
+        if held.incarnation < worker.incarnation:
+            self._replaced(worker, held)
+        elif worker.health is Health.LEFT:
+            self._failover.take_gone(held, GONE)
         elif worker.health is Health.DOWN:
             self._failover.take_from_down([held], worker.reason or "its worker is down")
+        elif held.state is JobState.RUNNING and held.timeout_s and held.age_s > held.timeout_s + OVERDUE_S:
+            self._failover.overdue(held)
         elif held.state is JobState.ASSIGNED and not self._may_start(worker):
             self._failover.take(held, "its worker takes no new jobs")
         elif self._listed(held) or self._lies(held, view):
             self._remind(held, view, batch)
         else:
             self._missing(held, omitted)
+
+    def _replaced(self, worker: Worker, held: HeldAttempt) -> None:
+        """Its worker died and joined anew, perhaps before anybody saw it silent."""
+        taken = self._failover.take_gone(held, ANEW, died=True)
+        if any(each.was is JobState.RUNNING for each in taken):
+            silence_s = self._fleet.silence_s.get(worker.id, 0.0)
+            with self._stores.ledger.transaction() as tx:
+                inquiry.begin(tx, worker, None, ANEW, silence_s, proven=True, reached=False)
 
     def _unknown(self, held: HeldAttempt) -> None:
         """Its worker was decommissioned; or it joined while we slept: then the next look knows it."""
@@ -150,11 +161,11 @@ class Reconcile:
 
     def _listed(self, held: HeldAttempt) -> bool:
         beat = self._fleet.beats.get(held.worker)
-        return beat is None or (held.job, held.attempt) in _refs(beat)  # no beat: health decides, not we
+        return beat is None or (held.job, held.attempt) in refs(beat)  # no beat: health decides, not we
 
     def _lies(self, held: HeldAttempt, view: View) -> bool:
         name = envelope_id(held.worker, held.job, held.attempt)
-        return held.state is JobState.ASSIGNED and name in view.lying.get(held.worker, ())
+        return held.state is JobState.ASSIGNED and name in view.lying.get(held.worker, Lying()).waiting
 
     def _remind(self, held: HeldAttempt, view: View, batch: Batch) -> None:
         """Write the lease where Redis forgot it or a leader died before marking it."""
@@ -193,37 +204,39 @@ class Reconcile:
         batch: Batch,
         settled: dict[AttemptKey, tuple[int, int]],
     ) -> None:
-        """A lease that the ledger does not know is revoked; one that is settled goes after a newer beat."""
+        """A lease that the ledger does not know is revoked; one that is settled goes after a newer beat, or with
+        its incarnation."""
         if (job, lease.attempt) in view.keys(worker):
             return
-        if lease.state not in SETTLED and self._fleet.workers[worker].health is not Health.LEFT:
-            batch.revoked(worker, job, lease.attempt, TAKEN)
-            return
         key = (worker, job, lease.attempt)
+        present = self._fleet.workers[worker]
         beat = self._fleet.beats.get(worker)
-        now = (beat.incarnation, beat.seq) if beat else (self._fleet.workers[worker].incarnation, 0)
+        now = (beat.incarnation, beat.seq) if beat else (present.incarnation, 0)
         since = self._settled.get(key, now)
-        listed = beat is not None and (job, lease.attempt) in _refs(beat)
-        if self._fleet.workers[worker].health is Health.LEFT or (now > since and not listed):
+        listed = beat is not None and (job, lease.attempt) in refs(beat)
+        gone = present.health is Health.LEFT or (lease.incarnation or present.incarnation) < present.incarnation
+        if not listed and (gone or (now > since and lease.state in SETTLED)):
             batch.released(worker, job, lease.attempt)
-        else:
-            settled[key] = since
+            return
+        settled[key] = since
+        if lease.state not in SETTLED:
+            batch.revoked(worker, job, lease.attempt, TAKEN)
 
     def _beaten(self, worker: WorkerId, view: View, batch: Batch) -> None:
         """What a worker has that the ledger does not hold as its own is revoked."""
         beat = self._fleet.beats.get(worker)
-        for job, attempt in (_refs(beat) - view.keys(worker)) if beat else ():
+        for job, attempt in (refs(beat) - view.keys(worker)) if beat else ():
             lease = view.leases.get(worker, {}).get(job)
             if lease is None or (lease.attempt <= attempt and lease.state not in SETTLED):
                 batch.revoked(worker, job, attempt, TAKEN)
 
     def _leftovers(self, worker: WorkerId, view: View) -> None:
         """Envelopes of attempts that have moved on; a popped one is left to its slot, whose claim is refused."""
-        for name in view.lying.get(worker, ()):
-            parts = envelope_parts(name)
-            if parts is None or (parts[1], parts[2]) not in view.keys(worker):
+        lying, held = view.lying.get(worker, Lying()), view.keys(worker)
+        if not takes_nothing(self._fleet.workers[worker]):  # else it lies there until it is taken
+            for name in moved_on(lying.waiting, held):
                 self._envelopes.remove_id(worker, name)
-
-
-def _refs(beat: Beat) -> set[tuple[JobId, int]]:
-    return {(ref.job, ref.attempt) for ref in beat.attempts}
+        beat = self._fleet.beats.get(worker)
+        if beat is not None and beat.free_slots == beat.slots:
+            for name in moved_on(lying.popped, held):
+                self._envelopes.forget_popped(worker, name)

@@ -67,6 +67,7 @@ def room(
     base += vram_weight * _rounded(mean.vram) if vram_used(beat) is None else per_mb * sum(others.values())
     slots = max(1, min(worker.slots, beat.slots))
     facts = {
+        "incarnation": worker.incarnation,
         "capacity": slots + (queue_depth if worker.queue_depth is None else worker.queue_depth),
         "base": round(base, 4) + jitter,
         "per_held": queue_weight / slots,

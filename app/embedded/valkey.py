@@ -53,5 +53,6 @@ dir "{folder}"
 appendonly yes
 appendfsync everysec
 save ""
+tcp-keepalive 5
 loglevel warning
 """

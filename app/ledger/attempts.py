@@ -32,6 +32,15 @@ class WorkerAttempt:
     owner: str
 
 
+@dataclass(frozen=True)
+class Remains:
+    """An attempt of an ended job whose files are not needed any more, except its output where it keeps that."""
+
+    job: JobId
+    attempt: int
+    keeps_output: bool
+
+
 def of_job(ledger: Ledger, job: JobId) -> list[Attempt]:
     """Every attempt of a job, the first first."""
     return [_attempt(row) for row in ledger.all("attempts_of_job", job=job)]
@@ -80,6 +89,17 @@ def refused_reports(ledger: Ledger, job: JobId) -> list[Row]:
     return ledger.all("refused_of_job", job=job)
 
 
+def remains(ledger: Ledger, orphan_s: float, limit: int) -> list[Remains]:
+    """Attempts of ended jobs whose files are there still; where one may be running on, cut off, after that time."""
+    rows = ledger.all("attempts_remains", orphan_s=orphan_s, limit=limit)
+    return [Remains(row["job_id"], row["number"], row["keeps_output"]) for row in rows]
+
+
+def removed(ledger: Ledger, gone: Sequence[Remains]) -> None:
+    """The files of these are gone."""
+    ledger.do_many("attempt_files_removed", [{"job": each.job, "attempt": each.attempt} for each in gone])
+
+
 def _attempt(row: Row) -> Attempt:
     return Attempt(
         job=row["job_id"],
@@ -98,6 +118,7 @@ def _attempt(row: Row) -> Attempt:
         resumed_from=row["resumed_from"],
         lost_s=row["lost_s"],
         refused=row["refused"],
+        lost_steps=row["lost_steps"],
     )
 
 

@@ -90,6 +90,18 @@ def tell(
     return told == 1
 
 
+def tell_admins(ledger: Ledger, kind: str, sentence: str, *, about: str, worker: WorkerId, facts: Json = None) -> None:
+    """Tell whoever has an admin's token, each once."""
+    ledger.do(
+        "notification_tell_admins",
+        id=f"{kind}:{about}",
+        kind=kind,
+        worker=worker,
+        sentence=sentence,
+        facts=Jsonb(facts or {}),
+    )
+
+
 def notifications(
     ledger: Ledger, owner: str, before: tuple[datetime, str] | None = None, limit: int = 50
 ) -> list[Notification]:

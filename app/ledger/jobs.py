@@ -34,6 +34,8 @@ class Assignment:
     worker: WorkerId
     incarnation: int
     gpus: tuple[str, ...] = ()
+    strict: bool = False  # also where the job itself does not say so
+    timeout_s: int | None = None  # None: the job's own
 
 
 @dataclass(frozen=True)
@@ -148,10 +150,15 @@ def take_back(ledger: Ledger, job: JobId, attempt: int, cause: str) -> Taken | N
     return _first(_take(ledger, NOT_STARTED, AttemptEnd.TAKEN_BACK, cause, job=job, attempt=attempt))
 
 
-def take_away(ledger: Ledger, job: JobId, attempt: int, cause: str, spare_strict: bool = True) -> Taken | None:
-    """Make a running attempt pending again; None when it has ended, moved on, or is strict and spared."""
-    taken = _take(ledger, STARTED, AttemptEnd.TAKEN_AWAY, cause, job=job, attempt=attempt, spare_strict=spare_strict)
-    return _first(taken)
+def take_away(
+    ledger: Ledger, job: JobId, attempt: int, cause: str, spare_strict: bool = True, died: bool = False
+) -> Taken | None:
+    """Make a running attempt pending again; None when it has ended, moved on, or is strict and spared.
+
+    `died`: because its worker did, which a job survives only so often (news.poison).
+    """
+    end = AttemptEnd.TAKEN_AWAY
+    return _first(_take(ledger, STARTED, end, cause, job=job, attempt=attempt, spare_strict=spare_strict, died=died))
 
 
 def take_back_all(ledger: Ledger, worker: WorkerId, cause: str) -> list[Taken]:
@@ -204,6 +211,11 @@ def note_waiting(ledger: Ledger, why: Mapping[JobId, str]) -> None:
         ledger.do("jobs_note_waiting", notes=Jsonb([{"job": job, "why": text} for job, text in why.items()]))
 
 
+def note_barred(ledger: Ledger, why: str) -> None:
+    """Write why those wait that repeat a strict job which has processes left."""
+    ledger.do("jobs_note_barred", why=why)
+
+
 def pending_count(ledger: Ledger) -> int:
     """How many jobs wait."""
     row = ledger.one("jobs_pending_count")
@@ -233,6 +245,7 @@ def _take(
     attempt: int | None = None,
     worker: WorkerId | None = None,
     spare_strict: bool = True,
+    died: bool = False,
 ) -> list[Taken]:
     rows = ledger.all(
         "jobs_take",
@@ -243,6 +256,7 @@ def _take(
         attempt=attempt,
         worker=worker,
         spare_strict=spare_strict,
+        died=died,
     )
     return [
         Taken(

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 from psycopg.types.json import Jsonb
 
 from app.ledger.db import Ledger
 from app.pool.model import Json
-from app.pool.policy import RANGES, Policy, changed
+from app.pool.policy import DEFAULTS, NAMES, Policy, changed
+from app.pool.protocol import to_json
 
 
 def read(ledger: Ledger) -> Policy:
     """The present policy; a stored name that this release does not know is passed over."""
-    known = RANGES.keys() | {name for name, value in vars(Policy()).items() if isinstance(value, bool)}
-    return changed(Policy(), {row["name"]: row["value"] for row in ledger.all("settings_read") if row["name"] in known})
+    return changed(DEFAULTS, {row["name"]: row["value"] for row in ledger.all("settings_read") if row["name"] in NAMES})
 
 
-def write(ledger: Ledger, changes: Mapping[str, Json], actor: str) -> Policy:
-    """Change these settings, all or none. Raises BadRequest naming each bad one and its range."""
+def version(policy: Policy) -> str:
+    """A word that is another one for every other policy; what an ETag is made of."""
+    return hashlib.sha256(to_json(policy).encode()).hexdigest()[:16]
+
+
+def write(ledger: Ledger, changes: Mapping[str, Json], actor: str, known: str | None = None) -> Policy | None:
+    """Change these settings, all or none; None when the policy's version is no longer the `known` one.
+
+    Raises BadRequest naming each bad one and its range.
+    """
     with ledger.transaction() as tx:
-        policy = changed(read(tx), changes)
+        tx.do("settings_lock")  # of two people who change what they saw, the second is told
+        before = read(tx)
+        if known is not None and known != version(before):
+            return None
+        policy = changed(before, changes)
         for name in changes:
             tx.do("setting_write", name=name, value=Jsonb(getattr(policy, name)), actor=actor)
         return policy

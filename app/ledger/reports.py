@@ -14,7 +14,7 @@ from enum import Enum
 import psycopg
 from psycopg.types.json import Jsonb
 
-from app.ledger import jobs
+from app.ledger import jobs, news
 from app.ledger.db import Ledger
 from app.pool.model import AttemptEnd, JobState, Json
 from app.pool.protocol import Report, from_plain, plain, to_json
@@ -82,6 +82,8 @@ def _claim(tx: Ledger, report: Report) -> Applied:
     assert report.job is not None
     nonce = report.nonce or ""
     if jobs.claim(tx, report.job, report.attempt, report.worker, report.incarnation, nonce):
+        if report.attempt > 1:
+            news.moved(tx, report.job, report.attempt)
         return Applied.CLAIMED
     row = tx.one("report_current", **_whose(report))
     if row and row["mine"] and row["state"] == JobState.RUNNING:
@@ -152,7 +154,8 @@ def _failed(tx: Ledger, report: Report) -> Applied:
     last = row is not None and failures >= row["max_failures"]
     state = JobState.FAILED if last else JobState.PENDING
     # A death is tried again at once, an error after a back-off.
-    retry_s = 0.0 if report.cause != "workflow" else retry_seconds(failures)
+    died = report.cause != "workflow" or report.signal is not None
+    retry_s = 0.0 if died else retry_seconds(failures)
     if _move(tx, report, state, AttemptEnd.FAILED, failure=1, retry_s=retry_s):
         return Applied.ENDED
     return _late(tx, report)

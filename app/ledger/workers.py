@@ -10,6 +10,7 @@ from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
+from app.ledger import news
 from app.ledger.db import Ledger, Row
 from app.pool.model import INTENT_MOVES, Gpu, Health, Intent, Json, Worker, WorkerId, Workflow, new_id
 from app.pool.protocol import Offer, from_plain, plain
@@ -119,14 +120,7 @@ def confirm_join(ledger: Ledger, join: Join) -> Worker | None:
         if row is None:
             return None
         tx.do("join_confirmed", id=join.id)
-        tx.do(
-            "worker_transition",
-            worker=join.worker,
-            incarnation=join.incarnation,
-            from_health=before["health"] if before else None,
-            to_health=str(Health.HEALTHY),
-            cause="joined" if before is None else f"joined anew as incarnation {join.incarnation}",
-        )
+        _joined(tx, join, Health(before["health"]) if before else None)
         tx.do("tokens_revoke_of_worker", worker=join.worker, keep=join.token_sha256)
         tx.do(
             "token_create",
@@ -141,17 +135,35 @@ def confirm_join(ledger: Ledger, join: Join) -> Worker | None:
         return worker_of(row)
 
 
-def set_health(ledger: Ledger, worker: Worker, to: Health, cause: str, status: str) -> bool:
-    """Move its health from what `worker` says, with a transition; False when it had moved already."""
-    return 1 == ledger.do(
-        "worker_set_health",
-        worker=worker.id,
-        incarnation=worker.incarnation,
-        from_health=str(worker.health),
-        to_health=str(to),
+def _joined(tx: Ledger, join: Join, before: Health | None) -> None:
+    cause = "joined" if before is None else f"joined anew as incarnation {join.incarnation}"
+    row = tx.one(
+        "worker_transition",
+        worker=join.worker,
+        incarnation=join.incarnation,
+        from_health=before,
+        to_health=str(Health.HEALTHY),
         cause=cause,
-        status=status,
     )
+    assert row is not None
+    news.health(tx, join.worker, join.offer.name, row["id"], before, Health.HEALTHY, cause)
+
+
+def set_health(ledger: Ledger, worker: Worker, to: Health, cause: str, status: str) -> bool:
+    """Move its health from what `worker` says, with a transition, and tell people; False when it had moved already."""
+    with ledger.transaction() as tx:
+        row = tx.one(
+            "worker_set_health",
+            worker=worker.id,
+            incarnation=worker.incarnation,
+            from_health=str(worker.health),
+            to_health=str(to),
+            cause=cause,
+            status=status,
+        )
+        if row is not None:
+            news.health(tx, worker.id, worker.name, row["id"], worker.health, to, cause)
+        return row is not None
 
 
 def set_intent(ledger: Ledger, worker: WorkerId, to: Intent, until: datetime | None = None) -> bool:

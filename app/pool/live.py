@@ -7,11 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from app.pool.keys import Keys
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Beat, Lease, from_json
 
 log = logging.getLogger(__name__)
+
+KEEPALIVE_S = 5  # Redis drops a connection after so long without an answer, and two probes more
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,16 @@ class Live:
             answers = pipe.execute()
         return Look(answers[0], _beats(workers, answers[1] if workers else []))
 
+    def ages_s(self, beats: Sequence[Beat]) -> dict[WorkerId, float]:
+        """How long ago Redis received each of these; one that has expired meanwhile is as old as its TTL."""
+        if not beats:
+            return {}
+        with self._redis.pipeline(transaction=False) as pipe:
+            for beat in beats:
+                pipe.pttl(self._keys.beat(beat.worker))
+            answers = pipe.execute()
+        return {beat.worker: (beat.ttl_ms - max(0, left)) / 1000 for beat, left in zip(beats, answers)}
+
     def beats(self, workers: Sequence[WorkerId]) -> dict[WorkerId, LiveBeat]:
         """Each worker's beat with its age; a worker without one is left out."""
         with self._redis.pipeline(transaction=False) as pipe:
@@ -72,6 +86,16 @@ class Live:
             for worker in workers:
                 pipe.hgetall(self._keys.lease(worker))
             return {worker: parse_leases(found) for worker, found in zip(workers, pipe.execute())}
+
+    def keepalive_problem(self) -> str | None:
+        """Why Redis would notice late that a host was cut off; None where it drops one in good time."""
+        try:
+            found = int(self._redis.config_get("tcp-keepalive").get("tcp-keepalive", 0))
+        except ResponseError:
+            return "nobody may read its tcp-keepalive: hosts that are cut off may be noticed by silence only"
+        if 0 < found <= KEEPALIVE_S:
+            return None
+        return f"its tcp-keepalive is {found}, not {KEEPALIVE_S}: hosts that are cut off are noticed by silence only"
 
     def generation(self) -> str | None:
         """The pool's generation; None when Redis has forgotten it."""

@@ -18,6 +18,7 @@ JobId = NewType("JobId", str)
 Json = Any
 
 ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
+TAG = r"^[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}$"
 ID_LENGTH = 12  # 60 random bits; fixed, because key patterns and envelope ids are cut by it
 
 
@@ -159,6 +160,8 @@ class Workflow:
     parameters: tuple[Parameter, ...] = ()
     slots: int = 1
     vram_mb: int | None = None  # what a job of it takes unless the job says; None: not said
+    timeout_s: int | None = None  # of jobs that name none; None: the pool's
+    stall_s: int | None = None
     help: str = ""
 
 
@@ -294,6 +297,7 @@ class Attempt:
     error: str | None = None
     signal: int | None = None
     exit_code: int | None = None
-    resumed_from: Mapping[str, Json] | None = None  # attempt, number, at, fraction of the checkpoint
+    resumed_from: Mapping[str, Json] | None = None  # attempt, number, at, fraction, step of the checkpoint
     lost_s: float | None = None
     refused: int = 0
+    lost_steps: int | None = None

@@ -10,11 +10,21 @@ class PickleRefused(Exception):
     """A pickle that names a class or function is not read here."""
 
 
+_refused: list[bool] = []  # an audit hook stays for ever; whether it refuses is said here
+
+
 def refuse_pickle() -> None:
-    """From now on, and until it ends, no pickle in this process can name a function or class."""
+    """From now on no pickle in this process can name a function or class."""
+    _refused.append(True)
     sys.addaudithook(_audit)
 
 
+def allow_pickle() -> None:
+    """Allow it again, in a fork that reads nothing from Redis."""
+    _refused.clear()
+
+
 def _audit(event: str, _: tuple[object, ...]) -> None:
-    if event == "pickle.find_class":  # raised by every unpickler, the one in C too, before it imports anything
+    # Raised by every unpickler, the one in C too, before it imports anything.
+    if event == "pickle.find_class" and _refused:
         raise PickleRefused("pickle is not read here")

@@ -52,6 +52,9 @@ class Policy:
     max_orphan_s: int = 600
     cancel_grace_s: int = 5
     queue_depth: int = 0
+    timeout_s: int | None = None  # of jobs and workflows that name none; None: no limit
+    stall_s: int | None = None  # the same of silence: no progress, log line or checkpoint for so long
+    poison_deaths: int = 3
 
     @property
     def clocks(self) -> Clocks:
@@ -65,25 +68,44 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "max_orphan_s": (1, 86_400),
     "cancel_grace_s": (0, 300),
     "queue_depth": (0, 1_000),
+    "timeout_s": (1, 30 * 86_400),
+    "stall_s": (1, 86_400),
+    "poison_deaths": (1, 100),
 }
+NULLABLE = frozenset({"timeout_s", "stall_s"})
 
 
 def changed(policy: Policy, changes: Mapping[str, Any]) -> Policy:
     """The policy with these changes. Raises BadRequest naming each bad field and its range."""
-    known = {f.name: type(getattr(policy, f.name)) for f in fields(policy)}
-    errors = [(name, problem) for name, value in changes.items() if (problem := _problem(known, name, value))]
+    errors = [(name, problem) for name, value in changes.items() if (problem := _problem(name, value))]
     if errors:
         raise BadRequest("some settings cannot be taken", errors)
-    return replace(policy, **{name: known[name](value) for name, value in changes.items()})
+    values: dict[str, Any] = {name: None if value is None else _kind(name)(value) for name, value in changes.items()}
+    return replace(policy, **values)
 
 
-def _problem(known: Mapping[str, type], name: str, value: Any) -> str | None:
-    kind = known.get(name)
-    if kind is None:
+def _kind(name: str) -> type:
+    """Of the setting's value when it is not None."""
+    default = getattr(DEFAULTS, name)
+    return int if default is None else type(default)
+
+
+def _problem(name: str, value: Any) -> str | None:
+    if name not in NAMES:
         return "there is no such setting"
+    if value is None and name in NULLABLE:
+        return None
+    kind = _kind(name)
     if kind is bool:
         return None if isinstance(value, bool) else "must be true or false"
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and value != int(value)):
-        return "must be a whole number" if kind is int else "must be a number"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return f"must be {NUMBERS[kind]}"
     low, high = RANGES[name]
-    return None if low <= value <= high else f"must be from {low:g} to {high:g}"
+    if not low <= value <= high:
+        return f"must be from {low:g} to {high:g}"
+    return f"must be {NUMBERS[kind]}" if kind is int and value != int(value) else None
+
+
+DEFAULTS = Policy()
+NAMES = tuple(f.name for f in fields(Policy))
+NUMBERS = {int: "a whole number", float: "a number"}

@@ -19,8 +19,8 @@ from app.pool.model import FileFact, Gpu, JobId, Json, Word, WorkerId, Workflow
 T = TypeVar("T")
 
 # The memfd that only the beat process writes: aligned int64 words, CLOCK_BOOTTIME in ns.
-# Other attempts end max_orphan_s after THROUGH (SIGTERM) and 10 s later (SIGKILL).
-DEADLINE_WORDS = ("through", "strict_term", "strict_kill")
+# Other attempts end at ORPHAN, or at the job's own max_orphan_s after THROUGH (SIGTERM), and 10 s later (SIGKILL).
+DEADLINE_WORDS = ("through", "strict_term", "strict_kill", "orphan")
 ORPHAN_KILL_S = 10
 
 
@@ -99,6 +99,7 @@ class Lease:
     vram_mb: int = 0
     why: str | None = None  # of a revoked one: "cancel" is asked to stop first, all else is killed
     grace_s: float = 0.0
+    incarnation: int | None = None  # of the worker that it was given to
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class Order:
     timeout_s: int | None = None
     stall_s: int | None = None
     strict: bool = False
-    max_orphan_s: int = 600
+    max_orphan_s: int | None = None  # the job's own; None: the pool's present one
     gpus: tuple[str, ...] = ()
 
 

@@ -7,8 +7,11 @@ from flask_openapi3.openapi import OpenAPI
 
 from app.pool.settings import ServerSettings
 from app.web import (
+    checkpoints,
     files,
     fleet,
+    investigation_page,
+    investigations,
     job_list,
     job_page,
     login,
@@ -16,6 +19,8 @@ from app.web import (
     pages,
     queues,
     sessions,
+    settings,
+    settings_page,
     submit,
     worker_history,
     worker_page,
@@ -37,14 +42,23 @@ PAGES = (
     job_page.blueprint,
     submit.blueprint,
     notifications.pages,
+    investigation_page.blueprint,
+    settings_page.blueprint,
 )
-GROUPS = (worker_history.blueprint, files.blueprint, notifications.blueprint)
+GROUPS = (
+    worker_history.blueprint,
+    files.blueprint,
+    notifications.blueprint,
+    checkpoints.blueprint,
+    investigations.blueprint,
+    settings.blueprint,
+)
 
 
-def install(app: OpenAPI, settings: ServerSettings) -> None:
+def install(app: OpenAPI, server: ServerSettings) -> None:
     """Add sessions, pages, and what the API has for them."""
-    sessions.install(app, settings)
+    sessions.install(app, server)
     pages.install(app, PAGES)
-    queues.install(app, settings)
+    queues.install(app, server)
     for group in GROUPS:
         app.register_api(group)

@@ -110,6 +110,7 @@ def _tiles(found: Fleet) -> tuple[Tile, ...]:
     names = {"waiting": "awaiting approval"}
     return (
         *(Tile(names.get(word, word), count, None, f"/?status={word}", word) for word, count in counted.items()),
+        Tile("to look into", sum(bool(row.investigation) for row in found.rows), None, "/?investigation=open", "flag"),
         Tile("slots busy", taken, slots, "/jobs?state=running", "plain"),
         *([Tile("GPUs busy", busy, len(cards), "/?status=healthy", "plain")] if cards else []),
         Tile("jobs waiting", found.jobs_waiting, None, "/jobs?state=pending", "plain"),

@@ -14,7 +14,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.web.fleet_rows import Row
 
-FIELDS = ("status", "tag", "host", "group")
+FIELDS = ("status", "tag", "host", "group", "investigation")
 PAGE_ROWS = 100
 
 
@@ -78,5 +78,6 @@ class Filter:
 def _any(field: str, words: Iterable[str], row: Row) -> bool:
     if field == "host":
         return any(word.lower() in f"{row.name} {row.hostname}".lower() for word in words)
-    has = {"status": (row.status,), "tag": row.tags, "group": row.groups}[field]
+    opened = ("open",) if row.investigation else ()
+    has = {"status": (row.status,), "tag": row.tags, "group": row.groups, "investigation": opened}[field]
     return any(word in has for word in words)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.ledger import fleet
+from app.ledger import fleet, investigations
 from app.ledger.fleet import HeldJob, Sample
 from app.pool.model import Worker
 from app.web import sparkline
@@ -65,6 +65,7 @@ class Row:
     groups: tuple[str, ...]
     heard: datetime | None
     began: datetime | None  # of the present incarnation; None once it is down or has left
+    investigation: str | None = None  # the open one
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Fleet:
 def rows(found: Services, registered: Sequence[Worker], former: Mapping[str, Row]) -> tuple[Row, ...]:
     """These workers as they are now; `former` rows keep times from trembling. Raises Unavailable, RedisError."""
     ids = [worker.id for worker in registered]
-    shown = worker_answers(registered, found.live, {})
+    shown = worker_answers(registered, found.live, {}, investigations.open_of(found.ledger, ids))
     held = fleet.jobs_held(found.ledger, ids)
     idle = fleet.idle_since(found.ledger, ids)
     samples = fleet.samples(found.ledger, ids, SPARK_S)
@@ -114,6 +115,7 @@ def row(
         groups=worker.groups,
         heard=_steady(now.last_heartbeat, former.get(worker.id)),
         began=None if now.status in ("down", "left") else worker.joined_at,
+        investigation=now.investigation,
     )
 
 

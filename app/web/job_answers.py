@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -75,6 +75,7 @@ class ResumedFrom(BaseModel):
     number: int
     at: datetime
     fraction: float
+    step: Any = None  # where the workflow's state has one
 
 
 class AttemptAnswer(BaseModel):
@@ -95,6 +96,7 @@ class AttemptAnswer(BaseModel):
     exit_code: int | None
     resumed_from: ResumedFrom | None
     lost_s: float | None
+    lost_steps: int | None
     refused: int
 
 
@@ -184,6 +186,7 @@ def _waiting(job: Job) -> WaitingAnswer | None:
         return None
     if job.waiting and not job.waiting.startswith(FREE_SLOT):
         return WaitingAnswer(kind="worker", until=job.not_before, why=job.waiting)
-    if job.not_before and not job.waiting:
-        return WaitingAnswer(kind="time", until=job.not_before, why="waits for its time")
+    if job.not_before and not job.waiting and job.not_before > datetime.now(timezone.utc):
+        again = f"to be tried again after failure {job.failures} of {job.spec.max_failures}"
+        return WaitingAnswer(kind="time", until=job.not_before, why=again if job.failures else "waits for its time")
     return WaitingAnswer(kind="slot", until=None, why=job.waiting or FREE_SLOT)

@@ -7,7 +7,7 @@ from typing import cast
 from flask import Blueprint, Response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from app.ledger import jobs
+from app.ledger import jobs, policy
 from app.pool.model import Job, JobId
 from app.web import htmx, logs, outputs
 from app.web import jobs as api
@@ -25,7 +25,14 @@ blueprint = Blueprint("job_page", __name__)
 def shown(job: str) -> ResponseReturnValue:
     """The job's page."""
     found = _job(job)
-    return render_template("jobs/job.html", job=found, view=_view(found))
+    pool = policy.read(services().ledger)
+    return render_template(
+        "jobs/job.html",
+        job=found,
+        view=_view(found),
+        strict=found.spec.strict or pool.strict,
+        orphan_s=found.spec.max_orphan_s or pool.max_orphan_s,
+    )
 
 
 @blueprint.get("/ui/jobs/<id:job>")

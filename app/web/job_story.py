@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from app.pool.model import Attempt, AttemptEnd
 from app.web.words import duration, percent
@@ -18,6 +19,15 @@ TONES = {
     AttemptEnd.TAKEN_BACK: "waiting",
     AttemptEnd.TAKEN_AWAY: "degraded",
 }
+
+
+@dataclass(frozen=True)
+class Late:
+    """A report that came too late, and was refused."""
+
+    attempt: int
+    what: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -34,11 +44,39 @@ class Entry:
     sentences: tuple[str, ...]
     error: str | None
     checkpoint: str | None  # anchor of the checkpoint that it resumed from
+    late: tuple[Late, ...]  # reports that came when it was over
+    overlap_until: datetime | None  # its host is cut off: it may run there until then, beside the next attempt
 
 
-def tell(attempts: Iterable[Attempt], hosts: bool) -> tuple[Entry, ...]:
-    """The attempts, the newest first; `hosts` is whether the reader may see where they ran."""
-    return tuple(_entry(attempt, hosts) for attempt in reversed(list(attempts)))
+def tell(
+    attempts: Iterable[Attempt],
+    hosts: bool,
+    late: Sequence[Late] = (),
+    overlaps: Mapping[int, datetime] | None = None,
+    own_state: bool = False,
+) -> tuple[Entry, ...]:
+    """The attempts, the newest first; `hosts` is whether the reader may see where they ran.
+
+    `overlaps` says of an attempt on a cut-off host until when it may run; `own_state`, that the job was
+    submitted with a state to begin from.
+    """
+    overlaps = overlaps or {}
+    return tuple(
+        _entry(
+            attempt,
+            hosts,
+            tuple(each for each in late if each.attempt == attempt.number),
+            overlaps.get(attempt.number),
+            own_state,
+        )
+        for attempt in reversed(list(attempts))
+    )
+
+
+def late_report(row: Mapping[str, Any]) -> Late:
+    """A refused report (attempt, kind, report, at) in words."""
+    result = row["kind"] == "end" and (row["report"] or {}).get("end") == "succeeded"
+    return Late(row["attempt"], "result" if result else str(row["kind"]), row["at"])
 
 
 def anchor(attempt: int, number: int) -> str:
@@ -46,7 +84,9 @@ def anchor(attempt: int, number: int) -> str:
     return f"checkpoint-{attempt}-{number}"
 
 
-def _entry(attempt: Attempt, hosts: bool) -> Entry:
+def _entry(
+    attempt: Attempt, hosts: bool, late: tuple[Late, ...], overlap_until: datetime | None, own_state: bool
+) -> Entry:
     running = "running" if attempt.started_at else "starting"
     resumed = attempt.resumed_from
     return Entry(
@@ -57,19 +97,22 @@ def _entry(attempt: Attempt, hosts: bool) -> Entry:
         worker_name=attempt.worker_name if hosts else None,
         began=attempt.started_at or attempt.assigned_at,
         ended=attempt.ended_at,
-        sentences=tuple(sentence for sentence in (_began(attempt), _ended(attempt), _refused(attempt)) if sentence),
+        sentences=tuple(sentence for sentence in (_began(attempt, own_state), _ended(attempt)) if sentence),
         error=attempt.error if attempt.end is AttemptEnd.FAILED else None,
         checkpoint=anchor(resumed["attempt"], resumed["number"]) if resumed else None,
+        late=late,
+        overlap_until=overlap_until,
     )
 
 
-def _began(attempt: Attempt) -> str:
+def _began(attempt: Attempt, own_state: bool) -> str:
     if attempt.started_at is None:
         return "has not started" if attempt.end is None else ""
     if attempt.resumed_from is None:
-        return "started from the beginning"
+        return "started from the state it was submitted with" if own_state else "started from the beginning"
     at = attempt.resumed_from
-    return f"resumed at {percent(at['fraction'])}, from checkpoint {at['number']} of attempt {at['attempt']}"
+    step = f" (step {at['step']})" if at.get("step") is not None else ""
+    return f"resumed at {percent(at['fraction'])}{step}, from checkpoint {at['number']} of attempt {at['attempt']}"
 
 
 def _ended(attempt: Attempt) -> str:
@@ -109,11 +152,8 @@ def _signal(number: int) -> str:
 
 
 def _lost(attempt: Attempt) -> str:
-    return f"{duration(attempt.lost_s)} of work lost" if attempt.lost_s and attempt.lost_s >= 1 else ""
-
-
-def _refused(attempt: Attempt) -> str:
-    if not attempt.refused:
-        return ""
-    kinds = "kind" if attempt.refused == 1 else "kinds"
-    return f"{attempt.refused} {kinds} of report came too late and were refused"
+    """The work since the last checkpoint, in time and, where the workflow counts them, in steps."""
+    steps = f"{attempt.lost_steps} step{'' if attempt.lost_steps == 1 else 's'}" if attempt.lost_steps else ""
+    time = duration(attempt.lost_s) if attempt.lost_s and attempt.lost_s >= 1 else ""
+    lost = ", ".join(part for part in (time, steps) if part)
+    return f"{lost} of work lost" if lost else ""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from app.ledger import attempts, fleet, jobs
 from app.ledger.db import Ledger
-from app.pool.model import ENDED, Checkpoint, Job, JobState, WorkerId
+from app.pool.model import ENDED, Attempt, Checkpoint, Job, JobState, WorkerId
 from app.pool.status import job_status
 from app.web import job_story
 from app.web.auth import Caller
 from app.web.job_answers import job_answer
 from app.web.job_story import Entry
 from app.web.outputs import NEVER_SHOWN
+from app.web.overlap import overlaps
 
 LOG_LINES = 200
 CHECKPOINTS = 20
@@ -120,7 +121,7 @@ def job_view(ledger: Ledger, job: Job, reader: Caller, logged: int | None) -> Jo
         attempt=job.attempt,
         failures=job.failures,
         max_failures=job.spec.max_failures,
-        story=job_story.tell(tried, reader.sees_all),
+        story=_story(ledger, job, tried, reader.sees_all),
         logged=logged,
         log=tuple(line.line for line in lines),
         log_more=bool(lines) and lines[0].number > 1,
@@ -130,6 +131,12 @@ def job_view(ledger: Ledger, job: Job, reader: Caller, logged: int | None) -> Jo
         cancellable=writes and job.state not in ENDED,
         retriable=writes and job.state in ENDED,
     )
+
+
+def _story(ledger: Ledger, job: Job, tried: Sequence[Attempt], hosts: bool) -> tuple[Entry, ...]:
+    late = [job_story.late_report(row) for row in attempts.refused_reports(ledger, job.id)]
+    until = overlaps(ledger, job, tried)
+    return job_story.tell(tried, hosts, late, until, job.spec.resume is not None)
 
 
 def _checkpoints(ledger: Ledger, job: Job) -> tuple[tuple[str, Checkpoint], ...]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from app.pool.model import ID_LENGTH, LIMITS, JobState
+from app.pool.model import ID_LENGTH, LIMITS, TAG, JobState
 
 ID_PATTERN = f"[0-9a-z]{{{ID_LENGTH}}}"
 DAY_S = 24 * 60 * 60
@@ -60,7 +60,7 @@ Mebibytes = Annotated[int, Field(ge=0, le=MOST_VRAM_MB), WHOLE]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Tag = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=LIMITS.tag_characters, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}$"),
+    StringConstraints(min_length=1, max_length=LIMITS.tag_characters, pattern=TAG),
 ]
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 When = Annotated[datetime, Field(strict=False), BeforeValidator(_moment)]

@@ -90,12 +90,24 @@ class WorkerList(BaseModel):
 Leases = Mapping[JobId, Lease]
 
 
-def worker_answers(workers: Sequence[Worker], live: Live, uptimes_s: Mapping[WorkerId, float]) -> list[WorkerAnswer]:
-    """The workers with what is live of them now. Raises redis.RedisError when Redis is away."""
+def worker_answers(
+    workers: Sequence[Worker], live: Live, uptimes_s: Mapping[WorkerId, float], investigations: Mapping[WorkerId, str]
+) -> list[WorkerAnswer]:
+    """The workers with what is live of them now, and the open investigation of each.
+
+    Raises redis.RedisError when Redis is away.
+    """
     ids = [worker.id for worker in workers]
     beats, leases, scores = live.beats(ids), live.leases_of(ids), live.scores()
     return [
-        _answer(w, _own(w, beats.get(w.id)), leases.get(w.id, {}), scores.get(w.id), uptimes_s.get(w.id))
+        _answer(
+            w,
+            _own(w, beats.get(w.id)),
+            leases.get(w.id, {}),
+            scores.get(w.id),
+            uptimes_s.get(w.id),
+            investigations.get(w.id),
+        )
         for w in workers
     ]
 
@@ -106,7 +118,12 @@ def _own(worker: Worker, found: LiveBeat | None) -> LiveBeat | None:
 
 
 def _answer(
-    worker: Worker, live: LiveBeat | None, leases: Leases, score: float | None, uptime_s: float | None
+    worker: Worker,
+    live: LiveBeat | None,
+    leases: Leases,
+    score: float | None,
+    uptime_s: float | None,
+    investigation: str | None,
 ) -> WorkerAnswer:
     gpus = _gpus(worker.gpus, live)
     running = _count(leases, LeaseState.CLAIMED)
@@ -125,7 +142,7 @@ def _answer(
         last_heartbeat=_heard(worker, live),
         heartbeat_age_s=round(live.age_s, 3) if live else None,
         uptime_s=uptime_s,
-        investigation=None,
+        investigation=investigation,
     )
 
 

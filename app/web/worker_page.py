@@ -91,7 +91,7 @@ def _worker(worker: str) -> Worker:
 
 def _view(worker: Worker) -> WorkerView:
     row = fleet_rows.rows(services(), [worker], {})[0]
-    now = worker_answers([worker], services().live, {})[0]
+    now = worker_answers([worker], services().live, {}, {})[0]
     changes = transitions(worker.id, HistoryQuery(limit=50)).items
     minute = datetime.now(timezone.utc).replace(second=0, microsecond=0) + timedelta(minutes=1)
     return WorkerView(

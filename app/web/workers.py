@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, abort
 
-from app.ledger import workers
+from app.ledger import investigations, workers
 from app.pool.model import Worker, WorkerId
 from app.web import api
 from app.web.answers import answer
@@ -32,5 +32,7 @@ def find(path: WorkerPath) -> Response:
 
 
 def _shown(found: list[Worker]) -> list[WorkerAnswer]:
+    ledger = services().ledger
     one = found[0].id if len(found) == 1 else None
-    return worker_answers(found, services().live, workers.uptimes_s(services().ledger, one))
+    opened = investigations.open_of(ledger, [worker.id for worker in found])
+    return worker_answers(found, services().live, workers.uptimes_s(ledger, one), opened)

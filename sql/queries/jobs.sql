@@ -28,7 +28,11 @@ LIMIT %(limit)s;
 
 -- name: jobs_waiting_heads
 -- Of each class of due jobs the first so many; with the workers on which each has failed.
-WITH classes AS (
+-- The repetition of a strict job waits until the job that it repeats has no process left.
+WITH barred AS (
+    SELECT jobs.id FROM attempts JOIN jobs ON jobs.retry_of = attempts.job_id
+    WHERE attempts.end_word IS NULL AND attempts.strict AND jobs.state = 'pending'
+), classes AS (
     SELECT DISTINCT class FROM jobs
     WHERE state = 'pending' AND (not_before IS NULL OR not_before <= coalesce(%(now)s, now()))
 )
@@ -38,6 +42,7 @@ FROM classes CROSS JOIN LATERAL (
     SELECT * FROM jobs
     WHERE state = 'pending' AND jobs.class = classes.class
       AND (not_before IS NULL OR not_before <= coalesce(%(now)s, now()))
+      AND id NOT IN (SELECT id FROM barred)
     ORDER BY priority DESC, created_at, id
     LIMIT %(per_class)s
 ) head
@@ -56,17 +61,18 @@ SELECT count(*) AS jobs FROM jobs WHERE state = 'pending';
 -- incarnation; returns them. The attempt's row is written by the same statement.
 WITH wish AS (
     SELECT * FROM jsonb_to_recordset(%(wishes)s)
-        AS w(job text, attempt integer, worker text, incarnation bigint, gpus text[])
+        AS w(job text, attempt integer, worker text, incarnation bigint, gpus text[], strict boolean, timeout_s integer)
 ), moved AS (
     UPDATE jobs SET state = 'assigned', worker_id = wish.worker, incarnation = wish.incarnation, nonce = NULL,
                     assigned_at = now(), waiting = NULL, not_before = NULL, progress_number = 0
     FROM wish JOIN workers ON workers.id = wish.worker AND workers.incarnation = wish.incarnation
                           AND workers.intent = 'active' AND workers.health = 'healthy'
     WHERE jobs.id = wish.job AND jobs.attempt = wish.attempt AND jobs.state = 'pending'
-    RETURNING jobs.id, jobs.attempt, jobs.worker_id, jobs.incarnation, wish.gpus
+    RETURNING jobs.id, jobs.attempt, jobs.worker_id, jobs.incarnation, wish.gpus, jobs.strict OR wish.strict AS strict,
+              coalesce(wish.timeout_s, jobs.timeout_s) AS timeout_s
 ), written AS (
-    INSERT INTO attempts (job_id, number, worker_id, incarnation, gpus)
-    SELECT id, attempt, worker_id, incarnation, coalesce(gpus, '{}') FROM moved
+    INSERT INTO attempts (job_id, number, worker_id, incarnation, gpus, strict, timeout_s)
+    SELECT id, attempt, worker_id, incarnation, coalesce(gpus, '{}'), strict, timeout_s FROM moved
 )
 SELECT id FROM moved;
 
@@ -80,30 +86,54 @@ WHERE id = %(job)s AND attempt = %(attempt)s AND worker_id = %(worker)s AND inca
 -- name: jobs_take
 -- Makes attempts that stand in these states pending again, attempt + 1, and ends their rows.
 -- Which: one job's attempt, or all of a worker's. Strict running ones are left out where %(spare_strict)s.
+-- %(died)s says that the worker died under those that ran. Lost steps: where checkpoints say "step" of "steps".
 WITH taken AS (
-    SELECT jobs.id, jobs.attempt, jobs.worker_id, jobs.state FROM jobs
+    SELECT jobs.id, jobs.attempt, jobs.worker_id, jobs.state, jobs.progress FROM jobs
+    JOIN attempts ON attempts.job_id = jobs.id AND attempts.number = jobs.attempt
     WHERE state = ANY(%(states)s)
       AND (%(job)s::text IS NULL OR (jobs.id = %(job)s AND jobs.attempt = %(attempt)s))
       AND (%(worker)s::text IS NULL OR jobs.worker_id = %(worker)s)
-      AND NOT (%(spare_strict)s AND strict AND state = 'running')
-    FOR UPDATE
+      AND NOT (%(spare_strict)s AND attempts.strict AND state = 'running')
+    FOR UPDATE OF jobs
+), kept AS (
+    SELECT DISTINCT ON (c.job_id) c.job_id, c.attempt, c.fraction, c.at,
+        CASE WHEN jsonb_typeof(c.state->'step') = 'number' AND jsonb_typeof(c.state->'steps') = 'number'
+             THEN greatest(0, round(taken.progress * (c.state->>'steps')::numeric - (c.state->>'step')::numeric)) END
+            AS lost_steps
+    FROM checkpoints c JOIN taken ON taken.id = c.job_id
+    ORDER BY c.job_id, c.attempt DESC, c.number DESC
 ), moved AS (
     UPDATE jobs SET state = 'pending', attempt = jobs.attempt + 1, worker_id = NULL, incarnation = NULL, nonce = NULL,
-                    progress_number = 0, not_before = NULL,
-                    progress = coalesce((SELECT c.fraction FROM checkpoints c WHERE c.job_id = jobs.id
-                                         ORDER BY c.attempt DESC, c.number DESC LIMIT 1), 0)
-    FROM taken WHERE jobs.id = taken.id
+                    progress_number = 0, not_before = NULL, progress = coalesce(kept.fraction, 0)
+    FROM taken LEFT JOIN kept ON kept.job_id = taken.id WHERE jobs.id = taken.id
     RETURNING jobs.id
 ), ended AS (
     UPDATE attempts SET end_word = %(end_word)s, cause = %(cause)s, ended_at = now(),
-        lost_s = CASE WHEN attempts.started_at IS NULL THEN NULL ELSE extract(epoch FROM now() - greatest(
-            attempts.started_at, (SELECT max(at) FROM checkpoints c
-                                  WHERE c.job_id = attempts.job_id AND c.attempt = attempts.number))) END
-    FROM taken WHERE attempts.job_id = taken.id AND attempts.number = taken.attempt
+        worker_died = %(died)s AND taken.state = 'running',
+        lost_s = CASE WHEN attempts.started_at IS NOT NULL THEN extract(epoch FROM now() - greatest(
+            attempts.started_at, CASE WHEN kept.attempt = attempts.number THEN kept.at END)) END,
+        lost_steps = CASE WHEN attempts.started_at IS NOT NULL THEN kept.lost_steps END
+    FROM taken LEFT JOIN kept ON kept.job_id = taken.id
+    WHERE attempts.job_id = taken.id AND attempts.number = taken.attempt
     RETURNING attempts.job_id, attempts.lost_s
 )
 SELECT taken.id, taken.attempt, taken.worker_id, taken.state, ended.lost_s, jobs.owner, jobs.name, jobs.workflow
 FROM taken JOIN jobs ON jobs.id = taken.id LEFT JOIN ended ON ended.job_id = taken.id;
+
+-- name: jobs_poison
+-- Of these jobs those that ran on so many workers when they died, with no checkpoint kept in between, fail.
+WITH deaths AS (
+    SELECT attempts.job_id, count(DISTINCT worker_id) AS workers, string_agg(DISTINCT workers.name, ', ') AS names
+    FROM attempts JOIN workers ON workers.id = attempts.worker_id
+    WHERE attempts.job_id = ANY(%(jobs)s) AND worker_died
+      AND number >= coalesce((SELECT max(attempt) FROM checkpoints c WHERE c.job_id = attempts.job_id), 0)
+    GROUP BY attempts.job_id HAVING count(DISTINCT worker_id) >= %(deaths)s
+)
+UPDATE jobs SET state = 'failed', ended_at = now(), waiting = NULL,
+    error = 'it was running on ' || deaths.workers || ' workers when they died (' || deaths.names
+            || '), with no checkpoint kept in between'
+FROM deaths WHERE jobs.id = deaths.job_id AND state = 'pending'
+RETURNING jobs.id, jobs.error;
 
 -- name: job_cancel
 -- An attempt that has not started ends here; one that runs ends when its processes are gone.
@@ -125,11 +155,18 @@ FROM cancelled;
 -- name: jobs_held
 -- Every attempt that has not ended: assigned, running, or cancelled with processes left.
 SELECT jobs.id AS job, attempts.number AS attempt, attempts.worker_id AS worker, attempts.incarnation, jobs.state,
-       jobs.nonce, attempts.gpus, jobs.min_vram_mb, jobs.strict, jobs.timeout_s, jobs.workflow,
+       jobs.nonce, attempts.gpus, jobs.min_vram_mb, attempts.strict, attempts.timeout_s, jobs.workflow,
        attempts.started_at, attempts.assigned_at,
        extract(epoch FROM now() - coalesce(attempts.started_at, attempts.assigned_at))::float8 AS age_s
 FROM attempts JOIN jobs ON jobs.id = attempts.job_id
 WHERE attempts.end_word IS NULL AND (%(worker)s::text IS NULL OR attempts.worker_id = %(worker)s);
+
+-- name: jobs_note_barred
+-- Why a repetition waits that jobs_waiting_heads leaves out.
+UPDATE jobs SET waiting = %(why)s
+FROM attempts
+WHERE jobs.retry_of = attempts.job_id AND attempts.end_word IS NULL AND attempts.strict AND jobs.state = 'pending'
+  AND jobs.waiting IS DISTINCT FROM %(why)s;
 
 -- name: jobs_note_waiting
 UPDATE jobs SET waiting = note.why

@@ -3,6 +3,9 @@
 -- name: settings_read
 SELECT name, value FROM settings;
 
+-- name: settings_lock
+LOCK TABLE settings IN SHARE ROW EXCLUSIVE MODE;
+
 -- name: setting_write
 INSERT INTO settings (name, value, actor) VALUES (%(name)s, %(value)s, %(actor)s)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value, actor = excluded.actor, at = now();
@@ -22,6 +25,13 @@ ORDER BY id DESC LIMIT %(limit)s;
 -- At least once, shown once: the id is made from what it tells.
 INSERT INTO notifications (id, owner, kind, job_id, worker_id, sentence, facts)
 VALUES (%(id)s, %(owner)s, %(kind)s, %(job)s, %(worker)s, %(sentence)s, %(facts)s)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: notification_tell_admins
+-- Each admin for themselves, so that one's marks are not another's.
+INSERT INTO notifications (id, owner, kind, worker_id, sentence, facts)
+SELECT DISTINCT %(id)s || ':' || owner, owner, %(kind)s, %(worker)s, %(sentence)s, %(facts)s::jsonb FROM tokens
+WHERE kind = 'admin' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 ON CONFLICT (id) DO NOTHING;
 
 -- name: notifications_listed

@@ -4,9 +4,25 @@
 -- The checkpoint it resumes from is the newest kept one at the moment of its claim.
 UPDATE attempts SET started_at = coalesce(started_at, now()),
     resumed_from = coalesce(resumed_from, (
-        SELECT jsonb_build_object('attempt', c.attempt, 'number', c.number, 'at', c.at, 'fraction', c.fraction)
+        SELECT jsonb_build_object('attempt', c.attempt, 'number', c.number, 'at', c.at, 'fraction', c.fraction,
+                                  'step', c.state->'step')
         FROM checkpoints c WHERE c.job_id = %(job)s ORDER BY c.attempt DESC, c.number DESC LIMIT 1))
 WHERE job_id = %(job)s AND number = %(attempt)s;
+
+-- name: attempt_moved_from
+-- The last attempt that ran before this one, where it ran elsewhere or was taken away.
+SELECT was.number, was.worker_id, was_worker.name AS worker_name, was.cause, was.lost_s, was.lost_steps,
+       jobs.owner, jobs.name, jobs.workflow, present.worker_id AS to_worker, present_worker.name AS to_name,
+       extract(epoch FROM present.started_at - was.ended_at)::float8 AS waited_s
+FROM attempts present
+JOIN jobs ON jobs.id = present.job_id
+JOIN workers present_worker ON present_worker.id = present.worker_id
+JOIN LATERAL (
+    SELECT * FROM attempts WHERE job_id = present.job_id AND number < present.number AND started_at IS NOT NULL
+    ORDER BY number DESC LIMIT 1
+) was ON was.end_word = 'taken away' OR was.worker_id <> present.worker_id
+JOIN workers was_worker ON was_worker.id = was.worker_id
+WHERE present.job_id = %(job)s AND present.number = %(attempt)s;
 
 -- name: report_progress
 -- Older numbers come late and are passed over; the fraction never falls below what was shown.
@@ -93,3 +109,19 @@ ORDER BY attempts.assigned_at DESC, attempts.job_id DESC LIMIT %(limit)s;
 SELECT 1 AS found FROM attempts
 WHERE job_id = %(job)s AND number = %(attempt)s AND worker_id = %(worker)s AND incarnation = %(incarnation)s
   AND end_word = %(end_word)s;
+
+-- name: attempts_remains
+-- The accepted attempt keeps its output; where none was accepted, the last one that ran does.
+-- One that was taken away may be running still, cut off, until its max_orphan_s are over.
+SELECT attempts.job_id, attempts.number,
+       attempts.number = coalesce(results.attempt, (
+           SELECT max(number) FROM attempts a WHERE a.job_id = jobs.id AND a.started_at IS NOT NULL)) AS keeps_output
+FROM attempts JOIN jobs ON jobs.id = attempts.job_id LEFT JOIN results ON results.job_id = jobs.id
+WHERE files_removed_at IS NULL AND jobs.ended_at IS NOT NULL
+  AND (jobs.ended_at < now() - make_interval(secs => greatest(jobs.max_orphan_s, %(orphan_s)s))
+       OR NOT EXISTS (SELECT 1 FROM attempts a WHERE a.job_id = jobs.id AND a.started_at IS NOT NULL
+                      AND (a.end_word IS NULL OR a.end_word = 'taken away')))
+ORDER BY jobs.ended_at LIMIT %(limit)s;
+
+-- name: attempt_files_removed
+UPDATE attempts SET files_removed_at = now() WHERE job_id = %(job)s AND number = %(attempt)s;

@@ -50,7 +50,8 @@ RETURNING *;
 
 -- name: worker_transition
 INSERT INTO worker_transitions (worker_id, incarnation, from_health, to_health, cause)
-VALUES (%(worker)s, %(incarnation)s, %(from_health)s, %(to_health)s, %(cause)s);
+VALUES (%(worker)s, %(incarnation)s, %(from_health)s, %(to_health)s, %(cause)s)
+RETURNING id;
 
 -- name: worker_set_health
 -- Of two leaders that see the same change one writes it, and only that one writes the transition.
@@ -60,7 +61,15 @@ WITH moved AS (
     RETURNING id, incarnation
 )
 INSERT INTO worker_transitions (worker_id, incarnation, from_health, to_health, cause)
-SELECT id, incarnation, %(from_health)s, %(to_health)s, %(cause)s FROM moved;
+SELECT id, incarnation, %(from_health)s, %(to_health)s, %(cause)s FROM moved
+RETURNING id;
+
+-- name: worker_trouble_s
+-- How long the trouble lasted that ended with this transition.
+SELECT extract(epoch FROM now() - min(at))::float8 AS seconds FROM worker_transitions
+WHERE worker_id = %(worker)s AND id < %(transition)s AND to_health IN ('degraded', 'down')
+  AND id > coalesce((SELECT max(id) FROM worker_transitions
+                     WHERE worker_id = %(worker)s AND id < %(transition)s AND to_health = 'healthy'), 0);
 
 -- name: worker_set_intent
 UPDATE workers SET intent = %(to_intent)s, paused_until = %(until)s

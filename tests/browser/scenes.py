@@ -26,6 +26,7 @@ class Studio:
     moved: Job
     done: Job
     failed: Job
+    investigation: str  # of the one that is down
 
 
 def studio(seed: Seed) -> Studio:
@@ -36,6 +37,8 @@ def studio(seed: Seed) -> Studio:
     plain = seed.worker("encode-01", gpus=0)
     slow = seed.worker("render-04", tags=("high-vram", "optix", "cuda-12", "nvenc", "av1", "model:flux"))
     down = seed.worker("render-05")
+    seed.samples(down, [0.7, 0.8, 0.85, 0.8, 0.9, 0.95, 0.9])
+    investigation = seed.investigate(down, "process killed", "its host answers, but its process is gone")
     moved = _moved(seed, down, busy)
     running = seed.run(
         seed.job("Opening reel"), busy, 0.42, "segment 5 of 12", [f"frame {n} of 1200" for n in range(1, 60)]
@@ -54,7 +57,7 @@ def studio(seed: Seed) -> Studio:
     seed.samples(busy, [0.1, 0.2, 0.9, 0.8, 0.85, 0.9, 0.7, 0.8, 0.82])
     seed.samples(idle, [0.4, 0.5, 0.45, None, None, None, 0.1, 0.05, 0.02])
     seed.health(slow, Health.DEGRADED, "no heartbeat for 35 s")
-    return Studio(busy, down, running, waiting, moved, done, failed)
+    return Studio(busy, down, running, waiting, moved, done, failed, investigation)
 
 
 def _moved(seed: Seed, lost: Worker, to: Worker) -> Job:
@@ -62,9 +65,6 @@ def _moved(seed: Seed, lost: Worker, to: Worker) -> Job:
     seed.report(job, lost, "checkpoint", number=3, fraction=0.4, state={"segment": 3})
     seed.health(lost, Health.DOWN, "its process was killed by SIGKILL")
     jobs.take_away_all(seed.ledger, lost.id, "render-05 went down: its process was killed by SIGKILL")
-    sentence = "Trailer, final cut moved from render-05 to render-01; it goes on at 40 %."
-    seed.tell("ana", sentence, job)
-    seed.tell("admin", sentence, job)
     return seed.run(seed.now(job), to, 0.55, "segment 6 of 10")
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import psycopg
 import redis
 
-from app.ledger import events, jobs, reports, workers
+from app.ledger import events, investigations, jobs, reports, workers
 from app.ledger.db import Ledger
 from app.pool.keys import Keys
 from app.pool.matching import class_name
 from app.pool.model import FileFact, Gpu, Health, Job, JobSpec, Json, Parameter, Requirement, Worker, Workflow
-from app.pool.protocol import AttemptRef, Beat, GpuFigures, Memory, Offer, Report, to_json
+from app.pool.protocol import AttemptRef, Beat, GpuFigures, Memory, Offer, Report, plain, to_json
 
 TTL_MS = 600_000  # a seeded worker beats once and shall be live for the whole test
 TRANSCODE = Workflow(
@@ -112,6 +112,17 @@ class Seed:
         """Its health has changed."""
         assert workers.set_health(self.ledger, worker, to, cause, str(to))
         return replace(worker, health=to, reason=cause)
+
+    def investigate(self, worker: Worker, cause: investigations.Cause, why: str) -> str:
+        """An investigation of it, opened as the coordinator does; its id."""
+        evidence = {
+            "why": why,
+            "beat": {"attempts": [{}], "gpus": [plain(_figures(gpu, 0.8)) for gpu in worker.gpus], "gpu_reason": None},
+            "samples": [{**row, "at": row["at"].isoformat()} for row in workers.samples(self.ledger, worker.id, 1800)],
+            "ends": [{"job": "j", "number": 1, "end": "failed", "signal": 9, "error": "killed " + "again " * 30}],
+        }
+        assert investigations.begin(self.ledger, worker.id, worker.incarnation, cause, evidence, 1.2)
+        return investigations.open_of(self.ledger, [worker.id])[worker.id]
 
     def job(self, name: str = "", owner: str = "ana", params: Mapping[str, Json] | None = None, **more: Any) -> Job:
         """A job that waits."""

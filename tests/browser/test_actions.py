@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from app.ledger import jobs
+from app.ledger import investigations, jobs, policy
 from app.pool.model import JobState
 from tests.browser import scenes
 from tests.browser.conftest import Site, Visitor
@@ -193,3 +193,48 @@ def test_every_page_and_action_works_without_javascript(site: Site, visitor: Vis
     page.get_by_role("button", name="Retry").click()
     expect(page.locator(".lead .pill")).to_have_text("?waiting")
     context.close()
+
+
+def test_a_failure_is_flagged_until_a_person_resolves_it(admin: Visitor) -> None:
+    pool = scenes.studio(admin.site.seed)
+    page = admin.visit("/")
+    page.locator("a.tile", has_text="to look into").click()
+    expect(page).to_have_url(f"{admin.site.url}/?investigation=open")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="look into it").click()
+    expect(page).to_have_url(f"{admin.site.url}/investigations/{pool.investigation}")
+    expect(page.locator(".told")).to_contain_text("its host answers, but its process is gone")
+    expect(page.locator(".story")).to_contain_text("Continued on render-01")
+    page.get_by_role("textbox", name="Note").fill("Fan stands still")
+    page.get_by_role("button", name="Add the note").click()
+    expect(page.locator(".notes")).to_contain_text("Fan stands still")
+    page.get_by_label("What was found").fill("Fan replaced")
+    page.get_by_role("button", name="Resolve").click()
+    expect(page.locator(".lead")).to_contain_text("resolved")
+    page.get_by_role("link", name="Investigations").first.click()
+    expect(page.get_by_text("Nothing to look into")).to_be_visible()
+    page.get_by_role("link", name="All", exact=True).click()
+    expect(page.locator("tbody tr")).to_contain_text("Fan replaced")
+    expect(admin.visit("/").locator("a.tile", has_text="to look into")).to_contain_text("0")
+    expect(admin.page.get_by_role("link", name="look into it")).to_have_count(0)
+
+
+def test_what_is_typed_into_a_note_outlives_the_refresh(admin: Visitor) -> None:
+    pool = scenes.studio(admin.site.seed)
+    page = admin.visit(f"/investigations/{pool.investigation}")
+    page.get_by_label("What was found").fill("half a sentence")
+    assert investigations.add_note(admin.site.seed.ledger, pool.investigation, "ben", "me too")
+    expect(page.locator(".notes")).to_contain_text("me too")
+    expect(page.get_by_label("What was found")).to_have_value("half a sentence")
+
+
+def test_settings_are_changed_and_say_what_follows(admin: Visitor) -> None:
+    page = admin.visit("/settings")
+    page.get_by_label("Heartbeat interval").fill("1")
+    page.get_by_label("Strict").check()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("Saved")
+    expect(page.get_by_label("Heartbeat interval")).to_have_value("1")
+    expect(page.get_by_text("after 2.3 s without a heartbeat")).to_be_visible()
+    expect(page.get_by_text("Other jobs", exact=True)).to_have_count(0)
+    assert policy.read(admin.site.seed.ledger).strict

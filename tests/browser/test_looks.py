@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, ViewportSize
 
+from app.ledger import investigations, jobs
+from app.pool.model import Health
 from tests.browser import scenes
 from tests.browser.conftest import DESK, PHONE, Visitor
 
@@ -57,6 +59,9 @@ def test_axe_finds_no_violation(admin: Visitor, theme: str, size: ViewportSize) 
         f"/jobs/{pool.failed.id}",
         "/submit?workflow=transcode",
         "/notifications",
+        "/investigations",
+        f"/investigations/{pool.investigation}",
+        "/settings",
         "/login",
     ]
     found = {path: violations(admin.visit(path)) for path in paths}
@@ -80,6 +85,22 @@ def test_nothing_overflows_overlaps_or_is_cut_off_unsaid(admin: Visitor, count: 
                 wrong[f"{path} at {size['width']}"] = found[:6]
         admin.page.locator("#live tbody a, nav a[href='/jobs']").first.wait_for()
     assert not wrong, wrong
+
+
+def test_an_investigation_with_long_words_fits_its_page(admin: Visitor) -> None:
+    seed = admin.site.seed
+    worker = seed.worker(scenes.LONG[:63], host=scenes.LONG, gpus=4)
+    seed.samples(worker, [0.1, 0.5, 0.9])
+    job = seed.run(seed.job("N" * 200), worker, 0.4)
+    one = seed.investigate(worker, "out of memory", "w" * 300)
+    seed.health(worker, Health.DOWN, "c" * 300)
+    jobs.take_away_all(seed.ledger, worker.id, "c" * 300)
+    assert investigations.add_note(seed.ledger, one, "a" * 100, "t" * 2000)
+    for size in (DESK, PHONE):
+        admin.page.set_viewport_size(size)
+        for path in (f"/investigations/{one}", "/investigations?all=1", "/settings", f"/jobs/{job.id}"):
+            assert looks(admin.visit(path)) == [], path
+        investigations.resolve(seed.ledger, one, "a" * 100, "n" * 2000)
 
 
 def test_a_job_with_long_names_fits_its_page(admin: Visitor) -> None:

@@ -22,7 +22,7 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     ledger.close()
 
 
-def offer(name: str = "render-1") -> Offer:
+def offer(name: str = "render-1", address: str | None = None, port: int | None = None) -> Offer:
     return Offer(
         machine_id=f"machine-{name}",
         boot_id="boot-1",
@@ -32,12 +32,14 @@ def offer(name: str = "render-1") -> Offer:
         version="1",
         pid=1,
         workflows=(Workflow("burn", "python"),),
+        address=address,
+        port=port,
     )
 
 
-def join(ledger: Ledger, name: str = "render-1") -> Worker:
+def join(ledger: Ledger, name: str = "render-1", address: str | None = None, port: int | None = None) -> Worker:
     """A worker's next incarnation, as web and agent make one."""
-    asked = offer(name)
+    asked = offer(name, address, port)
     known = workers.by_identity(ledger, workers.identity_of(asked))
     secret = tokens.digest(tokens.new_secret("agent"))
     begun = workers.begin_join(ledger, known.id if known else None, asked, secret)

@@ -14,7 +14,7 @@ import pytest
 from agent.processes import carried_by
 from app.pool.model import JobId, new_id
 from app.pool.protocol import Lease, LeaseState, Order
-from tests.scripted_pool import ScriptedPool, alive, children, ended, kill_together
+from tests.scripted_pool import ScriptedPool, ended
 from tests.services import eventually
 
 
@@ -82,77 +82,10 @@ def test_an_attempt_whose_lease_is_missing_or_lower_runs_on(pool: ScriptedPool) 
         assert pool.processes(job) and pool.listed() == {(job, 2)}
 
 
-def test_a_killed_guard_is_reported_within_a_second_with_its_signal(pool: ScriptedPool) -> None:
+def test_tags_of_a_workflow_outlive_its_job(pool: ScriptedPool) -> None:
     pool.working()
-    job = pool.running("stubborn")
-    os.kill(pool.guard_of(job), signal.SIGKILL)
-    end = pool.until("end", job, 3)
-    assert (end.end, end.cause, end.signal) == ("failed", "guard", signal.SIGKILL)
-    assert not pool.processes(job)
-    pool.until("end", pool.put("quick"))
-
-
-def test_a_frozen_guard_is_killed_with_all_that_is_its_attempts(pool: ScriptedPool) -> None:
-    pool.working()
-    job = pool.running("stubborn")
-    os.kill(pool.guard_of(job), signal.SIGSTOP)
-    end = pool.until("end", job, 8)
-    assert (end.end, end.cause) == ("failed", "guard")
-    assert not pool.processes(job)
-
-
-def test_a_killed_slot_is_not_the_jobs_failure_and_is_started_again(pool: ScriptedPool) -> None:
-    agent = pool.working()
-    job = pool.running("stubborn")
-    os.kill(children(agent.pid, "agent.slots")[0], signal.SIGKILL)
-    end = pool.until("end", job, 8)
-    assert end.cause == "slot", end
-    assert not pool.processes(job)
-    pool.until("end", pool.put("quick"))
-
-
-def test_slot_and_guard_killed_in_one_blow_leave_nothing(pool: ScriptedPool) -> None:
-    agent = pool.working()
-    job = pool.running("stubborn")
-    kill_together([children(agent.pid, "agent.slots")[0], pool.guard_of(job)])
-    assert pool.until("end", job, 8).cause in ("slot", "guard")
-    assert not pool.processes(job)
-
-
-def test_nothing_survives_a_killed_main_for_longer_than_a_second(pool: ScriptedPool) -> None:
-    agent = pool.working()
-    pool.running("stubborn")
-    below = [*children(agent.pid, "agent.beat"), *pool.processes()]
-    assert len(below) == 5  # beat, slot, guard, workflow and what escaped it
-    agent.kill()
-    eventually(lambda: not any(alive(pid) for pid in below), 1)
-
-
-def test_main_slot_and_guard_killed_in_one_blow_the_next_start_ends_the_rest_before_it_joins(
-    pool: ScriptedPool,
-) -> None:
-    agent = pool.working()
-    job = pool.running("stubborn")
-    kill_together([agent.pid, children(agent.pid, "agent.slots")[0], pool.guard_of(job)])
-    assert eventually(lambda: len(pool.processes(job)) == 1)
-    escapee = pool.processes(job)
-    offers = len(pool.offers)
-    pool.start()
-    eventually(lambda: len(pool.offers) > offers)
-    assert not any(alive(pid) for pid in escapee)
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_main_without_its_beat_kills_all_jobs_and_ends_with_an_error(
-    redis_url: str, rq_url: str, tmp_path: Path, number: signal.Signals
-) -> None:
-    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=1000) as pool:
-        agent = pool.working()
-        pool.running("stubborn")
-        os.kill(children(agent.pid, "agent.beat")[0], number)
-        code, said = ended(agent, 10)
-        assert code == 1 and "the beat process" in said
-        assert not pool.processes()
+    pool.until("end", pool.put("tags"))
+    eventually(lambda: (beat := pool.beat()) and not beat.attempts and beat.tags == ("model:sdxl",))
 
 
 def test_an_agent_that_was_replaced_kills_its_jobs_and_ends_with_an_error(pool: ScriptedPool) -> None:
@@ -168,9 +101,11 @@ def test_an_agent_that_was_replaced_kills_its_jobs_and_ends_with_an_error(pool: 
 def test_a_good_bye_leaves_a_checkpoint_a_stopped_end_and_comes_last(pool: ScriptedPool) -> None:
     agent = pool.working()
     job = pool.running("polite")
+    waiting = pool.put("quick")
     agent.terminate()
     code, said = ended(agent, 8)
     assert code == 0, said
+    assert pool.queued() == 1 and not pool.of("claim", waiting)
     assert [each.kind for each in pool.reports if each.kind in ("checkpoint", "end", "goodbye")] == [
         "checkpoint",
         "end",
@@ -251,48 +186,3 @@ def test_no_process_and_no_envelope_of_an_ended_attempt_is_left(pool: ScriptedPo
     assert not carried_by(worker=pool.worker)
     assert not pool.redis.exists(pool.keys.out(pool.worker)) or not pool.redis.xlen(pool.keys.out(pool.worker))
     assert pool.queued() == 0
-
-
-def frozen(pool: ScriptedPool, main: int, number: signal.Signals) -> None:
-    """Send the signal to the whole agent with all that it runs."""
-    for pid in [main, *children(main, "agent.beat"), *pool.processes()]:
-        os.kill(pid, number)
-
-
-def test_a_frozen_agent_that_was_replaced_does_not_hide_the_new_ones_beat(
-    redis_url: str, rq_url: str, tmp_path: Path
-) -> None:
-    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
-        agent = pool.working()
-        pool.running("stubborn")
-        frozen(pool, agent.pid, signal.SIGSTOP)
-        eventually(lambda: not pool.beat(), 5)
-        pool.redis.hset(pool.keys.worker(pool.worker), "incarnation", "2")
-        frozen(pool, agent.pid, signal.SIGCONT)
-        code, said = ended(agent, 10)
-        assert code == 1 and "incarnation 2" in said
-        assert not pool.processes() and not pool.redis.exists(pool.keys.beat(pool.worker))
-
-
-def test_a_frozen_agent_that_was_given_up_kills_what_ran_and_works_on(
-    redis_url: str, rq_url: str, tmp_path: Path
-) -> None:
-    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
-        agent = pool.working()
-        job = pool.running("stubborn")
-        frozen(pool, agent.pid, signal.SIGSTOP)
-        eventually(lambda: not pool.beat(), 5)
-        pool.revoke(job, "taken away")
-        frozen(pool, agent.pid, signal.SIGCONT)
-        eventually(lambda: not pool.processes(job), 5)
-        pool.until("end", pool.put("quick"))
-        assert agent.poll() is None
-
-
-def test_an_escapee_with_a_bare_environment_does_not_outlive_its_killed_guard(pool: ScriptedPool) -> None:
-    pool.working()
-    job = pool.running("stubborn", params={"mark": "bare"})
-    escapee = int(pool.until("progress", job).text)
-    os.kill(pool.guard_of(job), signal.SIGKILL)
-    pool.until("end", job)
-    assert not alive(escapee)

@@ -42,8 +42,17 @@ def test_a_silent_worker_loses_what_has_not_started_and_then_what_runs(scene: Sc
     assert again is not None
     assert (again.job, again.attempt) == (first.job, 2)
     assert state_of(victim.lease(first.job)) is LeaseState.REVOKED
+    assert events.notifications(scene.ledger, "ana") == []  # not before both workers are known
+    witness.claim(again)
+    scene.step()
+    witness.report("claim", again, nonce="n1")
+    scene.step()
     told = events.notifications(scene.ledger, "ana")
-    assert [each.kind for each in told] == ["job.moved"]
+    assert [(each.id, each.facts["from_name"], each.facts["to_name"]) for each in told] == [
+        (f"job.moved:{first.job}:1", "render-1", "render-2")
+    ]
+    assert "silent" in told[0].facts["cause"]
+    assert told[0].facts["lost_s"] is not None
 
 
 def test_what_no_other_worker_could_run_stays_and_goes_on_when_its_worker_returns(scene: Scene) -> None:

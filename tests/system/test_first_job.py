@@ -33,7 +33,8 @@ def clip(tmp_path: Path) -> Path:
 def test_a_transcode_ends_well_and_another_goes_on_after_the_pool_was_stopped(
     pool: Pool, clip: Path, tmp_path: Path
 ) -> None:
-    pool.start(**{VARIABLE: f"transcode.segment:3=file {tmp_path / 'go on'}"})
+    pool.environment[VARIABLE] = f"transcode.segment:3=file {tmp_path / 'go on'}"
+    pool.start()
     # Forty segments, held after the third; ending the pool is what lets go of it.
     held = _submit(pool, clip, segment_s=1)
     eventually(lambda: _checkpoint_of(pool, held) == 3, 60)
@@ -41,7 +42,8 @@ def test_a_transcode_ends_well_and_another_goes_on_after_the_pool_was_stopped(
 
     pool.end()
     assert not pool.processes()
-    pool.start(**{VARIABLE: ""})
+    del pool.environment[VARIABLE]
+    pool.start()
 
     eventually(lambda: len(_attempts(pool, held)) == 2 and _attempts(pool, held)[1]["started_at"], 40)
     second = _attempts(pool, held)[1]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.processes import carried_by, kill_all
+from tests.cgroups import limited
 from tests.scripted_main import ScriptedMain
 from tests.services import eventually
 
@@ -124,11 +126,29 @@ def test_a_workflow_that_exceeds_its_timeout_fails(main: ScriptedMain) -> None:
     assert (line.end["end"], line.end["cause"]) == ("failed", "timeout")
 
 
-def test_a_workflow_that_gives_no_sign_fails(main: ScriptedMain) -> None:
+def test_a_workflow_that_gives_no_sign_shows_its_stacks_and_fails(main: ScriptedMain) -> None:
     main.put(main.order("silent", stall_s=1))
     line = main.guard().claimed()
     assert line.gone() and line.end
     assert (line.end["end"], line.end["cause"]) == ("failed", "stall")
+    assert any("in silent" in said for said in line.log)
+
+
+def test_whatever_a_workflow_writes_is_a_sign(main: ScriptedMain) -> None:
+    began = time.monotonic()
+    main.put(main.order("chatty", stall_s=1))
+    line = main.guard().claimed()
+    assert line.gone() and line.end and line.end["cause"] == "stall"
+    assert time.monotonic() - began > 2.5
+
+
+def test_a_workflow_that_the_kernel_kills_for_its_hunger_is_reported_so(main: ScriptedMain) -> None:
+    with limited(32 * 1024 * 1024) as group:
+        main.put(main.order("hungry", params={"mark": str(group)}))
+        line = main.guard().claimed()
+        assert line.gone() and line.end
+    assert (line.end["end"], line.end["cause"], line.end["signal"]) == ("failed", "workflow", signal.SIGKILL)
+    assert "out of memory" in line.end["error"]
 
 
 def test_a_guard_waits_for_the_answer_of_a_main_that_stands_still(main: ScriptedMain) -> None:

@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from app.ledger import policy
-from app.ledger.db import Ledger
 from app.pool import keys
 from app.pool.model import WorkerId
 from app.pool.settings import redis_urls
@@ -116,10 +114,12 @@ def _refused(call: Any) -> int:
 
 
 def _deepen(pool: Pool) -> None:
-    where = urllib.parse.quote(str(pool.home / "postgresql"), safe="")
-    ledger = Ledger.connect(f"postgresql://postgres@/postgres?host={where}", size=1)
-    policy.write(ledger, {"queue_depth": DEPTH}, "a test")
-    ledger.close()
+    """Let envelopes lie behind the slot."""
+    headers = {"Authorization": f"Bearer {pool.token}", "Content-Type": "application/json"}
+    body = json.dumps({"queue_depth": DEPTH}).encode()
+    request = urllib.request.Request(f"{pool.server}/admin/settings", body, headers, method="PATCH")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert json.loads(answer.read())["queue_depth"] == DEPTH
 
 
 def _submit(pool: Pool, seconds: int) -> Any:

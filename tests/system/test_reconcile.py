@@ -12,6 +12,7 @@ from app.coordinator.envelopes import Envelopes
 from app.coordinator.hints import Hint
 from app.ledger import attempts, jobs
 from app.pool.faults import EXIT_CODE
+from app.pool.keys import queue
 from app.pool.model import AttemptEnd, Health, JobId, JobState
 from app.pool.protocol import LeaseState, Order
 from tests.postgres.conftest import submit
@@ -43,6 +44,19 @@ def test_an_attempt_whose_envelope_was_lost_is_taken_back_after_two_beats_withou
     assert order is not None
     assert order.attempt == 2
     assert next(each.end for each in attempts.of_job(scene.ledger, job.id)) is AttemptEnd.TAKEN_BACK
+
+
+def test_an_envelope_that_a_slot_popped_before_it_died_is_taken_back_and_forgotten(scene: Scene) -> None:
+    peer = scene.peer()
+    job = submit(scene.ledger)
+    scene.step()
+    waiting = f"rq:queue:{queue(peer.id)}"
+    envelope = scene.stores.rq.lmove(waiting, f"{waiting}:intermediate").decode()
+    scene.later(6, peer)
+    assert scene.job(job.id).attempt == 2
+    assert not scene.stores.rq.exists(f"{waiting}:intermediate", f"rq:job:{envelope}")
+    order = peer.pop()
+    assert order is not None and order.attempt == 2
 
 
 def test_a_beat_that_may_have_been_under_way_at_the_first_look_proves_nothing(scene: Scene) -> None:
@@ -125,7 +139,16 @@ def test_a_wiped_redis_costs_no_job(scene: Scene) -> None:
     assert scene.health(peer) is Health.HEALTHY
 
 
-POINTS = ("dispatch.placed", "dispatch.assigned", "dispatch.put", "reports.applied", "reports.answered")
+POINTS = (
+    "dispatch.placed",
+    "dispatch.assigned",
+    "dispatch.put",
+    "reports.applied",
+    "reports.answered",
+    "reconcile.begun",
+    "health.changed",
+    "failover.taken",
+)
 ONE_STEP = """
 import sys, redis
 from app.coordinator.decide import Decider
@@ -149,6 +172,12 @@ def test_a_leader_killed_between_two_stores_neither_loses_nor_doubles_a_job(
     if begun:
         peer.end(begun)
     waiting = submit(scene.ledger)
+    if point == "health.changed":
+        scene.step()
+        peer.report("goodbye")
+    elif point == "failover.taken":
+        scene.step()
+        peer.beat(leaving=True)
     died = subprocess.run(
         [sys.executable, "-c", ONE_STEP, database_url, redis_url, rq_url],
         env={**os.environ, "MUSTER_FAULT": f"{point}=exit"},
@@ -156,6 +185,8 @@ def test_a_leader_killed_between_two_stores_neither_loses_nor_doubles_a_job(
     )
     assert died.returncode == EXIT_CODE
     scene.new_leader()
+    if point == "health.changed":
+        peer = scene.peer()  # the next incarnation
     orders = []
     for _ in range(8):
         scene.later(1, peer)

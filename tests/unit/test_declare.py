@@ -58,6 +58,7 @@ def test_with_a_file_only_what_stands_there_is_offered(tmp_path: Path) -> None:
         ('shipped = ["burn"]\n[workflows.burn]\nrunner = "command"\nargv = ["true"]', "choose one"),
         (ONE + 'kind = "int"', "x.a has 'kind'"),
         (ONE + 'type = "number"', "workflow x: expected"),
+        (ONE.replace("[workflows.x.p", "stall_s = 0\n[workflows.x.p"), "stall_s must be at least 1"),
         (ONE + 'type = "choice"', "choices are needed"),
         (ONE + 'type = "int"\ndefault = "3"', "its default must be a whole number"),
         ('[workflows.x]\nrunner = "command"\nargv = ["true", "{b}"]', "argv names {b}"),

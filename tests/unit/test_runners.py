@@ -207,7 +207,7 @@ def test_no_step_begins_after_the_deadline(tmp_path: Path) -> None:
     fd = make_deadline()
     writer = DeadlineWriter(fd)
     clocks = Clocks(interval_s=15, missed_beats=2)
-    writer.move_on(boottime_ns(), clocks)
+    writer.move_on(boottime_ns(), clocks, 600)
     workflow, environment = python(
         tmp_path, "def run(job):\n n = 0\n while True:\n  n += 1\n  job.progress(0, str(n))\n  time.sleep(0.01)"
     )
@@ -215,7 +215,7 @@ def test_no_step_begins_after_the_deadline(tmp_path: Path) -> None:
         tmp_path / "out", workflow, {}, environment=environment, more={"deadline_fd": fd, "strict": True}
     ) as child:
         child.begin().until("progress", text="3")
-        writer.move_on(0, clocks)
+        writer.move_on(0, clocks, 600)
         assert child.silent_end()
     os.close(fd)
 

@@ -20,7 +20,7 @@ from tests.web.conftest import Web
 EXAMPLES = 10  # good and as many bad requests an operation: together about 20 s
 WITHOUT_INPUT = ("/healthz", "/readyz")  # no request to them can be bad
 # What these name must be there, or must not have been used; no document can say so.
-NAMES_WHAT_IS_THERE = ("group", "cursor", "Idempotency-Key")
+NAMES_WHAT_IS_THERE = ("group", "cursor", "Idempotency-Key", "If-Match")
 
 
 @pytest.mark.timeout(120)

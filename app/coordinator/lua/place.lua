@@ -37,7 +37,7 @@ local function give(worker, want)
   local need = want.vram_mb > 0 and want.vram_mb or room.classes[ARGV[4]] or 0
   local gpus = choose(room, reserved, need, want.gpus)
   if not gpus then return nil end
-  local lease = {attempt = want.attempt, state = 'given', vram_mb = need}
+  local lease = {attempt = want.attempt, state = 'given', vram_mb = need, incarnation = room.incarnation}
   if #gpus > 0 then lease.gpus = gpus end -- cjson would write an empty list as {}
   redis.call('HSET', lease_key, want.job, cjson.encode(lease))
   settle(worker, room, lease_key, KEYS[2], ARGV[3])

@@ -1,5 +1,6 @@
 -- settle: what the other scripts share; it is loaded in front of each of them and does nothing alone.
 -- A worker's hash has a field `room`, JSON that Python computes (rooms.py):
+--   incarnation  of the worker, for leases that are written for it
 --   capacity  leases that it may hold     base      load before anything of ours
 --   per_held  load of each held lease     per_mb    load of each reserved MiB
 --   gpus      [[uuid, MiB that others leave free], …]

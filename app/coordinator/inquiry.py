@@ -1,0 +1,63 @@
+"""Inquiry: what is known of a worker at the moment when it fails, written down for whoever looks into it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from app.ledger import attempts, investigations, workers
+from app.ledger.db import Ledger, Row
+from app.ledger.investigations import Cause
+from app.pool.model import Worker
+from app.pool.protocol import Beat, plain
+
+SAMPLES_S = 1800
+TRANSITIONS, ENDS = 20, 10
+RECENT_S = 300
+OUT_OF_MEMORY = "out of memory"
+
+
+def begin(
+    tx: Ledger, worker: Worker, beat: Beat | None, why: str, silence_s: float, *, proven: bool, reached: bool
+) -> None:
+    """Open an investigation with the evidence; one that is open already stays as it is.
+
+    `reached`: it answered a call on its address while nothing of it came through Redis.
+    """
+    ends = [plain_row(vars(each.attempt)) for each in attempts.of_worker(tx, worker.id, limit=ENDS)]
+    memory = any(OUT_OF_MEMORY in (each["error"] or "") for each in ends if _recent(each["ended_at"]))
+    evidence = {
+        "why": why,
+        "beat": plain(beat) if beat else None,
+        "samples": [plain_row(row) for row in workers.samples(tx, worker.id, SAMPLES_S)],
+        "transitions": [plain_row(vars(each)) for each in workers.transitions(tx, worker.id, limit=TRANSITIONS)],
+        "ends": ends,
+    }
+    cause = suspect(worker, beat, memory=memory, proven=proven, reached=reached)
+    investigations.begin(tx, worker.id, worker.incarnation, cause, evidence, silence_s)
+
+
+def suspect(worker: Worker, beat: Beat | None, *, memory: bool, proven: bool, reached: bool) -> Cause:
+    """The likeliest cause, from the most telling to the least."""
+    if beat is not None and worker.gpus and worker.gpu_reason is None and _fell_off(worker, beat):
+        return "GPU fell off"
+    if memory:
+        return "out of memory"
+    if proven:
+        return "process killed"
+    return "Redis unreachable" if reached else "host silent"
+
+
+def plain_row(row: Row) -> dict[str, Any]:
+    """A row as JSON holds it: times as RFC 3339."""
+    return {name: value.isoformat() if isinstance(value, datetime) else plain(value) for name, value in row.items()}
+
+
+def _fell_off(worker: Worker, beat: Beat) -> bool:
+    """A card that was there at join cannot be asked any more."""
+    seen = {gpu.uuid for gpu in beat.gpus if gpu.reason is None}
+    return beat.gpu_reason is not None or any(gpu.uuid not in seen for gpu in worker.gpus)
+
+
+def _recent(at: str | None) -> bool:
+    return at is not None and (datetime.now().astimezone() - datetime.fromisoformat(at)).total_seconds() < RECENT_S

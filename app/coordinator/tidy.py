@@ -1,0 +1,49 @@
+"""Tidy: the files that nobody needs any more once a job has ended.
+
+Its checkpoints' files go, and the folders of attempts other than the last; what was accepted as its
+output stays. Idempotent: dying in the middle means that the rest goes the next time.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+from app.ledger import attempts, policy
+from app.ledger.attempts import Remains
+from app.ledger.db import Ledger
+
+log = logging.getLogger(__name__)
+
+TIDY_S = 30.0
+AFTER_ORPHANS_S = 60.0  # beyond max_orphan_s: then no cut-off attempt writes there any more
+AT_ONCE = 200
+
+
+class Tidy:
+    """Removes files under the pool's output folder; does nothing where it is not there."""
+
+    def __init__(self, ledger: Ledger, output: Path) -> None:
+        self._ledger = ledger
+        self._output = output
+
+    def step(self) -> None:
+        """Remove what is due."""
+        if not self._output.is_dir():
+            return
+        orphan_s = policy.read(self._ledger).max_orphan_s + AFTER_ORPHANS_S
+        gone = [each for each in attempts.remains(self._ledger, orphan_s, AT_ONCE) if self._remove(each)]
+        attempts.removed(self._ledger, gone)
+
+    def _remove(self, remains: Remains) -> bool:
+        job = self._output / remains.job
+        attempt = job / f"a{remains.attempt}"
+        folder = attempt / ".checkpoints" if remains.keeps_output else attempt
+        # No link is followed: an agent could have left one that leads elsewhere.
+        if any(each.is_symlink() for each in (job, attempt, folder)):
+            return True
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            log.warning("tidy: %s cannot be removed", folder)
+        return not folder.exists()

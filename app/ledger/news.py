@@ -1,0 +1,78 @@
+"""News: what people are told of a worker's health and of a job that moved, in the transaction that makes it so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.ledger import events
+from app.ledger.db import Ledger
+from app.pool.model import Health, JobId, WorkerId
+
+TROUBLE = (Health.DEGRADED, Health.DOWN)
+
+
+def health(
+    tx: Ledger, worker: WorkerId, name: str, transition: int, before: Health | None, to: Health, why: str
+) -> None:
+    """An event for each transition; trouble and its end are told to the admins too."""
+    kind, sentence = f"worker.{to}", f"{name} is {to}: {why}"
+    facts: dict[str, object] = {"cause": why}
+    if to is Health.HEALTHY:
+        if before not in TROUBLE:
+            return  # it joined: that is an event of its own
+        row = tx.one("worker_trouble_s", worker=worker, transition=transition)
+        facts["lasted_s"] = seconds = (row["seconds"] if row else None) or 0.0
+        kind, sentence = "worker.recovered", f"{name} is healthy again after {duration(seconds)}: {why}"
+    events.record(tx, kind, sentence, worker=worker)
+    if to is not Health.LEFT:
+        events.tell_admins(tx, kind, sentence, about=f"{worker}:{transition}", worker=worker, facts=facts)
+
+
+def moved(tx: Ledger, job: JobId, attempt: int) -> None:
+    """Tell the owner once that the job goes on elsewhere; with the claim, for only then both workers are known."""
+    row = tx.one("attempt_moved_from", job=job, attempt=attempt)
+    if row is None:
+        return
+    name = row["name"] or row["workflow"]
+    way = (
+        f"from {row['worker_name']} to {row['to_name']}"
+        if row["worker_id"] != row["to_worker"]
+        else (f"away from {row['worker_name']} and back")
+    )
+    lost = f"{row['lost_steps']} steps, " if row["lost_steps"] is not None else ""
+    work = f"; {lost}{duration(row['lost_s'])} of work are repeated" if row["lost_s"] else ""
+    events.tell(
+        tx,
+        row["owner"],
+        "job.moved",
+        f"{name} moved {way}: {row['cause']}{work}",
+        about=f"{job}:{row['number']}",
+        job=job,
+        worker=row["worker_id"],
+        facts={
+            "attempt": row["number"],
+            "from": row["worker_id"],
+            "from_name": row["worker_name"],
+            "to": row["to_worker"],
+            "to_name": row["to_name"],
+            "cause": row["cause"],
+            "lost_s": row["lost_s"],
+            "lost_steps": row["lost_steps"],
+            "waited_s": row["waited_s"],
+        },
+    )
+
+
+def poison(tx: Ledger, jobs: Sequence[JobId], deaths: int) -> set[JobId]:
+    """Fail those of these pending jobs under which so many workers have died; returns them."""
+    failed = tx.all("jobs_poison", jobs=list(jobs), deaths=deaths) if jobs else []
+    for row in failed:
+        events.record(tx, "job.failed", row["error"], job=row["id"])
+    return {row["id"] for row in failed}
+
+
+def duration(seconds: float) -> str:
+    """In words: 4 s, 3 min, 2 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -1,0 +1,117 @@
+"""The settings' page: a form made from the policy's fields, with their ranges and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flask import Blueprint, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import PreconditionFailed
+
+from app.ledger import policy
+from app.pool.errors import BadRequest
+from app.pool.model import Json
+from app.pool.policy import DEFAULTS, NAMES, NULLABLE, RANGES, Policy
+from app.web import settings as api
+from app.web.auth import caller
+from app.web.pages import READERS, page
+from app.web.services import services
+
+blueprint = Blueprint("settings_page", __name__)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of the form."""
+
+    name: str
+    label: str
+    help: str
+    value: str  # as written; "on" or "" for a box
+    box: bool
+    optional: bool
+    step: str
+    low: float
+    high: float
+    default: str
+    changed: bool  # differs from the default
+    error: str | None
+
+
+@blueprint.get("/settings")
+@page(*READERS)
+def form() -> ResponseReturnValue:
+    """The form with the present settings."""
+    return _page({}, {})
+
+
+@blueprint.post("/ui/settings/change")
+@page("admin")
+def change() -> ResponseReturnValue:
+    """Change what differs from the present settings; a stale form is shown again and changes nothing."""
+    present = policy.read(services().ledger)
+    try:
+        read = {name: _read(name) for name in NAMES}
+        api.apply({n: v for n, v in read.items() if v != getattr(present, n)}, request.form.get("version", ""))
+    except BadRequest as error:
+        return _page({name.lstrip("/"): why for name, why in error.errors}, _written()), 422
+    except PreconditionFailed:
+        return _page({"": "Somebody has changed the settings meanwhile; below is what they are now."}, {}), 412
+    return redirect("/settings?saved=1", 303)
+
+
+def _page(errors: Mapping[str, str], written: Mapping[str, str]) -> str:
+    present = policy.read(services().ledger)
+    return render_template(
+        "settings/form.html",
+        settings=[_setting(name, present, written, errors) for name in NAMES],
+        errors=errors,
+        clocks=present.clocks,
+        present=present,
+        version=policy.version(present),
+        writes=caller().kind == "admin",
+    )
+
+
+def _setting(name: str, present: Policy, written: Mapping[str, str], errors: Mapping[str, str]) -> Setting:
+    default = getattr(DEFAULTS, name)
+    low, high = RANGES.get(name, (0, 1))
+    return Setting(
+        name=name,
+        label=api.LABELS[name] + (" (seconds)" if name.endswith("_s") else ""),
+        help=api.HELP[name],
+        value=written.get(name, _text(getattr(present, name))),
+        box=isinstance(default, bool),
+        optional=name in NULLABLE,
+        step="any" if isinstance(default, float) else "1",
+        low=low,
+        high=high,
+        default=("on" if default else "off") if isinstance(default, bool) else _text(default) or "none",
+        changed=getattr(present, name) != default,
+        error=errors.get(name),
+    )
+
+
+def _text(value: Json) -> str:
+    if isinstance(value, bool):
+        return "on" if value else ""
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _written() -> dict[str, str]:
+    return {name: request.form.get(name, "") for name in NAMES}
+
+
+def _read(name: str) -> Json:
+    """What the form says; what is no number stays text, which the policy refuses by name."""
+    text = request.form.get(name, "").strip()
+    if isinstance(getattr(DEFAULTS, name), bool):
+        return text == "on"
+    if not text and name in NULLABLE:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if number.is_integer() else number

@@ -1,0 +1,265 @@
+"""What counts as whose failure; strict jobs; what is lost, told and left over when a job moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.coordinator.hints import Hint
+from app.coordinator.tidy import Tidy
+from app.ledger import attempts, events, investigations, jobs, policy
+from app.pool.model import AttemptEnd, JobState
+from app.pool.protocol import LeaseState, Order
+from tests.peer import Peer
+from tests.postgres.conftest import submit
+from tests.scene import Scene, scene, state_of
+
+__all__ = ["scene"]
+
+
+def alter(scene: Scene, statement: str) -> None:
+    """Change the ledger behind everybody's back."""
+    with scene.ledger.transaction() as tx:
+        assert tx._connection is not None
+        tx._connection.execute(statement.encode())
+
+
+def dies(scene: Scene, peer: Peer, *others: Peer) -> None:
+    peer.silent()
+    scene.later(50, *others)
+
+
+def taken_by(scene: Scene, peer: Peer) -> Order:
+    order = peer.next_order()
+    peer.claim(order)
+    scene.step()
+    return order
+
+
+def test_a_job_that_ran_on_three_workers_when_they_died_is_failed(scene: Scene) -> None:
+    peer = scene.peer("render-0")
+    order = scene.running(peer)
+    for number in (1, 2):
+        successor = scene.peer(f"render-{number}")
+        dies(scene, peer, successor)
+        peer = successor
+        assert taken_by(scene, peer).attempt == number + 1
+    dies(scene, peer, scene.peer("render-3"))
+    job = scene.job(order.job)
+    assert job.state is JobState.FAILED
+    assert "on 3 workers when they died (render-0, render-1, render-2)" in (job.error or "")
+    assert job.failures == 0
+
+
+def test_a_kept_checkpoint_between_the_deaths_is_no_poison(scene: Scene) -> None:
+    peer = scene.peer("render-0")
+    order = scene.running(peer)
+    for number in (1, 2):
+        successor = scene.peer(f"render-{number}")
+        dies(scene, peer, successor)
+        peer = successor
+        order = taken_by(scene, peer)
+        if number == 1:
+            peer.report("checkpoint", order, number=1, state={})
+            scene.step()
+    dies(scene, peer, scene.peer("render-3"))
+    assert scene.job(order.job).state is not JobState.FAILED
+
+
+def test_what_runs_two_minutes_beyond_its_time_is_taken_away_as_a_failure(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer, timeout_s=60)
+    alter(scene, "UPDATE attempts SET started_at = now() - interval '175 s'")
+    scene.step()
+    assert scene.job(order.job).state is JobState.RUNNING
+    alter(scene, "UPDATE attempts SET started_at = now() - interval '181 s'")
+    scene.step()
+    job = scene.job(order.job)
+    assert (job.attempt, job.failures) == (2, 1)
+    assert state_of(peer.lease(order.job)) is LeaseState.REVOKED
+    (attempt, *_) = attempts.of_job(scene.ledger, order.job)
+    assert (attempt.end, attempt.cause) == (AttemptEnd.FAILED, "timeout")
+
+
+def test_a_job_without_limits_takes_the_pool_s_and_its_own_goes_first(scene: Scene) -> None:
+    policy.write(scene.ledger, {"timeout_s": 300, "stall_s": 30, "strict": True}, "test")
+    peer = scene.peer()
+    order = scene.running(peer, stall_s=5)
+    assert (order.timeout_s, order.stall_s, order.strict) == (300, 5, True)
+    (held,) = jobs.held(scene.ledger)
+    assert (held.timeout_s, held.strict) == (300, True)
+
+
+def test_a_strict_job_is_only_revoked_by_a_take_away_and_pending_when_its_end_is_known(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer, strict=True, timeout_s=60)
+    alter(scene, "UPDATE attempts SET started_at = now() - interval '1 h'")
+    scene.step()
+    assert scene.job(order.job).state is JobState.RUNNING
+    assert state_of(peer.lease(order.job)) is LeaseState.REVOKED
+    peer.end(order, "stopped", cause="agent")
+    scene.step()
+    assert (scene.job(order.job).attempt, scene.job(order.job).failures) == (2, 0)
+
+
+def test_the_repetition_of_a_cancelled_strict_job_waits_until_no_process_is_left(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer, strict=True)
+    scene.peer("render-2")
+    jobs.cancel(scene.ledger, order.job)
+    again = submit(scene.ledger, strict=True, retry_of=order.job)
+    scene.leader.step(Hint(jobs=True, cancelled={order.job}))
+    scene.step()
+    assert scene.job(again.id).state is JobState.PENDING
+    assert "no process left" in (scene.job(again.id).waiting or "")
+    peer.end(order, "cancelled", cause="cancel")
+    scene.step()
+    scene.step()
+    assert scene.job(again.id).state is JobState.ASSIGNED
+
+
+def test_a_cancelled_strict_job_on_a_silent_worker_ends_when_its_deadline_has(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer, strict=True)
+    jobs.cancel(scene.ledger, order.job)
+    peer.silent()
+    scene.later(44)
+    assert not scene.job(order.job).attempt_ended
+    scene.later(6)
+    assert scene.job(order.job).attempt_ended
+
+
+@pytest.mark.parametrize("cause", ["slot", "deadline", "agent"])
+def test_what_ends_by_its_worker_is_no_failure_of_the_job(scene: Scene, cause: str) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    peer.end(order, "failed", cause=cause)
+    scene.step()
+    assert (scene.job(order.job).attempt, scene.job(order.job).failures) == (2, 0)
+
+
+def test_an_error_waits_before_it_is_tried_again_and_a_death_does_not(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    peer.end(order, "failed", cause="workflow", error="no such frame")
+    scene.step()
+    assert scene.job(order.job).not_before is not None
+    assert scene.job(order.job).state is JobState.PENDING
+
+
+def test_lost_steps_are_told_where_checkpoints_say_them(scene: Scene) -> None:
+    victim = scene.peer()
+    order = scene.running(victim)
+    victim.report("checkpoint", order, number=1, state={"step": 30, "steps": 100}, fraction=0.3)
+    victim.report("progress", order, number=1, fraction=0.45)
+    scene.step()
+    witness = scene.peer("render-2")
+    dies(scene, victim, witness)
+    assert taken_by(scene, witness).attempt == 2
+    scene.step()
+    (first, second) = attempts.of_job(scene.ledger, order.job)
+    assert first.lost_steps == 15
+    assert second.resumed_from is not None
+    assert (second.resumed_from["number"], second.resumed_from["step"]) == (1, 30)
+    (told,) = events.notifications(scene.ledger, "ana")
+    assert "15 steps" in told.sentence
+    (found,) = investigations.listed(scene.ledger)
+    (move,) = investigations.moves(scene.ledger, found.id)
+    assert (move.lost_steps, move.to_name) == (15, "render-2")
+
+
+def test_a_job_s_own_resume_is_handed_to_the_first_attempt(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer, resume={"frame": 7})
+    assert order.resume is not None
+    assert (order.resume.number, order.resume.state, order.resume.files) == (0, {"frame": 7}, ())
+
+
+def test_a_refused_second_delivery_leaves_the_lease_to_the_first(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    peer.report("claim", order, nonce="n2")
+    scene.step()
+    lease = peer.lease(order.job)
+    assert lease is not None
+    assert (lease.state, lease.nonce) == (LeaseState.CLAIMED, "n1")
+
+
+def test_a_lease_of_an_older_incarnation_keeps_no_job_waiting(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    jobs.take_away(scene.ledger, order.job, 1, "the pool stopped before the lease was marked")
+    scene.new_leader()
+    again = Peer(scene.stores, scene.ledger)
+    again.beat()
+    scene.step()
+    assert again.next_order().attempt == 2
+
+
+def test_a_worker_that_died_and_joined_before_anybody_saw_it_silent_is_looked_into(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    again = Peer(scene.stores, scene.ledger)
+    again.beat()
+    scene.leader.step(Hint(beats=True))  # the bell of its join was lost
+    assert again.next_order().attempt == 2
+    (found,) = investigations.listed(scene.ledger)
+    assert found.cause == "process killed"
+    assert [move.job for move in investigations.moves(scene.ledger, found.id)] == [order.job]
+
+
+def made(output: Path, job: str, attempt: int) -> Path:
+    folder = output / job / f"a{attempt}"
+    (folder / ".checkpoints" / "1").mkdir(parents=True)
+    (folder / ".checkpoints" / "1" / "state").write_text("x")
+    (folder / "out.txt").write_text("y")
+    return folder
+
+
+def test_files_that_nobody_needs_go_when_the_job_has_ended_and_its_output_stays(scene: Scene, tmp_path: Path) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    tidy = Tidy(scene.ledger, tmp_path)
+    first, second = made(tmp_path, order.job, 1), made(tmp_path, order.job, 2)
+    peer.end(order, "failed", cause="guard")
+    scene.step()
+    tidy.step()
+    assert first.exists()
+    again = taken_by(scene, peer)
+    peer.end(again)
+    scene.step()
+    assert scene.job(order.job).state is JobState.SUCCEEDED
+    tidy.step()
+    tidy.step()
+    assert not first.exists()
+    assert [path.name for path in second.iterdir()] == ["out.txt"]
+
+
+def test_files_of_an_attempt_that_may_run_on_stay_and_no_link_is_followed(scene: Scene, tmp_path: Path) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    witness = scene.peer("render-2")
+    dies(scene, peer, witness)
+    again = taken_by(scene, witness)
+    witness.end(again)
+    scene.step()
+    output, elsewhere = tmp_path / "output", tmp_path / "elsewhere"
+    made(elsewhere, "", 2)
+    first = made(output, order.job, 1)
+    (output / order.job / "a2").symlink_to(elsewhere / "a2")
+    tidy = Tidy(scene.ledger, output)
+    tidy.step()
+    assert first.exists()
+    alter(scene, "UPDATE jobs SET ended_at = now() - interval '1 h'")
+    tidy.step()
+    assert not first.exists()
+    assert (elsewhere / "a2" / ".checkpoints").exists()
+
+
+def test_a_policy_is_changed_only_by_who_has_seen_it(scene: Scene) -> None:
+    seen = policy.version(policy.read(scene.ledger))
+    assert policy.write(scene.ledger, {"stall_s": 60}, "ann", known=seen) is not None
+    assert policy.write(scene.ledger, {"stall_s": None}, "ben", known=seen) is None
+    assert policy.read(scene.ledger) == replace(policy.read(scene.ledger), stall_s=60)

@@ -1,0 +1,256 @@
+"""Fast failover: a lost subscription, and what a call to the worker's address proves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import redis
+
+from agent.listen import Address, Ear
+from app.ledger import events, investigations, policy, tokens
+from app.pool.model import Health, JobState
+from app.pool.protocol import LeaseState, Order, WhoIs
+from tests.peer import Peer
+from tests.postgres.conftest import submit
+from tests.scene import BOOT_ID, Scene, scene, state_of
+from tests.services import eventually
+
+__all__ = ["scene"]
+
+
+class Present:
+    """A peer that listens: on its bell, and on an address of its own."""
+
+    def __init__(self, scene: Scene, name: str = "render-1", boot_id: str = BOOT_ID, answers: bool = True) -> None:
+        self.address = Address("127.0.0.1", 0)
+        threading.Thread(target=self.address.run, daemon=True).start()
+        self.peer = Peer(scene.stores, scene.ledger, name, port=self.address.port)
+        self._scene = scene
+        if answers:
+            self.introduce(self.peer.worker.incarnation, boot_id)
+        self.bell = scene.stores.redis.pubsub()
+        self.listen()
+        self.peer.beat()
+        scene.step()
+        scene.leader.presence.step()
+        if answers:
+            eventually(lambda: scene.leader.presence.reached(self.peer.worker) or boot_id != BOOT_ID)
+
+    def introduce(self, incarnation: int, boot_id: str = BOOT_ID) -> None:
+        """Answer callers so."""
+        self.address.introduce(WhoIs(self.peer.id, incarnation, boot_id, "host", "render-1", "1"))
+
+    def listen(self) -> None:
+        self.bell.subscribe(self._scene.stores.keys.bell_of(self.peer.id))
+        assert self.bell.get_message(timeout=5)
+
+    def hang_up(self) -> None:
+        """The subscription is gone, and the leader asks."""
+        self.bell.close()
+        name = self._scene.stores.keys.bell_of(self.peer.id)
+        eventually(lambda: dict(self._scene.stores.redis.pubsub_numsub(name))[name] == 0)
+        self._scene.leader.presence.step()
+
+    def die(self) -> None:
+        """Its process is gone, its host is not."""
+        self.address._server.shutdown()
+        self.address._server.server_close()
+        self.hang_up()
+
+
+def becomes(scene: Scene, peer: Peer, health: Health) -> bool:
+    scene.step()
+    return scene.health(peer) is health
+
+
+def is_suspected(scene: Scene) -> bool:
+    scene.step()
+    return scene.leader.health.waits
+
+
+def stays(scene: Scene, peer: Peer, seconds: int = 3) -> bool:
+    """Healthy, though the leader has had the time to call and to wait for a newer beat."""
+    called = scene.leader.presence._callers
+    called.submit(lambda: None).result()
+    for _ in range(seconds):
+        scene.time += 1
+        scene.step()
+    return scene.health(peer) is Health.HEALTHY
+
+
+def test_a_dead_worker_is_down_at_once_and_its_jobs_go_on_elsewhere(scene: Scene) -> None:
+    tokens.create(scene.ledger, "admin", "boss")
+    present = Present(scene)
+    order = scene.running(present.peer)
+    witness = scene.peer("render-2")
+    present.die()
+    eventually(lambda: becomes(scene, present.peer, Health.DOWN))
+    again = witness.next_order()
+    assert (again.job, again.attempt) == (order.job, 2)
+    witness.claim(again)
+    scene.step()
+    (found,) = investigations.listed(scene.ledger, open_only=True)
+    assert (found.worker, found.cause) == (present.peer.id, "process killed")
+    (move,) = investigations.moves(scene.ledger, found.id)
+    assert (move.job, move.to_worker) == (order.job, witness.id)
+    assert move.seconds is not None
+    assert [each.kind for each in events.notifications(scene.ledger, "boss")] == ["worker.down"]
+
+
+def test_a_beat_that_was_under_way_does_not_revive_the_dead(scene: Scene) -> None:
+    present = Present(scene)
+    present.peer.beat()
+    present.die()
+    eventually(lambda: becomes(scene, present.peer, Health.DOWN))
+    present.peer.beat()
+    scene.step()
+    assert scene.health(present.peer) is Health.DOWN
+    scene.time += 2
+    present.peer.beat()
+    scene.step()
+    assert scene.health(present.peer) is Health.HEALTHY
+
+
+def strict_on_a_dead_worker(scene: Scene) -> tuple[Present, Peer, Order]:
+    present = Present(scene)
+    order = scene.running(present.peer, strict=True)
+    witness = scene.peer("render-2")
+    present.die()
+    eventually(lambda: becomes(scene, present.peer, Health.DOWN))
+    return present, witness, order
+
+
+def test_a_refused_call_is_no_proof_for_a_strict_job(scene: Scene) -> None:
+    present, witness, order = strict_on_a_dead_worker(scene)
+    assert scene.job(order.job).state is JobState.RUNNING
+    assert state_of(present.peer.lease(order.job)) is LeaseState.REVOKED
+    present.peer.silent()
+    scene.later(43, witness)
+    assert scene.job(order.job).state is JobState.RUNNING
+    scene.later(4, witness)
+    assert scene.job(order.job).attempt == 2
+
+
+def test_a_strict_job_goes_on_as_soon_as_its_worker_has_joined_anew(scene: Scene) -> None:
+    _, _, order = strict_on_a_dead_worker(scene)
+    Peer(scene.stores, scene.ledger)
+    scene.step()
+    assert scene.job(order.job).attempt == 2
+
+
+def test_what_no_other_can_run_leaves_a_worker_that_is_proven_dead(scene: Scene) -> None:
+    present = Present(scene)
+    order = scene.running(present.peer)
+    present.die()
+    eventually(lambda: becomes(scene, present.peer, Health.DOWN))
+    assert scene.job(order.job).state is JobState.PENDING
+
+
+def test_silence_on_the_line_waits_for_a_newer_beat(scene: Scene) -> None:
+    present = Present(scene, answers=False)
+    present.hang_up()
+    scene.leader.presence._callers.submit(lambda: None).result()
+    eventually(lambda: is_suspected(scene))
+    scene.time += 1
+    scene.step()
+    assert scene.health(present.peer) is Health.HEALTHY
+    scene.time += 1
+    scene.step()
+    assert scene.health(present.peer) is Health.DOWN
+
+
+def test_a_newer_beat_or_a_new_subscription_clears_it(scene: Scene) -> None:
+    present = Present(scene, answers=False)
+    present.hang_up()
+    eventually(lambda: is_suspected(scene))
+    present.peer.beat()
+    assert stays(scene, present.peer)
+    present.listen()
+    scene.leader.presence.step()
+    present.hang_up()
+    eventually(lambda: is_suspected(scene))
+    present.listen()
+    scene.leader.presence.step()
+    assert stays(scene, present.peer)
+
+
+def test_a_refusal_on_loopback_proves_nothing_of_another_host(scene: Scene) -> None:
+    present = Present(scene, boot_id="another")
+    present.die()
+    eventually(lambda: is_suspected(scene))
+    assert scene.health(present.peer) is Health.HEALTHY
+
+
+def test_a_refusal_where_it_never_answered_proves_nothing(scene: Scene) -> None:
+    present = Present(scene, answers=False)
+    present.die()
+    eventually(lambda: is_suspected(scene))
+    assert scene.health(present.peer) is Health.HEALTHY
+
+
+def test_who_answers_for_itself_has_only_lost_a_connection(scene: Scene) -> None:
+    present = Present(scene)
+    present.hang_up()
+    assert stays(scene, present.peer)
+
+
+def test_another_incarnation_on_its_address_proves_its_death(scene: Scene) -> None:
+    present = Present(scene)
+    present.introduce(present.peer.worker.incarnation + 1)
+    present.hang_up()
+    eventually(lambda: becomes(scene, present.peer, Health.DOWN))
+
+
+def test_a_leader_that_begins_finds_another_incarnation_on_the_address(scene: Scene) -> None:
+    present = Present(scene)
+    present.introduce(present.peer.worker.incarnation + 1)
+    present.hang_up()
+    scene.new_leader()
+    scene.step()
+    scene.leader.presence.step()
+    eventually(lambda: becomes(scene, present.peer, Health.DOWN))
+
+
+def test_switched_off_silence_alone_decides(scene: Scene) -> None:
+    policy.write(scene.ledger, {"fast_failover": False}, "test")
+    present = Present(scene)
+    present.die()
+    assert stays(scene, present.peer)
+
+
+@contextmanager
+def ear(scene: Scene, present: Present, url: str) -> Iterator[threading.Event]:
+    """The agent's own ear on the peer's bell."""
+    present.bell.close()
+    subscribed = threading.Event()
+    bell = scene.stores.keys.bell_of(present.peer.id)
+    threading.Thread(target=Ear(url, bell, lambda: None, subscribed.set).run, daemon=True).start()
+    assert subscribed.wait(5)
+    yield subscribed
+
+
+@pytest.mark.timeout(60)
+def test_of_200_forced_disconnects_none_degrades_and_each_is_back_soon(scene: Scene, redis_url: str) -> None:
+    present = Present(scene)
+    with ear(scene, present, redis_url) as subscribed, redis.Redis.from_url(redis_url, decode_responses=True) as killer:
+        scene.leader.presence.step()
+        for _ in range(200):
+            subscribed.clear()
+            assert killer.client_kill_filter(_type="pubsub") == 1
+            scene.leader.presence.step()
+            scene.step()
+            assert subscribed.wait(5)
+            scene.leader.presence.step()
+            scene.time += 1
+        assert stays(scene, present.peer, 1)
+    assert scene.health(present.peer) is Health.HEALTHY
+
+
+def test_the_server_is_told_to_drop_dead_connections_soon(scene: Scene) -> None:
+    scene.stores.redis.config_set("tcp-keepalive", 300)
+    submit(scene.ledger)
+    Present(scene)
+    assert scene.stores.live.keepalive_problem() is None
