@@ -1,13 +1,14 @@
 # make up      the whole pool on this host (ARGS="--port 9000 --workers 2")
 # make test    every check, as CI runs them
 # make chaos   faults on a pool of agents (SEED=1 SECONDS=600); needs root
+# make faults  each fault by itself, on agents and on several hosts; needs root, takes minutes
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 PROGRAMS := gcc ffmpeg redis-server chromium ip nft
 
-.PHONY: up test chaos lint programs
+.PHONY: up test chaos faults lint programs
 .DELETE_ON_ERROR:
 
 up: .venv/.server
@@ -18,6 +19,9 @@ test: programs lint
 
 chaos: programs .venv/.dev
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
+
+faults: programs .venv/.dev
+	$(BIN)/python -m pytest -n 2 -o addopts= $(ARGS) tests/chaos tests/system/test_faults_*.py
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -89,8 +89,8 @@ def test_a_frozen_worker_s_envelopes_are_in_another_s_queue_within_a_second(
             victim.claim(victim.next_order())
             eventually(lambda: victim.queued() == 2)
             witness = Peer(scene.stores, scene.ledger, "render-2", INTERVAL_S)
-            scene.stores.redis.publish(scene.stores.keys.bell, f"worker {witness.id}")
             witness.beat()
+            scene.stores.redis.publish(scene.stores.keys.bell, f"worker {witness.id}")
         with beating(witness):
             victim.beat()
             beat = scene.stores.keys.beat(victim.id)
