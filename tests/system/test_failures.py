@@ -120,17 +120,6 @@ def test_the_repetition_of_a_cancelled_strict_job_waits_until_no_process_is_left
     assert scene.job(again.id).state is JobState.ASSIGNED
 
 
-def test_a_cancelled_strict_job_on_a_silent_worker_ends_when_its_deadline_has(scene: Scene) -> None:
-    peer = scene.peer()
-    order = scene.running(peer, strict=True)
-    jobs.cancel(scene.ledger, order.job)
-    peer.silent()
-    scene.later(44)
-    assert not scene.job(order.job).attempt_ended
-    scene.later(6)
-    assert scene.job(order.job).attempt_ended
-
-
 @pytest.mark.parametrize("cause", ["slot", "deadline", "agent"])
 def test_what_ends_by_its_worker_is_no_failure_of_the_job(scene: Scene, cause: str) -> None:
     peer = scene.peer()

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from agent.listen import Address, Ear
-from app.ledger import events, investigations, policy, tokens
+from app.ledger import events, investigations, jobs, policy, tokens
 from app.pool.model import Health, JobState
 from app.pool.protocol import LeaseState, Order, WhoIs
 from tests.peer import Peer
@@ -24,24 +24,24 @@ __all__ = ["scene"]
 class Present:
     """A peer that listens: on its bell, and on an address of its own."""
 
-    def __init__(self, scene: Scene, name: str = "render-1", boot_id: str = BOOT_ID, answers: bool = True) -> None:
+    def __init__(self, scene: Scene, answers: bool = True) -> None:
         self.address = Address("127.0.0.1", 0)
         threading.Thread(target=self.address.run, daemon=True).start()
-        self.peer = Peer(scene.stores, scene.ledger, name, port=self.address.port)
+        self.peer = Peer(scene.stores, scene.ledger, port=self.address.port)
         self._scene = scene
         if answers:
-            self.introduce(self.peer.worker.incarnation, boot_id)
+            self.introduce(self.peer.worker.incarnation)
         self.bell = scene.stores.redis.pubsub()
         self.listen()
         self.peer.beat()
         scene.step()
         scene.leader.presence.step()
         if answers:
-            eventually(lambda: scene.leader.presence.reached(self.peer.worker) or boot_id != BOOT_ID)
+            eventually(lambda: scene.leader.presence.reached(self.peer.worker))
 
-    def introduce(self, incarnation: int, boot_id: str = BOOT_ID) -> None:
+    def introduce(self, incarnation: int) -> None:
         """Answer callers so."""
-        self.address.introduce(WhoIs(self.peer.id, incarnation, boot_id, "host", "render-1", "1"))
+        self.address.introduce(WhoIs(self.peer.id, incarnation, BOOT_ID, "host", "render-1", "1"))
 
     def listen(self) -> None:
         self.bell.subscribe(self._scene.stores.keys.bell_of(self.peer.id))
@@ -134,6 +134,19 @@ def test_a_refused_call_is_no_proof_for_a_strict_job(scene: Scene) -> None:
     assert scene.job(order.job).attempt == 2
 
 
+def test_a_cancelled_strict_job_on_a_dead_worker_ends_when_its_deadline_has(scene: Scene) -> None:
+    present = Present(scene)
+    order = scene.running(present.peer, strict=True)
+    jobs.cancel(scene.ledger, order.job)
+    present.die()
+    eventually(lambda: becomes(scene, present.peer, Health.DOWN))
+    present.peer.silent()
+    scene.later(43)
+    assert not scene.job(order.job).attempt_ended
+    scene.later(4)
+    assert scene.job(order.job).attempt_ended
+
+
 def test_a_strict_job_goes_on_as_soon_as_its_worker_has_joined_anew(scene: Scene) -> None:
     _, _, order = strict_on_a_dead_worker(scene)
     Peer(scene.stores, scene.ledger)
@@ -178,7 +191,8 @@ def test_a_newer_beat_or_a_new_subscription_clears_it(scene: Scene) -> None:
 
 
 def test_a_refusal_on_loopback_proves_nothing_of_another_host(scene: Scene) -> None:
-    present = Present(scene, boot_id="another")
+    present = Present(scene)
+    scene.leader.presence._boot_id = "boot-2"  # the leader's host is another
     present.die()
     eventually(lambda: is_suspected(scene))
     assert scene.health(present.peer) is Health.HEALTHY
