@@ -41,6 +41,10 @@ class Pool:
         """The embedded PostgreSQL."""
         return f"postgresql://postgres@/postgres?host={self.home / 'postgresql'}"
 
+    def part(self, words: str) -> int:
+        """The pid of the oldest of its processes whose command line has these words."""
+        return min(pid for pid in descendants(self.process.pid) if words in command_line(pid))
+
     def await_idle(self, seconds: float = 60) -> None:
         """Until no lease is held: the last attempt is over for all that took part. Raises TimeoutError."""
         with Redis.from_url(self.redis_url(1), decode_responses=True) as redis:
@@ -102,7 +106,8 @@ def pool(*arguments: str, environment: Mapping[str, str] | None = None, home: Pa
         )
         server = f"http://127.0.0.1:{port}"
         try:
-            _await_ready(process, server, home, Path(folder) / "up.log")
+            awaited = None if "--no-agent" in arguments else home / "admin-token"
+            _await_ready(process, server, awaited, Path(folder) / "up.log")
             yield Pool(home, server, process, time.monotonic() - started)
         finally:
             process.send_signal(signal.SIGTERM)
@@ -124,31 +129,44 @@ def descendants(root: int) -> set[int]:
     return found
 
 
+def command_line(pid: int) -> str:
+    """Its words; '' when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def cpu_s(pid: int) -> float:
+    """Of all its threads, in the scheduler's nanoseconds: a tick is too coarse for what is idle."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+
+
 def memory_kib(pid: int) -> dict[str, int]:
     """What /proc/<pid>/smaps_rollup says: `Pss:`, `Rss:` and more. Raises OSError when the process is gone."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     return {name: int(kib) for name, kib, _ in map(str.split, lines)}
 
 
-def _await_ready(process: subprocess.Popen[bytes], server: str, home: Path, log: Path) -> None:
+def _await_ready(process: subprocess.Popen[bytes], server: str, token: Path | None, log: Path) -> None:
+    """Until web answers and, where a token to ask with is given, the workers are healthy."""
     end = time.monotonic() + START_S
-    while not _is_ready(server, home):
+    while not _is_ready(server, token):
         if process.poll() is not None or time.monotonic() > end:
             raise RuntimeError("the pool did not start:\n" + log.read_text()[-4000:])
         time.sleep(0.02)
 
 
-def _is_ready(server: str, home: Path) -> bool:
-    """`up` has said ready: it writes the server's address when web answers and its workers are healthy."""
+def _is_ready(server: str, token: Path | None) -> bool:
     try:
         with urllib.request.urlopen(f"{server}/readyz", timeout=1) as answer:
-            return bool(answer.status == 200) and _workers_healthy(server, home)
+            return bool(answer.status == 200) and (token is None or _workers_healthy(server, token))
     except (urllib.error.URLError, OSError):
         return False
 
 
-def _workers_healthy(server: str, home: Path) -> bool:
-    token = home / "admin-token"
+def _workers_healthy(server: str, token: Path) -> bool:
     if not token.exists():
         return False
     request = urllib.request.Request(
