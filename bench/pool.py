@@ -32,9 +32,14 @@ class Pool:
     process: subprocess.Popen[bytes]
     ready_s: float
 
+    @property
+    def redis_server(self) -> str:
+        """The URL of the embedded Valkey, without a database."""
+        return (self.home / "valkey" / "url").read_text().strip()
+
     def redis_url(self, database: int) -> str:
-        """The embedded Valkey: RQ is in database 0, the pool in 1."""
-        return f"{(self.home / 'valkey' / 'url').read_text().strip()}/{database}"
+        """One of its databases: RQ is in 0, the pool in 1."""
+        return f"{self.redis_server}/{database}"
 
     @property
     def database_url(self) -> str:
