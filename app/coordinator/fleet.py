@@ -28,14 +28,21 @@ class Fleet:
         self.proven: set[WorkerId] = set()  # dead by proof: what they ran goes nowhere on
         self.silenced: set[WorkerId] = set()  # silent for so long that strict attempts have ended too
         self.silence_s: dict[WorkerId, float] = {}  # of those that joined anew: how silent they had been
+        self._versions: dict[WorkerId, str] = {}
 
     def reload(self) -> None:
-        """Read workers and policy anew; what a worker reports of itself stays."""
+        """Read the policy and the workers that have changed; what a worker reports of itself stays."""
         self.policy = policy.read(self._ledger)
-        self.workers = {worker.id: worker for worker in workers.listed(self._ledger)}
-        beats, self.beats = self.beats, {}
-        for beat in beats.values():
-            self.heard(beat)
+        versions = workers.versions(self._ledger)
+        changed = {worker for worker, version in versions.items() if self._versions.get(worker) != version}
+        rows = {worker.id: worker for worker in workers.found(self._ledger, changed)}
+        known = {**self.workers, **rows}
+        self.workers = {worker: known[worker] for worker in versions if worker in known}
+        self._versions = versions
+        for worker in changed | (self.beats.keys() - self.workers.keys()):
+            beat = self.beats.pop(worker, None)
+            if beat is not None:
+                self.heard(beat)
 
     def heard(self, beat: Beat) -> bool:
         """Take note of a beat; False when it is not one of the worker's present incarnation, or it has left."""

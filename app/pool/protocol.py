@@ -261,7 +261,8 @@ def from_json(kind: type[T], text: str | bytes) -> T:
 
 def from_plain(kind: type[T], value: Any) -> T:
     """The same from dicts and lists."""
-    built: T = _builder(kind)(value)
+    hashable: Any = kind
+    built: T = _builder(hashable)(value)
     return built
 
 
