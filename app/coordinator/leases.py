@@ -30,18 +30,20 @@ class Leases:
         self._stores = stores
         self._mark = script(stores.redis, "mark")
         self._release = script(stores.redis, "release")
+        self.touched: set[WorkerId] = set()  # changed since reconcile last looked
 
     def batch(self) -> Batch:
         """An empty batch of changes."""
-        return Batch(self._stores, self._mark, self._release)
+        return Batch(self._stores, self._mark, self._release, self.touched)
 
 
 class Batch:
     """Changes that go out together when `send` is called; at least once: each may be repeated."""
 
-    def __init__(self, stores: Stores, mark: Any, release: Any) -> None:
+    def __init__(self, stores: Stores, mark: Any, release: Any, touched: set[WorkerId]) -> None:
         self._stores = stores
         self._scripts = (mark, release)
+        self._touched = touched
         self._pipe = stores.redis.pipeline(transaction=False)
         self._rung: set[WorkerId] = set()
 
@@ -96,3 +98,4 @@ class Batch:
             keys=[keys.lease(worker), keys.worker(worker), keys.load], args=arguments, client=self._pipe
         )
         self._rung.add(worker)
+        self._touched.add(worker)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
+from app.coordinator.turns import Turns
 from app.pool.model import Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Wanted, from_json, to_json
@@ -17,13 +18,21 @@ log = logging.getLogger(__name__)
 class WantedWriter:
     """Writes where something has changed; the number rises with each change, also after Redis forgot."""
 
-    def __init__(self, stores: Stores, fleet: Fleet) -> None:
+    def __init__(self, stores: Stores, fleet: Fleet, turns: Turns) -> None:
         self._stores = stores
         self._fleet = fleet
+        self._turns = turns
+        self._done: dict[WorkerId, Worker] = {}  # as they were when their hash was brought up to date
 
     def write(self) -> None:
-        """Bring every worker's hash up to date, and ring those whose `wanted` changed."""
-        workers = list(self._fleet.workers.values())
+        """Bring the hashes up to date of all that have changed and of those whose turn it is; ring whose changed."""
+        workers = self._fleet.workers
+        due = {id_ for id_, worker in workers.items() if self._done.get(id_) is not worker}
+        due.update(self._turns.next(workers))  # another leader may have written there
+        self._bring([workers[worker] for worker in due])
+        self._done = dict(workers)
+
+    def _bring(self, workers: list[Worker]) -> None:
         changed: set[WorkerId] = set()
         written = self._read(workers)
         with self._stores.redis.pipeline(transaction=False) as pipe:

@@ -73,16 +73,25 @@ class Live:
         scores = self._redis.zrange(self._keys.load, 0, -1, withscores=True)
         return {WorkerId(worker): score for worker, score in scores}
 
+    def loads(self, workers: Sequence[WorkerId]) -> dict[WorkerId, float]:
+        """The load of those of these workers that are live."""
+        found = self._redis.zmscore(self._keys.load, workers) if workers else []
+        return {worker: score for worker, score in zip(workers, found) if score is not None}
+
     def leases(self, worker: WorkerId) -> dict[JobId, Lease]:
         """The worker's leases by job."""
         return parse_leases(self._redis.hgetall(self._keys.lease(worker)))
 
     def leases_of(self, workers: Sequence[WorkerId]) -> dict[WorkerId, dict[JobId, Lease]]:
-        """The same for many in one round trip."""
+        """The same for many, in as many round trips as it takes to keep no other client waiting."""
+        found: dict[WorkerId, dict[JobId, Lease]] = {}
         with self._redis.pipeline(transaction=False) as pipe:
-            for worker in workers:
-                pipe.hgetall(self._keys.lease(worker))
-            return {worker: parse_leases(found) if found else {} for worker, found in zip(workers, pipe.execute())}
+            for first in range(0, len(workers), AT_ONCE):
+                part = workers[first : first + AT_ONCE]
+                for worker in part:
+                    pipe.hgetall(self._keys.lease(worker))
+                found |= {worker: parse_leases(fields) for worker, fields in zip(part, pipe.execute())}
+        return found
 
     def keepalive_problem(self) -> str | None:
         """Why Redis would notice late that a host was cut off; None where it drops one in good time."""
