@@ -15,7 +15,7 @@ from app.pool.keys import Keys
 from app.pool.model import WorkerId, new_id
 from app.pool.protocol import to_json
 from bench.figures import publish
-from bench.line import Line
+from bench.line import Line, unheard
 from bench.pool import cpu_s
 from bench.sim import LARGE_MB, Told, beat_of, card
 
@@ -50,10 +50,12 @@ def _asks() -> dict[str, Ask]:
         line.call("SET", keys.beat(worker), text, "PX", ttl_ms, answered=then)
 
     def beat(line: Line, worker: WorkerId, then: Callable[[Any], object]) -> None:
-        line.call("SET", keys.beat(worker), text, "PX", ttl_ms)
-        line.call("HGETALL", keys.lease(worker))
-        line.call("HMGET", keys.worker(worker), "wanted", "incarnation")
-        line.call("GET", keys.generation, answered=then)
+        line.pipeline(
+            (("SET", keys.beat(worker), text, "PX", ttl_ms), unheard),
+            (("HGETALL", keys.lease(worker)), unheard),
+            (("HMGET", keys.worker(worker), "wanted", "incarnation"), unheard),
+            (("GET", keys.generation), then),
+        )
 
     return {"plain SET PX": plain, "beat (SET PX, leases, wanted, generation)": beat}
 

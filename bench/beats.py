@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,8 +121,9 @@ def _cost(found: Pool, sim: Simulation, seconds: float) -> list[list[Any]]:
     time.sleep(seconds)
     took_s = time.monotonic() - began
     used = {name: (_cpu_s(some) - before[name]) / took_s for name, some in pids.items()}
-    memory = {name: sum(memory_kib(pid)["Pss:"] for pid in some) / 1024 for name, some in pids.items()}
-    return [[len(sim.workers), name, 100 * used[name], memory[name]] for name in pids]
+    rows = [[len(sim.workers), name, 100 * used[name], _pss_mib(some)] for name, some in pids.items()]
+    print(rows, file=sys.stderr, flush=True)
+    return rows
 
 
 def _stall(found: Pool, client: Any, workers: int, seconds: float) -> list[Any]:
@@ -175,6 +176,14 @@ def _pids(found: Pool, words: str) -> set[int]:
 
 def _cpu_s(pids: set[int]) -> float:
     return sum(cpu_s(pid) for pid in pids)
+
+
+def _pss_mib(pids: set[int]) -> float:
+    kib = 0
+    for pid in pids:
+        with suppress(OSError):  # a connection of PostgreSQL has ended meanwhile
+            kib += memory_kib(pid)["Pss:"]
+    return kib / 1024
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import Any
@@ -16,10 +16,14 @@ CHUNK = 256 * 1024
 Answered = Callable[[Any], object]
 
 
+def unheard(_: Any) -> None:
+    """An answer that tells nothing."""
+
+
 class Line:
     """Speaks RESP2. `heard` takes what no call has asked for: subscriptions and messages."""
 
-    def __init__(self, url: str, selector: BaseSelector, heard: Answered = lambda _: None) -> None:
+    def __init__(self, url: str, selector: BaseSelector, heard: Answered = unheard) -> None:
         parts = urlsplit(url)
         self._selector = selector
         self._heard = heard
@@ -33,10 +37,15 @@ class Line:
             self.call("AUTH", parts.password)
         self.call("SELECT", parts.path.strip("/") or "0")
 
-    def call(self, *words: Any, answered: Answered = lambda _: None) -> None:
+    def call(self, *words: Any, answered: Answered = unheard) -> None:
         """Send one command; `answered` gets what comes back. An error ends the process: nothing here may fail."""
         self._asked.append(answered)
         self._send(_packed(*words))
+
+    def pipeline(self, *calls: tuple[Sequence[Any], Answered]) -> None:
+        """Send these commands in one piece, as a pipeline does."""
+        self._asked.extend(answered for _, answered in calls)
+        self._send(b"".join(_packed(*words) for words, _ in calls))
 
     def listen(self, channel: str) -> None:
         """Subscribe; from now on everything goes to `heard`."""

@@ -33,7 +33,7 @@ from app.pool.live import parse_leases
 from app.pool.model import JobId
 from app.pool.policy import Clocks
 from app.pool.protocol import AttemptRef, Lease, LeaseState, Order, Report, Wanted, from_json, from_plain, to_json
-from bench.line import Line
+from bench.line import Line, unheard
 from bench.sim import AS_AGENTS, Setup, Told, beat_of
 
 POP_S = WORKER_TTL_S - 15  # RQ's
@@ -162,10 +162,13 @@ class Simulated:
         beat = beat_of(self._told, self._seq, clocks.interval_s, clocks.ttl_s, busy, self._wanted)
         refs = tuple(AttemptRef(each.order.job, each.order.attempt, 0) for each in self._attempts.values())
         line, worker = self._lines.beat, self._told.worker
-        line.call("SET", self._keys.beat(worker), to_json(replace(beat, attempts=refs)), "PX", beat.ttl_ms)
-        line.call("HGETALL", self._keys.lease(worker), answered=self._leased)
-        line.call("HMGET", self._keys.worker(worker), "wanted", "incarnation", answered=self._obey)
-        line.call("GET", self._keys.generation, answered=self._through)
+        text = to_json(replace(beat, attempts=refs))
+        line.pipeline(
+            (("SET", self._keys.beat(worker), text, "PX", beat.ttl_ms), unheard),
+            (("HGETALL", self._keys.lease(worker)), self._leased),
+            (("HMGET", self._keys.worker(worker), "wanted", "incarnation"), self._obey),
+            (("GET", self._keys.generation), self._through),
+        )
 
     def _through(self, _: Any) -> None:
         self.beaten = True

@@ -35,7 +35,7 @@ SWEEP_S = 1.0
 RECONCILE_S = 5.0
 SOON_S = 0.2  # where something is about to be decided: a worker joined, a beat expired, a presence was lost
 AGAIN_S = 1.0  # where reconcile waits for a newer beat
-WHOLE_S = 60.0  # every score is written anew, changed or not; of a large fleet each worker is compared within it
+WHOLE_S = 60.0  # every score is written anew, changed or not; each worker of a large fleet is compared within it
 QUIET_S = 10.0  # within which the streams are read of all that have nothing to report
 
 
@@ -62,9 +62,9 @@ class Decider:
         self._eligible = Eligible(stores, self.fleet)
         self._reports = Reports(stores, leases, self.health.left)
         self.health.drain = self._reports.apply
-        wanted, compared, self._rooms = (Turns(RECONCILE_S, WHOLE_S) for _ in range(3))
+        wanted, compared = Turns(RECONCILE_S, WHOLE_S), Turns(RECONCILE_S, WHOLE_S)
         self._streams = Turns(SWEEP_S, QUIET_S)
-        self._turns = (wanted, compared, self._rooms, self._streams)
+        self._turns = (wanted, compared, self._streams)
         self._reconcile = Reconcile(
             stores, self.fleet, self._failover, self.health, leases, envelopes, now, turns=compared
         )
@@ -161,9 +161,7 @@ class Decider:
         point("reconcile.begun")
         again = self._reconcile.step()
         self._due["reconcile"] = self._now() + (AGAIN_S if again else self._reconcile_s)
-        workers = self._rooms.next(self.fleet.workers)
-        in_turns = len(workers) < len(self.fleet.workers)
-        self._eligible.rebuild(workers, whole=in_turns or self._is_due("whole", WHOLE_S))
+        self._eligible.rebuild(whole=self._is_due("whole", WHOLE_S))
 
     def _dispatch_all(self) -> None:
         if self._dispatch.step():

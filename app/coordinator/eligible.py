@@ -77,16 +77,12 @@ class Eligible:
         changed = {worker: room for worker, room in rooms_now.items() if self._written.get(worker) != room}
         self._write(changed)
 
-    def rebuild(self, workers: Sequence[WorkerId], whole: bool) -> None:
-        """Write the rooms of these that differ from what Redis has, or all of them; take out whom nobody knows."""
-        found = {} if whole else self._found(workers)
-        self._written = {worker: room for worker, room in self._written.items() if worker in self._fleet.workers}
-        for worker in workers:
-            self._written.pop(worker, None)
-        self._written |= found
+    def rebuild(self, whole: bool) -> None:
+        """Write the rooms that differ from what Redis has, or all of them; take out what belongs to no worker."""
+        self._written = {} if whole else self._found()
         self._write(dict.fromkeys(self._strangers(), ""))
         self._close_unused()
-        self.refresh(workers)
+        self.refresh(self._fleet.workers)
 
     def _open(self, name: str, requirement: Requirement) -> None:
         self._used[name] = time.monotonic()
@@ -120,8 +116,9 @@ class Eligible:
             pipe.execute()
         self._written.update(changed)  # only now: what did not get through is written again
 
-    def _found(self, workers: Sequence[WorkerId]) -> dict[WorkerId, str]:
+    def _found(self) -> dict[WorkerId, str]:
         """The rooms that stand in Redis, whoever wrote them: a stale leader may have, after we did."""
+        workers = list(self._fleet.workers)
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.zrange(self._keys.load, 0, -1)
             for worker in workers:

@@ -77,6 +77,7 @@ class Presence:
         self.saw: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._watched: list[Worker] = []
+        self._lives: list[Life] = []  # theirs
         self._counts: list[int] = []  # how many listened to each of them at the last look
         self._strangers: list[int] = []  # which of them have an address and never answered there
         self._listens: dict[Life, bool] = {}  # this leader saw it listen: is it listening still?
@@ -92,11 +93,12 @@ class Presence:
     def watch(self, workers: Iterable[Worker]) -> None:
         """From now on watch these workers' present incarnations, and forget all others."""
         watched = list(workers)
+        ordered = [(worker.id, worker.incarnation) for worker in watched]
         with self._lock:
-            if list(map(_life, watched)) == list(map(_life, self._watched)):
+            if ordered == self._lives:
                 return
-            lives = {_life(worker) for worker in watched}
-            self._watched, self._counts = watched, []
+            lives = set(ordered)
+            self._watched, self._lives, self._counts = watched, ordered, []
             self._answered &= lives
             self._listens = {life: there for life, there in self._listens.items() if life in lives}
             self._reached = {life: there for life, there in self._reached.items() if life in lives}
