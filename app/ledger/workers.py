@@ -269,6 +269,7 @@ def worker_of(row: Row) -> Worker:
         vram_mb=row["vram_mb"],
         workflows=from_plain(tuple[Workflow, ...], row["workflows"]),
         not_offered=row["not_offered"],
+        blocked=row.get("blocked") or {},
         allowed_workflows=tuple(row["allowed_workflows"]),
         tags=tuple(row["tags"]),
         dynamic_tags=tuple(row["dynamic_tags"]),

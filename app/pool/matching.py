@@ -120,6 +120,11 @@ def _gpus(worker: Worker, requirement: Requirement) -> str | None:
     return f"has {len(worker.gpus)} GPUs, fewer than {requirement.gpus}"
 
 
+def _blocked(worker: Worker, requirement: Requirement) -> str | None:
+    until = worker.blocked.get(requirement.workflow)
+    return f"blocked for {requirement.workflow} on {worker.name} {until}" if until else None
+
+
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names)
 
@@ -132,4 +137,5 @@ FILTERS = (
     ("group", _group),
     ("vram", _vram),
     ("gpus", _gpus),
+    ("blocked", _blocked),  # last: it ends by itself, what stands before it does not
 )

@@ -207,6 +207,7 @@ class Worker:
     restart: int = 0  # how often people asked for one
     gpu_reason: str | None = None  # why no GPU could be asked at join
     not_offered: Mapping[str, str] = field(default_factory=dict)  # shipped workflow -> why it cannot run there
+    blocked: Mapping[str, str] = field(default_factory=dict)  # workflow -> "until … (why)"
     reason: str | None = None  # of its present health
     version: str = ""
     driver: str | None = None

@@ -1,10 +1,14 @@
 -- Workers: the registry, joins, health and intent with their history.
 
 -- name: workers_listed
-SELECT * FROM workers WHERE %(decommissioned)s OR decommissioned_at IS NULL ORDER BY name, id;
+SELECT workers.*, (SELECT jsonb_object_agg(workflow, words) FROM open_blocks
+                   WHERE worker_id = workers.id) AS blocked
+FROM workers WHERE %(decommissioned)s OR decommissioned_at IS NULL ORDER BY name, id;
 
 -- name: worker_find
-SELECT * FROM workers WHERE id = %(id)s;
+SELECT workers.*, (SELECT jsonb_object_agg(workflow, words) FROM open_blocks
+                   WHERE worker_id = workers.id) AS blocked
+FROM workers WHERE id = %(id)s;
 
 -- name: worker_by_identity
 SELECT * FROM workers WHERE identity = %(identity)s AND decommissioned_at IS NULL;
