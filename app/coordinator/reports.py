@@ -86,13 +86,13 @@ def _answer(batch: Batch, report: Report, applied: Applied) -> None:
     job = JobId(report.job or "")
     if applied is Applied.CLAIMED:
         batch.claimed(report.worker, job, report.attempt, report.nonce)
-    elif applied is Applied.ENDED or (applied is Applied.REFUSED and report.kind == "end"):
+    elif applied in (Applied.ENDED, Applied.BARRED) or (applied is Applied.REFUSED and report.kind == "end"):
         batch.ended(report.worker, job, report.attempt)  # accepted or not: no process of it is left
     elif applied is Applied.REFUSED:
         batch.revoked(report.worker, job, report.attempt, REFUSED)
     elif applied is Applied.DOUBLED:
         batch.ring(report.worker)  # its lease, claimed by another nonce, is the answer
-    if applied in (Applied.CLAIMED, Applied.ENDED, Applied.REFUSED, Applied.DOUBLED):
+    if applied not in (Applied.KEPT, Applied.IGNORED):
         log.info(
             "report: %s %s worker=%s job=%s attempt=%d",
             report.end or report.kind,

@@ -24,6 +24,11 @@ class WaitingJob:
     class_name: str
     failed_on: tuple[WorkerId, ...]
 
+    @property
+    def above_mb(self) -> int:
+        """It wants a card with more free memory than this, where there is one; 0 unless it ran out of it."""
+        return self.job.above_vram_mb or 0
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -324,6 +329,7 @@ def job_of(row: Row) -> Job:
         not_before=row["not_before"],
         error=row["error"],
         waiting=row["waiting"],
+        above_vram_mb=row["above_vram_mb"],
         attempt_ended=row["attempt_ended"],
     )
 

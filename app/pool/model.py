@@ -149,6 +149,18 @@ class Parameter:
     help: str = ""
 
 
+Then = Literal["later", "never", "elsewhere"]  # of a failed attempt's job: try it again after a time, not at all, …
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What follows where an attempt of a workflow failed so: by this exit code, or with such a line in its log."""
+
+    then: Then
+    exit_code: int | None = None
+    log: str | None = None  # regular expression
+
+
 @dataclass(frozen=True)
 class Workflow:
     """A kind of job as an agent declares it: what runs it and what it takes."""
@@ -162,6 +174,7 @@ class Workflow:
     vram_mb: int | None = None  # what a job of it takes unless the job says; None: not said
     timeout_s: int | None = None  # of jobs that name none; None: the pool's
     stall_s: int | None = None
+    rules: tuple[Rule, ...] = ()  # of failures; the first that fits counts
     help: str = ""
 
 
@@ -278,6 +291,7 @@ class Job:
     not_before: datetime | None = None  # of the next attempt: back-off or the submitter's wish
     error: str | None = None
     waiting: str | None = None  # in words, why a pending job waits, as dispatch last saw it
+    above_vram_mb: int | None = None  # free on the card where it ran out of GPU memory; it wants one with more
     attempt_ended: bool = True  # its newest attempt has no process left; False only while one may run
 
 
@@ -295,6 +309,7 @@ class Attempt:
     ended_at: datetime | None = None
     end: AttemptEnd | None = None
     cause: str | None = None
+    then: Then | None = None  # what a rule of its workflow said of its failure
     error: str | None = None
     signal: int | None = None
     exit_code: int | None = None

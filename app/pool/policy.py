@@ -55,6 +55,8 @@ class Policy:
     timeout_s: int | None = None  # of jobs and workflows that name none; None: no limit
     stall_s: int | None = None  # the same of silence: no progress, log line or checkpoint for so long
     poison_deaths: int = 3
+    block_failures: int = 3
+    block_s: int = 3600
 
     @property
     def clocks(self) -> Clocks:
@@ -71,6 +73,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "timeout_s": (1, 30 * 86_400),
     "stall_s": (1, 86_400),
     "poison_deaths": (1, 100),
+    "block_failures": (1, 100),
+    "block_s": (60, 30 * 86_400),
 }
 NULLABLE = frozenset({"timeout_s", "stall_s"})
 

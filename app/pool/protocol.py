@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeVar, Union
 
-from app.pool.model import FileFact, Gpu, JobId, Json, Word, WorkerId, Workflow
+from app.pool.model import FileFact, Gpu, JobId, Json, Then, Word, WorkerId, Workflow
 
 T = TypeVar("T")
 
@@ -166,7 +166,8 @@ class Report:
     end: Literal["succeeded", "failed", "stopped", "cancelled"] | None = None
     result: Json = None
     error: str | None = None
-    cause: str | None = None  # what ended it: workflow, guard, slot, timeout, stall, deadline, good-bye, cancel
+    cause: str | None = None  # workflow, gpu memory, guard, slot, timeout, stall, deadline, good-bye, cancel
+    then: Then | None = None  # what a rule of the workflow says of a failure
     signal: int | None = None
     exit_code: int | None = None
 

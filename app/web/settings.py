@@ -33,6 +33,8 @@ LABELS = {
     "timeout_s": "Time limit of an attempt",
     "stall_s": "Longest silence of an attempt",
     "poison_deaths": "Deaths that make a job poison",
+    "block_failures": "Failures in a row that block",
+    "block_s": "Blocked for",
 }
 HELP = {
     "heartbeat_interval_s": "How often each worker says that it lives.",
@@ -45,6 +47,8 @@ HELP = {
     "timeout_s": "The longest that an attempt may run, where neither job nor workflow says; empty: no limit.",
     "stall_s": "How long an attempt may be silent (no progress, log line or checkpoint); empty: no limit.",
     "poison_deaths": "A job under which so many workers died, without a checkpoint in between, is failed.",
+    "block_failures": "A worker is blocked for a workflow that failed there so often in a row while others succeed.",
+    "block_s": "How long a worker is blocked for a workflow, unless a person forgives it.",
 }
 
 

@@ -38,12 +38,11 @@ CREATE TABLE worker_blocks (
 CREATE UNIQUE INDEX worker_blocks_one_open ON worker_blocks (worker_id, workflow) WHERE forgiven_at IS NULL;
 CREATE INDEX worker_blocks_of ON worker_blocks (worker_id, workflow, forgiven_at DESC);
 
--- In words that matching.py puts after the workflow and the worker's name.
-CREATE VIEW open_blocks AS
-    SELECT worker_id, workflow, why, since, until,
-           'until ' || to_char(until AT TIME ZONE 'UTC', CASE WHEN until < since + interval '1 day'
-                               THEN 'HH24:MI' ELSE 'YYYY-MM-DD HH24:MI' END) || ' UTC (' || why || ')' AS words
-    FROM worker_blocks WHERE forgiven_at IS NULL;
+-- In words, which matching.py puts after the workflow and the worker's name.
+CREATE FUNCTION block_words(why text, since timestamptz, until timestamptz) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT 'until ' || to_char(until AT TIME ZONE 'UTC', CASE WHEN until < since + interval '1 day'
+                               THEN 'HH24:MI' ELSE 'YYYY-MM-DD HH24:MI' END) || ' UTC (' || why || ')'
+$$;
 
 ALTER TABLE investigations
     DROP CONSTRAINT investigations_cause_check,

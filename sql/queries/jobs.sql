@@ -182,24 +182,25 @@ WITH moved AS (
         incarnation = CASE WHEN %(state)s = 'pending' THEN NULL ELSE incarnation END,
         nonce = NULL, progress_number = 0,
         error = CASE WHEN %(state)s = 'succeeded' THEN NULL WHEN %(failure)s > 0 THEN %(error)s ELSE error END,
-        not_before = now() + make_interval(secs => %(retry_s)s),
+        not_before = now() + make_interval(secs => %(retry_s)s), waiting = %(waiting)s,
+        above_vram_mb = greatest(above_vram_mb, %(above_vram_mb)s),
         progress = CASE WHEN %(state)s = 'succeeded' THEN 1 WHEN %(state)s = 'pending' THEN
             coalesce((SELECT c.fraction FROM checkpoints c WHERE c.job_id = jobs.id
                       ORDER BY c.attempt DESC, c.number DESC LIMIT 1), 0) ELSE progress END,
         ended_at = CASE WHEN %(state)s = 'pending' THEN NULL ELSE now() END
     WHERE id = %(job)s AND attempt = %(attempt)s AND worker_id = %(worker)s AND incarnation = %(incarnation)s
       AND state = ANY(%(from_states)s)
-    RETURNING id
+    RETURNING id, workflow
 )
-UPDATE attempts SET end_word = %(end_word)s, cause = %(cause)s, error = %(error)s, signal = %(signal)s,
-    exit_code = %(exit_code)s, ended_at = now(),
+UPDATE attempts SET end_word = %(end_word)s, cause = %(cause)s, then_word = %(then)s, error = %(error)s,
+    signal = %(signal)s, exit_code = %(exit_code)s, workflow = moved.workflow, ended_at = now(),
     lost_s = CASE WHEN %(state)s <> 'pending' OR attempts.started_at IS NULL THEN NULL
         ELSE extract(epoch FROM now() - greatest(attempts.started_at, (SELECT max(at) FROM checkpoints c
             WHERE c.job_id = attempts.job_id AND c.attempt = attempts.number))) END
 FROM moved WHERE attempts.job_id = moved.id AND attempts.number = %(attempt)s;
 
 -- name: job_failures
-SELECT failures, max_failures, state FROM jobs WHERE id = %(job)s;
+SELECT failures, max_failures, workflow FROM jobs WHERE id = %(job)s;
 
 -- name: attempt_end_cancelled
 -- The last process of a cancelled attempt is gone, or its worker is.

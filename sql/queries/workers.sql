@@ -1,13 +1,13 @@
 -- Workers: the registry, joins, health and intent with their history.
 
 -- name: workers_listed
-SELECT workers.*, (SELECT jsonb_object_agg(workflow, words) FROM open_blocks
-                   WHERE worker_id = workers.id) AS blocked
+SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
+                   WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
 FROM workers WHERE %(decommissioned)s OR decommissioned_at IS NULL ORDER BY name, id;
 
 -- name: worker_find
-SELECT workers.*, (SELECT jsonb_object_agg(workflow, words) FROM open_blocks
-                   WHERE worker_id = workers.id) AS blocked
+SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
+                   WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
 FROM workers WHERE id = %(id)s;
 
 -- name: worker_by_identity

@@ -49,7 +49,7 @@ def join(ledger: Ledger, name: str = "render-1", address: str | None = None, por
 
 
 def submit(ledger: Ledger, requirement: Requirement = ANY, **rest: object) -> Job:
-    spec = JobSpec(requirement, owner="ana", **rest)  # type: ignore[arg-type]
+    spec = JobSpec(requirement, **{"owner": "ana", **rest})  # type: ignore[arg-type]
     return jobs.submit(ledger, spec, matching.class_name(requirement))
 
 
