@@ -25,6 +25,7 @@ from app.coordinator.reconcile import Reconcile
 from app.coordinator.reports import Reports
 from app.coordinator.stores import Stores
 from app.coordinator.wanted import WantedWriter
+from app.ledger import blocks
 from app.pool.faults import point
 from app.pool.model import Health
 
@@ -79,11 +80,13 @@ class Decider:
             self._reconcile.cancelled(job)
         if not self._leads():
             return  # frozen in the middle of a step and thawed: what we know is old
+        anew = self._is_barred(sweep)
         if sweep or hint.beats or losses or self._is_due("look", self._look_s()):
             news |= self._look(losses)
-            if self.health.anew:
-                whole = True
-                self._reload()
+            anew |= self.health.anew
+        if anew:
+            whole = True
+            self._reload()
         if whole and self._leads():
             self._reconcile_all()
         if sweep or news or hint.jobs:
@@ -104,6 +107,12 @@ class Decider:
             return self._sweep_s
         quick = SOON_S if self.health.waits else SWEEP_S
         return min(quick, self.fleet.policy.heartbeat_interval_s / 10)
+
+    def _is_barred(self, sweep: bool) -> bool:
+        """Whether a worker was barred from something, or let in again because its time is over."""
+        over = sweep and blocks.over(self._stores.ledger) > 0
+        barred, self._reports.barred = self._reports.barred, False
+        return over or barred
 
     def _reload(self) -> None:
         self.fleet.reload()

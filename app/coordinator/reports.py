@@ -44,6 +44,7 @@ class Reports:
         self._keys = stores.keys
         self._leases = leases
         self._left = left
+        self.barred = False  # whether a worker may not take any more what the fleet in memory says; for who reads it
 
     def apply(self, workers: Iterable[WorkerId]) -> bool:
         """Apply all that these workers have reported; True when there was anything."""
@@ -64,6 +65,7 @@ class Reports:
     def _apply(self, entries: list[Entry]) -> None:
         good = [entry.report for entry in entries if entry.report is not None]
         outcomes = reports.apply_all(self._ledger, [report for report in good if report.job is not None])
+        self.barred |= any(applied is Applied.BARRED for _, applied in outcomes)
         point("reports.applied")
         batch = self._leases.batch()
         for report, applied in outcomes:
