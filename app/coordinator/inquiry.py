@@ -14,7 +14,7 @@ from app.pool.protocol import Beat, plain
 SAMPLES_S = 1800
 TRANSITIONS, ENDS = 20, 10
 RECENT_S = 300
-OUT_OF_MEMORY = "out of memory"
+OUT_OF_MEMORY = "out of memory, as the kernel says"  # of the host; a GPU's is its job's affair
 
 
 def begin(
