@@ -66,6 +66,7 @@ class Row:
     heard: datetime | None
     began: datetime | None  # of the present incarnation; None once it is down or has left
     investigation: str | None = None  # the open one
+    blocked: tuple[tuple[str, str], ...] = ()  # workflows, until when and why
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def row(
         heard=_steady(now.last_heartbeat, former.get(worker.id)),
         began=None if now.status in ("down", "left") else worker.joined_at,
         investigation=now.investigation,
+        blocked=tuple(sorted(now.blocked.items())),
     )
 
 

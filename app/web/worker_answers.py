@@ -58,6 +58,7 @@ class WorkerAnswer(BaseModel):
     gpu_reason: str | None
     workflows: list[str]
     not_offered: dict[str, str]
+    blocked: dict[str, str]  # workflow that fails here alone -> until when, and why
     tags: list[str]
     dynamic_tags: list[str]
     groups: list[str]
@@ -157,6 +158,7 @@ def _stored(worker: Worker) -> dict[str, Any]:
         **{name: getattr(worker, name) for name in SAME},
         "workflows": sorted(workflow.name for workflow in worker.workflows),
         "not_offered": dict(worker.not_offered),
+        "blocked": dict(worker.blocked),
         "tags": list(worker.tags),
         "groups": list(worker.groups),
     }

@@ -1,7 +1,7 @@
 -- Rules: what follows from an attempt's failure for its job, its worker and its workflow there.
 
 ALTER TABLE attempts
-    ADD COLUMN workflow text,  -- its job's, written with the end
+    ADD COLUMN job_workflow text,  -- written with the end
     ADD COLUMN then_word text CHECK (then_word IN ('later', 'never', 'elsewhere'));  -- what a rule of its workflow says
 ALTER TABLE jobs
     ADD COLUMN above_vram_mb integer;  -- free on the card where it ran out of GPU memory; it wants one with more
@@ -12,16 +12,16 @@ ALTER TABLE workers
 -- Ends that say something of a worker: successes, and failures by the job's own error. A wait for something that
 -- all workers lack, or a card that was too small, says nothing.
 CREATE VIEW telling_ends AS
-    SELECT job_id, number, worker_id, workflow, end_word, error, assigned_at, started_at, ended_at FROM attempts
+    SELECT job_id, number, worker_id, job_workflow AS workflow, end_word, error, assigned_at, started_at, ended_at FROM attempts
     WHERE end_word = 'succeeded' OR (end_word = 'failed' AND cause IS DISTINCT FROM 'gpu memory'
                                      AND then_word IS DISTINCT FROM 'later');
-CREATE INDEX attempts_telling_of_workflow ON attempts (worker_id, workflow, ended_at DESC)
+CREATE INDEX attempts_telling_of_workflow ON attempts (worker_id, job_workflow, ended_at DESC)
     WHERE end_word = 'succeeded' OR (end_word = 'failed' AND cause IS DISTINCT FROM 'gpu memory'
                                      AND then_word IS DISTINCT FROM 'later');
 CREATE INDEX attempts_telling ON attempts (worker_id, ended_at DESC)
     WHERE end_word = 'succeeded' OR (end_word = 'failed' AND cause IS DISTINCT FROM 'gpu memory'
                                      AND then_word IS DISTINCT FROM 'later');
-CREATE INDEX attempts_succeeded ON attempts (workflow, ended_at DESC) WHERE end_word = 'succeeded';
+CREATE INDEX attempts_succeeded ON attempts (job_workflow, ended_at DESC) WHERE end_word = 'succeeded';
 
 -- A worker is blocked for a workflow that fails there while others succeed. One block is open for both at a time;
 -- it ends at `until` or by a person, and then counting begins anew.

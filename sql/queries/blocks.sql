@@ -20,7 +20,7 @@ WITH last AS (
            now() + make_interval(secs => %(block_s)s)
     FROM last
     HAVING count(*) = %(failures)s AND bool_and(end_word = 'failed') AND EXISTS (
-        SELECT 1 FROM attempts WHERE workflow = %(workflow)s AND end_word = 'succeeded' AND ended_at >= min(began)
+        SELECT 1 FROM attempts WHERE job_workflow = %(workflow)s AND end_word = 'succeeded' AND ended_at >= min(began)
         AND worker_id <> %(worker)s)
     ON CONFLICT (worker_id, workflow) WHERE forgiven_at IS NULL DO NOTHING
     RETURNING why, since, until

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from app.ledger import workers
+from app.ledger import blocks, policy, workers
 from app.pool.model import Health, WorkerId
 from app.pool.protocol import GpuFigures, Lease, LeaseState, Memory, to_json
 from tests.postgres.conftest import join as join_worker
+from tests.postgres.conftest import running, tell
 from tests.web.conftest import Facts, Web
+from tests.web.test_faces import HTML, signed_in
 
 FIELDS = (
     "id name hostname address port gpu_model vram_mb gpus workflows tags dynamic_tags groups slots status reason"
     " health intent score load jobs queued pid incarnation version last_heartbeat heartbeat_age_s uptime_s"
-    " investigation created_at"
+    " investigation blocked created_at"
 )
 CARD = {"uuid": "GPU-1", "index": 0, "model": "RTX 4090", "vram_mb": 24_000}
 
@@ -71,6 +73,19 @@ def test_the_uptime_of_a_worker_that_is_down_stands_still(web: Web) -> None:
     worker = join_worker(web.ledger)
     workers.set_health(web.ledger, worker, Health.DOWN, "silent", "down")
     assert only(web)["uptime_s"] == only(web)["uptime_s"]
+
+
+def test_a_blocked_worker_says_for_what_until_when_and_why(web: Web) -> None:
+    bad, good = join_worker(web.ledger, "bad"), join_worker(web.ledger, "good")
+    policy.write(web.ledger, {"block_failures": 1}, "root")
+    job = running(web.ledger, bad)
+    tell(web.ledger, good, running(web.ledger, good), 1, "end", end="succeeded")
+    tell(web.ledger, bad, job, 1, "end", end="failed", cause="workflow")
+    [block] = blocks.listed(web.ledger, bad.id)
+    until = f"until {block.until:%H:%M} UTC (a failure while others succeed)"
+    assert [web.get(f"/admin/workers/{each.id}")["blocked"] for each in (bad, good)] == [{"burn": until}, {}]
+    page = signed_in(web, web.admin).get(f"/workers/{bad.id}", headers=HTML).text
+    assert f"</span> for burn {until}." in page
 
 
 def test_a_worker_that_is_not_there_is_404(web: Web) -> None:
