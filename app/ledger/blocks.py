@@ -1,7 +1,6 @@
 """Blocks: a worker may not run a workflow that fails there while it succeeds elsewhere, until a time or a person says.
 
-Decided in the transaction that applies the failing end. Whoever decides holds the worker's row, so of
-two that see the same failures one opens the block.
+Decided in the transaction that applies the failing end, by whoever holds the worker's row (failures.bars).
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ class Block:
 
 def open_due(tx: Ledger, worker: WorkerId, workflow: str, policy: Policy) -> bool:
     """Block the worker for this workflow when its last attempts there say so; False when they do not, or it is."""
-    found = tx.one("worker_lock", worker=worker)  # first: the next statement sees what others have written till now
     row = tx.one(
         "block_open",
         worker=worker,
@@ -40,9 +38,9 @@ def open_due(tx: Ledger, worker: WorkerId, workflow: str, policy: Policy) -> boo
         failures=policy.block_failures,
         block_s=policy.block_s,
     )
-    if found is None or row is None:
+    if row is None:
         return False
-    events.record(tx, "worker.blocked", f"{found['name']} is blocked for {workflow} {row['words']}", worker=worker)
+    events.record(tx, "worker.blocked", f"{row['name']} is blocked for {workflow} {row['words']}", worker=worker)
     return True
 
 

@@ -1,11 +1,11 @@
-"""What follows from a failed attempt: for its job another try, now or later; for its worker perhaps a block."""
+"""What follows from a failed attempt: another try for its job, now or later; for its worker a block or a pause."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
 
-from app.ledger import blocks, policy
+from app.ledger import blocks, policy, several_owners
 from app.ledger.db import Ledger
 from app.pool.model import JobState
 from app.pool.protocol import Report
@@ -48,7 +48,10 @@ def bars(tx: Ledger, report: Report, workflow: str) -> bool:
     """Whether the worker may not take from now on what it took until now, because of what failed on it."""
     if report.then == "later" or report.cause == GPU_MEMORY:
         return False  # says nothing of the worker
-    return blocks.open_due(tx, report.worker, workflow, policy.read(tx))
+    # First: what follows sees all that others have written till now, and of two that see the same one acts.
+    tx.one("worker_lock", worker=report.worker)
+    blocked = blocks.open_due(tx, report.worker, workflow, policy.read(tx))
+    return several_owners.pause_due(tx, report.worker) or blocked
 
 
 def retry_seconds(failures: int) -> float:

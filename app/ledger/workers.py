@@ -277,6 +277,7 @@ def worker_of(row: Row) -> Worker:
         queue_depth=row["queue_depth"],
         restart=row["restart"],
         paused_until=row["paused_until"],
+        paused_by=row["paused_by"],
         reason=row["reason"],
         version=row["version"],
         driver=row["driver"],

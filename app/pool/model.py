@@ -217,6 +217,7 @@ class Worker:
     groups: tuple[str, ...] = ()
     queue_depth: int | None = None  # None: the pool's
     paused_until: datetime | None = None
+    paused_by: str | None = None  # a person, or 'pool'
     restart: int = 0  # how often people asked for one
     gpu_reason: str | None = None  # why no GPU could be asked at join
     not_offered: Mapping[str, str] = field(default_factory=dict)  # shipped workflow -> why it cannot run there

@@ -2,7 +2,7 @@
 
 -- name: worker_lock
 -- Held to the end of the transaction by whoever judges the worker's attempts.
-SELECT name FROM workers WHERE id = %(worker)s FOR NO KEY UPDATE;
+SELECT FROM workers WHERE id = %(worker)s FOR NO KEY UPDATE;
 
 -- name: block_open
 -- When the last so many telling ends of the workflow on this worker, given since its last block ended, are all
@@ -25,7 +25,7 @@ WITH last AS (
     ON CONFLICT (worker_id, workflow) WHERE forgiven_at IS NULL DO NOTHING
     RETURNING why, since, until
 )
-SELECT block_words(why, since, until) AS words FROM opened;
+SELECT name, block_words(why, since, until) AS words FROM opened JOIN workers ON workers.id = %(worker)s;
 
 -- name: blocks_forgive
 UPDATE worker_blocks SET forgiven_at = now(), forgiven_by = %(who)s
@@ -43,3 +43,31 @@ RETURNING worker_id, workflow, name;
 -- name: blocks_listed
 SELECT * FROM worker_blocks WHERE worker_id = %(worker)s
 ORDER BY forgiven_at IS NULL DESC, id DESC LIMIT %(limit)s;
+
+-- name: errors_of_owners
+-- Of the worker's last telling ends, given since counting began, the failures that are newer than its newest success.
+-- When they are of so many owners, counting begins anew, so that nobody else finds them again.
+WITH last AS (
+    SELECT job_id, end_word, ended_at FROM telling_ends
+    WHERE worker_id = %(worker)s
+      AND assigned_at > coalesce((SELECT errors_counted_from FROM workers WHERE id = %(worker)s), '-infinity')
+    ORDER BY ended_at DESC, assigned_at DESC, job_id LIMIT %(looked_at)s
+), errors AS (
+    SELECT array_agg(DISTINCT owner ORDER BY owner) AS owners, min(last.ended_at) AS since
+    FROM last JOIN jobs ON jobs.id = job_id
+    WHERE end_word = 'failed'
+      AND last.ended_at > coalesce((SELECT max(ended_at) FROM last WHERE end_word = 'succeeded'), '-infinity')
+)
+UPDATE workers SET errors_counted_from = now()
+FROM errors WHERE id = %(worker)s AND cardinality(owners) >= %(owners)s
+RETURNING name, incarnation, intent, owners, now() AS at, extract(epoch FROM now() - since)::float8 AS seconds;
+
+-- name: pool_pauses_lock
+SELECT pg_advisory_xact_lock(hashtext('muster pool pauses'));
+
+-- name: worker_pause_by_pool
+-- Not beyond a fifth of the registered workers.
+UPDATE workers SET intent = 'paused', paused_until = NULL, paused_by = 'pool'
+WHERE id = %(worker)s AND intent = 'active'
+  AND 5 * (1 + (SELECT count(*) FROM workers WHERE intent = 'paused' AND paused_by = 'pool'))
+      <= (SELECT count(*) FROM workers WHERE decommissioned_at IS NULL);

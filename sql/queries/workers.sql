@@ -76,7 +76,7 @@ WHERE worker_id = %(worker)s AND id < %(transition)s AND to_health IN ('degraded
                      WHERE worker_id = %(worker)s AND id < %(transition)s AND to_health = 'healthy'), 0);
 
 -- name: worker_set_intent
-UPDATE workers SET intent = %(to_intent)s, paused_until = %(until)s
+UPDATE workers SET intent = %(to_intent)s, paused_until = %(until)s, paused_by = NULL
 WHERE id = %(worker)s AND intent = ANY(%(from_intents)s);
 
 -- name: workers_note

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 
 from app.ledger import jobs, reports, tokens, workers
@@ -11,6 +13,7 @@ from app.ledger.db import Ledger
 from app.pool import matching
 from app.pool.model import Job, JobSpec, Requirement, Worker, Workflow
 from app.pool.protocol import Offer, Report
+from tests.services import eventually
 
 ANY = Requirement("burn")
 
@@ -78,3 +81,27 @@ def running(ledger: Ledger, worker: Worker, job: Job | None = None) -> Job:
     assigned = assign(ledger, job, worker)
     assert tell(ledger, worker, assigned, assigned.attempt, "claim", nonce="n") is reports.Applied.CLAIMED
     return found(ledger, job)
+
+
+def overlapping(database_url: str, first: Callable[[Ledger], None], second: Callable[[Ledger], None]) -> None:
+    """Two transactions: the second goes as far as it can before the first, which has done all, commits."""
+    ledgers = [Ledger.connect(database_url, 1) for _ in range(2)]
+
+    def other() -> None:
+        with ledgers[1].transaction() as tx:
+            second(tx)
+
+    thread = threading.Thread(target=other)
+    with ledgers[0].transaction() as tx:
+        first(tx)
+        thread.start()
+        eventually(lambda: _waits_for_a_lock(database_url) or not thread.is_alive())
+    thread.join(10)
+    for ledger in ledgers:
+        ledger.close()
+
+
+def _waits_for_a_lock(database_url: str) -> bool:
+    with psycopg.connect(database_url) as connection:
+        query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return connection.execute(query).fetchone() is not None

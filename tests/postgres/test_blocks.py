@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -14,8 +12,7 @@ from app.ledger.db import Ledger
 from app.ledger.reports import Applied
 from app.pool.model import Job, Requirement, Worker
 from app.pool.protocol import Report
-from tests.postgres.conftest import join, running, submit, tell
-from tests.services import eventually
+from tests.postgres.conftest import join, overlapping, running, submit, tell
 
 
 def fail(ledger: Ledger, worker: Worker, job: Job | None = None, **rest: Any) -> Applied:
@@ -153,12 +150,7 @@ def test_two_reports_at_once_open_one_block(
         report = Report("end", bad.id, bad.incarnation, job.id, 1, end="failed", cause="workflow")
         outcomes.append(reports.apply(tx, report))
 
-    with ledger.transaction() as tx:
-        end(tx, first)
-        other = threading.Thread(target=lambda: _in_a_transaction(database_url, lambda its: end(its, second)))
-        other.start()
-        eventually(lambda: _waits_for_a_lock(database_url) or not other.is_alive())
-    other.join(10)
+    overlapping(database_url, lambda tx: end(tx, first), lambda tx: end(tx, second))
 
     assert outcomes == told
     assert len(blocks.listed(ledger, bad.id)) == 1
@@ -199,16 +191,3 @@ def test_how_many_and_how_long_are_settings(ledger: Ledger) -> None:
     assert tell(ledger, bad, job, 1, "end", end="failed", cause="workflow") is Applied.BARRED
     [block] = blocks.listed(ledger, bad.id)
     assert blocked(ledger, bad) == {"burn": f"until {block.until:%Y-%m-%d %H:%M} UTC (a failure while others succeed)"}
-
-
-def _in_a_transaction(database_url: str, do: Callable[[Ledger], None]) -> None:
-    ledger = Ledger.connect(database_url, 1)
-    with ledger.transaction() as tx:
-        do(tx)
-    ledger.close()
-
-
-def _waits_for_a_lock(database_url: str) -> bool:
-    with psycopg.connect(database_url) as connection:
-        query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        return connection.execute(query).fetchone() is not None
