@@ -86,15 +86,23 @@ class Dispatch:
     def _want(self, waiting: WaitingJob) -> Want:
         requirement = waiting.job.spec.requirement
         failed_on = frozenset(waiting.failed_on)
+        above_mb = self._above_mb(waiting)
         # Not back to where it failed, unless nobody else can run it.
-        avoid = failed_on if failed_on and self._fleet.healthy_fits(requirement, failed_on) else frozenset()
+        avoid = failed_on if failed_on and self._fleet.healthy_fits(requirement, failed_on, above_mb) else frozenset()
         return Want(
             waiting.job.id,
             waiting.job.attempt,
             requirement.min_vram_mb or 0,
             requirement.gpus or 0,
             tuple({*requirement.exclude_workers, *avoid}),
+            above_mb,
         )
+
+    def _above_mb(self, waiting: WaitingJob) -> int:
+        """A larger card than where it ran out of memory, unless nobody has one."""
+        above_mb = waiting.above_mb
+        fits = above_mb and self._fleet.healthy_fits(waiting.job.spec.requirement, above_mb=above_mb)
+        return above_mb if fits else 0
 
     def _assign(self, placed: Sequence[Placed]) -> int:
         """How many the ledger moved; the others are given back."""
@@ -166,7 +174,8 @@ class Dispatch:
         batch.send()
 
     def _note(self, waiting: Sequence[WaitingJob]) -> None:
-        whys = {each.job.id: why_waiting(each.job.spec.requirement, self._fleet.workers.values()) for each in waiting}
+        everyone = self._fleet.workers.values()
+        whys = {each.job.id: why_waiting(each.job.spec.requirement, everyone, self._above_mb(each)) for each in waiting}
         changed = {each.job.id: whys[each.job.id] for each in waiting if each.job.waiting != whys[each.job.id]}
         jobs.note_waiting(self._ledger, changed)
 

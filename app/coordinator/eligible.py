@@ -33,6 +33,7 @@ class Want:
     vram_mb: int = 0  # 0: what its class needs
     gpus: int = 0  # 0: not said
     excluded: tuple[WorkerId, ...] = ()
+    above_mb: int = 0  # a card with more free memory than this
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,7 @@ def _wishes(wants: Sequence[Want]) -> str:
                 "vram_mb": want.vram_mb,
                 "gpus": want.gpus,
                 "excluded": dict.fromkeys(want.excluded, True),
+                "above_mb": want.above_mb,
             }
             for want in wants
         ]

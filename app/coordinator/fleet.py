@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from app.coordinator.stores import Stores
 from app.ledger import policy, workers
-from app.pool.matching import refusal
+from app.pool.matching import largest_mb, refusal
 from app.pool.model import Health, Intent, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat
@@ -58,14 +58,17 @@ class Fleet:
         """Whether it beats and is neither given up nor gone."""
         return worker.health in LIVE and worker.id in self.beats
 
-    def healthy_fits(self, requirement: Requirement, without: frozenset[WorkerId]) -> bool:
-        """Whether a healthy, active worker other than these could run such a job."""
+    def healthy_fits(
+        self, requirement: Requirement, without: frozenset[WorkerId] = frozenset(), above_mb: int = 0
+    ) -> bool:
+        """Whether a healthy, active worker other than these could run such a job, on a card with more than so much."""
         return any(
             worker.health is Health.HEALTHY
             and worker.intent is Intent.ACTIVE
             and worker.id in self.beats
             and not self.beats[worker.id].leaving
             and refusal(worker, requirement) is None
+            and (not above_mb or largest_mb(worker) > above_mb)
             for worker in self.workers.values()
             if worker.id not in without
         )

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.coordinator.fleet import Fleet
 from app.coordinator.leases import Batch, Leases
+from app.coordinator.shortage import shortages
 from app.coordinator.stores import Stores
 from app.ledger import reports
 from app.ledger.reports import Applied
@@ -38,7 +40,9 @@ class Entry:
 class Reports:
     """Reads the streams of workers, to the end. `left` is told of a worker's good-bye."""
 
-    def __init__(self, stores: Stores, leases: Leases, left: Callable[[Report], None]) -> None:
+    def __init__(self, stores: Stores, fleet: Fleet, leases: Leases, left: Callable[[Report], None]) -> None:
+        self._stores = stores
+        self._fleet = fleet
         self._ledger = stores.ledger
         self._redis = stores.redis
         self._keys = stores.keys
@@ -64,7 +68,8 @@ class Reports:
 
     def _apply(self, entries: list[Entry]) -> None:
         good = [entry.report for entry in entries if entry.report is not None]
-        outcomes = reports.apply_all(self._ledger, [report for report in good if report.job is not None])
+        of_jobs = [report for report in good if report.job is not None]
+        outcomes = reports.apply_all(self._ledger, of_jobs, shortages(self._stores, self._fleet, of_jobs))
         self.barred |= any(applied is Applied.BARRED for _, applied in outcomes)
         point("reports.applied")
         batch = self._leases.batch()

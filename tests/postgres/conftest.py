@@ -11,7 +11,7 @@ import pytest
 from app.ledger import jobs, reports, tokens, workers
 from app.ledger.db import Ledger
 from app.pool import matching
-from app.pool.model import Job, JobSpec, Requirement, Worker, Workflow
+from app.pool.model import Gpu, Job, JobSpec, Requirement, Worker, Workflow
 from app.pool.protocol import Offer, Report
 from tests.services import eventually
 
@@ -25,7 +25,9 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     ledger.close()
 
 
-def offer(name: str = "render-1", address: str | None = None, port: int | None = None) -> Offer:
+def offer(
+    name: str = "render-1", address: str | None = None, port: int | None = None, gpus: tuple[Gpu, ...] = ()
+) -> Offer:
     return Offer(
         machine_id=f"machine-{name}",
         boot_id="boot-1",
@@ -37,12 +39,19 @@ def offer(name: str = "render-1", address: str | None = None, port: int | None =
         workflows=(Workflow("burn", "python"),),
         address=address,
         port=port,
+        gpus=gpus,
     )
 
 
-def join(ledger: Ledger, name: str = "render-1", address: str | None = None, port: int | None = None) -> Worker:
+def join(
+    ledger: Ledger,
+    name: str = "render-1",
+    address: str | None = None,
+    port: int | None = None,
+    gpus: tuple[Gpu, ...] = (),
+) -> Worker:
     """A worker's next incarnation, as web and agent make one."""
-    asked = offer(name, address, port)
+    asked = offer(name, address, port, gpus)
     known = workers.by_identity(ledger, workers.identity_of(asked))
     secret = tokens.digest(tokens.new_secret("agent"))
     begun = workers.begin_join(ledger, known.id if known else None, asked, secret)
