@@ -10,6 +10,7 @@ import pytest
 from agent.rules import TOO_SLOW
 from app.pool.model import Rule, Workflow
 from tests.scripted_main import GuardLine, ScriptedMain
+from tests.scripted_pool import ScriptedPool
 
 RULES = (
     Rule("later", exit_code=75),
@@ -75,3 +76,26 @@ def test_a_success_is_judged_by_no_rule(main: ScriptedMain) -> None:
     end = ended(main, "fine").end
     assert end
     assert (end["end"], end["cause"], end["then"], end["exit_code"]) == ("succeeded", "workflow", None, 0)
+
+
+DECLARED = """
+[workflows.busy]
+runner = "command"
+argv = ["sh", "-c", "echo 'CUDA out of memory'; exit 75"]
+[[workflows.busy.rules]]
+exit_code = 75
+then = "later"
+"""
+
+
+def test_a_declared_rule_is_offered_and_its_verdict_comes_through_the_agent(
+    redis_url: str, rq_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "declared.toml"
+    file.write_text(DECLARED)
+    with ScriptedPool(redis_url, rq_url, tmp_path) as pool:
+        pool.working(MUSTER_WORKFLOWS=str(file))
+        [workflow] = pool.offers[0].workflows
+        end = pool.until("end", pool.put("busy"))
+    assert workflow.rules == (Rule("later", exit_code=75),)
+    assert (end.end, end.cause, end.exit_code, end.then) == ("failed", "gpu memory", 75, "later")
