@@ -12,12 +12,11 @@ from app.ledger.investigations import SEVERAL_OWNERS
 from app.pool.model import WorkerId
 
 OWNERS = 3
-LOOKED_AT = 100  # ends of the worker: owners are counted at each failure, so three are found when the third comes
 
 
 def pause_due(tx: Ledger, worker: WorkerId) -> bool:
     """Look into the worker when its last errors in a row are of three owners; whether it was paused for it."""
-    row = tx.one("errors_of_owners", worker=worker, owners=OWNERS, looked_at=LOOKED_AT)
+    row = tx.one("errors_of_owners", worker=worker, owners=OWNERS)
     if row is None:
         return False
     tx.one("pool_pauses_lock")  # first: of two that are paused at once, the second counts the first

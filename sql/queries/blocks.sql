@@ -6,7 +6,8 @@ SELECT FROM workers WHERE id = %(worker)s FOR NO KEY UPDATE;
 
 -- name: block_open
 -- When the last so many telling ends of the workflow on this worker, given since its last block ended, are all
--- failures, and another worker has succeeded with it since the first of them began.
+-- failures, and another worker has succeeded with it since the first of them began. Asked for as the newest success
+-- and not by EXISTS, which the planner answers by reading the whole table.
 WITH last AS (
     SELECT end_word, coalesce(started_at, assigned_at) AS began FROM telling_ends
     WHERE worker_id = %(worker)s AND workflow = %(workflow)s
@@ -19,9 +20,11 @@ WITH last AS (
            CASE count(*) WHEN 1 THEN 'a failure' ELSE count(*) || ' failures in a row' END || ' while others succeed',
            now() + make_interval(secs => %(block_s)s)
     FROM last
-    HAVING count(*) = %(failures)s AND bool_and(end_word = 'failed') AND EXISTS (
-        SELECT 1 FROM attempts WHERE job_workflow = %(workflow)s AND end_word = 'succeeded' AND ended_at >= min(began)
-        AND worker_id <> %(worker)s)
+    HAVING count(*) = %(failures)s AND bool_and(end_word = 'failed') AND (
+        SELECT ended_at FROM attempts
+        WHERE job_workflow = %(workflow)s AND end_word = 'succeeded' AND ended_at >= min(began)
+          AND worker_id <> %(worker)s
+        ORDER BY ended_at DESC LIMIT 1) IS NOT NULL
     ON CONFLICT (worker_id, workflow) WHERE forgiven_at IS NULL DO NOTHING
     RETURNING why, since, until
 )
@@ -45,13 +48,14 @@ SELECT * FROM worker_blocks WHERE worker_id = %(worker)s
 ORDER BY forgiven_at IS NULL DESC, id DESC LIMIT %(limit)s;
 
 -- name: errors_of_owners
--- Of the worker's last telling ends, given since counting began, the failures that are newer than its newest success.
+-- Of the worker's last telling ends, given since counting began, the failures that are newer than its newest success;
+-- of so many only: owners are counted at each failure, so three are found when the third comes.
 -- When they are of so many owners, counting begins anew, so that nobody else finds them again.
 WITH last AS (
     SELECT job_id, end_word, ended_at FROM telling_ends
     WHERE worker_id = %(worker)s
       AND assigned_at > coalesce((SELECT errors_counted_from FROM workers WHERE id = %(worker)s), '-infinity')
-    ORDER BY ended_at DESC, assigned_at DESC, job_id LIMIT %(looked_at)s
+    ORDER BY ended_at DESC, assigned_at DESC, job_id LIMIT 100
 ), errors AS (
     SELECT array_agg(DISTINCT owner ORDER BY owner) AS owners, min(last.ended_at) AS since
     FROM last JOIN jobs ON jobs.id = job_id
