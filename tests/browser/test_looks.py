@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, ViewportSize
 
-from app.ledger import investigations, jobs
+from app.ledger import investigations, jobs, policy
 from app.pool.model import Health
 from tests.browser import scenes
 from tests.browser.conftest import DESK, PHONE, Visitor
@@ -101,6 +101,27 @@ def test_an_investigation_with_long_words_fits_its_page(admin: Visitor) -> None:
         for path in (f"/investigations/{one}", "/investigations?all=1", "/settings", f"/jobs/{job.id}"):
             assert looks(admin.visit(path)) == [], path
         investigations.resolve(seed.ledger, one, "a" * 100, "n" * 2000)
+
+
+def test_a_worker_that_was_blocked_and_paused_says_so_on_pages_that_it_fits(admin: Visitor) -> None:
+    seed, owners = admin.site.seed, [letter * 100 for letter in "abc"]
+    bad, good, *_ = [seed.worker(name, host=scenes.LONG) for name in (scenes.LONG[:63], *"wxyz")]
+    policy.write(seed.ledger, {"block_failures": 1}, "root")
+    lost = [seed.run(seed.job(owner=owner, max_failures=1), bad) for owner in owners]
+    seed.finish(seed.run(seed.job(), good), good, {})
+    for job in lost:
+        seed.fail(job, bad, "e" * 300)
+    one = investigations.open_of(seed.ledger, [bad.id])[bad.id]
+    seed.beat(bad)
+    for size in (DESK, PHONE):
+        admin.page.set_viewport_size(size)
+        for path, words in (
+            (f"/workers/{bad.id}", "while others succeed"),
+            (f"/investigations/{one}", "does not resume"),
+        ):
+            shown = admin.visit(path)
+            assert words in shown.locator("#live").inner_text()
+            assert (looks(shown), violations(shown)) == ([], []), path
 
 
 def test_a_job_with_long_names_fits_its_page(admin: Visitor) -> None:
