@@ -161,7 +161,7 @@ def logs(job: str, following: bool, attempt: int | None) -> None:
 @as_json
 def workers(as_json: bool) -> None:
     """List the workers."""
-    found = Client.from_environment().get("/admin/workers")["items"]
+    found = list(Client.from_environment().pages("/admin/workers"))
     show.as_json(found) if as_json else show.workers(found)
 
 

@@ -178,8 +178,7 @@ class _Pool:
         client = self._client(token)
         try:
             client.get("/readyz")
-            found = client.get("/admin/workers")["items"]
-            healthy = {worker["name"] for worker in found if worker["status"] == "healthy"}
+            healthy = {worker["name"] for worker in client.pages("/admin/workers", {"status": "healthy"})}
         except PoolError:
             return False
         return {(agent.environment or {})["MUSTER_NAME"] for agent in self.agents} <= healthy

@@ -34,6 +34,7 @@ document.addEventListener("htmx:afterSwap", () => {
 document.addEventListener("htmx:afterRequest", (event) => {
   const { xhr, pathInfo } = event.detail;
   gone = xhr.status === 0 || xhr.status >= 500;
+  answers = xhr.status !== 0;
   tellSilence();
   if (gone) return;
   heardAt = performance.now();
@@ -44,10 +45,14 @@ document.addEventListener("htmx:afterRequest", (event) => {
 
 // A server that is gone, or cannot answer: said when a poll failed, with how long ago it last answered.
 let gone = false;
+let answers = false;
+const away = { true: "The server cannot reach its database or Redis", false: "Cannot reach the server" };
 function tellSilence() {
   document.body.classList.toggle("gone", gone);
   document.getElementById("gone").hidden = !gone;
-  if (gone) document.getElementById("gone-for").textContent = duration((performance.now() - heardAt) / SECOND);
+  if (!gone) return;
+  write(document.getElementById("gone-what"), away[answers]);
+  write(document.getElementById("gone-for"), duration((performance.now() - heardAt) / SECOND));
 }
 
 // Ages and times of day are told here: a fragment in which only they change is never sent again.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -61,15 +61,22 @@ def listed(ledger: Ledger, decommissioned: bool = False) -> list[Worker]:
     return [worker_of(row) for row in ledger.all("workers_listed", decommissioned=decommissioned)]
 
 
+def page(ledger: Ledger, decommissioned: bool, after: tuple[str, str] | None = None, limit: int = 50) -> list[Worker]:
+    """So many of the same, after the one of this name and id."""
+    name, last = after or (None, None)
+    rows = ledger.all("workers_page", decommissioned=decommissioned, name=name, id=last, limit=limit)
+    return [worker_of(row) for row in rows]
+
+
 def find(ledger: Ledger, worker: WorkerId) -> Worker | None:
     """The worker, or None."""
     row = ledger.one("worker_find", id=worker)
     return worker_of(row) if row else None
 
 
-def uptimes_s(ledger: Ledger, worker: WorkerId | None = None) -> dict[WorkerId, float]:
-    """Seconds since each one's incarnation began, which stop when it is down or has left; of one or of all."""
-    return {row["id"]: row["seconds"] for row in ledger.all("workers_uptimes", worker=worker)}
+def uptimes_s(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, float]:
+    """Seconds since the incarnation of each of these began, which stop when it is down or has left."""
+    return {row["id"]: row["seconds"] for row in ledger.all("workers_uptimes", workers=list(workers))}
 
 
 def identity_of(offer: Offer) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -67,7 +68,7 @@ class Live:
                 pipe.get(self._keys.beat(worker))
                 pipe.pttl(self._keys.beat(worker))
             answers = pipe.execute()
-        beats = _beats(workers, answers[0::2])
+        beats = _beats(workers, answers[0::2], _remembered)
         left_ms = dict(zip(workers, answers[1::2]))
         return {w: LiveBeat(beat, max(0.0, (beat.ttl_ms - left_ms[w]) / 1000)) for w, beat in beats.items()}
 
@@ -114,13 +115,23 @@ def parse_leases(fields: dict[str, str]) -> dict[JobId, Lease]:
     return leases
 
 
-def _beats(workers: Sequence[WorkerId], texts: Iterable[str | None]) -> dict[WorkerId, Beat]:
+def _parsed(text: str) -> Beat:
+    return from_json(Beat, text)
+
+
+# Pages look more often than workers beat.
+_remembered = lru_cache(maxsize=4096)(_parsed)
+
+
+def _beats(
+    workers: Sequence[WorkerId], texts: Iterable[str | None], parse: Callable[[str], Beat] = _parsed
+) -> dict[WorkerId, Beat]:
     found = {}
     for worker, text in zip(workers, texts):
         if text is None:
             continue
         try:
-            found[worker] = from_json(Beat, text)
+            found[worker] = parse(text)
         except ValueError as error:
             log.warning("beat of worker=%s cannot be read: %s", worker, error)
     return found

@@ -9,11 +9,11 @@ FREE_SLOT = "waits for a free slot"  # how the sentence begins of a job that som
 FIRST = (Intent.DECOMMISSIONED, Intent.REFUSED, Intent.WAITING)
 THEN = (Health.DOWN, Health.LEFT, Health.DEGRADED)
 LAST = (Intent.DRAINING, Intent.DRAINED, Intent.PAUSED)
+WORKER_STATUSES = tuple(word.value for word in (*FIRST, *THEN, *LAST, Health.HEALTHY))
 
 
 def worker_status(worker: Worker, beating: bool = True) -> str:
-    """One word: the first that holds of decommissioned, refused, waiting, down, left, degraded,
-    draining, drained, paused, healthy.
+    """One word, the first of WORKER_STATUSES that holds.
 
     `beating` is whether its beat is there: a healthy one without is degraded before the
     coordinator has said so, because the page never shows a worker's last word.

@@ -85,6 +85,13 @@ def invalid(error: ValidationError) -> Response:
     return problem(422, "some fields cannot be taken", errors)
 
 
+def away(error: Exception) -> tuple[str, dict[str, str]]:
+    """What people are told when a store is away, with when to ask again; logs it."""
+    log.warning("request=%s %s %s: %s", g.get("request_id"), request.method, request.path, error)
+    store = "PostgreSQL" if isinstance(error, Unavailable) else "Redis"
+    return f"{store} does not answer at the moment; nothing was lost, please try again", {"Retry-After": str(RETRY_S)}
+
+
 def pointer(location: tuple[int | str, ...]) -> str:
     """Where in a body that is."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
@@ -116,10 +123,8 @@ def _pool_error(error: PoolError) -> Response:
 
 
 def _away(error: Exception) -> Response:
-    log.warning("request=%s %s %s: %s", g.get("request_id"), request.method, request.path, error)
-    store = "PostgreSQL" if isinstance(error, Unavailable) else "Redis"
-    detail = f"{store} does not answer at the moment; nothing was lost, please try again"
-    return problem(503, detail, headers={"Retry-After": str(RETRY_S)})
+    detail, headers = away(error)
+    return problem(503, detail, headers=headers)
 
 
 def _bug(error: Exception) -> Response:

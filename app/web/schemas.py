@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.pool.model import ID_LENGTH, LIMITS, TAG, JobState
+from app.pool.status import WORKER_STATUSES
 
 ID_PATTERN = f"[0-9a-z]{{{ID_LENGTH}}}"
 DAY_S = 24 * 60 * 60
@@ -22,6 +23,12 @@ def _no_controls(text: str) -> str:
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
         raise ValueError("may not hold control characters")
     return text
+
+
+def _names_something(word: str) -> str:
+    if word.removeprefix("!")[:1] in ("", "!"):
+        raise ValueError('needs a word, after a "!" where it is to be left out')
+    return word
 
 
 def _at_most(limit: int, name: str) -> AfterValidator:
@@ -62,6 +69,16 @@ Tag = Annotated[
     str,
     StringConstraints(min_length=1, max_length=LIMITS.tag_characters, pattern=TAG),
 ]
+FilterWord = Annotated[
+    str,
+    AfterValidator(_no_controls),
+    AfterValidator(_names_something),
+    Field(
+        max_length=LIMITS.text_characters,
+        json_schema_extra={"pattern": r"^!?[^!\u0000-\u001f\u007f][^\u0000-\u001f\u007f]*$"},
+    ),
+]
+StatusWord = Annotated[str, StringConstraints(pattern=f"^!?({'|'.join(WORKER_STATUSES)})$")]
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 When = Annotated[datetime, Field(strict=False), BeforeValidator(_moment)]
 
@@ -173,9 +190,16 @@ class LogQuery(Query):
 
 
 class WorkersQuery(Query):
-    """Which workers."""
+    """Which workers, by name. A word that begins with "!" leaves out; of the plain ones of one field any may hold."""
 
+    status: Annotated[list[StatusWord], Field(max_length=LIMITS.tags)] = []
+    tag: Annotated[list[FilterWord], Field(max_length=LIMITS.tags)] = []
+    host: Annotated[list[FilterWord], Field(max_length=LIMITS.tags, description="a part of its name or host's")] = []
+    group: Annotated[list[FilterWord], Field(max_length=LIMITS.tags)] = []
+    investigation: Annotated[list[Annotated[str, StringConstraints(pattern="^!?open$")]], Field(max_length=2)] = []
     decommissioned: bool = Field(False, description="those too")
+    cursor: str | None = Field(None, max_length=200, description="`next` of the page before")
+    limit: int = Field(LISTED, ge=1, le=LISTED_MOST)
 
 
 class IdempotencyHeader(BaseModel):

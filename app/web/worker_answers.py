@@ -82,10 +82,10 @@ class WorkerAnswer(BaseModel):
 
 
 class WorkerList(BaseModel):
-    """The workers by name."""
+    """A page of the workers, by name."""
 
     items: list[WorkerAnswer]
-    next: None
+    next: str | None
 
 
 Leases = Mapping[JobId, Lease]

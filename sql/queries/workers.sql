@@ -5,6 +5,14 @@ SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, unt
                    WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
 FROM workers WHERE %(decommissioned)s OR decommissioned_at IS NULL ORDER BY name, id;
 
+-- name: workers_page
+SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
+                   WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
+FROM workers
+WHERE (%(decommissioned)s OR decommissioned_at IS NULL)
+  AND (%(name)s::text IS NULL OR (name, id) > (%(name)s, %(id)s))
+ORDER BY name, id LIMIT %(limit)s;
+
 -- name: worker_find
 SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
                    WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
@@ -110,4 +118,4 @@ SELECT name FROM groups ORDER BY name;
 SELECT id, extract(epoch FROM CASE WHEN health IN ('down', 'left') THEN coalesce(
            (SELECT max(at) FROM worker_transitions t WHERE t.worker_id = workers.id AND t.incarnation = workers.incarnation
             AND t.to_health = workers.health), now()) ELSE now() END - joined_at)::float8 AS seconds
-FROM workers WHERE %(worker)s::text IS NULL OR id = %(worker)s;
+FROM workers WHERE id = ANY(%(workers)s);

@@ -174,6 +174,15 @@ def test_workers_and_tokens_are_listed(home: Environment, ledger: Ledger) -> Non
     assert call({**home, "MUSTER_TOKEN": secret}, "jobs").exit_code == 1
 
 
+def test_workers_are_listed_to_the_last_page(
+    home: Environment, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.client.PAGE", 2)
+    for number in range(5):
+        join(ledger, f"render-{number}")
+    assert [worker["name"] for worker in shown(home, "workers")] == [f"render-{n}" for n in range(5)]
+
+
 def test_what_goes_wrong_is_one_clear_error(home: Environment) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     assert "no server answers" in call({**home, "MUSTER_SERVER": nowhere}, "jobs").stderr

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app.ledger import blocks, policy, workers
 from app.pool.model import Health, WorkerId
 from app.pool.protocol import GpuFigures, Lease, LeaseState, Memory, to_json
 from tests.postgres.conftest import join as join_worker
 from tests.postgres.conftest import running, tell
-from tests.web.conftest import Facts, Web
+from tests.web.conftest import Facts, Web, wrong
 from tests.web.test_faces import HTML, signed_in
 
 FIELDS = (
@@ -91,3 +93,65 @@ def test_a_blocked_worker_says_for_what_until_when_and_why(web: Web) -> None:
 def test_a_worker_that_is_not_there_is_404(web: Web) -> None:
     assert workers.find(web.ledger, WorkerId("0" * 12)) is None
     assert web.ask("GET", f"/admin/workers/{'0' * 12}", web.admin).status_code == 404
+
+
+def names(web: Web, query: str) -> list[str]:
+    """Of the workers that this query finds, page by page of two."""
+    found, cursor = [], ""
+    while True:
+        page = web.get(f"/admin/workers?limit=2&{query}{cursor}")
+        assert len(page["items"]) <= 2
+        found += [worker["name"] for worker in page["items"]]
+        if page["next"] is None:
+            return found
+        assert len(page["items"]) == 2
+        cursor = f"&cursor={page['next']}"
+
+
+def test_workers_are_listed_page_by_page_by_name(web: Web) -> None:
+    for name in ("e", "a", "d", "b", "c"):
+        web.join(web.offer(name))
+    assert names(web, "") == ["a", "b", "c", "d", "e"]
+    assert len(web.get("/admin/workers?limit=5")["items"]) == 5
+    assert web.get("/admin/workers?limit=5")["next"] is None
+
+
+def test_a_worker_that_joins_between_two_pages_moves_no_other(web: Web) -> None:
+    for name in ("b", "c", "d"):
+        web.join(web.offer(name))
+    first = web.get("/admin/workers?limit=2")
+    web.join(web.offer("a"))
+    second = web.get(f"/admin/workers?limit=2&cursor={first['next']}")
+    assert [worker["name"] for worker in second["items"]] == ["d"]
+
+
+def test_workers_are_filtered_by_the_fleet_s_words_across_pages(web: Web) -> None:
+    for number in range(7):
+        admission = web.join(web.offer(f"render-{number}"))
+        if number % 2:
+            web.beat(admission, tags=("sdxl",))
+    assert names(web, "status=healthy") == ["render-1", "render-3", "render-5"]
+    assert names(web, "status=!healthy") == ["render-0", "render-2", "render-4", "render-6"]
+    assert names(web, "tag=sdxl&host=!render-3") == ["render-1", "render-5"]
+    assert names(web, "host=RENDER-3&host=render-4") == ["render-3", "render-4"]
+    assert names(web, "group=nobody") == []
+    assert names(web, "investigation=open") == []
+
+
+def test_more_workers_than_are_read_at_once_are_searched_to_the_end(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.web.workers.LISTED_MOST", 2)
+    for number in range(5):
+        admission = web.join(web.offer(f"render-{number}"))
+    web.beat(admission)
+    assert names(web, "status=healthy") == ["render-4"]
+
+
+def test_a_filter_that_makes_no_sense_is_refused_by_name(web: Web) -> None:
+    for query, field in (
+        ("status=fine", "/status/0"),
+        ("tag=!", "/tag/0"),
+        ("investigation=shut", "/investigation/0"),
+        ("limit=201", "/limit"),
+        ("cursor=x", "?cursor"),
+    ):
+        assert field in wrong(web.ask("GET", f"/admin/workers?{query}", web.admin)), query
