@@ -337,16 +337,7 @@ def job_of(row: Row) -> Job:
 def spec_of(row: Row) -> JobSpec:
     """What was submitted, from the job's row."""
     return JobSpec(
-        requirement=Requirement(
-            workflow=row["workflow"],
-            tags=tuple(row["requires"]),
-            prefers=tuple((tag, weight) for tag, weight in row["prefers"]),
-            group=row["group_name"],
-            min_vram_mb=row["min_vram_mb"],
-            gpus=row["gpus"],
-            only_workers=tuple(row["only_workers"]),
-            exclude_workers=tuple(row["exclude_workers"]),
-        ),
+        requirement=requirement_of(row),
         params=row["params"],
         owner=row["owner"],
         name=row["name"],
@@ -358,4 +349,18 @@ def spec_of(row: Row) -> JobSpec:
         strict=row["strict"],
         resume=row["resume"],
         retry_of=row["retry_of"],
+    )
+
+
+def requirement_of(row: Row) -> Requirement:
+    """What the job demands, from its row."""
+    return Requirement(
+        workflow=row["workflow"],
+        tags=tuple(row["requires"]),
+        prefers=tuple((tag, weight) for tag, weight in row["prefers"]),
+        group=row["group_name"],
+        min_vram_mb=row["min_vram_mb"],
+        gpus=row["gpus"],
+        only_workers=tuple(row["only_workers"]),
+        exclude_workers=tuple(row["exclude_workers"]),
     )

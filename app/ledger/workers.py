@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -173,10 +173,44 @@ def set_health(ledger: Ledger, worker: Worker, to: Health, cause: str, status: s
         return row is not None
 
 
-def set_intent(ledger: Ledger, worker: WorkerId, to: Intent, until: datetime | None = None) -> bool:
+@dataclass(frozen=True)
+class Moved:
+    """A worker whose intent was moved; of a pause also its end."""
+
+    id: WorkerId
+    name: str
+    until: datetime | None
+
+
+def set_intent(ledger: Ledger, worker: WorkerId, to: Intent) -> bool:
     """Move its intent by a legal move; False when there is none from where it is."""
-    legal = [str(intent) for intent, moves in INTENT_MOVES.items() if to in moves]
-    return 1 == ledger.do("worker_set_intent", worker=worker, to_intent=str(to), from_intents=legal, until=until)
+    return bool(set_intents(ledger, [worker], to))
+
+
+def set_intents(
+    ledger: Ledger,
+    workers: Sequence[WorkerId],
+    to: Intent,
+    *,
+    origins: Collection[Intent] = frozenset(Intent),
+    until: datetime | None = None,
+    for_s: float | None = None,
+    by: str | None = None,
+    note: str | None = None,
+) -> list[Moved]:
+    """Move the intents of those for which it is a legal move, and one from these; returns them."""
+    legal = [str(intent) for intent, moves in INTENT_MOVES.items() if to in moves and intent in origins]
+    rows = ledger.all(
+        "workers_set_intent",
+        workers=list(workers),
+        to_intent=str(to),
+        from_intents=legal,
+        until=until,
+        for_s=for_s,
+        by=by,
+        note=note,
+    )
+    return [Moved(row["id"], row["name"], row["paused_until"]) for row in rows]
 
 
 def note(ledger: Ledger, notes: Iterable[Note]) -> None:
@@ -267,7 +301,9 @@ def worker_of(row: Row) -> Worker:
         incarnation=row["incarnation"],
         health=Health(row["health"]),
         intent=Intent(row["intent"]),
-        slots=row["slots"],
+        slots=row["slots_wanted"] or row["slots"],
+        slots_offered=row["slots"],
+        slots_wanted=row["slots_wanted"],
         address=row["address"],
         port=row["port"],
         gpus=from_plain(tuple[Gpu, ...], row["gpus"]),
@@ -285,6 +321,8 @@ def worker_of(row: Row) -> Worker:
         restart=row["restart"],
         paused_until=row["paused_until"],
         paused_by=row["paused_by"],
+        paused_note=row["paused_note"],
+        revision=row["revision"],
         reason=row["reason"],
         version=row["version"],
         driver=row["driver"],

@@ -86,7 +86,7 @@ HEALTH_MOVES: Mapping[Health, frozenset[Health]] = {
 INTENT_MOVES: Mapping[Intent, frozenset[Intent]] = {
     Intent.WAITING: frozenset({Intent.ACTIVE, Intent.REFUSED, Intent.DECOMMISSIONED}),
     Intent.ACTIVE: frozenset({Intent.PAUSED, Intent.DRAINING, Intent.DECOMMISSIONED}),
-    Intent.PAUSED: frozenset({Intent.ACTIVE, Intent.DECOMMISSIONED}),
+    Intent.PAUSED: frozenset({Intent.ACTIVE, Intent.PAUSED, Intent.DECOMMISSIONED}),  # again: until another time
     Intent.DRAINING: frozenset({Intent.DRAINED, Intent.ACTIVE, Intent.DECOMMISSIONED}),
     Intent.DRAINED: frozenset({Intent.ACTIVE, Intent.DECOMMISSIONED}),
     Intent.REFUSED: frozenset({Intent.DECOMMISSIONED}),
@@ -204,7 +204,7 @@ class Worker:
     incarnation: int
     health: Health
     intent: Intent
-    slots: int
+    slots: int  # an admin's word, else what its agent offers
     address: str | None = None
     port: int | None = None
     gpus: tuple[Gpu, ...] = ()
@@ -215,9 +215,13 @@ class Worker:
     tags: tuple[str, ...] = ()
     dynamic_tags: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    slots_offered: int = 1  # by its agent
+    slots_wanted: int | None = None  # an admin's word; None: as many as its agent offers
     queue_depth: int | None = None  # None: the pool's
+    revision: int = 0  # rises with each change of what people let it be given
     paused_until: datetime | None = None
     paused_by: str | None = None  # a person, or 'pool'
+    paused_note: str | None = None  # in the words of whoever paused it
     restart: int = 0  # how often people asked for one
     gpu_reason: str | None = None  # why no GPU could be asked at join
     not_offered: Mapping[str, str] = field(default_factory=dict)  # shipped workflow -> why it cannot run there

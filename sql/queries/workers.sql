@@ -83,9 +83,29 @@ WHERE worker_id = %(worker)s AND id < %(transition)s AND to_health IN ('degraded
   AND id > coalesce((SELECT max(id) FROM worker_transitions
                      WHERE worker_id = %(worker)s AND id < %(transition)s AND to_health = 'healthy'), 0);
 
--- name: worker_set_intent
-UPDATE workers SET intent = %(to_intent)s, paused_until = %(until)s, paused_by = NULL
-WHERE id = %(worker)s AND intent = ANY(%(from_intents)s);
+-- name: workers_set_intent
+-- Of these workers those that may move from where they are; the rest stays.
+UPDATE workers SET intent = %(to_intent)s, paused_by = %(by)s, paused_note = %(note)s,
+                   paused_until = coalesce(%(until)s, now() + make_interval(secs => %(for_s)s))
+WHERE id = ANY(%(workers)s) AND intent = ANY(%(from_intents)s)
+RETURNING id, name, paused_until;
+
+-- name: pauses_over
+-- With its own index, since it is asked for each second.
+UPDATE workers SET intent = 'active', paused_until = NULL, paused_by = NULL, paused_note = NULL
+WHERE intent = 'paused' AND paused_until <= now()
+RETURNING id, name;
+
+-- name: workers_lock
+-- Those of them that are registered, held to the end of the transaction; in one order, so that nobody waits in a ring.
+SELECT * FROM workers WHERE id = ANY(%(workers)s) AND decommissioned_at IS NULL ORDER BY id FOR NO KEY UPDATE;
+
+-- name: workers_set_up
+UPDATE workers SET tags = new.tags, groups = new.groups, allowed_workflows = new.workflows, slots_wanted = new.slots,
+                   queue_depth = new.queue_depth, revision = revision + 1
+FROM jsonb_to_recordset(%(setups)s)
+    AS new(id text, tags text[], groups text[], workflows text[], slots integer, queue_depth integer)
+WHERE workers.id = new.id;
 
 -- name: workers_note
 -- What people see of a worker, once a minute and at each transition.
@@ -109,9 +129,6 @@ ON CONFLICT DO NOTHING;
 -- name: worker_samples_between
 SELECT * FROM worker_samples WHERE worker_id = %(worker)s AND at >= now() - make_interval(secs => %(seconds)s)
 ORDER BY at;
-
--- name: groups_names
-SELECT name FROM groups ORDER BY name;
 
 -- name: workers_uptimes
 -- Seconds since each worker's incarnation began; of one that is down or left, until it was.
