@@ -33,6 +33,8 @@ class Peer:
         self.worker: Worker = join(ledger, name, "127.0.0.1" if port else None, port, gpus)
         self.others_mb: dict[str, int] = {}  # what foreign processes use of its cards, by UUID
         self.attempts: dict[JobId, int] = {}
+        self.slots = 1
+        self.tags: tuple[str, ...] = ()  # dynamic ones
         self.clocks = Clocks(interval_s, missed_beats)
         self._stores = stores
         self._seq = itertools.count(1)
@@ -52,10 +54,11 @@ class Peer:
             interval_ms=round(clocks.interval_s * 1000),
             ttl_ms=round(clocks.ttl_s * 1000),
             boot_id="boot-1",
-            slots=1,
-            free_slots=1 - len(refs),
+            slots=self.slots,
+            free_slots=self.slots - len(refs),
             attempts=refs,
             gpus=tuple(self._figures(gpu) for gpu in self.worker.gpus),
+            tags=self.tags,
             leaving=leaving,
         )
         self._stores.redis.set(self._stores.keys.beat(self.id), to_json(beat), px=beat.ttl_ms)

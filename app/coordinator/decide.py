@@ -25,7 +25,7 @@ from app.coordinator.reconcile import Reconcile
 from app.coordinator.reports import Reports
 from app.coordinator.stores import Stores
 from app.coordinator.wanted import WantedWriter
-from app.ledger import blocks
+from app.ledger import blocks, pauses
 from app.pool.faults import point
 from app.pool.model import Health
 
@@ -109,8 +109,8 @@ class Decider:
         return min(quick, self.fleet.policy.heartbeat_interval_s / 10)
 
     def _is_barred(self, sweep: bool) -> bool:
-        """Whether a worker was barred from something, or let in again because its time is over."""
-        over = sweep and blocks.over(self._stores.ledger) > 0
+        """Whether a worker was barred from something, or takes again what it did not because the time is over."""
+        over = sweep and blocks.over(self._stores.ledger) + pauses.over(self._stores.ledger) > 0
         barred, self._reports.barred = self._reports.barred, False
         return over or barred
 

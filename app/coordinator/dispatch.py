@@ -39,6 +39,7 @@ class Placed:
     waiting: WaitingJob
     place: Place
     incarnation: int
+    revision: int  # of the setup by which it matched
 
 
 class Dispatch:
@@ -77,7 +78,7 @@ class Dispatch:
             for member, place in zip(members, places, strict=True):
                 worker = self._fleet.workers.get(place.worker) if place else None
                 if place and worker:
-                    placed.append(Placed(member, place, worker.incarnation))
+                    placed.append(Placed(member, place, worker.incarnation, worker.revision))
                 else:
                     left_over.append(member)
         point("dispatch.placed")
@@ -158,6 +159,7 @@ class Dispatch:
             placed.place.gpus,
             strict=job.spec.strict or self._fleet.policy.strict,
             timeout_s=self._limit(placed, "timeout_s"),
+            revision=placed.revision,
         )
 
     def _limit(self, placed: Placed, name: Literal["timeout_s", "stall_s"]) -> int | None:

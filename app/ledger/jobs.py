@@ -41,6 +41,7 @@ class Assignment:
     gpus: tuple[str, ...] = ()
     strict: bool = False  # also where the job itself does not say so
     timeout_s: int | None = None  # None: the job's own
+    revision: int | None = None  # of the worker's setup that was looked at; None: it was not
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class HeldAttempt:
     strict: bool
     timeout_s: int | None
     age_s: float  # since its start, or since it was assigned
+    requirement: Requirement  # as it is now: people may have moved the job to another group
 
 
 @dataclass(frozen=True)
@@ -199,12 +201,13 @@ def held(ledger: Ledger, worker: WorkerId | None = None) -> list[HeldAttempt]:
             row["incarnation"],
             JobState(row["state"]),
             row["nonce"],
-            tuple(row["gpus"]),
+            tuple(row["given_gpus"]),
             row["min_vram_mb"],
             row["workflow"],
             row["strict"],
             row["timeout_s"],
             row["age_s"],
+            requirement_of(row),
         )
         for row in ledger.all("jobs_held", worker=worker)
     ]

@@ -70,19 +70,15 @@ def change(ledger: Ledger, workers: Sequence[WorkerId], wish: Wish, actor: str) 
 
 def words(before: Setup, after: Setup) -> str:
     """What differs, in words."""
+    narrowed = ", ".join(after.workflows) or "all that it offers"
+    slots = str(after.slots or "as its agent says")
+    depth = "the pool's" if after.queue_depth is None else str(after.queue_depth)
     parts = [
         _set_words("tags", before.tags, after.tags),
         _set_words("groups", before.groups, after.groups),
-        _value_words(
-            "workflows", before.workflows, after.workflows, ", ".join(after.workflows) or "all that it offers"
-        ),
-        _value_words("slots", before.slots, after.slots, str(after.slots or "as its agent says")),
-        _value_words(
-            "queue depth",
-            before.queue_depth,
-            after.queue_depth,
-            "the pool's" if after.queue_depth is None else str(after.queue_depth),
-        ),
+        _value_words("workflows", before.workflows, after.workflows, narrowed),
+        _value_words("slots", before.slots, after.slots, slots),
+        _value_words("queue depth", before.queue_depth, after.queue_depth, depth),
     ]
     return "; ".join(part for part in parts if part)
 

@@ -113,6 +113,7 @@ class Wanted:
     missed_beats: int
     queue_depth: int
     max_orphan_s: int
+    slots: int | None = None  # None: as many as the agent offers
 
 
 @dataclass(frozen=True)

@@ -58,15 +58,18 @@ SELECT count(*) AS jobs FROM jobs WHERE state = 'pending';
 
 -- name: jobs_assign
 -- Moves those that are still pending with this attempt, to workers that are active and healthy in this
--- incarnation; returns them. The attempt's row is written by the same statement.
+-- incarnation, and set up as they were when they were chosen; returns them. The attempt's row is written by the
+-- same statement.
 WITH wish AS (
     SELECT * FROM jsonb_to_recordset(%(wishes)s)
-        AS w(job text, attempt integer, worker text, incarnation bigint, gpus text[], strict boolean, timeout_s integer)
+        AS w(job text, attempt integer, worker text, incarnation bigint, gpus text[], strict boolean,
+             timeout_s integer, revision bigint)
 ), moved AS (
     UPDATE jobs SET state = 'assigned', worker_id = wish.worker, incarnation = wish.incarnation, nonce = NULL,
                     assigned_at = now(), waiting = NULL, not_before = NULL, progress_number = 0
     FROM wish JOIN workers ON workers.id = wish.worker AND workers.incarnation = wish.incarnation
                           AND workers.intent = 'active' AND workers.health = 'healthy'
+                          AND workers.revision = coalesce(wish.revision, workers.revision)
     WHERE jobs.id = wish.job AND jobs.attempt = wish.attempt AND jobs.state = 'pending'
     RETURNING jobs.id, jobs.attempt, jobs.worker_id, jobs.incarnation, wish.gpus, jobs.strict OR wish.strict AS strict,
               coalesce(wish.timeout_s, jobs.timeout_s) AS timeout_s
@@ -155,7 +158,8 @@ FROM cancelled;
 -- name: jobs_held
 -- Every attempt that has not ended: assigned, running, or cancelled with processes left.
 SELECT jobs.id AS job, attempts.number AS attempt, attempts.worker_id AS worker, attempts.incarnation, jobs.state,
-       jobs.nonce, attempts.gpus, jobs.min_vram_mb, attempts.strict, attempts.timeout_s, jobs.workflow,
+       jobs.nonce, attempts.gpus AS given_gpus, attempts.strict, attempts.timeout_s, jobs.workflow, jobs.requires,
+       jobs.prefers, jobs.group_name, jobs.min_vram_mb, jobs.gpus, jobs.only_workers, jobs.exclude_workers,
        attempts.started_at, attempts.assigned_at,
        extract(epoch FROM now() - coalesce(attempts.started_at, attempts.assigned_at))::float8 AS age_s
 FROM attempts JOIN jobs ON jobs.id = attempts.job_id
