@@ -41,8 +41,8 @@ def names(ledger: Ledger) -> list[str]:
     return [row["name"] for row in ledger.all("groups_names")]
 
 
-def strategies(ledger: Ledger) -> dict[str, str | None]:
-    """Every group's strategy; None where it is the pool's."""
+def strategies(ledger: Ledger) -> dict[str, str]:
+    """By group, of those that do not follow the pool's."""
     return {row["name"]: row["strategy"] for row in ledger.all("groups_strategies")}
 
 
@@ -103,7 +103,7 @@ def rename(tx: Ledger, name: str, to: str) -> bool:
 
     False when there is one of the new name.
     """
-    if not create(tx, to, strategies(tx)[name]):
+    if not create(tx, to, strategies(tx).get(name)):
         return False
     tx.do("group_members_rename", name=name, to=to)
     _end(tx, name, to)

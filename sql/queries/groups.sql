@@ -4,7 +4,8 @@
 SELECT name FROM groups WHERE deleted_at IS NULL ORDER BY name;
 
 -- name: groups_strategies
-SELECT name, strategy FROM groups WHERE deleted_at IS NULL;
+-- Of those that have their own.
+SELECT name, strategy FROM groups WHERE strategy IS NOT NULL AND deleted_at IS NULL;
 
 -- name: groups_pin
 -- Those of these that are there, held to the end of the transaction: nobody deletes or renames them before.
