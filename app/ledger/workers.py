@@ -213,6 +213,12 @@ def set_intents(
     return [Moved(row["id"], row["name"], row["paused_until"]) for row in rows]
 
 
+def intents(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, tuple[str, Intent]]:
+    """The name and the intent of those of these workers that are registered."""
+    rows = ledger.all("workers_intents", workers=list(workers))
+    return {row["id"]: (row["name"], Intent(row["intent"])) for row in rows}
+
+
 def note(ledger: Ledger, notes: Iterable[Note]) -> None:
     """Write status, dynamic tags and, of those that beat, the time of the last heartbeat."""
     rows = [plain(each) for each in notes]

@@ -27,6 +27,15 @@ def worker_status(worker: Worker, beating: bool = True) -> str:
     return worker.intent.value if worker.intent in LAST else Health.HEALTHY.value
 
 
+def pause_words(worker: Worker) -> str | None:
+    """Who paused it, until when and why; None of one that is not paused."""
+    if worker.intent is not Intent.PAUSED:
+        return None
+    until = f"until {worker.paused_until:%Y-%m-%d %H:%M} UTC" if worker.paused_until else "until somebody resumes it"
+    note = f": {worker.paused_note}" if worker.paused_note else ""
+    return f"by {worker.paused_by or 'somebody'}, {until}{note}"
+
+
 def job_status(job: Job) -> str:
     """One word: waiting, starting, running, running (moving), cancelling, or how it ended.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -29,6 +30,15 @@ def _names_something(word: str) -> str:
     if word.removeprefix("!")[:1] in ("", "!"):
         raise ValueError('needs a word, after a "!" where it is to be left out')
     return word
+
+
+def _is_tag(text: str) -> str:
+    if not re.fullmatch(TAG, text):
+        most = LIMITS.tag_characters
+        raise ValueError(
+            f"must be at most {most} characters: a letter or a digit, then letters, digits and . _ : + - only"
+        )
+    return text
 
 
 def _at_most(limit: int, name: str) -> AfterValidator:
@@ -67,8 +77,10 @@ Mebibytes = Annotated[int, Field(ge=0, le=MOST_VRAM_MB), WHOLE]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Tag = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=LIMITS.tag_characters, pattern=TAG),
+    AfterValidator(_is_tag),
+    Field(min_length=1, max_length=LIMITS.tag_characters, json_schema_extra={"pattern": TAG}),
 ]
+GroupName = Tag
 FilterWord = Annotated[
     str,
     AfterValidator(_no_controls),
@@ -189,14 +201,19 @@ class LogQuery(Query):
     limit: int = Field(1000, ge=1, le=1000)
 
 
-class WorkersQuery(Query):
-    """Which workers, by name. A word that begins with "!" leaves out; of the plain ones of one field any may hold."""
+class FilterWords(BaseModel):
+    """The fleet's filter. A word that begins with "!" leaves out; of the plain ones of one field any may hold."""
 
     status: Annotated[list[StatusWord], Field(max_length=LIMITS.tags)] = []
     tag: Annotated[list[FilterWord], Field(max_length=LIMITS.tags)] = []
     host: Annotated[list[FilterWord], Field(max_length=LIMITS.tags, description="a part of its name or host's")] = []
     group: Annotated[list[FilterWord], Field(max_length=LIMITS.tags)] = []
     investigation: Annotated[list[Annotated[str, StringConstraints(pattern="^!?open$")]], Field(max_length=2)] = []
+
+
+class WorkersQuery(FilterWords, Query):
+    """Which workers, by name."""
+
     decommissioned: bool = Field(False, description="those too")
     cursor: str | None = Field(None, max_length=200, description="`next` of the page before")
     limit: int = Field(LISTED, ge=1, le=LISTED_MOST)

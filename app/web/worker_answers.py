@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.pool.live import Live, LiveBeat
+from app.pool.matching import offered
 from app.pool.model import Gpu, Health, Intent, JobId, Worker, WorkerId
 from app.pool.protocol import GpuFigures, Lease, LeaseState
-from app.pool.status import worker_status
+from app.pool.status import pause_words, worker_status
 
 
 class MemoryAnswer(BaseModel):
@@ -56,17 +57,25 @@ class WorkerAnswer(BaseModel):
     vram_mb: int | None
     gpus: list[GpuAnswer]
     gpu_reason: str | None
-    workflows: list[str]
+    workflows: list[str]  # that it takes: those that its agent offers, narrowed by an admin
+    offered_workflows: list[str]
+    allowed_workflows: list[str]  # an admin's narrowing, PATCH's `workflows`; empty narrows nothing
     not_offered: dict[str, str]
     blocked: dict[str, str]  # workflow that fails here alone -> until when, and why
     tags: list[str]
     dynamic_tags: list[str]
     groups: list[str]
-    slots: int
+    slots: int  # an admin's word, else what its agent offers
+    slots_wanted: int | None  # an admin's word, PATCH's `slots`
+    slots_offered: int
+    queue_depth: int | None  # null: the pool's
     status: str
     reason: str | None
     health: Health
     intent: Intent
+    paused_by: str | None
+    paused_until: datetime | None
+    paused_note: str | None
     score: float | None
     load: LoadAnswer
     jobs: int
@@ -149,14 +158,17 @@ def _answer(
 
 SAME = (
     *("id", "name", "hostname", "address", "port", "gpu_model", "vram_mb", "slots", "health", "intent", "pid"),
-    *("incarnation", "version", "created_at"),
+    *("incarnation", "version", "created_at", "slots_wanted", "slots_offered", "queue_depth"),
+    *("paused_by", "paused_until", "paused_note"),
 )
 
 
 def _stored(worker: Worker) -> dict[str, Any]:
     return {
         **{name: getattr(worker, name) for name in SAME},
-        "workflows": sorted(workflow.name for workflow in worker.workflows),
+        "workflows": sorted(w.name for w in worker.workflows if offered(worker, w.name)),
+        "offered_workflows": sorted(workflow.name for workflow in worker.workflows),
+        "allowed_workflows": sorted(worker.allowed_workflows),
         "not_offered": dict(worker.not_offered),
         "blocked": dict(worker.blocked),
         "tags": list(worker.tags),
@@ -165,9 +177,11 @@ def _stored(worker: Worker) -> dict[str, Any]:
 
 
 def _reason(worker: Worker, live: LiveBeat | None) -> str | None:
-    if worker.reason or worker.health is not Health.HEALTHY:
+    if worker.health is not Health.HEALTHY:
         return worker.reason
-    return None if live else "its heartbeat has stopped"
+    if live is None:
+        return "its heartbeat has stopped"
+    return pause_words(worker) or worker.reason
 
 
 def _heard(worker: Worker, live: LiveBeat | None) -> datetime | None:

@@ -90,6 +90,9 @@ UPDATE workers SET intent = %(to_intent)s, paused_by = %(by)s, paused_note = %(n
 WHERE id = ANY(%(workers)s) AND intent = ANY(%(from_intents)s)
 RETURNING id, name, paused_until;
 
+-- name: workers_intents
+SELECT id, name, intent FROM workers WHERE id = ANY(%(workers)s);
+
 -- name: pauses_over
 -- With its own index, since it is asked for each second.
 UPDATE workers SET intent = 'active', paused_until = NULL, paused_by = NULL, paused_note = NULL
