@@ -10,6 +10,7 @@ from app.web import (
     checkpoints,
     files,
     fleet,
+    groups_page,
     investigation_page,
     investigations,
     job_list,
@@ -24,6 +25,7 @@ from app.web import (
     submit,
     worker_history,
     worker_page,
+    worker_verbs,
 )
 
 TREE = Blueprint(
@@ -38,12 +40,14 @@ PAGES = (
     login.blueprint,
     fleet.blueprint,
     worker_page.blueprint,
+    worker_verbs.blueprint,
     job_list.blueprint,
     job_page.blueprint,
     submit.blueprint,
     notifications.pages,
     investigation_page.blueprint,
     settings_page.blueprint,
+    groups_page.blueprint,
 )
 GROUPS = (
     worker_history.blueprint,

@@ -50,6 +50,7 @@ class Shown:
     after: str | None
     server: str  # what a joining agent is told
     reader: str
+    acts: bool  # whether its reader may tick workers and do something with them
 
 
 @blueprint.get("/")
@@ -87,6 +88,7 @@ def shown(found: Fleet, asked: Filter) -> Shown:
         after=f"/{asked.url(number + 1)}" if number < pages else None,
         server=request.host_url.rstrip("/"),
         reader=caller().owner,
+        acts=caller().kind == "admin",
     )
 
 

@@ -21,6 +21,16 @@ from app.web.services import services
 blueprint = Blueprint("settings_page", __name__)
 
 
+SECTIONS = (
+    ("Placement", ("strategy", "w_gpu", "w_queue", "w_vram", "prefer_weight", "queue_depth", "vram_reserve_mb")),
+    ("Heartbeats and failover", ("heartbeat_interval_s", "missed_beats", "fast_failover", "strict", "max_orphan_s")),
+    (
+        "Jobs that fail or stall",
+        ("timeout_s", "stall_s", "cancel_grace_s", "poison_deaths", "block_failures", "block_s"),
+    ),
+)
+
+
 @dataclass(frozen=True)
 class Setting:
     """One field of the form."""
@@ -62,11 +72,18 @@ def change() -> ResponseReturnValue:
     return redirect("/settings?saved=1", 303)
 
 
+def sections() -> list[tuple[str, tuple[str, ...]]]:
+    """Every setting under the title of what it is about."""
+    placed = {name for _, names in SECTIONS for name in names}
+    rest = tuple(name for name in NAMES if name not in placed)
+    return [*SECTIONS, *([("More", rest)] if rest else [])]
+
+
 def _page(errors: Mapping[str, str], written: Mapping[str, str]) -> str:
     present = policy.read(services().ledger)
     return render_template(
         "settings/form.html",
-        settings=[_setting(name, present, written, errors) for name in NAMES],
+        sections=[(title, [_setting(name, present, written, errors) for name in names]) for title, names in sections()],
         errors=errors,
         clocks=present.clocks,
         present=present,

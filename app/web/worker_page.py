@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from flask import Blueprint, abort, render_template
 from flask.typing import ResponseReturnValue
 
-from app.ledger import workers
+from app.ledger import groups, policy, workers
 from app.pool.keys import queue
-from app.pool.model import Worker, WorkerId
+from app.pool.model import Intent, Worker, WorkerId
 from app.web import fleet_rows, htmx
+from app.web.auth import caller
 from app.web.fleet_rows import Row
 from app.web.pages import READERS, page
 from app.web.services import services
 from app.web.worker_answers import LoadAnswer, worker_answers
+from app.web.worker_form import Written, form_of
 from app.web.worker_history import (
     HistoryQuery,
     TransitionAnswer,
@@ -48,6 +51,8 @@ class WorkerView:
     attempts: tuple[WorkerJobAnswer, ...]
     changes: tuple[TransitionAnswer, ...]
     strip: tuple[Stretch, ...]
+    paused: bool
+    acts: bool  # whether its reader may do something about it
 
 
 @blueprint.get("/workers/<id:worker>")
@@ -55,7 +60,7 @@ class WorkerView:
 def shown(worker: str) -> ResponseReturnValue:
     """The worker's page."""
     found = _worker(worker)
-    return render_template("workers/worker.html", worker=found, view=_view(found), queue=queue(found.id))
+    return whole(found, None, {})
 
 
 @blueprint.get("/ui/workers/<id:worker>")
@@ -63,6 +68,13 @@ def shown(worker: str) -> ResponseReturnValue:
 def fragment(worker: str) -> ResponseReturnValue:
     """The part of it that changes."""
     return htmx.fragment("workers/_worker.html", _view(_worker(worker)))
+
+
+def whole(worker: Worker, written: Written | None, errors: Mapping[str, str]) -> str:
+    """The page, with the form as the worker is set up, or as somebody wrote it."""
+    ledger = services().ledger
+    form = form_of(worker, groups.names(ledger), policy.read(ledger).queue_depth, written, errors)
+    return render_template("workers/worker.html", worker=worker, view=_view(worker), queue=queue(worker.id), form=form)
 
 
 def strip(changes: list[TransitionAnswer], now: datetime) -> tuple[Stretch, ...]:
@@ -101,6 +113,8 @@ def _view(worker: Worker) -> WorkerView:
         attempts=tuple(jobs_given(worker.id, HistoryQuery(limit=20)).items),
         changes=tuple(changes),
         strip=strip(changes, minute),
+        paused=worker.intent is Intent.PAUSED,
+        acts=caller().kind == "admin" and worker.intent is not Intent.DECOMMISSIONED,
     )
 
 

@@ -126,7 +126,8 @@ class Seed:
 
     def job(self, name: str = "", owner: str = "ana", params: Mapping[str, Json] | None = None, **more: Any) -> Job:
         """A job that waits."""
-        needs = Requirement(more.pop("workflow", "transcode"), tags=tuple(more.pop("tags", ())))
+        tags, group = tuple(more.pop("tags", ())), more.pop("group", None)
+        needs = Requirement(more.pop("workflow", "transcode"), tags=tags, group=group)
         waiting = more.pop("waiting", None)
         spec = JobSpec(needs, params or {"input": "/srv/clips/reel.mov", "crf": 23}, owner, name, **more)
         return jobs.submit(self.ledger, spec, class_name(needs), waiting)

@@ -48,6 +48,7 @@ def looks(page: Page) -> list[str]:
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["1440", "390"])
 def test_axe_finds_no_violation(admin: Visitor, theme: str, size: ViewportSize) -> None:
     pool = scenes.studio(admin.site.seed)
+    scenes.grouped(admin.site.seed, pool.busy)
     admin.page.set_viewport_size(size)
     admin.context.add_cookies([{"name": "theme", "value": theme, "url": admin.site.url}])
     paths = [
@@ -62,12 +63,25 @@ def test_axe_finds_no_violation(admin: Visitor, theme: str, size: ViewportSize) 
         "/investigations",
         f"/investigations/{pool.investigation}",
         "/settings",
+        "/settings/groups",
+        "/settings/groups/farm",
+        "/settings/groups/farm/delete",
         "/login",
     ]
     found = {path: violations(admin.visit(path)) for path in paths}
     admin.visit(f"/jobs/{pool.running.id}")
     admin.page.get_by_role("button", name="Cancel", exact=True).click()
     found["the cancel dialog"] = violations(admin.page)
+    admin.visit("/settings/groups/farm").get_by_role("link", name="Delete").click()
+    found["the delete dialog"] = violations(admin.page)
+    admin.visit(f"/workers/{pool.busy.id}").get_by_role("button", name="Pause").first.click()
+    found["the pause dialog"] = violations(admin.page)
+    admin.visit("/").get_by_label("Select render-01").check()
+    for action in ("tag", "group", "pause"):
+        admin.page.get_by_label("Action").select_option(action)
+        found[f"the bar to {action}"] = violations(admin.page)
+    admin.page.get_by_role("button", name="Apply").click()
+    found["what was done"] = violations(admin.page)
     assert not {path: wrong for path, wrong in found.items() if wrong}
 
 
@@ -75,15 +89,19 @@ def test_axe_finds_no_violation(admin: Visitor, theme: str, size: ViewportSize) 
 def test_nothing_overflows_overlaps_or_is_cut_off_unsaid(admin: Visitor, count: int) -> None:
     scenes.crowd(admin.site.seed, count)
     worker = admin.site.seed.redis.zrange(admin.site.seed.keys.load, 0, 0)[0]
+    groups = ("/settings/groups", f"/settings/groups/{scenes.GROUP}", f"/settings/groups/{scenes.GROUP}/delete")
     wrong = {}
     for size in (DESK, PHONE):
         admin.page.set_viewport_size(size)
-        for path in ("/", "/jobs", f"/workers/{worker}", "/submit?workflow=transcode"):
+        for path in ("/", "/jobs", f"/workers/{worker}", "/submit?workflow=transcode", *groups):
             admin.visit(path)
             admin.page.wait_for_load_state("networkidle")
             if found := looks(admin.page):
                 wrong[f"{path} at {size['width']}"] = found[:6]
-        admin.page.locator("#live tbody a, nav a[href='/jobs']").first.wait_for()
+        admin.visit("/").get_by_label("Select worker-00").check()
+        admin.page.get_by_label("Action").select_option("pause")
+        if found := looks(admin.page):
+            wrong[f"the bar at {size['width']}"] = found[:6]
     assert not wrong, wrong
 
 

@@ -201,6 +201,7 @@ def test_a_pause_that_ends_in_the_past_or_twice_is_refused(web: Web, worker: str
     both = {"until": "2120-01-01T00:00:00Z", "for_s": 5}
     assert wrong(web.ask("POST", path, web.admin, json=both)) == {"/until": "name either until or for_s"}
     assert "/until" in wrong(web.ask("POST", path, web.admin, json={"until": "tomorrow"}))
+    assert wrong(web.ask("POST", path, web.admin)) == {"": "must be a JSON object; send {} to say nothing more"}
 
 
 def test_many_are_paused_and_resumed(web: Web, worker: str) -> None:
