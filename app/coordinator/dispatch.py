@@ -18,7 +18,7 @@ from app.coordinator.envelopes import Envelopes
 from app.coordinator.fleet import Fleet
 from app.coordinator.leases import Leases
 from app.coordinator.stores import Stores
-from app.coordinator.waiting import why_waiting
+from app.coordinator.waiting import why_waiting, without_group
 from app.ledger import attempts, jobs
 from app.ledger.jobs import Assignment, WaitingJob
 from app.pool.faults import point
@@ -176,10 +176,14 @@ class Dispatch:
         batch.send()
 
     def _note(self, waiting: Sequence[WaitingJob]) -> None:
-        everyone = self._fleet.workers.values()
-        whys = {each.job.id: why_waiting(each.job.spec.requirement, everyone, self._above_mb(each)) for each in waiting}
+        whys = {each.job.id: self._why(each) for each in waiting}
         changed = {each.job.id: whys[each.job.id] for each in waiting if each.job.waiting != whys[each.job.id]}
         jobs.note_waiting(self._ledger, changed)
+
+    def _why(self, waiting: WaitingJob) -> str:
+        needs = waiting.job.spec.requirement
+        gone = without_group(needs, self._fleet.groups)
+        return gone or why_waiting(needs, self._fleet.workers.values(), self._above_mb(waiting))
 
 
 def _resume(job: Job, newest: Checkpoint | None) -> Resume | None:

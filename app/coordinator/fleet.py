@@ -25,6 +25,7 @@ class Fleet:
         self.workers: dict[WorkerId, Worker] = {}
         self.beats: dict[WorkerId, Beat] = {}
         self.policy = Policy()
+        self.groups: frozenset[str] = frozenset()
         self.strategies: dict[str, str] = {}  # by group, of those that have their own
         self.proven: set[WorkerId] = set()  # dead by proof: what they ran goes nowhere on
         self.silenced: set[WorkerId] = set()  # silent for so long that strict attempts have ended too
@@ -33,6 +34,7 @@ class Fleet:
     def reload(self) -> None:
         """Read workers and policy anew; what a worker reports of itself stays."""
         self.policy = policy.read(self._ledger)
+        self.groups = frozenset(groups.names(self._ledger))
         self.strategies = groups.strategies(self._ledger)
         self.workers = {worker.id: worker for worker in workers.listed(self._ledger)}
         beats, self.beats = self.beats, {}

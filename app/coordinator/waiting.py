@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from app.pool.matching import largest_mb, refusal
 from app.pool.model import Health, Requirement, Worker
 from app.pool.status import FREE_SLOT, worker_status
 
 NAMED = 3
+
+
+def without_group(requirement: Requirement, groups: Collection[str]) -> str | None:
+    """Why a job waits whose group was deleted under it; None of one whose group is there."""
+    if requirement.group is None or requirement.group in groups:
+        return None
+    return f"its group {requirement.group} was deleted; it waits until there is one of this name again"
 
 
 def why_waiting(requirement: Requirement, workers: Iterable[Worker], above_mb: int = 0) -> str:

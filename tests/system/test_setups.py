@@ -231,3 +231,20 @@ def test_jobs_follow_their_group_when_it_is_renamed(scene: Scene) -> None:
         groups.rename(tx, "farm", "barn")
     set_up(scene, peer, groups=("barn",))
     assert peer.next_order().job == job.id
+
+
+def test_a_job_whose_group_is_deleted_under_it_says_so_and_goes_on_when_there_is_one_again(scene: Scene) -> None:
+    peer = scene.peer()
+    groups.create(scene.ledger, "farm", None)
+    job = submit(scene.ledger, Requirement("burn", group="farm"))
+    set_up(scene, peer, groups=("farm",))
+    assert scene.job(job.id).state is JobState.ASSIGNED
+    with scene.ledger.transaction() as tx:
+        groups.lock(tx, "farm")
+        groups.delete(tx, "farm", None)
+    scene.leader.step(RUNG)
+    assert first_end(scene, job.id)[1] == "its worker does not fit any more (group): is not in group farm"
+    assert scene.job(job.id).waiting == "its group farm was deleted; it waits until there is one of this name again"
+    groups.create(scene.ledger, "farm", None)
+    set_up(scene, peer, groups=("farm",))
+    assert scene.job(job.id).state is JobState.ASSIGNED
