@@ -92,9 +92,18 @@ def shown(found: Fleet, asked: Filter) -> Shown:
     )
 
 
-def _fleet() -> Fleet:
+def forget() -> None:
+    """Whoever has done something to the fleet sees it done; viewers of other web processes two seconds later."""
+    _kept().forget()
+
+
+def _kept() -> Recent[Fleet]:
     kept: Recent[Fleet] = current_app.extensions.setdefault(KEPT, Recent(POLL_S))
-    return kept.get(_look)
+    return kept
+
+
+def _fleet() -> Fleet:
+    return _kept().get(_look)
 
 
 def _look(former: Fleet | None) -> Fleet:

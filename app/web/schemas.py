@@ -69,8 +69,9 @@ def _whole(value: object) -> object:
 
 
 # The pattern is for the document; the validator says in words what is wrong.
-Line = Annotated[str, AfterValidator(_no_controls), Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f]*$"})]
-Name = Annotated[Line, Field(max_length=LIMITS.text_characters)]
+NO_CONTROLS = Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f]*$"})
+# The length comes first: after a validator pydantic would call characters items.
+Name = Annotated[str, Field(max_length=LIMITS.text_characters), AfterValidator(_no_controls), NO_CONTROLS]
 WHOLE = BeforeValidator(_whole)
 Seconds = Annotated[int, Field(ge=1, le=LONGEST_S), WHOLE]
 Mebibytes = Annotated[int, Field(ge=0, le=MOST_VRAM_MB), WHOLE]

@@ -13,7 +13,7 @@ from werkzeug.exceptions import PreconditionFailed
 from app.ledger.pauses import Pause
 from app.pool.errors import BadRequest
 from app.pool.model import WorkerId
-from app.web import acts, flashes, worker_form, worker_page, worker_setup, workers
+from app.web import acts, flashes, fleet, worker_form, worker_page, worker_setup, workers
 from app.web.acts import Action, Wish
 from app.web.fleet_filter import Filter
 from app.web.pages import page
@@ -75,6 +75,7 @@ def act() -> ResponseReturnValue:
     if not which and not request.form.get("all"):
         raise BadRequest("tick at least one worker")
     flashes.tell(acts.perform(which, _wish()) if which else [])
+    fleet.forget()
     return redirect(f"/{asked.url(asked.page)}", 303)
 
 
