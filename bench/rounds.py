@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from agent.processes import boottime_ns
@@ -144,7 +145,7 @@ def _in_turn(site: Site, fault: Fault, times: int) -> list[Outcome]:
     outcomes = []
     for number in range(times):
         each = Round(site, fault, number)
-        eventually(lambda each=each: each.runs, HEALTHY_S)
+        eventually(partial(_all_run, [each]), HEALTHY_S)
         each.hit_in(0)
         _until_over([each])
         outcomes.append(each.outcome())
@@ -154,7 +155,7 @@ def _in_turn(site: Site, fault: Fault, times: int) -> list[Outcome]:
 def _side_by_side(site: Site, fault: Fault, times: int) -> list[Outcome]:
     _start(site, fault, times, slots=1)
     rounds = [Round(site, fault, number) for number in range(times)]
-    eventually(lambda: all(each.runs for each in rounds), HEALTHY_S)
+    eventually(partial(_all_run, rounds), HEALTHY_S)
     # Only now: each job has an agent of its own, and none of them is where they all move.
     _start(site, fault, SPARE_AGENTS, slots=-(-times // SPARE_AGENTS))
     for number, each in enumerate(rounds):
@@ -168,6 +169,10 @@ def _start(site: Site, fault: Fault, count: int, slots: int) -> None:
     new = [site.starting(**address, MUSTER_SLOTS=str(slots)) for _ in range(count)]
     for agent in new:
         agent.healthy(HEALTHY_S)
+
+
+def _all_run(rounds: list[Round]) -> bool:
+    return all(each.runs for each in rounds)
 
 
 def _until_over(rounds: Iterable[Round]) -> None:
