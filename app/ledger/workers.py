@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -59,6 +59,16 @@ class Note:
 def listed(ledger: Ledger, decommissioned: bool = False) -> list[Worker]:
     """Every registered worker by name, also those that are down; decommissioned ones when asked for."""
     return [worker_of(row) for row in ledger.all("workers_listed", decommissioned=decommissioned)]
+
+
+def versions(ledger: Ledger) -> dict[WorkerId, str]:
+    """Of every registered worker, by name, a mark that is another one after each change of its row."""
+    return {row["id"]: row["version"] for row in ledger.all("workers_versions")}
+
+
+def found(ledger: Ledger, ids: Collection[WorkerId]) -> list[Worker]:
+    """Those of these workers that are registered."""
+    return [worker_of(row) for row in ledger.all("workers_found", ids=list(ids))] if ids else []
 
 
 def page(ledger: Ledger, decommissioned: bool, after: tuple[str, str] | None = None, limit: int = 50) -> list[Worker]:

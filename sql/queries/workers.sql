@@ -3,6 +3,13 @@
 -- name: workers_listed
 SELECT * FROM workers WHERE %(decommissioned)s OR decommissioned_at IS NULL ORDER BY name, id;
 
+-- name: workers_versions
+-- Which row stands there of each registered worker: its xmin is another one after every change.
+SELECT id, xmin::text AS version FROM workers WHERE decommissioned_at IS NULL ORDER BY name, id;
+
+-- name: workers_found
+SELECT * FROM workers WHERE id = ANY(%(ids)s) AND decommissioned_at IS NULL;
+
 -- name: workers_page
 SELECT * FROM workers
 WHERE (%(decommissioned)s OR decommissioned_at IS NULL)
