@@ -61,6 +61,16 @@ def listed(ledger: Ledger, decommissioned: bool = False) -> list[Worker]:
     return [worker_of(row) for row in ledger.all("workers_listed", decommissioned=decommissioned)]
 
 
+def versions(ledger: Ledger) -> dict[WorkerId, str]:
+    """Of every registered worker, by name, a mark that is another one after each change of its row or its blocks."""
+    return {row["id"]: row["version"] for row in ledger.all("workers_versions")}
+
+
+def found(ledger: Ledger, ids: Collection[WorkerId]) -> list[Worker]:
+    """Those of these workers that are registered."""
+    return [worker_of(row) for row in ledger.all("workers_found", ids=list(ids))] if ids else []
+
+
 def page(ledger: Ledger, decommissioned: bool, after: tuple[str, str] | None = None, limit: int = 50) -> list[Worker]:
     """So many of the same, after the one of this name and id."""
     name, last = after or (None, None)

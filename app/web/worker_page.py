@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from flask import Blueprint, abort, render_template
 from flask.typing import ResponseReturnValue
 
-from app.ledger import groups, policy, workers
+from app.ledger import fleet, groups, policy, workers
 from app.pool.keys import queue
 from app.pool.model import Intent, Worker, WorkerId
 from app.web import fleet_rows, htmx
@@ -102,7 +102,8 @@ def _worker(worker: str) -> Worker:
 
 
 def _view(worker: Worker) -> WorkerView:
-    row = fleet_rows.rows(services(), [worker], {})[0]
+    samples = fleet.samples(services().ledger, [worker.id], fleet_rows.SPARK_S)
+    row = fleet_rows.rows(services(), [worker], samples, {})[0]
     now = worker_answers([worker], services().live, {}, {})[0]
     changes = transitions(worker.id, HistoryQuery(limit=50)).items
     minute = datetime.now(timezone.utc).replace(second=0, microsecond=0) + timedelta(minutes=1)

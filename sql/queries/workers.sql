@@ -5,6 +5,18 @@ SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, unt
                    WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
 FROM workers WHERE %(decommissioned)s OR decommissioned_at IS NULL ORDER BY name, id;
 
+-- name: workers_versions
+-- Which row stands there of each registered worker: its xmin is another one after every change; and its open blocks.
+SELECT workers.id, concat_ws('-', workers.xmin, blocks.ids) AS version
+FROM workers LEFT JOIN (SELECT worker_id, string_agg(id::text, ',' ORDER BY id) AS ids FROM worker_blocks
+                        WHERE forgiven_at IS NULL GROUP BY worker_id) blocks ON blocks.worker_id = workers.id
+WHERE decommissioned_at IS NULL ORDER BY name, workers.id;
+
+-- name: workers_found
+SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
+                   WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
+FROM workers WHERE id = ANY(%(ids)s) AND decommissioned_at IS NULL;
+
 -- name: workers_page
 SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
                    WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked

@@ -56,6 +56,17 @@ def test_the_third_failure_in_a_row_while_another_succeeds_blocks_with_the_reaso
     assert (event.kind, event.sentence) == ("worker.blocked", f"bad is blocked for burn {words}")
 
 
+def test_a_block_that_begins_or_ends_makes_another_version_of_its_worker(ledger: Ledger) -> None:
+    bad, good = two(ledger)
+    before = workers.versions(ledger)
+    fail(ledger, bad)
+    during = workers.versions(ledger)
+    assert during[bad.id] != before[bad.id] and during[good.id] == before[good.id]
+    assert workers.found(ledger, [bad.id])[0].blocked == blocked(ledger, bad)
+    blocks.forgive(ledger, bad.id, None, "ana")
+    assert workers.versions(ledger)[bad.id] != during[bad.id]
+
+
 def test_failures_that_everybody_has_block_nobody(ledger: Ledger) -> None:
     bad, other = join(ledger, "bad"), join(ledger, "other")
 
