@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from app.coordinator import rooms
 from app.coordinator.fleet import Fleet
@@ -18,7 +18,7 @@ from app.coordinator.leases import script
 from app.coordinator.stores import Stores
 from app.pool.keys import OPEN_CLASS
 from app.pool.matching import VRAM_BUCKETS_MB, vram_bucket
-from app.pool.model import JobId, Requirement, WorkerId
+from app.pool.model import JobId, Json, Requirement, WorkerId
 
 LOOK_AT = 16  # workers at the head of a class, beyond the excluded ones
 CLOSE_AFTER_S = 3600.0
@@ -30,17 +30,34 @@ class Want:
 
     job: JobId
     attempt: int
-    vram_mb: int = 0  # 0: what its class needs
+    vram_mb: int = 0  # its own min_vram_mb; 0: what its class needs
     gpus: int = 0  # 0: not said
     excluded: tuple[WorkerId, ...] = ()
+    above_mb: int = 0  # it needs a card with more free MiB than this
+
+
+@dataclass(frozen=True)
+class Run:
+    """Jobs of one class, in the order in which they are to be placed."""
+
+    class_name: str
+    requirement: Requirement
+    wants: tuple[Want, ...]
 
 
 @dataclass(frozen=True)
 class Place:
-    """The worker that was reserved, and the GPUs on it."""
+    """The worker that was reserved, what of it, and why it won.
+
+    record: strategy, score, load, parts {gpu, queue, vram}, runners_up [{worker, score}, …]
+    """
 
     worker: WorkerId
     gpus: tuple[str, ...]
+    vram_mb: int = 0  # on each of its GPUs
+    whole: bool = False  # those GPUs are for it alone
+    slots: int = 1
+    record: Mapping[str, Json] = field(default_factory=dict)
 
 
 class Eligible:
@@ -50,18 +67,30 @@ class Eligible:
         self._redis = stores.redis
         self._keys = stores.keys
         self._fleet = fleet
-        self._place = script(stores.redis, "place")
+        self._place_script = script(stores.redis, "place")
         self._refresh = script(stores.redis, "refresh")
         self._classes: dict[str, Requirement] = {OPEN_CLASS: Requirement(workflow="")}
         self._used: dict[str, float] = {}
         self._written: dict[WorkerId, str] = {}
         self._jitter: dict[WorkerId, float] = {}
 
-    def place(self, class_name: str, requirement: Requirement, wants: Sequence[Want]) -> list[Place | None]:
-        """Reserve a worker for each, in this order; None for those that nobody has room for."""
+    def place(self, runs: Sequence[Run]) -> list[list[Place | None]]:
+        """Reserve a worker for each want of each run, in this order; None for those that nobody has room for."""
+        return [self._place_run(run.class_name, run.requirement, run.wants) for run in runs]
+
+    def has_room(self, classes: Mapping[str, Requirement]) -> set[str]:
+        """Those of these classes that some worker could be given now."""
+        for name, requirement in classes.items():
+            self._open(name, requirement)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for name in classes:
+                pipe.zcard(self._keys.eligible(name))
+            return {name for name, size in zip(classes, pipe.execute(), strict=True) if size}
+
+    def _place_run(self, class_name: str, requirement: Requirement, wants: Sequence[Want]) -> list[Place | None]:
         self._open(class_name, requirement)
         keys = self._keys
-        answers = self._place(
+        answers = self._place_script(
             keys=[keys.eligible(class_name), keys.load],
             args=[keys.lease_prefix, keys.worker_prefix, keys.eligible_prefix, class_name, LOOK_AT, _wishes(wants)],
         )

@@ -55,6 +55,7 @@ class Policy:
     timeout_s: int | None = None  # of jobs and workflows that name none; None: no limit
     stall_s: int | None = None  # the same of silence: no progress, log line or checkpoint for so long
     poison_deaths: int = 3
+    vram_reserve_mb: int = 256  # of each card, never given to jobs
 
     @property
     def clocks(self) -> Clocks:
@@ -71,6 +72,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "timeout_s": (1, 30 * 86_400),
     "stall_s": (1, 86_400),
     "poison_deaths": (1, 100),
+    "vram_reserve_mb": (0, 65_536),
 }
 NULLABLE = frozenset({"timeout_s", "stall_s"})
 

@@ -33,6 +33,7 @@ LABELS = {
     "timeout_s": "Time limit of an attempt",
     "stall_s": "Longest silence of an attempt",
     "poison_deaths": "Deaths that make a job poison",
+    "vram_reserve_mb": "GPU memory kept back (MiB)",
 }
 HELP = {
     "heartbeat_interval_s": "How often each worker says that it lives.",
@@ -45,6 +46,7 @@ HELP = {
     "timeout_s": "The longest that an attempt may run, where neither job nor workflow says; empty: no limit.",
     "stall_s": "How long an attempt may be silent (no progress, log line or checkpoint); empty: no limit.",
     "poison_deaths": "A job under which so many workers died, without a checkpoint in between, is failed.",
+    "vram_reserve_mb": "So much of each card's memory is never given to jobs: driver and contexts take some too.",
 }
 
 
