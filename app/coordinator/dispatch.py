@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from app.coordinator.eligible import Eligible, Place, Run, Want
+from app.coordinator.eligible import Eligible
 from app.coordinator.envelopes import Envelopes
 from app.coordinator.fleet import Fleet
 from app.coordinator.leases import Leases
+from app.coordinator.placing import Place, Run, Want
 from app.coordinator.stores import Stores
 from app.coordinator.waiting import why_waiting
 from app.ledger import attempts, jobs

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.coordinator.stores import Stores
-from app.ledger import policy, workers
+from app.ledger import groups, policy, workers
 from app.pool.matching import refusal
 from app.pool.model import Health, Intent, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
@@ -25,6 +25,7 @@ class Fleet:
         self.workers: dict[WorkerId, Worker] = {}
         self.beats: dict[WorkerId, Beat] = {}
         self.policy = Policy()
+        self.strategies: dict[str, str] = {}  # by group, of those that have their own
         self.proven: set[WorkerId] = set()  # dead by proof: what they ran goes nowhere on
         self.silenced: set[WorkerId] = set()  # silent for so long that strict attempts have ended too
         self.silence_s: dict[WorkerId, float] = {}  # of those that joined anew: how silent they had been
@@ -32,6 +33,7 @@ class Fleet:
     def reload(self) -> None:
         """Read workers and policy anew; what a worker reports of itself stays."""
         self.policy = policy.read(self._ledger)
+        self.strategies = groups.strategies(self._ledger)
         self.workers = {worker.id: worker for worker in workers.listed(self._ledger)}
         beats, self.beats = self.beats, {}
         for beat in beats.values():

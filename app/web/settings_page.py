@@ -12,7 +12,7 @@ from werkzeug.exceptions import PreconditionFailed
 from app.ledger import policy
 from app.pool.errors import BadRequest
 from app.pool.model import Json
-from app.pool.policy import DEFAULTS, NAMES, NULLABLE, RANGES, Policy
+from app.pool.policy import CHOICES, DEFAULTS, NAMES, NULLABLE, RANGES, Policy
 from app.web import settings as api
 from app.web.auth import caller
 from app.web.pages import READERS, page
@@ -30,6 +30,7 @@ class Setting:
     help: str
     value: str  # as written; "on" or "" for a box
     box: bool
+    choices: tuple[str, ...]  # none: a number
     optional: bool
     step: str
     low: float
@@ -83,6 +84,7 @@ def _setting(name: str, present: Policy, written: Mapping[str, str], errors: Map
         help=api.HELP[name],
         value=written.get(name, _text(getattr(present, name))),
         box=isinstance(default, bool),
+        choices=CHOICES.get(name, ()),
         optional=name in NULLABLE,
         step="any" if isinstance(default, float) else "1",
         low=low,
@@ -108,6 +110,8 @@ def _read(name: str) -> Json:
     text = request.form.get(name, "").strip()
     if isinstance(getattr(DEFAULTS, name), bool):
         return text == "on"
+    if name in CHOICES:
+        return text
     if not text and name in NULLABLE:
         return None
     try:

@@ -101,6 +101,10 @@ ORDER BY at;
 -- name: groups_names
 SELECT name FROM groups ORDER BY name;
 
+-- name: groups_strategies
+-- Of those that have their own.
+SELECT name, strategy FROM groups WHERE strategy IS NOT NULL;
+
 -- name: workers_uptimes
 -- Seconds since each worker's incarnation began; of one that is down or left, until it was.
 SELECT id, extract(epoch FROM CASE WHEN health IN ('down', 'left') THEN coalesce(

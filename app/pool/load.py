@@ -1,0 +1,45 @@
+"""A worker's load as the coordinator wrote it: the score, and the parts that it was made of. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+MEAN = "~"  # behind a part that is other workers' mean
+NOTHING = "-"  # for one that no worker has
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share from 0 to 1; where nobody could measure it here, the mean of comparable workers."""
+
+    share: float
+    measured: bool = True
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a load; None for one that no worker in the pool has, which then weighs nothing."""
+
+    gpu: Part | None = None
+    queue: Part | None = None
+    vram: Part | None = None
+
+
+@dataclass(frozen=True)
+class Load:
+    """From 0, idle, to 1, full."""
+
+    score: float
+    parts: Parts
+
+
+NAMES = tuple(each.name for each in fields(Parts))
+
+
+def parts(text: str) -> Parts:
+    """As settle.lua writes them: 'gpu queue vram'."""
+    return Parts(*map(_part, text.split()))
+
+
+def _part(word: str) -> Part | None:
+    return None if word == NOTHING else Part(float(word.rstrip(MEAN)), not word.endswith(MEAN))
