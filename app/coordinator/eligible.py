@@ -101,7 +101,7 @@ class Eligible:
         if not self._plan.is_open(demand) and self._plan.memories({demand}) > EXACT_MB:
             demand = Demand(_least(requirement))
         if not self._plan.is_open(demand):
-            self._renew(self._plan.open(demand, self._fleet.workers.values()))
+            self._renew(self._plan.open(demand))
         return demand
 
     def _renew(self, workers: Iterable[WorkerId]) -> None:
@@ -117,8 +117,7 @@ class Eligible:
             return ""
         entries: tuple[Entry, ...] = ()
         if rooms.places(found, beat):
-            self._plan.take(found)
-            entries = self._plan.entries(found)
+            entries = self._plan.take(found)
         else:
             self._plan.drop(worker)
         facts = (found, beat, entries, self._fleet.policy, self._mean())

@@ -7,11 +7,10 @@ MOST_KINDS of them, or that names its workers, has a set of its own. In the lead
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from app.coordinator.kinds import Demand, Words, kind_of, own_name, words_of
+from app.coordinator.kinds import Demand, Facts, Kinds, Words, words_of
 from app.coordinator.strategy import Order, offset, order
 from app.pool.capacity import Need, need
 from app.pool.matching import refusal
@@ -53,6 +52,14 @@ class Part:
     needs: Need
 
 
+@dataclass(frozen=True)
+class Own:
+    """The sets of one demand alone, one for each need; what is added stands in their scores."""
+
+    name: str
+    parts: dict[str, Part] = field(default_factory=dict)
+
+
 class Plan:
     """The open demands, and the kinds of the workers that may be given jobs."""
 
@@ -60,11 +67,8 @@ class Plan:
         self._now = now
         self._rules = Rules()
         self._used: dict[Demand, float] = {}  # open, oldest first
-        self._own: dict[Demand, dict[str, Part]] = {}  # those with sets of their own, one for each need
-        self._words: Words = frozenset()
-        self._kinds: dict[WorkerId, str] = {}
-        self._members: Counter[str] = Counter()
-        self._like: dict[str, Worker] = {}  # one worker of each kind
+        self._own: dict[Demand, Own] = {}  # of these, those that share no set
+        self._kinds = Kinds()
         self._parts: dict[Demand, tuple[Part, ...]] = {}
         self._entries: dict[str, tuple[Entry, ...]] = {}
 
@@ -73,7 +77,7 @@ class Plan:
         if rules == self._rules:
             return False
         self._rules = rules
-        self._own = {demand: {} for demand in self._own}
+        self._own = {demand: Own(own.name) for demand, own in self._own.items()}
         self._learn()
         return True
 
@@ -84,22 +88,20 @@ class Plan:
             self._used[demand] = self._now()
         return found
 
-    def open(self, demand: Demand, workers: Iterable[Worker]) -> set[WorkerId]:
-        """Have sets for it; returns those of these workers whose sets are others now."""
-        before = dict(self._kinds), {kind: self._shared(kind) for kind in self._like}
-        placing = [worker for worker in workers if worker.id in self._kinds]
-        own = bool(demand.requirement.only_workers) or not self._stays_narrow(demand, placing)
+    def open(self, demand: Demand) -> set[WorkerId]:
+        """Have sets for it; returns the workers that were taken and whose sets are others now."""
+        before = {worker.id: self._shared(self._kinds.of(worker.id)) for worker in self._kinds.workers()}
+        facts = self._narrow_facts(demand)
         self._used[demand] = self._now()
-        if own:
-            self._own[demand] = {}
-            return {worker.id for worker in placing if refusal(worker, demand.requirement) is None}
-        self._learn()
-        for worker in placing:
-            self.take(worker)
-        return {w.id for w in placing if self._shared(self._kinds[w.id]) != before[1].get(before[0][w.id])}
+        if facts is None:
+            self._own[demand] = Own(self._kinds.new_name())
+            return {w.id for w in self._kinds.workers() if refusal(w, demand.requirement) is None}
+        self._kinds.learn(self._words_with(demand), facts)
+        self._forget()
+        return {id_ for id_, entries in before.items() if self._shared(self._kinds.of(id_)) != entries}
 
     def close_unused(self) -> bool:
-        """Forget the demands that nobody has had for an hour; True when there were any."""
+        """Forget the demands that nobody has had for an hour; True when there were any: all sets may be others now."""
         oldest = self._now() - CLOSE_AFTER_S
         unused = [demand for demand, at in self._used.items() if at < oldest]
         for demand in unused:
@@ -114,45 +116,33 @@ class Plan:
         shared = [demand for demand in self._used if demand not in self._own]
         if all(len(self.parts(demand)) <= MOST_KINDS for demand in shared):
             return False
-        self._own[shared[-1]] = {}
+        self._own[shared[-1]] = Own(self._kinds.new_name())
         self._learn()
         return True
 
-    def take(self, worker: Worker) -> None:
-        """This worker may be given jobs, as it is now."""
-        kind = kind_of(worker, self._words)
-        if self._kinds.get(worker.id) == kind:
-            return
-        self.drop(worker.id)
-        self._kinds[worker.id] = kind
-        self._members[kind] += 1
-        if self._members[kind] == 1:
-            self._like[kind] = worker
+    def take(self, worker: Worker) -> tuple[Entry, ...]:
+        """This worker may be given jobs, as it is now; returns the sets that it may stand in."""
+        if self._kinds.take(worker):
             self._parts.clear()
+        own = [entry for demand in self._own if (entry := self._own_entry(demand, worker)) is not None]
+        return (*self._shared(self._kinds.of(worker.id)), *own)
 
     def drop(self, worker: WorkerId) -> None:
         """This one may not."""
-        kind = self._kinds.pop(worker, None)
-        if kind is None:
-            return
-        self._members[kind] -= 1
-        if not self._members[kind]:
-            del self._members[kind], self._like[kind]
-            self._entries.pop(kind, None)
+        if self._kinds.drop(worker):
             self._parts.clear()
-
-    def entries(self, worker: Worker) -> tuple[Entry, ...]:
-        """The sets that this worker, which was taken, may stand in."""
-        own = [entry for demand in self._own if (entry := self._own_entry(demand, worker)) is not None]
-        return (*self._shared(self._kinds[worker.id]), *own)
 
     def parts(self, demand: Demand) -> tuple[Part, ...]:
         """The sets that this open demand reads."""
         if demand in self._own:
-            return tuple(self._own[demand].values())
+            return tuple(self._own[demand].parts.values())
         if demand not in self._parts:
             self._parts[demand] = self._shared_parts(demand)
         return self._parts[demand]
+
+    def names(self) -> set[str]:
+        """Of every set that there may be."""
+        return {part.name for demand in self._used for part in self.parts(demand)}
 
     def memories(self, further: set[Demand]) -> int:
         """How many different amounts of memory the open demands, and these further ones, name."""
@@ -162,44 +152,44 @@ class Plan:
         """The strategy that places it."""
         return self._rules.strategy_of(demand)
 
-    def names(self) -> set[str]:
-        """Of every set that there may be."""
-        return {part.name for demand in self._used for part in self.parts(demand)}
-
     def _learn(self) -> None:
-        """The words of the open demands that share sets; what was computed by others is forgotten."""
+        """Go by the words of the open demands that share sets."""
         shared = (demand for demand in self._used if demand not in self._own)
         words = frozenset(word for demand in shared for word in words_of(demand, self.strategy_of(demand)))
-        if words != self._words:
-            self._words = words
-            self._kinds.clear()  # every worker that may be given jobs is taken again
-            self._members.clear()
-            self._like.clear()
+        if words != self._kinds.words:
+            self._kinds.learn(words, self._kinds.under(words))
+        self._forget()
+
+    def _forget(self) -> None:
         self._parts.clear()
         self._entries.clear()
 
-    def _stays_narrow(self, demand: Demand, workers: Iterable[Worker]) -> bool:
-        """Whether every class would still read few sets with this one among them."""
-        words = self._words | words_of(demand, self.strategy_of(demand))
-        kinds = list(({kind_of(w, words): w for w in workers} if words != self._words else self._like).values())
-        if len(kinds) <= MOST_KINDS:
-            return True
+    def _words_with(self, demand: Demand) -> Words:
+        return self._kinds.words | words_of(demand, self.strategy_of(demand))
+
+    def _narrow_facts(self, demand: Demand) -> dict[WorkerId, Facts] | None:
+        """What all workers are with this demand's words; None when it, or another one, would read too many sets."""
+        if demand.requirement.only_workers:
+            return None
+        facts = self._kinds.under(self._words_with(demand))
+        kinds = {facts[worker.id]: worker for worker in self._kinds.workers()}.values()
         shared = (each for each in (*self._used, demand) if each not in self._own)
-        return all(sum(refusal(kind, each.requirement) is None for kind in kinds) <= MOST_KINDS for each in shared)
+        narrow = len(kinds) <= MOST_KINDS or all(
+            sum(refusal(kind, each.requirement) is None for kind in kinds) <= MOST_KINDS for each in shared
+        )
+        return facts if narrow else None
 
     def _shared(self, kind: str) -> tuple[Entry, ...]:
         if kind not in self._entries:
-            worker, found = self._like[kind], {}
-            for demand in self._used:
-                if demand not in self._own and refusal(worker, demand.requirement) is None:
-                    entry = self._entry(kind, worker, demand)
-                    found[entry.name] = entry
+            worker = self._kinds.like[kind]
+            fitting = (d for d in self._used if d not in self._own and refusal(worker, d.requirement) is None)
+            found = {entry.name: entry for entry in (self._entry(kind, worker, demand) for demand in fitting)}
             self._entries[kind] = tuple(found.values())
         return self._entries[kind]
 
     def _shared_parts(self, demand: Demand) -> tuple[Part, ...]:
         found = []
-        for kind, worker in self._like.items():
+        for kind, worker in self._kinds.like.items():
             if refusal(worker, demand.requirement) is None:
                 entry = self._entry(kind, worker, demand)
                 found.append(Part(entry.name, self._offset(demand, worker, entry.needs), entry.needs))
@@ -208,8 +198,9 @@ class Plan:
     def _own_entry(self, demand: Demand, worker: Worker) -> Entry | None:
         if refusal(worker, demand.requirement) is not None:
             return None
-        entry = self._entry(own_name(demand), worker, demand)
-        self._own[demand].setdefault(entry.name, Part(entry.name, 0.0, entry.needs))
+        own = self._own[demand]
+        entry = self._entry(own.name, worker, demand)
+        own.parts.setdefault(entry.name, Part(entry.name, 0.0, entry.needs))
         return replace(entry, offset=self._offset(demand, worker, entry.needs))
 
     def _entry(self, prefix: str, worker: Worker, demand: Demand) -> Entry:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.coordinator.kinds import Demand, kind_of, words_of
+from app.coordinator.kinds import Demand, facts_of, words_of
 from app.coordinator.plan import CLOSE_AFTER_S, MOST_KINDS, Plan, Rules
 from app.coordinator.strategy import offset, order
 from app.pool.capacity import need
@@ -58,7 +58,7 @@ def check(plan: Plan, demand: Demand, workers: list[Worker], rules: Rules) -> No
     """What the demand reads has each worker that matches once, with its need and what is added, and nobody else."""
     strategy, wish, parts = rules.strategy_of(demand), demand.requirement, plan.parts(demand)
     for worker in workers:
-        stands = {entry.name: entry for entry in plan.entries(worker)}
+        stands = {entry.name: entry for entry in plan.take(worker)}
         found = [(part, stands[part.name]) for part in parts if part.name in stands]
         assert len(found) == (refusal(worker, wish) is None)
         for part, entry in found:
@@ -83,19 +83,17 @@ def test_every_class_reads_exactly_the_workers_that_match_it(
     plan.follow(rules)
     for worker in workers:
         plan.take(worker)
-    written = {worker.id: plan.entries(worker) for worker in workers}
+    written = {worker.id: plan.take(worker) for worker in workers}
     for demand in asked:
-        for renewed in plan.open(demand, workers):
-            written[renewed] = plan.entries(next(w for w in workers if w.id == renewed))
+        for renewed in plan.open(demand):
+            written[renewed] = plan.take(next(w for w in workers if w.id == renewed))
         for worker in workers:
-            assert written[worker.id] == plan.entries(worker)  # all whose sets changed were named
+            assert written[worker.id] == plan.take(worker)  # all whose sets changed were named
     for demand in asked:
         check(plan, demand, workers, rules)
-    for worker in changed:
-        plan.take(worker)
     now = [*changed, *workers[len(changed) :]]
     for worker in now:
-        plan.entries(worker)
+        plan.take(worker)
     for demand in asked:
         check(plan, demand, now, rules)
 
@@ -104,9 +102,9 @@ def test_every_class_reads_exactly_the_workers_that_match_it(
 @given(fleets, demands)
 def test_workers_of_one_kind_are_alike_to_every_filter(workers: list[Worker], asked: list[Demand]) -> None:
     words = frozenset(word for demand in asked for word in words_of(demand, "capability-first"))
-    kinds: dict[str, Worker] = {}
+    kinds: dict[tuple[object, ...], Worker] = {}
     for worker in workers:
-        like = kinds.setdefault(kind_of(worker, words), worker)
+        like = kinds.setdefault(facts_of(worker, words), worker)
         for demand in asked:
             wish = replace(demand.requirement, only_workers=())
             for _, turns_away in FILTERS:
@@ -119,10 +117,10 @@ def test_classes_that_tell_no_workers_apart_share_their_sets() -> None:
     for worker in workers:
         plan.take(worker)
     for tag in TAGS:
-        plan.open(Demand(Requirement("burn", tags=(tag,))), workers)
-        plan.open(Demand(Requirement("burn", prefers=((tag, 1.0),))), workers)
+        plan.open(Demand(Requirement("burn", tags=(tag,))))
+        plan.open(Demand(Requirement("burn", prefers=((tag, 1.0),))))
     assert len(plan.names()) == 1
-    assert not plan.open(Demand(Requirement("burn")), workers)
+    assert not plan.open(Demand(Requirement("burn")))
 
 
 def test_a_class_that_would_read_too_many_sets_has_one_of_its_own() -> None:
@@ -133,9 +131,9 @@ def test_a_class_that_would_read_too_many_sets_has_one_of_its_own() -> None:
         plan.take(worker)
     asked = [Demand(Requirement("burn", prefers=((tag, 1.0),))) for tag in models]
     for demand in asked:
-        plan.open(demand, workers)
+        plan.open(demand)
     for worker in workers:
-        plan.entries(worker)
+        plan.take(worker)
     assert max(len(plan.parts(demand)) for demand in asked) <= MOST_KINDS
     assert sum(len(plan.parts(demand)) == 1 for demand in asked) >= 4
 
@@ -148,7 +146,7 @@ def test_kinds_that_become_too_many_later_are_taken_apart_class_by_class() -> No
         plan.take(worker)
     asked = [Demand(Requirement("burn", prefers=((tag, 1.0),))) for tag in models]
     for demand in asked:
-        plan.open(demand, workers)
+        plan.open(demand)
     workers = [replace(worker, dynamic_tags=(tag,)) for worker, tag in zip(workers, models, strict=True)]
     for worker in workers:
         plan.take(worker)
@@ -157,7 +155,6 @@ def test_kinds_that_become_too_many_later_are_taken_apart_class_by_class() -> No
         rounds += 1
         for worker in workers:
             plan.take(worker)
-            plan.entries(worker)
     assert 0 < rounds <= len(asked)
     assert max(len(plan.parts(demand)) for demand in asked) <= MOST_KINDS
     for demand in asked:
@@ -169,9 +166,9 @@ def test_a_class_that_nobody_used_for_an_hour_is_closed() -> None:
     plan, worker = Plan(lambda: now[0]), a_worker("x", tags=("a",))
     plan.take(worker)
     old, new = Demand(Requirement("burn", tags=("a",))), Demand(Requirement("burn"))
-    plan.open(old, [worker])
+    plan.open(old)
     now[0] = CLOSE_AFTER_S
-    plan.open(new, [worker])
+    plan.open(new)
     assert not plan.close_unused()
     assert plan.is_open(old) and plan.is_open(new)
     now[0] *= 2
