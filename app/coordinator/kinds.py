@@ -11,13 +11,15 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from app.coordinator.strategy import CAPABILITY_FIRST
-from app.pool.matching import all_tags, refusal
-from app.pool.model import Requirement, Worker, WorkerId
+from app.pool.matching import all_tags, offered, refusal
+from app.pool.model import Requirement, Worker, WorkerId, Workflow
 
 Words = frozenset[tuple[str, str]]  # (what, name): what open classes mention
-Facts = tuple[object, ...]
+Facts = frozenset[tuple[object, ...]]
+FEW = 8
 SPARE_TAGS = ("spare", "")  # some class counts the tags that a worker has beyond those that it mentions
 
 
@@ -40,20 +42,26 @@ def words_of(demand: Demand, strategy: str) -> Words:
 
 
 def facts_of(worker: Worker, words: Words) -> Facts:
-    """What these words tell of the worker; workers with equal facts are alike to all who use no other words."""
-    tags = all_tags(worker)
-    return (
-        tuple(sorted((w.name, w.slots, w.vram_mb) for w in worker.workflows if _counts(worker, w.name, words))),
-        tuple(sorted(tag for tag in tags if ("tag", tag) in words)),
-        tuple(sorted(group for group in worker.groups if ("group", group) in words)),
-        tuple(sorted(gpu.vram_mb for gpu in worker.gpus)),
-        len(tags) if SPARE_TAGS in words else None,
-    )
+    """What these words tell of the worker; workers with equal facts are alike to all who use no other words.
+
+    What more words tell comes to it: facts_of(w, a | b) == facts_of(w, a) | facts_of(w, b).
+    """
+    found: set[tuple[object, ...]] = {("cards", *sorted(gpu.vram_mb for gpu in worker.gpus))}
+    tags = all_tags(worker) if len(words) > FEW else (*worker.tags, *worker.dynamic_tags)
+    for what, name in words:
+        if (what == "tag" and name in tags) or (what == "group" and name in worker.groups):
+            found.add((what, name))
+        elif what == "workflow" and (offer := _offer(worker, name)):
+            found.add((what, name, offer.slots, offer.vram_mb))
+        elif (what, name) == SPARE_TAGS:
+            found.add((what, len(all_tags(worker))))
+    return frozenset(found)
 
 
-def _counts(worker: Worker, workflow: str, words: Words) -> bool:
-    """Whether some class asks for this workflow, and the worker may run it, whatever else may stand against it."""
-    return ("workflow", workflow) in words and refusal(worker, Requirement(workflow)) is None
+def _offer(worker: Worker, workflow: str) -> Workflow | None:
+    """What the worker offers and may run, whatever else may stand against it."""
+    found = offered(worker, workflow)
+    return found if found and refusal(worker, Requirement(workflow)) is None else None
 
 
 class Kinds:
@@ -82,6 +90,8 @@ class Kinds:
 
     def take(self, worker: Worker) -> bool:
         """This worker is as it is now; True when there is a kind more or less than before."""
+        if self._workers.get(worker.id) == worker:
+            return False
         facts = facts_of(worker, self.words)
         self._workers[worker.id] = worker
         if self._facts.get(worker.id) == facts:
@@ -102,7 +112,12 @@ class Kinds:
 
     def under(self, words: Words) -> dict[WorkerId, Facts]:
         """What these words would tell of everyone."""
-        return {id_: facts_of(worker, words) for id_, worker in self._workers.items()}
+        if words >= self.words:  # the usual case, with few new ones
+            more, known = words - self.words, cache(Facts.union)
+            return {id_: known(self._facts[id_], facts_of(w, more)) for id_, w in self._workers.items()}
+        same: dict[Facts, Facts] = {}  # equal facts as one object: they are compared often
+        found = {id_: facts_of(worker, words) for id_, worker in self._workers.items()}
+        return {id_: same.setdefault(facts, facts) for id_, facts in found.items()}
 
     def learn(self, words: Words, facts: dict[WorkerId, Facts]) -> None:
         """Go by these words from now on, which tell these facts; of a kind that is split the largest keeps its name."""

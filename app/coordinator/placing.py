@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 from app.coordinator.kinds import Demand
 from app.coordinator.plan import Part
 from app.coordinator.strategy import shown
+from app.pool.capacity import Need
 from app.pool.keys import Keys
-from app.pool.load import parts
+from app.pool.load import load
 from app.pool.model import JobId, Json, Requirement, WorkerId
 from app.pool.protocol import plain
 
 LOOK_AT = 16  # workers at the head of a set, beyond the excluded ones
-FIXED = 8  # words of an answer before the runners-up
+FIXED = 7  # words of an answer before the runners-up
 
 
 @dataclass(frozen=True)
@@ -67,31 +67,49 @@ class Place:
 
 def arguments(keys: Keys, wants: Sequence[Want], demands: Sequence[tuple[Demand, Sequence[Part]]]) -> list[Any]:
     """ARGV of place.lua for these wants, each with its demand and the sets that this reads."""
-    numbers: dict[Demand, int] = {}
-    for demand, _ in demands:
-        numbers.setdefault(demand, len(numbers) + 1)
-    run = {
-        "demands": [_parts(some) for some in dict(demands).values()],
-        "wants": [
-            [want.job, want.attempt, numbers[demand], dict.fromkeys(want.excluded, True), want.least_mb, want.vram_mb]
-            for want, (demand, _) in zip(wants, demands, strict=True)
-        ],
-    }
-    prefixes = [keys.lease_prefix, keys.worker_prefix, keys.eligible_prefix]
-    return [*prefixes, LOOK_AT, json.dumps(run, separators=(",", ":"))]
+    different = dict(demands)
+    numbers = {demand: number for number, demand in enumerate(different, 1)}
+    found: list[Any] = [
+        keys.lease_prefix,
+        keys.worker_prefix,
+        keys.eligible_prefix,
+        LOOK_AT,
+        len(wants),
+        len(different),
+    ]
+    for parts in different.values():
+        alike: dict[Need, list[Part]] = {}
+        for part in parts:
+            alike.setdefault(part.needs, []).append(part)
+        found.append(len(alike))
+        for needs, some in alike.items():
+            found += [needs.slots, needs.cards, needs.least_mb, needs.vram_mb, len(some)]
+            found += [word for part in some for word in (part.name, part.offset)]
+    for want, (demand, _) in zip(wants, demands, strict=True):
+        found += [
+            want.job,
+            want.attempt,
+            numbers[demand],
+            want.least_mb,
+            want.vram_mb,
+            len(want.excluded),
+            *want.excluded,
+        ]
+    return found
 
 
 def placed(answer: Sequence[Any], strategy: str) -> Place | None:
     """What place.lua answers for one want."""
     if not answer:
         return None
-    worker, uuids, vram_mb, whole, slots, score, load, shares = answer[:FIXED]
+    worker, uuids, vram_mb, whole, slots, score, words = answer[:FIXED]
     others = answer[FIXED:]
+    found = load(words)
     record = {
         "strategy": strategy,
         **shown(strategy, float(score)),
-        "load": float(load),
-        "parts": plain(parts(shares)),
+        "load": found.score,
+        "parts": plain(found.parts),
         "runners_up": [
             {"worker": other, **shown(strategy, float(its))}
             for other, its in zip(others[0::2], others[1::2], strict=True)
@@ -99,7 +117,3 @@ def placed(answer: Sequence[Any], strategy: str) -> Place | None:
     }
     uuids = tuple(uuid for uuid in uuids.split(",") if uuid)
     return Place(WorkerId(worker), uuids, int(vram_mb), bool(whole), int(slots), record)
-
-
-def _parts(parts: Sequence[Part]) -> list[list[Any]]:
-    return [[p.name, p.offset, p.needs.slots, p.needs.cards, p.needs.least_mb, p.needs.vram_mb] for p in parts]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from app.pool.keys import Keys
-from app.pool.load import Load, parts
+from app.pool.load import Load, load
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Beat, Lease, from_json
 
@@ -84,10 +84,10 @@ class Live:
         with self._redis.pipeline(transaction=True) as pipe:  # a placement between the two would tear them apart
             pipe.zmscore(self._keys.load, list(workers))
             for worker in workers:
-                pipe.hget(self._keys.worker(worker), "parts")
+                pipe.hget(self._keys.worker(worker), "state")
             scores, *found = pipe.execute()
         return {
-            worker: Load(score, parts(text))
+            worker: replace(load(text), score=score)
             for worker, score, text in zip(workers, scores, found)
             if score is not None and text is not None
         }

@@ -36,9 +36,10 @@ class Load:
 NAMES = tuple(each.name for each in fields(Parts))
 
 
-def parts(text: str) -> Parts:
-    """As settle.lua writes them: 'gpu queue vram'."""
-    return Parts(*map(_part, text.split()))
+def load(text: str) -> Load:
+    """As settle.lua writes it: 'load gpu queue vram', perhaps with the worker's turn before it."""
+    score, *shares = text.split()[-1 - len(NAMES) :]
+    return Load(float(score), Parts(*map(_part, shares)))
 
 
 def _part(word: str) -> Part | None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.coordinator.kinds import Demand, facts_of, words_of
+from app.coordinator.kinds import Demand, Facts, facts_of, words_of
 from app.coordinator.plan import CLOSE_AFTER_S, MOST_KINDS, Plan, Rules
 from app.coordinator.strategy import offset, order
 from app.pool.capacity import need
@@ -102,7 +102,7 @@ def test_every_class_reads_exactly_the_workers_that_match_it(
 @given(fleets, demands)
 def test_workers_of_one_kind_are_alike_to_every_filter(workers: list[Worker], asked: list[Demand]) -> None:
     words = frozenset(word for demand in asked for word in words_of(demand, "capability-first"))
-    kinds: dict[tuple[object, ...], Worker] = {}
+    kinds: dict[Facts, Worker] = {}
     for worker in workers:
         like = kinds.setdefault(facts_of(worker, words), worker)
         for demand in asked:

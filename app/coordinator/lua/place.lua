@@ -2,22 +2,31 @@
 -- The lease that it writes is the reservation; the worker's score rises at once, in all its sets.
 -- KEYS  1 load zset   2 turn counter
 -- ARGV  1 prefix of the lease hashes   2 prefix of the worker hashes   3 prefix of the eligible zsets
---       4 how many workers to look at beyond the excluded ones
---       5 JSON {order, demands, wants}. A demand is the zsets to choose from, each with what it adds to their scores
---         and what a job takes there: [[name, offset, slots, cards, least MiB, MiB to reserve], …]
---         A want: [job, attempt, number of its demand from 1, {excluded worker: true}, its own least MiB, its own
---         MiB to reserve]; the larger counts
+--       4 how many workers to look at beyond the excluded ones   5 how many wants   6 how many demands
+--       then of each demand how many needs; of each need what a job takes of such a worker (slots, whole cards,
+--       least MiB free on a card, MiB to reserve), how many zsets of such workers, and of each its name and what the
+--       demand adds to the scores there;
+--       then of each want: job, attempt, number of its demand, its own least MiB and MiB to reserve (the larger
+--       counts), how many workers are excluded, and these
 -- returns for each want {} when nobody has room, else
---   {worker, UUIDs with ',' between, MiB, 1 when the cards are whole, slots, score, load, parts, worker, score, …}:
---   score, load and parts as they were when it was chosen; the runners-up, at most three, follow
+--   {worker, UUIDs with ',' between, MiB, 1 when the cards are whole, slots, score, load and parts, worker, score, …}:
+--   score, load and parts as they were when it was chosen; the next best of those that were read, at most three, follow
 -- It finds workers in the zsets and makes their keys from the prefixes: one Redis, not Redis Cluster.
 local LOAD, TURN = KEYS[1], KEYS[2]
-local LEASES, WORKERS, ELIGIBLE = ARGV[1], ARGV[2], ARGV[3]
-local run = cjson.decode(ARGV[5])
-local RUNNERS_UP = 3
+local LEASES, WORKERS, ELIGIBLE, LOOK_AT, WANTS = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local FIXED, RUNNERS_UP = 7, 3
+local SLOTS, CARDS, LEAST, RESERVE = 1, 2, 3, 4 -- of a need
 
-local heads = {} -- the heads of the zsets, as long as they are what Redis has
-local turn -- of the first of these wants; one step of the counter for all of them
+local heads = {} -- the heads of the zsets as far as they were read, while they are what Redis has
+local turn -- of the latest of these wants; the counter moves once for all of them
+local at = 6 -- in ARGV
+
+local function numbers(count)
+  at = at + count
+  local found = {}
+  for i = 1, count do found[i] = tonumber(ARGV[at - count + i]) end
+  return found
+end
 
 local function head(name, count)
   local found = heads[name]
@@ -25,22 +34,6 @@ local function head(name, count)
     found = redis.call('ZRANGE', ELIGIBLE .. name, 0, count - 1, 'WITHSCORES')
     found.count, heads[name] = count, found
   end
-  return found
-end
-
--- The first so many over all zsets of the demand, best first.
-local function candidates(demand, count)
-  local found = {}
-  for _, part in ipairs(demand) do
-    local entries = head(part[1], count)
-    for i = 1, math.min(#entries, 2 * count), 2 do
-      found[#found + 1] = {worker = entries[i], score = tonumber(entries[i + 1]) + part[2], part = part}
-    end
-  end
-  table.sort(found, function(a, b)
-    if a.score == b.score then return a.worker < b.worker end
-    return a.score < b.score
-  end)
   return found
 end
 
@@ -63,68 +56,102 @@ local function occupied(leases, job)
   return false
 end
 
-local function reserve(worker, want, part, mb, room, held, taken, uuids)
-  local whole = part[4] > 0
-  local lease = {attempt = want[2], state = 'given', slots = part[3], vram_mb = mb, incarnation = room.incarnation}
+local function reserve(worker, job, attempt, need, mb, room, held, taken, uuids)
+  local whole = need[CARDS] > 0
+  local lease = {attempt = attempt, state = 'given', slots = need[SLOTS], vram_mb = mb, incarnation = room.incarnation}
   if #uuids > 0 then lease.gpus = uuids end -- cjson would write an empty list as {}
   if whole then lease.whole = true end
-  redis.call('HSET', LEASES .. worker, want[1], cjson.encode(lease))
-  turn = (turn or redis.call('INCRBY', TURN, #run.wants) - #run.wants) + 1
+  redis.call('HSET', LEASES .. worker, job, cjson.encode(lease))
+  turn = (turn or redis.call('INCRBY', TURN, WANTS) - WANTS) + 1
   room.turn = turn
-  for _, uuid in ipairs((whole or mb > 0) and uuids or {}) do
-    taken[uuid] = {mb = (taken[uuid] and taken[uuid].mb or 0) + mb, whole = whole}
+  if whole or mb > 0 then
+    for _, uuid in ipairs(uuids) do taken[uuid] = {mb = (taken[uuid] and taken[uuid].mb or 0) + mb, whole = whole} end
   end
-  settle(worker, room, WORKERS .. worker, LOAD, ELIGIBLE, held + part[3], taken)
+  settle(worker, room, WORKERS .. worker, LOAD, ELIGIBLE, held + need[SLOTS], taken)
   forget_heads(room)
-  return whole and 1 or 0
 end
 
-local function give(candidate, want)
-  local worker, part = candidate.worker, candidate.part
-  local room = room_of(WORKERS .. worker)
-  if not room or not stands_in(room, part[1]) then -- a stale leader's entry
-    redis.call('ZREM', ELIGIBLE .. part[1], worker)
-    heads[part[1]] = nil
+local function give(worker, score, part, job, attempt, least, mb)
+  local room, need = room_of(WORKERS .. worker), part.need
+  if not room or not stands_in(room, part.name) then -- a stale leader's entry
+    redis.call('ZREM', ELIGIBLE .. part.name, worker)
+    heads[part.name] = nil
     return nil
   end
   local leases = redis.call('HGETALL', LEASES .. worker)
-  if occupied(leases, want[1]) then return nil end
+  if occupied(leases, job) then return nil end
   local held, taken = holdings(leases)
-  local mb = part[4] > 0 and 0 or math.max(part[6], want[6])
-  local least = math.max(part[5], want[5])
-  local uuids = held + part[3] <= room.capacity and cards_for(room, taken, part[4], least)
+  local uuids = held + need[SLOTS] <= room.capacity and cards_for(room, taken, need[CARDS], math.max(need[LEAST], least))
   if not uuids then
-    if least == part[5] then -- it stands in the set and has no room: put it right
+    if least <= need[LEAST] then -- it stands in the set and has no room: put it right
       settle(worker, room, WORKERS .. worker, LOAD, ELIGIBLE, held, taken)
       forget_heads(room)
     end
     return nil
   end
-  local _, load, parts = load_of(room, held, taken)
-  local whole = reserve(worker, want, part, mb, room, held, taken, uuids)
-  return {worker, table.concat(uuids, ','), mb, whole, part[3], string.format('%.17g', candidate.score), load, parts}
+  mb = need[CARDS] > 0 and 0 or math.max(need[RESERVE], mb)
+  reserve(worker, job, attempt, need, mb, room, held, taken, uuids)
+  return {worker, table.concat(uuids, ','), mb, need[CARDS] > 0 and 1 or 0, need[SLOTS], string.format('%.17g', score), room.parts}
 end
 
-local function choose(want, count, tried)
-  local excluded, answer = want[4], nil
-  for _, candidate in ipairs(candidates(run.demands[want[3]], count)) do
-    local worker = candidate.worker
+-- The best of the heads from these places on: worker, score, and which part it stands in.
+local function nearest(demand, lists, places)
+  local best, lowest
+  for i, part in ipairs(demand) do
+    local score = lists[i][places[i] + 1]
+    if score then
+      score = tonumber(score) + part.offset
+      if not best or score < lowest then best, lowest = i, score end
+    end
+  end
+  if not best then return nil end
+  places[best] = places[best] + 2
+  return lists[best][places[best] - 2], lowest, demand[best]
+end
+
+-- Of each zset so many; `count` are looked at in all.
+local function choose(demand, job, attempt, least, mb, excluded, each, count)
+  local answer, lists, places = nil, {}, {}
+  for i, part in ipairs(demand) do lists[i], places[i] = head(part.name, each), 1 end
+  for _ = 1, count do
+    local worker, score, part = nearest(demand, lists, places)
+    if not worker then break end
     if answer and not excluded[worker] then
-      answer[#answer + 1] = worker
-      answer[#answer + 1] = string.format('%.17g', candidate.score)
-      if #answer >= 8 + 2 * RUNNERS_UP then break end
-    elseif not answer and not excluded[worker] and not tried[worker] then
-      tried[worker] = true
-      answer = give(candidate, want)
+      answer[#answer + 1], answer[#answer + 2] = worker, string.format('%.17g', score)
+      if #answer == FIXED + 2 * RUNNERS_UP then break end
+    elseif not excluded[worker] then
+      excluded[worker] = true
+      answer = give(worker, score, part, job, attempt, least, mb)
     end
   end
   return answer
 end
 
+local demands = {}
+for i = 1, tonumber(ARGV[6]) do
+  local parts = {}
+  for _ = 1, numbers(1)[1] do
+    local need = numbers(5)
+    for _ = 1, need[5] do
+      parts[#parts + 1] = {name = ARGV[at + 1], offset = tonumber(ARGV[at + 2]), need = need}
+      at = at + 2
+    end
+  end
+  demands[i] = parts
+end
+
 local answers = {}
-for number, want in ipairs(run.wants) do
-  local excluded, tried = 0, {}
-  for _ in pairs(want[4]) do excluded = excluded + 1 end
-  answers[number] = choose(want, 1 + RUNNERS_UP, tried) or choose(want, excluded + tonumber(ARGV[4]), tried) or {}
+for number = 1, WANTS do
+  local job, excluded = ARGV[at + 1], {}
+  at = at + 1
+  local attempt, demand, least, mb, others = unpack(numbers(5))
+  for _ = 1, others do
+    at = at + 1
+    excluded[ARGV[at]] = true
+  end
+  local parts = demands[demand]
+  local few, many = math.ceil((1 + RUNNERS_UP) / math.max(1, #parts)), others + LOOK_AT
+  answers[number] = choose(parts, job, attempt, least, mb, excluded, few, 1 + RUNNERS_UP)
+    or choose(parts, job, attempt, least, mb, excluded, many, many) or {}
 end
 return answers

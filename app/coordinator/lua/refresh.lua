@@ -13,7 +13,7 @@ end
 if room then
   settle(ARGV[1], room, KEYS[2], KEYS[3], ARGV[2], holdings(redis.call('HGETALL', KEYS[1])))
 else
-  redis.call('HDEL', KEYS[2], 'room', 'parts')
+  redis.call('HDEL', KEYS[2], 'room')
   redis.call('ZREM', KEYS[3], ARGV[1])
 end
 return 1

@@ -11,9 +11,8 @@
 --                  -1: those of both are in the one before, -2: nobody measured them
 --     sets         [[name, slots, cards, least MiB, order, offset], …]: the eligible zsets that it may stand in,
 --                  and the need for which each stands
---   turn   when it last received a job: the counter's value
---   parts  the load's parts as last computed, 'gpu queue vram'; '~' behind one that is other workers' mean,
---          '-' for one that no worker has
+--   state  'turn load gpu queue vram': the counter's value when it last received a job; its load as last computed,
+--          and the parts of that: '~' behind one that is other workers' mean, '-' for one that no worker has
 -- A need is: so many slots, and so many whole cards, or a share of one; each with at least so many MiB free.
 -- Held and reserved are counted from the leases themselves, so no counter can drift from them.
 local RANK = {given = 1, claimed = 2, revoked = 3, ended = 4}
@@ -53,18 +52,20 @@ local function cards_for(room, taken, cards, least)
     if mine and (least == 0 or free >= least) then fitting[#fitting + 1] = {card[1], cards > 0 and others or 0, free} end
   end
   if #fitting < cards or (least > 0 and #fitting == 0) then return nil end
-  local most_first = cards == 0 and least == 0
-  table.sort(fitting, function(a, b)
-    if a[2] ~= b[2] then return a[2] < b[2] end
-    if a[3] ~= b[3] then return (a[3] > b[3]) == most_first end
-    return a[1] < b[1]
-  end)
+  if #fitting > 1 then
+    local most_first = cards == 0 and least == 0
+    table.sort(fitting, function(a, b)
+      if a[2] ~= b[2] then return a[2] < b[2] end
+      if a[3] ~= b[3] then return (a[3] > b[3]) == most_first end
+      return a[1] < b[1]
+    end)
+  end
   local chosen = {}
   for i = 1, math.min(#fitting, math.max(1, cards)) do chosen[i] = fitting[i][1] end
   return chosen
 end
 
--- The load as scores go by (beyond 1 where jobs wait behind the slots), as it is shown (0 to 1), and its parts.
+-- The load as scores go by (beyond 1 where jobs wait behind the slots), as it is shown (0 to 1), and with its parts.
 local function load_of(room, held, taken)
   local total, used = 0, 0
   for _, card in ipairs(room.cards) do
@@ -78,18 +79,18 @@ local function load_of(room, held, taken)
   local vram = math.min(1, (room.vram or 0) + (total > 0 and used / total or 0))
   local gpu, queue, weights = room.gpu or 0, held / room.slots, room.weights
   local rest = weights[1] * gpu + weights[3] * vram
-  local words = {
-    weights[1] > 0 and string.format('%.4f%s', gpu, room.gpu_mean and '~' or '') or '-',
-    string.format('%.4f', math.min(1, queue)),
-    weights[3] > 0 and string.format('%.4f%s', vram, room.vram and '~' or '') or '-',
-  }
-  return rest + weights[2] * queue, string.format('%.6f', rest + weights[2] * math.min(1, queue)), table.concat(words, ' ')
+  local load = string.format('%.6f', rest + weights[2] * math.min(1, queue))
+  local gpu_word = weights[1] == 0 and '-' or room.gpu_mean and '%.4f~' or '%.4f'
+  local vram_word = weights[3] == 0 and '-' or room.vram and '%.4f~' or '%.4f'
+  local words = load .. ' ' .. gpu_word .. ' %.4f ' .. vram_word
+  if weights[1] == 0 then return rest + weights[2] * queue, load, string.format(words, math.min(1, queue), vram) end
+  return rest + weights[2] * queue, load, string.format(words, gpu, math.min(1, queue), vram)
 end
 
 local function settle(worker, room, worker_key, load_key, prefix, held, taken)
   local raw, load, parts = load_of(room, held, taken)
   redis.call('ZADD', load_key, load, worker)
-  redis.call('HSET', worker_key, 'parts', parts, 'turn', room.turn)
+  redis.call('HSET', worker_key, 'state', string.format('%.0f ', room.turn) .. parts)
   for _, set in ipairs(room.sets) do
     local name, slots, order = prefix .. set[1], set[2], set[5]
     if held + slots <= room.capacity and cards_for(room, taken, set[3], set[4]) then
@@ -103,10 +104,11 @@ local function settle(worker, room, worker_key, load_key, prefix, held, taken)
 end
 
 local function room_of(worker_key)
-  local found = redis.call('HMGET', worker_key, 'room', 'turn')
+  local found = redis.call('HMGET', worker_key, 'room', 'state')
   if not found[1] then return nil end
   local room = cjson.decode(found[1])
-  room.turn = tonumber(found[2]) or 0
+  local turn, parts = string.match(found[2] or '', '^(%d+) (.*)')
+  room.turn, room.parts = tonumber(turn) or 0, parts
   room.sets, room.cards = room.sets or {}, room.cards or {}
   return room
 end
