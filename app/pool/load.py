@@ -42,5 +42,17 @@ def load(text: str) -> Load:
     return Load(float(score), Parts(*map(_part, shares)))
 
 
+def measured(found: Parts) -> dict[str, float | None]:
+    """The parts by their names for people; None where nobody could measure one."""
+    named = {"utilisation": found.gpu, "queue": found.queue, "vram": found.vram}
+    return {name: part.share if part and part.measured else None for name, part in named.items()}
+
+
+def means(found: Parts) -> dict[str, float]:
+    """What those that nobody could measure count as."""
+    named = {"utilisation": found.gpu, "queue": found.queue, "vram": found.vram}
+    return {name: part.share for name, part in named.items() if part and not part.measured}
+
+
 def _part(word: str) -> Part | None:
     return None if word == NOTHING else Part(float(word.rstrip(MEAN)), not word.endswith(MEAN))

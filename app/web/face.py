@@ -23,6 +23,7 @@ from app.web import (
     settings_page,
     submit,
     worker_history,
+    worker_metrics,
     worker_page,
 )
 
@@ -47,6 +48,7 @@ PAGES = (
 )
 GROUPS = (
     worker_history.blueprint,
+    worker_metrics.blueprint,
     files.blueprint,
     notifications.blueprint,
     checkpoints.blueprint,
