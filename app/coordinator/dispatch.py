@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from app.coordinator.eligible import Eligible, Place, Want
+from app.coordinator.eligible import Eligible
 from app.coordinator.envelopes import Envelopes
 from app.coordinator.fleet import Fleet
 from app.coordinator.leases import Leases
+from app.coordinator.placing import Place, Run, Want
 from app.coordinator.stores import Stores
 from app.coordinator.waiting import why_waiting, without_group
 from app.ledger import attempts, jobs
@@ -72,9 +73,12 @@ class Dispatch:
     def _place(self, heads: Sequence[WaitingJob]) -> tuple[list[Placed], list[WaitingJob]]:
         placed: list[Placed] = []
         left_over: list[WaitingJob] = []
-        for name, members in _by_class(heads).items():
-            wants = [self._want(member) for member in members]
-            places = self._eligible.place(name, members[0].job.spec.requirement, wants)
+        classes = _by_class(heads)
+        runs = [
+            Run(name, members[0].job.spec.requirement, tuple(self._want(member) for member in members))
+            for name, members in classes.items()
+        ]
+        for members, places in zip(classes.values(), self._eligible.place(runs), strict=True):
             for member, place in zip(members, places, strict=True):
                 worker = self._fleet.workers.get(place.worker) if place else None
                 if place and worker:
@@ -157,6 +161,9 @@ class Dispatch:
             placed.place.worker,
             placed.incarnation,
             placed.place.gpus,
+            placed.place.vram_mb,
+            placed.place.whole,
+            placed.place.slots,
             strict=job.spec.strict or self._fleet.policy.strict,
             timeout_s=self._limit(placed, "timeout_s"),
             revision=placed.revision,

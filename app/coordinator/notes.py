@@ -11,6 +11,7 @@ from app.coordinator.rooms import utilisation, vram_used
 from app.coordinator.stores import Stores
 from app.ledger import workers
 from app.ledger.workers import Note
+from app.pool.load import Load, measured
 from app.pool.model import Worker, WorkerId
 from app.pool.protocol import Beat, plain
 from app.pool.status import worker_status
@@ -33,7 +34,7 @@ class Notes:
             return
         self._due = time.monotonic() + MINUTE_S
         workers.note(self._stores.ledger, [self._note(worker) for worker in self._fleet.workers.values()])
-        loads = self._stores.live.scores()
+        loads = self._stores.live.loads(list(self._fleet.beats))
         workers.sample(self._stores.ledger, [_sample(beat, loads) for beat in self._fleet.beats.values()])
 
     def _note(self, worker: Worker) -> Note:
@@ -41,16 +42,17 @@ class Notes:
         return Note(worker.id, worker_status(worker, beating), worker.dynamic_tags, beating)
 
 
-def _sample(beat: Beat, loads: dict[WorkerId, float]) -> dict[str, Any]:
+def _sample(beat: Beat, loads: dict[WorkerId, Load]) -> dict[str, Any]:
+    load = loads.get(beat.worker)
     return {
         "worker": beat.worker,
-        "load": loads.get(beat.worker),
+        "load": load and load.score,
         "utilisation": utilisation(beat),
         "vram_used": vram_used(beat),
         "temperature_c": max((gpu.temperature_c for gpu in beat.gpus if gpu.temperature_c is not None), default=None),
         "power_w": _sum([gpu.power_w for gpu in beat.gpus]),
         "attempts": len(beat.attempts),
-        "figures": {"cpu": beat.cpu, "gpus": plain(beat.gpus)},
+        "figures": {"cpu": beat.cpu, "gpus": plain(beat.gpus), "load": load and measured(load.parts)},
     }
 
 

@@ -178,14 +178,13 @@ class Reconcile:
         """Write the lease where Redis forgot it or a leader died before marking it."""
         lease = view.leases.get(held.worker, {}).get(held.job)
         present = lease.state if lease is not None and lease.attempt == held.attempt else None
-        vram_mb = lease.vram_mb if present and lease else held.min_vram_mb or 0
         if held.state is JobState.CANCELLED:
             if present is not LeaseState.REVOKED:
                 self._failover.cancelled(held, self._fleet.policy.cancel_grace_s)
         elif held.state is JobState.RUNNING and present in (None, LeaseState.GIVEN):
-            batch.claimed(held.worker, held.job, held.attempt, held.nonce, held.gpus, vram_mb)
+            batch.claimed(held.worker, held.job, held.attempt, held.nonce, held.reserved)
         elif present is None:
-            batch.given(held.worker, held.job, held.attempt, held.gpus, vram_mb)
+            batch.given(held.worker, held.job, held.attempt, held.reserved)
 
     def _missing(self, held: HeldAttempt, omitted: dict[AttemptKey, Omission]) -> None:
         """Two beats, both begun after the first look and a second apart, have omitted it: it is lost.

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from app.ledger.db import Ledger, Row
 from app.pool.model import AttemptEnd, Job, JobId, JobSpec, JobState, Json, Requirement, WorkerId, new_id
-from app.pool.protocol import plain
+from app.pool.protocol import Reservation, plain
 
 NOT_STARTED = (JobState.ASSIGNED,)
 STARTED = (JobState.RUNNING,)
@@ -32,13 +32,16 @@ class WaitingJob:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A wish to move a pending job to a worker's incarnation, on these GPUs."""
+    """A wish to move a pending job to a worker's incarnation, with what was reserved there."""
 
     job: JobId
     attempt: int
     worker: WorkerId
     incarnation: int
     gpus: tuple[str, ...] = ()
+    vram_mb: int = 0
+    whole: bool = False
+    slots: int = 1
     strict: bool = False  # also where the job itself does not say so
     timeout_s: int | None = None  # None: the job's own
     revision: int | None = None  # of the worker's setup that was looked at; None: it was not
@@ -54,8 +57,7 @@ class HeldAttempt:
     incarnation: int
     state: JobState
     nonce: str | None
-    gpus: tuple[str, ...]
-    min_vram_mb: int | None
+    reserved: Reservation
     workflow: str
     strict: bool
     timeout_s: int | None
@@ -201,8 +203,7 @@ def held(ledger: Ledger, worker: WorkerId | None = None) -> list[HeldAttempt]:
             row["incarnation"],
             JobState(row["state"]),
             row["nonce"],
-            tuple(row["given_gpus"]),
-            row["min_vram_mb"],
+            Reservation(tuple(row["given_gpus"]), row["vram_mb"], row["whole"], row["slots"]),
             row["workflow"],
             row["strict"],
             row["timeout_s"],

@@ -247,6 +247,11 @@ def samples(ledger: Ledger, worker: WorkerId, seconds: float) -> list[Row]:
     return ledger.all("worker_samples_between", worker=worker, seconds=seconds)
 
 
+def series(ledger: Ledger, worker: WorkerId, begin: datetime, until: datetime, step_s: int) -> list[Row]:
+    """The means of its samples over steps of so many seconds, oldest first: at, score, the load's parts, jobs, gpus."""
+    return ledger.all("worker_series", worker=worker, begin=begin, until=until, step_s=step_s)
+
+
 def transitions(ledger: Ledger, worker: WorkerId, before: int | None = None, limit: int = 50) -> list[Transition]:
     """Changes of its health, newest first."""
     rows = ledger.all("worker_transitions_listed", worker=worker, before=before, limit=limit)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from app.pool.keys import Keys
+from app.pool.load import Load, load
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Beat, Lease, from_json
 
@@ -76,6 +77,21 @@ class Live:
         """The load of every live worker, 0 to 1."""
         scores = self._redis.zrange(self._keys.load, 0, -1, withscores=True)
         return {WorkerId(worker): score for worker, score in scores}
+
+    def loads(self, workers: Sequence[WorkerId]) -> dict[WorkerId, Load]:
+        """The loads of those of these workers that are live, with the parts that each was made of."""
+        if not workers:
+            return {}
+        with self._redis.pipeline(transaction=True) as pipe:  # a placement between the two would tear them apart
+            pipe.zmscore(self._keys.load, list(workers))
+            for worker in workers:
+                pipe.hget(self._keys.worker(worker), "state")
+            scores, *found = pipe.execute()
+        return {
+            worker: replace(load(text), score=score)
+            for worker, score, text in zip(workers, scores, found)
+            if score is not None and text is not None
+        }
 
     def leases(self, worker: WorkerId) -> dict[JobId, Lease]:
         """The worker's leases by job."""

@@ -81,6 +81,16 @@ class Beat:
     leaving: bool = False
 
 
+@dataclass(frozen=True)
+class Reservation:
+    """What an attempt holds of its worker."""
+
+    gpus: tuple[str, ...] = ()
+    vram_mb: int = 0  # on each of them
+    whole: bool = False  # they are for it alone
+    slots: int = 1
+
+
 class LeaseState(Word):
     GIVEN = "given"
     CLAIMED = "claimed"
@@ -96,7 +106,9 @@ class Lease:
     state: LeaseState
     nonce: str | None = None
     gpus: tuple[str, ...] = ()
-    vram_mb: int = 0
+    vram_mb: int = 0  # on each of its GPUs
+    whole: bool = False  # those GPUs are for it alone
+    slots: int = 1
     why: str | None = None  # of a revoked one: "cancel" is asked to stop first, all else is killed
     grace_s: float = 0.0
     incarnation: int | None = None  # of the worker that it was given to

@@ -24,6 +24,7 @@ from app.web import (
     settings_page,
     submit,
     worker_history,
+    worker_metrics,
     worker_page,
     worker_verbs,
 )
@@ -51,6 +52,7 @@ PAGES = (
 )
 GROUPS = (
     worker_history.blueprint,
+    worker_metrics.blueprint,
     files.blueprint,
     notifications.blueprint,
     checkpoints.blueprint,

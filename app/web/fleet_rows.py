@@ -125,8 +125,8 @@ def row(
         jobs=tuple(_job(job) for job in held),
         idle_since=idle_since or worker.joined_at,
         cards=tuple(_card(gpu) for gpu in now.gpus),
-        percent=percent(now.load.utilisation),
-        spark=sparkline.draw(samples, now.load.utilisation, SPARK_S),
+        percent=percent(use(now)),
+        spark=sparkline.draw(samples, use(now), SPARK_S),
         tags=tuple(sorted({*worker.tags, *now.dynamic_tags})),
         groups=worker.groups,
         heard=_steady(now.last_heartbeat, former.get(worker.id)),
@@ -134,6 +134,12 @@ def row(
         investigation=now.investigation,
         blocked=tuple(sorted(now.blocked.items())),
     )
+
+
+def use(now: WorkerAnswer) -> float | None:
+    """Of its cards together; of a worker without any, that of its host's CPUs."""
+    known = [gpu.utilisation for gpu in now.gpus if gpu.utilisation is not None]
+    return sum(known) / len(known) if known else None if now.gpus else now.load.utilisation
 
 
 def _steady(heard: datetime | None, former: Row | None) -> datetime | None:

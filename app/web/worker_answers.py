@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.pool.live import Live, LiveBeat
+from app.pool.load import Load, Parts, means, measured
 from app.pool.matching import offered
 from app.pool.model import Gpu, Health, Intent, JobId, Worker, WorkerId
 from app.pool.protocol import GpuFigures, Lease, LeaseState
@@ -38,11 +39,15 @@ class GpuAnswer(BaseModel):
 
 
 class LoadAnswer(BaseModel):
-    """The parts of a load score, each 0 to 1."""
+    """The parts of a load score, each 0 to 1; null where nobody could measure one.
 
-    utilisation: float | None
-    queue: float | None
-    vram: float | None
+    `means` has what such a part counts as instead: the mean of comparable workers.
+    """
+
+    utilisation: float | None = None
+    queue: float | None = None
+    vram: float | None = None
+    means: dict[str, float] = {}
 
 
 class WorkerAnswer(BaseModel):
@@ -108,13 +113,13 @@ def worker_answers(
     Raises redis.RedisError when Redis is away.
     """
     ids = [worker.id for worker in workers]
-    beats, leases, scores = live.beats(ids), live.leases_of(ids), live.scores()
+    beats, leases, loads = live.beats(ids), live.leases_of(ids), live.loads(ids)
     return [
         _answer(
             w,
             _own(w, beats.get(w.id)),
             leases.get(w.id, {}),
-            scores.get(w.id),
+            loads.get(w.id),
             uptimes_s.get(w.id),
             investigations.get(w.id),
         )
@@ -131,23 +136,20 @@ def _answer(
     worker: Worker,
     live: LiveBeat | None,
     leases: Leases,
-    score: float | None,
+    load: Load | None,
     uptime_s: float | None,
     investigation: str | None,
 ) -> WorkerAnswer:
-    gpus = _gpus(worker.gpus, live)
-    running = _count(leases, LeaseState.CLAIMED)
-    queued = _count(leases, LeaseState.GIVEN)
     return WorkerAnswer(
         **_stored(worker),
-        gpus=gpus,
+        gpus=_gpus(worker.gpus, live),
         gpu_reason=live.beat.gpu_reason if live else worker.gpu_reason,
         status=worker_status(worker, live is not None),
         reason=_reason(worker, live),
-        score=score if live else None,
-        load=_load(worker, gpus, running + queued, live),
-        jobs=running,
-        queued=queued,
+        score=load.score if live and load else None,
+        load=load_answer(load.parts) if live and load else LoadAnswer(),
+        jobs=_count(leases, LeaseState.CLAIMED),
+        queued=_count(leases, LeaseState.GIVEN),
         dynamic_tags=sorted(live.beat.tags if live else worker.dynamic_tags),
         last_heartbeat=_heard(worker, live),
         heartbeat_age_s=round(live.age_s, 3) if live else None,
@@ -212,15 +214,6 @@ def _gpu(gpu: Gpu, now: GpuFigures) -> GpuAnswer:
     )
 
 
-def _load(worker: Worker, gpus: Sequence[GpuAnswer], held: int, live: LiveBeat | None) -> LoadAnswer:
-    if live is None:
-        return LoadAnswer(utilisation=None, queue=None, vram=None)
-    used = [gpu.utilisation for gpu in gpus if gpu.utilisation is not None]
-    measured = [gpu for gpu in gpus if gpu.memory.free is not None]
-    total = sum(gpu.vram_mb for gpu in measured)
-    free = sum(gpu.memory.free or 0 for gpu in measured)
-    return LoadAnswer(
-        utilisation=sum(used) / len(used) if used else live.beat.cpu if not worker.gpus else None,
-        queue=min(1.0, held / worker.slots),
-        vram=1 - free / total if total else None,
-    )
+def load_answer(parts: Parts) -> LoadAnswer:
+    """The parts as the coordinator wrote them with the score."""
+    return LoadAnswer(**measured(parts), means=means(parts))

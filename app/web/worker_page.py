@@ -42,12 +42,21 @@ class Stretch:
 
 
 @dataclass(frozen=True)
+class LoadPart:
+    """A part of the load, in percent; where nobody could measure it, the mean that it counts as."""
+
+    name: str
+    percent: int | None
+    mean: int | None
+
+
+@dataclass(frozen=True)
 class WorkerView:
     """A worker's page: what of it changes."""
 
     row: Row
     score: int | None
-    load: tuple[tuple[str, int | None], ...]
+    load: tuple[LoadPart, ...]
     attempts: tuple[WorkerJobAnswer, ...]
     changes: tuple[TransitionAnswer, ...]
     strip: tuple[Stretch, ...]
@@ -119,6 +128,9 @@ def _view(worker: Worker) -> WorkerView:
     )
 
 
-def _parts(load: LoadAnswer) -> tuple[tuple[str, int | None], ...]:
-    names = (("utilisation", load.utilisation), ("queue", load.queue), ("memory", load.vram))
-    return tuple((name, fleet_rows.percent(part)) for name, part in names)
+def _parts(load: LoadAnswer) -> tuple[LoadPart, ...]:
+    names = (("utilisation", "utilisation"), ("queue", "queue"), ("vram", "memory"))
+    return tuple(
+        LoadPart(word, fleet_rows.percent(getattr(load, name)), fleet_rows.percent(load.means.get(name)))
+        for name, word in names
+    )

@@ -62,8 +62,8 @@ SELECT count(*) AS jobs FROM jobs WHERE state = 'pending';
 -- same statement.
 WITH wish AS (
     SELECT * FROM jsonb_to_recordset(%(wishes)s)
-        AS w(job text, attempt integer, worker text, incarnation bigint, gpus text[], strict boolean,
-             timeout_s integer, revision bigint)
+        AS w(job text, attempt integer, worker text, incarnation bigint, gpus text[], vram_mb integer, whole boolean,
+             slots integer, strict boolean, timeout_s integer, revision bigint)
 ), moved AS (
     UPDATE jobs SET state = 'assigned', worker_id = wish.worker, incarnation = wish.incarnation, nonce = NULL,
                     assigned_at = now(), waiting = NULL, not_before = NULL, progress_number = 0
@@ -71,11 +71,12 @@ WITH wish AS (
                           AND workers.intent = 'active' AND workers.health = 'healthy'
                           AND workers.revision = coalesce(wish.revision, workers.revision)
     WHERE jobs.id = wish.job AND jobs.attempt = wish.attempt AND jobs.state = 'pending'
-    RETURNING jobs.id, jobs.attempt, jobs.worker_id, jobs.incarnation, wish.gpus, jobs.strict OR wish.strict AS strict,
+    RETURNING jobs.id, jobs.attempt, jobs.worker_id, jobs.incarnation, wish.gpus, wish.vram_mb, wish.whole, wish.slots,
+              jobs.strict OR wish.strict AS strict,
               coalesce(wish.timeout_s, jobs.timeout_s) AS timeout_s
 ), written AS (
-    INSERT INTO attempts (job_id, number, worker_id, incarnation, gpus, strict, timeout_s)
-    SELECT id, attempt, worker_id, incarnation, coalesce(gpus, '{}'), strict, timeout_s FROM moved
+    INSERT INTO attempts (job_id, number, worker_id, incarnation, gpus, vram_mb, whole, slots, strict, timeout_s)
+    SELECT id, attempt, worker_id, incarnation, coalesce(gpus, '{}'), vram_mb, whole, slots, strict, timeout_s FROM moved
 )
 SELECT id FROM moved;
 
@@ -158,8 +159,9 @@ FROM cancelled;
 -- name: jobs_held
 -- Every attempt that has not ended: assigned, running, or cancelled with processes left.
 SELECT jobs.id AS job, attempts.number AS attempt, attempts.worker_id AS worker, attempts.incarnation, jobs.state,
-       jobs.nonce, attempts.gpus AS given_gpus, attempts.strict, attempts.timeout_s, jobs.workflow, jobs.requires,
-       jobs.prefers, jobs.group_name, jobs.min_vram_mb, jobs.gpus, jobs.only_workers, jobs.exclude_workers,
+       jobs.nonce, attempts.gpus AS given_gpus, attempts.vram_mb, attempts.whole, attempts.slots, attempts.strict,
+       attempts.timeout_s, jobs.workflow, jobs.requires, jobs.prefers, jobs.group_name, jobs.min_vram_mb, jobs.gpus,
+       jobs.only_workers, jobs.exclude_workers,
        attempts.started_at, attempts.assigned_at,
        extract(epoch FROM now() - coalesce(attempts.started_at, attempts.assigned_at))::float8 AS age_s
 FROM attempts JOIN jobs ON jobs.id = attempts.job_id

@@ -145,6 +145,27 @@ ON CONFLICT DO NOTHING;
 SELECT * FROM worker_samples WHERE worker_id = %(worker)s AND at >= now() - make_interval(secs => %(seconds)s)
 ORDER BY at;
 
+-- name: worker_series
+-- The means of its samples over steps of so many seconds, and of each card by its UUID.
+WITH found AS (
+    SELECT date_bin(make_interval(secs => %(step_s)s), at, '2000-01-01 00:00:00+00') AS step, *
+    FROM worker_samples WHERE worker_id = %(worker)s AND at >= %(begin)s AND at < %(until)s
+), cards AS (
+    SELECT step, gpu->>'uuid' AS uuid, jsonb_build_object(
+        'utilisation', avg((gpu->>'utilisation')::float8),
+        'memory', jsonb_build_object('ours', round(avg((gpu->'memory'->>'ours')::float8)),
+                                     'others', round(avg((gpu->'memory'->>'others')::float8)),
+                                     'free', round(avg((gpu->'memory'->>'free')::float8))),
+        'temperature_c', round(avg((gpu->>'temperature_c')::float8)),
+        'power_w', avg((gpu->>'power_w')::float8)) AS figures
+    FROM found, jsonb_array_elements(coalesce(figures->'gpus', '[]')) AS gpu GROUP BY step, uuid
+)
+SELECT step AS at, avg(load) AS score, avg((figures->'load'->>'utilisation')::float8) AS utilisation,
+       avg((figures->'load'->>'queue')::float8) AS queue, avg((figures->'load'->>'vram')::float8) AS vram,
+       avg(attempts)::float8 AS jobs,
+       coalesce((SELECT jsonb_object_agg(uuid, cards.figures) FROM cards WHERE cards.step = found.step), '{}') AS gpus
+FROM found GROUP BY step ORDER BY step;
+
 -- name: workers_uptimes
 -- Seconds since each worker's incarnation began; of one that is down or left, until it was.
 SELECT id, extract(epoch FROM CASE WHEN health IN ('down', 'left') THEN coalesce(

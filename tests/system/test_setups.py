@@ -248,3 +248,46 @@ def test_a_job_whose_group_is_deleted_under_it_says_so_and_goes_on_when_there_is
     groups.create(scene.ledger, "farm", None)
     set_up(scene, peer, groups=("farm",))
     assert scene.job(job.id).state is JobState.ASSIGNED
+
+
+def test_a_job_that_prefers_a_reported_tag_finds_it_and_does_not_wait_for_it(scene: Scene) -> None:
+    peers = [scene.peer(f"render-{number}") for number in range(4)]
+    holder = peers[2]
+    holder.tags = ("model:sdxl",)
+    holder.beat()
+    scene.step()
+    needs = Requirement("burn", prefers=(("model:sdxl", 1.0),))
+    for _ in range(2):  # the second after the job that loaded the model has ended
+        job = submit(scene.ledger, needs)
+        scene.step()
+        order = holder.next_order()
+        assert order.job == job.id
+        holder.claim(order)
+        scene.step()
+        holder.end(order)
+        holder.beat()
+        scene.step()
+    running = submit(scene.ledger, needs)
+    scene.step()
+    busy = submit(scene.ledger, needs)
+    scene.step()
+    assert scene.job(running.id).worker == holder.id
+    assert scene.job(busy.id).worker in {peer.id for peer in peers} - {holder.id}
+
+
+def test_a_group_s_own_strategy_holds_for_its_jobs_at_once(scene: Scene) -> None:
+    peers = [scene.peer(f"render-{number}") for number in range(2)]
+    groups.create(scene.ledger, "farm", None)
+    for peer in peers:
+        set_up(scene, peer, groups=("farm",), slots=4)
+        peer.slots = 4
+        peer.beat()
+    set_up(scene, peers[0], tags=("optix",))
+    scene.step()
+    with scene.ledger.transaction() as tx:
+        groups.set_strategy(tx, "farm", "capability-first")
+    scene.leader.step(RUNG)
+    for _ in range(3):
+        job = submit(scene.ledger, Requirement("burn", group="farm"))
+        scene.step()
+        assert scene.job(job.id).worker == peers[1].id  # who has nothing to spare

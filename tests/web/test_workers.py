@@ -32,7 +32,7 @@ def test_a_worker_has_every_field_and_nothing_unmeasured_is_zero(web: Web) -> No
     assert set(FIELDS.split()) <= worker.keys()
     assert (worker["gpu_model"], worker["vram_mb"], worker["workflows"]) == ("RTX 4090", 24_000, ["burn"])
     assert worker["gpus"][0]["utilisation"] is None
-    assert worker["load"] == {"utilisation": None, "queue": None, "vram": None}
+    assert worker["load"] == {"utilisation": None, "queue": None, "vram": None, "means": {}}
     assert (worker["score"], worker["heartbeat_age_s"]) == (None, None)
 
 
@@ -42,11 +42,10 @@ def test_live_figures_come_from_the_beat_and_the_leases(web: Web) -> None:
     web.beat(admission, gpus=(figures,), tags=("sdxl",))
     lease = to_json(Lease(1, LeaseState.CLAIMED))
     web.services.redis.hset(f"pool:lease:{admission['worker']}", "a" * 12, lease)
-    web.services.redis.zadd("pool:load", {admission["worker"]: 0.4})
 
     worker = only(web)
-    assert (worker["status"], worker["jobs"], worker["queued"], worker["score"]) == ("healthy", 1, 0, 0.4)
-    assert worker["load"] == {"utilisation": 0.5, "queue": 0.5, "vram": 0.25}
+    assert (worker["status"], worker["jobs"], worker["queued"]) == ("healthy", 1, 0)
+    assert (worker["score"], worker["gpus"][0]["utilisation"]) == (None, 0.5)
     assert worker["gpus"][0]["memory"] == {"ours": 6_000, "others": 0, "free": 18_000}
     assert worker["dynamic_tags"] == ["sdxl"]
 
