@@ -165,7 +165,6 @@ def _begin(joined: Joined, offer: Offer, deadline_fd: int) -> Begin:
         worker=admission.worker,
         incarnation=admission.incarnation,
         boot_id=offer.boot_id,
-        slots=offer.slots,
         deadline_fd=deadline_fd,
         wanted=joined.wanted,
     )

@@ -47,7 +47,6 @@ class Begin:
     worker: WorkerId
     incarnation: int
     boot_id: str
-    slots: int
     deadline_fd: int
     wanted: Wanted
 
@@ -156,7 +155,6 @@ class Heart:
             "worker": self._begin.worker,
             "incarnation": self._begin.incarnation,
             "boot_id": self._begin.boot_id,
-            "slots": self._begin.slots,
             "seq": self._seq,
             "interval_ms": round(clocks.interval_s * 1000),
             "ttl_ms": round(clocks.ttl_s * 1000),

@@ -44,7 +44,8 @@ def ending(reporter: Reporter, why: Why | None, code: int | None, starved: bool 
     said = reporter.ended
     number, exit_code = (-code, None) if code is not None and code < 0 else (None, code)
     if said and (said.end == "succeeded" or why is None):
-        return replace(said, signal=number, exit_code=exit_code)
+        # A command's exit code is not that of the process which ran it.
+        return replace(said, signal=number, exit_code=exit_code if said.exit_code is None else said.exit_code)
     if why is None:
         why = failure("workflow", "\n".join([_died(number, exit_code, starved), *reporter.last]))
     error = why.error or (said.error if said else None)

@@ -22,8 +22,10 @@ from agent.ending import CANCEL, DEADLINE, SLOT, Why, ending, failure, of_order
 from agent.link import Link, Message
 from agent.processes import become_subreaper, descendants, kill_all, oom_kills, reap
 from agent.reporter import Reporter
+from agent.rules import ruled
 from app.pool import faults
 from app.pool.loop import Bell
+from app.pool.model import Workflow
 from app.pool.protocol import ORPHAN_KILL_S, Order, from_plain
 
 log = logging.getLogger(__name__)
@@ -86,7 +88,9 @@ class Guard:
             self._hear_child()  # what it said before it was killed
             faults.point("guard.before_end")
             starved = oom_kills() > self._oom_kills
-            self._reporter.end(ending(self._reporter, self._why, self._child.ended() if self._child else None, starved))
+            end = ending(self._reporter, self._why, self._child.ended() if self._child else None, starved)
+            workflow = self._workflow()
+            self._reporter.end(ruled(end, workflow.rules if workflow else (), self._reporter))
             self._deliver()
         self._main.close()
 
@@ -143,7 +147,7 @@ class Guard:
         faults.point("guard.claimed")
         if self._began is not None or self._over:
             return
-        workflow = next((each for each in self._setup.workflows if each.name == self._order.workflow), None)
+        workflow = self._workflow()
         if workflow is None:
             self._kill(failure("workflow", f"this worker does not offer {self._order.workflow}"))
         elif self._child is None:
@@ -154,6 +158,10 @@ class Guard:
             line = first_line(self._order, workflow, self._folders, self._setup.deadline_fd)
             self._child.link.send(line)
             self._began = self._reporter.heard_at = time.monotonic()
+
+    def _workflow(self) -> Workflow | None:
+        """What the worker declares of it."""
+        return next((each for each in self._setup.workflows if each.name == self._order.workflow), None)
 
     def _hear_child(self) -> None:
         if self._child is None:

@@ -37,10 +37,13 @@ class Membership:
 
 
 def identify(settings: AgentSettings, gpus: tuple[Gpu, ...]) -> Identity:
-    """Machine id, boot id, and the SHA-256 of machine id and GPU UUIDs, or without a GPU the worker's name."""
+    """Machine id, boot id, and the SHA-256 of machine id and GPU UUIDs, or without a GPU the worker's name and pool.
+
+    Two pools may each have a worker of this host's name; no two may have the same GPU.
+    """
     machine_id = settings.host_id or _machine_id(settings.home)
     boot_id = settings.boot_id or BOOT_ID.read_text().strip()
-    parts = [machine_id, *(sorted(gpu.uuid for gpu in gpus) or [settings.name])]
+    parts = [machine_id, *(sorted(gpu.uuid for gpu in gpus) or [settings.name, settings.server])]
     return Identity(machine_id, boot_id, hashlib.sha256("\n".join(parts).encode()).hexdigest())
 
 

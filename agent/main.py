@@ -151,6 +151,7 @@ class Main:
             self._parts.outbox.send_again()
         if message["wanted"] and message["wanted"]["number"] != self._wanted:
             self._wanted = message["wanted"]["number"]
+            self._parts.slots.want(message["wanted"]["slots"], self._parts.attempts.busy)
             self._beat_now = True  # by its new clocks, and to say that it is obeyed
         leases = {job: from_plain(Lease, lease) for job, lease in message["leases"].items()}
         self._parts.attempts.obey(leases, time.monotonic())
@@ -204,6 +205,7 @@ class Main:
         attempts, load = self._parts.attempts, self._parts.load
         return {
             **load.figures(self._now, self._parts.pulse.interval_s),
+            "slots": self._parts.slots.count,
             "free_slots": self._parts.slots.free(lambda slot: attempts.busy(slot) or load.holds(slot)),
             "attempts": plain(attempts.refs()),
             "tags": attempts.tags(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from agent.context import clean, cut
@@ -16,6 +16,7 @@ LOG_WAIT_S = 0.1
 LOG_BATCH = 100
 PROGRESS_S = 0.2  # the newest is kept and sent this often
 LAST_LINES = 20  # go with the end of an attempt that failed
+RECENT_LINES, RECENT_CHARACTERS = 1000, 1000  # are looked through when it has failed; of each line so many
 
 
 class Reporter:
@@ -31,7 +32,7 @@ class Reporter:
         self._progress_said = 0
         self._progress_at = 0.0
         self._fraction: float | None = None
-        self.last: deque[str] = deque(maxlen=LAST_LINES)
+        self.recent: deque[str] = deque(maxlen=RECENT_LINES)
         self.heard_at = time.monotonic()  # of the newest progress, checkpoint or log line
         self.ended: Report | None = None  # what the workflow says of its own end
 
@@ -48,16 +49,26 @@ class Reporter:
         elif "end" in message:
             self.ended = self._end(message)
 
+    @property
+    def last(self) -> list[str]:
+        """The last lines of the log."""
+        return list(self.recent)[-LAST_LINES:]
+
+    @staticmethod
+    def shortened(lines: Iterable[str]) -> Iterator[str]:
+        """Lines as `recent` has them."""
+        return (clean(line[:RECENT_CHARACTERS]) for line in lines)
+
     def log(self, lines: list[str]) -> None:
         """Take log lines; long ones are cut, and beyond the limit they are dropped."""
         self.heard_at = time.monotonic() if lines else self.heard_at
+        self.recent.extend(self.shortened(lines[-RECENT_LINES:]))
         left = LIMITS.log_lines - self._lines_said - len(self._lines)
         if not lines or left <= 0:
             return
         self._lines_since = self._lines_since if self._lines else time.monotonic()
         kept = [cut(clean(line)) for line in lines[:left]]
         self._lines += kept
-        self.last.extend(kept)
         while len(self._lines) >= LOG_BATCH:
             self._send_lines()
 
@@ -93,7 +104,8 @@ class Reporter:
 
     def _end(self, message: Message) -> Report:
         error, files = message.get("error"), message.get("outputs", [])
-        fields = {"result": message.get("result"), "error": error and clean(error), "files": files}
+        said = {name: message.get(name) for name in ("result", "exit_code")}
+        fields = {**said, "error": error and clean(error), "files": files}
         return self.report("end", end=message["end"], cause="workflow", **fields)
 
     def _send_lines(self) -> None:

@@ -1,8 +1,12 @@
-"""The slot processes as main keeps them: started, listened to, started again with back-off when they die."""
+"""The slot processes as main keeps them: started, listened to, started again with back-off when they die.
+
+How many there are is the pool's word, else the agent's own; one too many ends when what it runs has ended.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import signal
 import socket
@@ -34,6 +38,7 @@ class SlotProcess:
     start_at: float = 0.0
     deaths: int = 0
     exit_code: int = 0  # of its last process
+    surplus: bool = False  # it takes nothing more, and is not started again
 
     @property
     def number(self) -> int:
@@ -44,8 +49,27 @@ class SlotProcesses:
     """All calls come from main's main thread: a slot process ends with the thread that started it."""
 
     def __init__(self, setup: SlotSetup, slots: int) -> None:
-        self._slots = [SlotProcess(replace(setup, slot=number)) for number in range(slots)]
+        self._setup = setup
+        self._own = slots
+        self._slots: list[SlotProcess] = []
+        self._starts: dict[int, int] = {}  # of slots that went, by number: RQ's names are not used twice
         self._leaving = False
+        self.want(None, lambda _: False)
+
+    def want(self, slots: int | None, busy: Callable[[int], bool]) -> None:
+        """Be so many from now on, None: the agent's own number; idle ones go first."""
+        lasting = self._lasting()
+        more = (self._own if slots is None else slots) - len(lasting)
+        for _ in range(more):
+            self._add()
+        idle_first = sorted(lasting, key=lambda each: (busy(each.number), not each.ready, -each.number))
+        for each in idle_first[: max(0, -more)]:
+            self._dismiss(each)
+
+    @property
+    def count(self) -> int:
+        """How many there are, but for those that are on their way out."""
+        return len(self._lasting())
 
     def pids(self) -> set[int]:
         """Of those that run."""
@@ -57,13 +81,13 @@ class SlotProcesses:
 
     def free(self, busy: Callable[[int], bool]) -> int:
         """How many could begin an attempt now."""
-        return 0 if self._leaving else sum(each.ready and not busy(each.number) for each in self._slots)
+        return 0 if self._leaving else sum(each.ready and not busy(each.number) for each in self._lasting())
 
     def start_due(self, busy: Callable[[int], bool], now: float) -> list[SlotProcess]:
         """Start those that are to be started; not while something of the last one is left."""
         if self._leaving:
             return []
-        due = [each for each in self._slots if not each.process and now >= each.start_at and not busy(each.number)]
+        due = [each for each in self._lasting() if not each.process and now >= each.start_at and not busy(each.number)]
         for each in due:
             each.setup = replace(each.setup, start=each.setup.start + 1)
             each.process, each.channel = start_slot(each.setup)
@@ -100,6 +124,24 @@ class SlotProcesses:
                 each.process.kill()
                 each.process.wait()
 
+    def _lasting(self) -> list[SlotProcess]:
+        return [each for each in self._slots if not each.surplus]
+
+    def _add(self) -> None:
+        number = next(free for free in itertools.count() if all(each.number != free for each in self._slots))
+        self._slots.append(SlotProcess(replace(self._setup, slot=number, start=self._starts.get(number, 0))))
+
+    def _dismiss(self, slot: SlotProcess) -> None:
+        slot.surplus = True
+        if slot.process:
+            slot.process.send_signal(signal.SIGTERM)
+        else:
+            self._drop(slot)
+
+    def _drop(self, slot: SlotProcess) -> None:
+        self._starts[slot.number] = slot.setup.start
+        self._slots.remove(slot)
+
     def _bury(self, slot: SlotProcess, now: float) -> None:
         assert slot.process is not None and slot.channel is not None
         slot.process.kill()  # its end of the channel is closed: it is dead, or was about to die
@@ -108,7 +150,9 @@ class SlotProcesses:
         slot.process, slot.channel, slot.ready = None, None, False
         slot.deaths = 0 if now - slot.started_at > LONG_LIFE_S else slot.deaths + 1
         slot.start_at = now + (back_off(slot.deaths - 1, 0.2, 30.0) if slot.deaths else 0.0)
-        if not self._leaving:
+        if slot.surplus:
+            self._drop(slot)
+        elif not self._leaving:
             log.warning("slot process died: worker=%s slot=%d exit=%s", slot.setup.worker, slot.number, _how(code))
 
 

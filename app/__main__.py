@@ -161,8 +161,40 @@ def logs(job: str, following: bool, attempt: int | None) -> None:
 @as_json
 def workers(as_json: bool) -> None:
     """List the workers."""
-    found = Client.from_environment().get("/admin/workers")["items"]
+    found = list(Client.from_environment().pages("/admin/workers"))
     show.as_json(found) if as_json else show.workers(found)
+
+
+@main.command()
+@click.argument("tags")
+@click.argument("workers", nargs=-1, required=True, metavar="WORKER…")
+def tag(tags: str, workers: tuple[str, ...]) -> None:
+    """Add TAGS (between commas) to workers, by id or name."""
+    _act(workers, {"action": "tag", "tags": tags.split(",")})
+
+
+@main.command()
+@click.argument("tags")
+@click.argument("workers", nargs=-1, required=True, metavar="WORKER…")
+def untag(tags: str, workers: tuple[str, ...]) -> None:
+    """Remove TAGS (between commas) from workers, by id or name."""
+    _act(workers, {"action": "untag", "tags": tags.split(",")})
+
+
+@main.command()
+@click.argument("workers", nargs=-1, required=True, metavar="WORKER…")
+@click.option("--for-s", type=click.IntRange(1), help="Seconds; until resumed unless given.")
+@click.option("--note", default="", help="Why, for people.")
+def pause(workers: tuple[str, ...], for_s: int | None, note: str) -> None:
+    """Give workers no new jobs; what runs there is finished."""
+    _act(workers, {"action": "pause", "for_s": for_s, "note": note})
+
+
+@main.command()
+@click.argument("workers", nargs=-1, required=True, metavar="WORKER…")
+def resume(workers: tuple[str, ...]) -> None:
+    """Let paused workers take jobs again."""
+    _act(workers, {"action": "resume"})
 
 
 @main.group()
@@ -194,6 +226,15 @@ def revoke(token: str) -> None:
     """Revoke a token by its id."""
     Client.from_environment().delete(f"/admin/tokens/{token}")
     click.echo("revoked")
+
+
+def _act(workers: tuple[str, ...], action: dict[str, Any]) -> None:
+    """One action on these, named as people know them; exit code 1 when it failed for any."""
+    client = Client.from_environment()
+    ids = {each["name"]: each["id"] for each in client.pages("/admin/workers")}
+    named = [ids.get(worker, worker) for worker in workers]
+    done = client.post("/admin/workers/actions", {**action, "workers": named})["items"]
+    sys.exit(0 if show.results(done) else 1)
 
 
 def _wait(client: Client, job: str, as_json: bool) -> int:

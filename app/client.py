@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
+from math import inf
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -18,6 +19,7 @@ from app.pool.model import Json
 from app.pool.settings import DEFAULT_PORT, home_folder
 
 CALL_S = 30
+PAGE = 200  # the most that a list gives at once
 # A pool's server is called directly, whatever proxy the environment names for the internet.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -64,11 +66,11 @@ class Client:
         """What DELETE answers; None when that is nothing."""
         return self._json("DELETE", path)
 
-    def pages(self, path: str, query: Query, most: int) -> Iterator[Any]:
+    def pages(self, path: str, query: Query | None = None, most: float = inf) -> Iterator[Any]:
         """The items of a list, page by page, up to so many."""
         cursor: str | None = None
         while most > 0:
-            page = self.get(path, {**query, "limit": min(most, 200), "cursor": cursor})
+            page = self.get(path, {**(query or {}), "limit": int(min(most, PAGE)), "cursor": cursor})
             yield from page["items"]
             most -= len(page["items"])
             cursor = page["next"]

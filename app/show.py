@@ -91,11 +91,22 @@ def workers(found: Iterable[Shown]) -> None:
             "" if worker["load"]["utilisation"] is None else f"{worker['load']['utilisation']:.0%}",
             "never" if worker["heartbeat_age_s"] is None else f"{worker['heartbeat_age_s']:.0f} s ago",
             " ".join(worker["workflows"]),
+            " ".join(sorted({*worker["tags"], *worker["dynamic_tags"]})),
+            " ".join(worker["groups"]),
         )
         for worker in found
     ]
-    heads = ("id", "name", "status", "jobs", "gpu", "use", "heartbeat", "workflows")
+    heads = ("id", "name", "status", "jobs", "gpu", "use", "heartbeat", "workflows", "tags", "groups")
     _table(heads, rows, "no workers; start one with: python -m agent")
+
+
+def results(found: Iterable[Shown]) -> bool:
+    """What became of an action, a line for each worker; whether all of it is good."""
+    good = True
+    for each in found:
+        click.echo(f"{each['name'] or each['worker']}: {each['detail']}", err=not each["ok"])
+        good = good and each["ok"]
+    return good
 
 
 def tokens(found: Iterable[Shown]) -> None:

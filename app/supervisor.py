@@ -47,6 +47,7 @@ class Child:
     started_at: float = 0.0
     start_at: float = 0.0
     failures: int = 0
+    last_line: str = ""
 
 
 class Supervisor:
@@ -91,6 +92,11 @@ class Supervisor:
         child = self._children[name]
         if child.process is None:
             raise PoolError(f"{name} ended at its start: see {self._logs / name}.log")
+
+    def refusal(self, name: str) -> str | None:
+        """The last words of one that has ended soon after each of its last two starts; None of any other."""
+        child = self._children[name]
+        return child.last_line if child.process is None and child.failures > 1 else None
 
     def stop(self, names: Collection[str], until: float) -> None:
         """Ask these to end and wait until time.monotonic() is `until`; then kill what is left."""
@@ -161,7 +167,8 @@ class Supervisor:
                 self._selector.unregister(child.pipe)
 
     def _pass_on(self, child: Child, line: bytes) -> None:
-        _write(child.program.name, child.log, line.decode(errors="replace").rstrip(), shown=child.shown)
+        child.last_line = line.decode(errors="replace").rstrip()
+        _write(child.program.name, child.log, child.last_line, shown=child.shown)
 
     def _bury(self) -> None:
         for child in self._children.values():

@@ -76,6 +76,7 @@ class _Pool:
         self.supervisor = Supervisor(home.path / "log", options.restart)
         self.servers: list[Server] = []
         self.agents: list[Program] = []
+        self.refused: dict[str, str] = {}  # agents that cannot work here, and what they said
 
     def start(self) -> None:
         """Come back when all are ready, or have had their time. Raises PoolError, Stopped."""
@@ -89,7 +90,7 @@ class _Pool:
         if self.options.agent:
             self._start_agents(environment, join)
         if self.supervisor.wait(lambda: self._ready(admin), READY_S, 0.25):
-            print(_greeting(self.options), flush=True)
+            print(_greeting(self.options, self.refused), flush=True)
         else:
             self.supervisor.say(f"not ready after {READY_S} s, still trying; {self.home.path}/log may say why")
 
@@ -178,11 +179,14 @@ class _Pool:
         client = self._client(token)
         try:
             client.get("/readyz")
-            found = client.get("/admin/workers")["items"]
-            healthy = {worker["name"] for worker in found if worker["status"] == "healthy"}
+            healthy = {worker["name"] for worker in client.pages("/admin/workers", {"status": "healthy"})}
         except PoolError:
             return False
-        return {(agent.environment or {})["MUSTER_NAME"] for agent in self.agents} <= healthy
+        missing = [agent.name for agent in self.agents if (agent.environment or {})["MUSTER_NAME"] not in healthy]
+        # An agent that says by itself why it cannot work is not waited for.
+        told = {name: self.supervisor.refusal(name) for name in missing}
+        self.refused = {name: words for name, words in told.items() if words is not None}
+        return len(self.refused) == len(missing)
 
     def _client(self, token: str) -> Client:
         return Client(self.options.server, token, CALL_S)
@@ -211,11 +215,13 @@ def _with_host(url: str, address: str) -> str:
     return f":{parts.password}@{_in_url(address)}:{parts.port}"
 
 
-def _greeting(options: UpOptions) -> str:
+def _greeting(options: UpOptions, refused: Mapping[str, str]) -> str:
     home = "" if options.home == Path(".muster").absolute() else f"MUSTER_HOME={options.home} "
     submit = f"{home}{sys.executable} -m app submit transcode --param input=VIDEO --param height=240 --wait"
+    without = "".join(f"\n  {name} is tried again and again; it said: {words}" for name, words in refused.items())
+    state = f"runs without {', '.join(refused)}" if refused else "is ready"
     return f"""
-Muster is ready: {options.server}
+Muster {state}: {options.server}{without}
   a first job   {submit}
   admin token   {options.home}/admin-token
   to end        Ctrl-C

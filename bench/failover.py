@@ -1,165 +1,104 @@
-"""From a worker's death to the first step elsewhere: `python -m bench.failover [--interval 15] [--times 10]`.
+"""From a worker's fault to the first step of its job's next attempt: `python -m bench.failover [--interval 1]`.
 
-Two agents on hosts of their own (network namespaces: needs root), one job of short steps with a
-checkpoint after each; a fault hits the worker that runs it. Measured by CLOCK_BOOTTIME in the
-workflow itself. Run it on a computer that does nothing else.
+A pool on hosts of its own (network namespaces: needs root); measured by CLOCK_BOOTTIME in the workflow
+itself. Each fault is a piece whose figures are kept in build/bench/failover: a run that was interrupted
+goes on with what is missing (`--again` measures anew), `--only WORDS` measures some, and the table is
+made of all that is there. A whole run takes about 15 minutes; the computer should do nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
-import signal
+import json
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agent.processes import boottime_ns
-from bench.figures import publish
-from tests.agents import Agent, send
-from tests.chaos import history
+from app.pool.policy import Policy
+from bench.faults import FAULTS, OLD_S, Fault
+from bench.figures import FOLDER, circumstances, publish
+from bench.rounds import Outcome, measure, stored
 from tests.hosts import missing, new_network
-from tests.services import Services, eventually
+from tests.services import Services
 from tests.site import Site, new_site
 
-STEP_S = 0.05
-STEPS = 3000  # more than any fault leaves time for
-WAIT_S = 120
-COLUMNS = ("fault", "n", "p50 s", "max s", "steps lost, most", "accepted twice", "overlap s, most", "target p50 s")
+PIECES = FOLDER / "failover"
+DEFAULT_S = Policy().heartbeat_interval_s
+COLUMNS = ("fault", "n", "p50 s", "max s", "target p50 s", "steps in vain, most", "accepted twice", "overlap s, most")
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What is done, what undoes it, and the targets at default settings and at an interval of 1 s."""
-
-    name: str
-    do: Callable[[Agent], object]
-    undo: Callable[[Agent], object]
-    targets: tuple[float, float]
-    strict: bool = False
-    address: bool = True
+def piece(fault: Fault, interval_s: float) -> Path:
+    """Where this fault's figures are kept."""
+    return PIECES / f"{interval_s:g}-{fault.slug}.json"
 
 
-@dataclass
-class Figures:
-    """Of one fault, a figure a time."""
-
-    seconds: list[float] = field(default_factory=list)
-    lost: list[int] = field(default_factory=list)
-    twice: int = 0
-    overlap_s: list[float] = field(default_factory=list)
-
-    def row(self, fault: Fault, target: float) -> list[Any]:
-        """As the table shows them."""
-        ranked = sorted(self.seconds)
-        middle = ranked[len(ranked) // 2]
-        return [fault.name, len(ranked), middle, ranked[-1], max(self.lost), self.twice, max(self.overlap_s), target]
-
-
-def _kill(part: str) -> Callable[[Agent], object]:
-    return lambda agent: send(signal.SIGKILL, agent.parts(part))
-
-
-def _cut(agent: Agent) -> None:
-    assert agent.host
-    agent.host.cut()
+def run(site: Site, faults: list[Fault], times: int) -> int:
+    """Measure these faults and keep each one's figures; returns how many could not be measured."""
+    failed = 0
+    PIECES.mkdir(parents=True, exist_ok=True)
+    for fault in faults:
+        began = time.monotonic()
+        try:
+            outcomes = measure(site, fault, times)
+        except AssertionError as error:
+            print(f"{fault.name}: {error}", file=sys.stderr, flush=True)
+            failed += 1
+            continue
+        kept = {**circumstances(), "fault": fault.name, "outcomes": [asdict(each) for each in outcomes]}
+        piece(fault, site.interval_s).write_text(json.dumps(kept, indent=1) + "\n")
+        seconds = " ".join(f"{each.seconds:.2f}" for each in outcomes)
+        print(f"{fault.name}: {seconds} ({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
+    return failed
 
 
-def _mend(agent: Agent) -> None:
-    assert agent.host
-    agent.host.mend()
-
-
-def _again(agent: Agent) -> None:
-    agent.close()
-    agent.start()
-
-
-def _nothing(_: Agent) -> None:
-    """It has never gone away."""
-
-
-FAULTS = (
-    Fault("agent killed, address reachable", Agent.kill, _again, (0.3, 0.3)),
-    Fault("agent killed, strict", Agent.kill, _again, (47, 3.5), strict=True),
-    Fault("agent killed, no address", Agent.kill, _again, (2.2, 1.8), address=False),
-    Fault("guard killed", _kill("guard"), _nothing, (0.3, 0.3)),
-    Fault("slot killed", _kill("slot"), _nothing, (0.3, 0.3)),
-    Fault("workflow killed", _kill("workflow"), _nothing, (0.3, 0.3)),
-    Fault("link down", _cut, _mend, (9, 3.5)),
-    Fault("link down, strict", _cut, _mend, (47, 3.5), strict=True),
-    Fault("agent frozen", Agent.freeze, Agent.thaw, (47, 3.5)),
-    Fault("agent frozen, strict", Agent.freeze, Agent.thaw, (47, 3.5), strict=True),
-    Fault("SIGTERM", lambda agent: send(signal.SIGTERM, [agent.pid]), _again, (1, 1)),
-)
-
-
-def measure(site: Site, fault: Fault, figures: Figures) -> None:
-    """Do it once, and put everything back."""
-    job = site.submit(steps=STEPS, step_s=STEP_S, strict=fault.strict)
-    eventually(lambda: len(site.moments(job)) > 6, 60)
-    victim = site.of(site.moments(job)[-1].worker)
-    at = boottime_ns()
-    fault.do(victim)
-    after = site.began(job, 2, WAIT_S)
-    before = history.attempts(site.moments(job))[1]
-    # A step that ended after the cut is not lost by us: nobody could know of it.
-    done = max((each.step + 1 for each in before if each.what == "end" and each.at <= at), default=0)
-    figures.seconds.append((after.at - at) / history.S)
-    figures.lost.append(max(0, done - after.step))
-    fault.undo(victim)
-    eventually(victim.is_healthy, 60)
-    figures.overlap_s.append(history.overlap_s(site.moments(job)))
-    succeeded = [each for each in site.attempts(job) if each["end"] == "succeeded"]
-    figures.twice += max(0, len(succeeded) - 1)
-    site.pool.client.delete(f"/jobs/{job}")
-    eventually(lambda: all((agent.worker() or {}).get("jobs") == 0 for agent in site.agents), 60)
-
-
-def run(site: Site, times: int, interval_s: float, only: str) -> list[list[Any]]:
-    """Every fault so many times; at slow settings those that wait for silence fewer."""
-    rows = []
-    for fault in (each for each in FAULTS if only in each.name):
-        site.renew()
-        target = fault.targets[0 if interval_s > 1 else 1]
-        for _ in range(2):
-            site.starting(**({} if fault.address else {"MUSTER_ADDRESS": ""}))
-        for agent in site.agents:
-            agent.healthy()
-        figures = Figures()
-        for number in range(times if target < 20 else max(1, times // 3)):
-            measure(site, fault, figures)
-            print(f"{fault.name} {number + 1}: {figures.seconds[-1]:.2f} s", file=sys.stderr, flush=True)
-        rows.append(figures.row(fault, target))
-    return rows
+def row(fault: Fault, outcomes: list[Outcome], interval_s: float) -> list[Any]:
+    """As the table shows them."""
+    seconds = [each.seconds for each in outcomes]
+    return [
+        fault.name,
+        len(seconds),
+        statistics.median(seconds),
+        max(seconds),
+        fault.targets[0 if interval_s >= DEFAULT_S else 1] if fault.targets else None,
+        max(each.lost_steps for each in outcomes),
+        sum(each.accepted > 1 for each in outcomes),
+        max(each.overlap_s for each in outcomes),
+    ]
 
 
 def main() -> int:
-    """Print the table."""
+    """Measure what is missing, print the table; 1 when a job was lost or cannot be measured here."""
     parser = argparse.ArgumentParser(prog="python -m bench.failover", description=__doc__)
-    parser.add_argument("--interval", type=float, default=15)
-    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--interval", type=float, default=DEFAULT_S, help="of heartbeats, in seconds")
+    parser.add_argument("--times", type=int, default=10, help="each fault")
     parser.add_argument("--only", default="", help="faults whose name has these words")
+    parser.add_argument("--again", action="store_true", help="also what has been measured")
     asked = parser.parse_args()
     if why := missing():
         print(why, file=sys.stderr)
         return 1
-    began = time.monotonic()
+    faults = [each for each in FAULTS if asked.only in each.name]
+    left = [each for each in faults if asked.again or len(stored(piece(each, asked.interval))) < asked.times]
+    failed = _measured(left, asked.times, asked.interval) if left else 0
+    found = [(each, stored(piece(each, asked.interval))) for each in FAULTS]
+    rows = [row(fault, outcomes, asked.interval) for fault, outcomes in found if outcomes]
+    title = f"From the fault to the first step of the next attempt, a beat every {asked.interval:g} s"
+    publish(f"failover-{asked.interval:g}", title, COLUMNS, rows, {"cut_or_frozen_beyond_s": OLD_S})
+    return 1 if failed else 0
+
+
+def _measured(faults: list[Fault], times: int, interval_s: float) -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="muster-bench-")))
         services = Services(folder)
         stack.callback(services.close)
         network = stack.enter_context(new_network())
-        site = stack.enter_context(new_site(folder / "site", services, network, asked.interval))
-        rows = run(site, asked.times, asked.interval, asked.only)
-    name = f"failover-{asked.interval:g}"
-    title = f"From the fault to the first step of the new attempt, a beat every {asked.interval:g} s"
-    publish(name, title, COLUMNS, rows, {"took_s": round(time.monotonic() - began)})
-    return 0
+        return run(stack.enter_context(new_site(folder / "site", services, network, interval_s)), faults, times)
 
 
 if __name__ == "__main__":

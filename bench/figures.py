@@ -35,6 +35,16 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     }
 
 
+def circumstances() -> dict[str, Any]:
+    """When and on what something was measured."""
+    return {
+        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+
+
 def publish(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], facts: Any = None) -> None:
     """Print the table and write it, with what it was measured on, to build/bench/<name>.json."""
     table = Table(title=title, title_justify="left")
@@ -45,7 +55,7 @@ def publish(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequen
     Console(width=140).print(table)
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{name}.json"
-    path.write_text(json.dumps({**_circumstances(), "columns": columns, "rows": rows, "facts": facts}, indent=1) + "\n")
+    path.write_text(json.dumps({**circumstances(), "columns": columns, "rows": rows, "facts": facts}, indent=1) + "\n")
     print(f"written to {path}; repeat: {' '.join(['python -m', f'bench.{Path(sys.argv[0]).stem}', *sys.argv[1:]])}")
 
 
@@ -59,12 +69,3 @@ def _shown(cell: Any) -> str:
         if isinstance(cell, float)
         else str(cell)
     )
-
-
-def _circumstances() -> dict[str, Any]:
-    return {
-        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-    }

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +18,12 @@ from typing import Any
 
 from redis import Redis
 
+from app.processes import free_port
+from tests.pool import clean
+
 START_S = 90
+END_S = 12  # `up` ends within 10
+READY = "Muster is ready"
 
 
 @dataclass(frozen=True)
@@ -101,22 +104,24 @@ def pool(*arguments: str, environment: Mapping[str, str] | None = None, home: Pa
     """A pool that is ready; it and all its processes are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
         home = home or Path(folder) / "home"
-        port = _free_port()
+        port = free_port()
+        # A host of its home's own: no other pool of this computer has its workers' identity.
+        told = {**clean(os.environ), "MUSTER_HOST_ID": str(home), **(environment or {})}
+        said = Path(folder) / "up.log"
         started = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app", "up", "--home", str(home), "--port", str(port), *arguments],
-            env={**os.environ, **(environment or {})},
-            stdout=(Path(folder) / "up.log").open("wb"),
-            stderr=subprocess.STDOUT,
-        )
-        server = f"http://127.0.0.1:{port}"
+        with said.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "app", "up", "--home", str(home), "--port", str(port), *arguments],
+                env=told,
+                stdout=output,
+                stderr=output,
+            )
         try:
-            awaited = None if "--no-agent" in arguments else home / "admin-token"
-            _await_ready(process, server, awaited, Path(folder) / "up.log")
-            yield Pool(home, server, process, time.monotonic() - started)
+            _await_ready(process, said)
+            yield Pool(home, f"http://127.0.0.1:{port}", process, time.monotonic() - started)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(END_S)
 
 
 def descendants(root: int) -> set[int]:
@@ -154,40 +159,14 @@ def memory_kib(pid: int) -> dict[str, int]:
     return {name: int(kib) for name, kib, _ in map(str.split, lines)}
 
 
-def _await_ready(process: subprocess.Popen[bytes], server: str, token: Path | None, log: Path) -> None:
-    """Until web answers and, where a token to ask with is given, the workers are healthy."""
+def _await_ready(process: subprocess.Popen[bytes], said: Path) -> None:
+    """Until `up` says so: /readyz is 200 and its workers are healthy. Who asked as well would slow it."""
     end = time.monotonic() + START_S
-    while not _is_ready(server, token):
+    while READY not in (told := said.read_text()):
         if process.poll() is not None or time.monotonic() > end:
-            raise RuntimeError("the pool did not start:\n" + log.read_text()[-4000:])
-        time.sleep(0.02)
-
-
-def _is_ready(server: str, token: Path | None) -> bool:
-    try:
-        with urllib.request.urlopen(f"{server}/readyz", timeout=1) as answer:
-            return bool(answer.status == 200) and (token is None or _workers_healthy(server, token))
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def _workers_healthy(server: str, token: Path) -> bool:
-    if not token.exists():
-        return False
-    request = urllib.request.Request(
-        f"{server}/admin/workers", headers={"Authorization": f"Bearer {token.read_text().strip()}"}
-    )
-    with urllib.request.urlopen(request, timeout=2) as answer:
-        items = json.loads(answer.read())["items"]
-    return bool(items) and all(worker["status"] == "healthy" for worker in items)
+            raise RuntimeError("the pool did not start:\n" + told[-4000:])
+        time.sleep(0.01)
 
 
 def _holds(leases: list[str]) -> bool:
     return any(json.loads(lease)["state"] != "ended" for lease in leases)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

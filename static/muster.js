@@ -29,11 +29,13 @@ document.addEventListener("htmx:beforeSwap", () => {
 });
 document.addEventListener("htmx:afterSwap", () => {
   tellAges();
+  tellPicked();
   if (followed) scrollToEnd(log());
 });
 document.addEventListener("htmx:afterRequest", (event) => {
   const { xhr, pathInfo } = event.detail;
   gone = xhr.status === 0 || xhr.status >= 500;
+  answers = xhr.status !== 0;
   tellSilence();
   if (gone) return;
   heardAt = performance.now();
@@ -44,10 +46,14 @@ document.addEventListener("htmx:afterRequest", (event) => {
 
 // A server that is gone, or cannot answer: said when a poll failed, with how long ago it last answered.
 let gone = false;
+let answers = false;
+const away = { true: "The server cannot reach its database or Redis", false: "Cannot reach the server" };
 function tellSilence() {
   document.body.classList.toggle("gone", gone);
   document.getElementById("gone").hidden = !gone;
-  if (gone) document.getElementById("gone-for").textContent = duration((performance.now() - heardAt) / SECOND);
+  if (!gone) return;
+  write(document.getElementById("gone-what"), away[answers]);
+  write(document.getElementById("gone-for"), duration((performance.now() - heardAt) / SECOND));
 }
 
 // Ages and times of day are told here: a fragment in which only they change is never sent again.
@@ -92,11 +98,37 @@ document.addEventListener("click", (event) => {
     event.preventDefault();
     document.getElementById(opener.dataset.dialog).showModal();
   }
-  const closer = event.target.closest("[data-close]");
-  if (closer) closer.closest("dialog").close();
+  const closing = event.target.closest("[data-close]")?.closest("dialog"); // elsewhere it is a link
+  if (closing) {
+    event.preventDefault();
+    closing.close();
+  }
   for (const menu of document.querySelectorAll("details.menu[open]")) {
     if (!menu.contains(event.target)) menu.open = false;
   }
+});
+
+// Workers that are ticked: counted in the bar beneath them, which is there while any is.
+const picks = () => [...document.querySelectorAll('input[form="bulk"]')];
+function tellPicked() {
+  const bar = document.getElementById("bulk");
+  if (!bar) return;
+  const all = bar.elements.all.checked;
+  const rows = document.querySelector("[data-matching]");
+  if (rows) write(document.getElementById("matching"), rows.dataset.matching);
+  const count = all ? Number(document.getElementById("matching").textContent) : picks().filter((box) => box.checked).length;
+  bar.classList.toggle("some", count > 0 || all);
+  write(document.getElementById("picked"), `${count} selected`);
+}
+document.addEventListener("change", tellPicked);
+document.addEventListener("click", (event) => {
+  const { pick, dismiss } = event.target.dataset;
+  if (pick) {
+    for (const box of picks()) box.checked = pick === "page";
+    document.getElementById("bulk").elements.all.checked = false;
+    tellPicked();
+  }
+  if (dismiss) document.getElementById(dismiss).remove();
 });
 
 // A link to a checkpoint opens the list that it is in.
@@ -130,7 +162,9 @@ function meta(name) {
   return document.querySelector(`meta[name="${name}"]`).content;
 }
 
+document.documentElement.classList.add("scripted"); // what only this script can do is shown from here on
 tellAges();
+tellPicked();
 scrollToEnd(log());
 openTarget();
 setInterval(() => {

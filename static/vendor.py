@@ -45,20 +45,6 @@ FILES = (
         "5811b9a7eda14878b7dab4378bf60432e1bb6f11fcfb970cc26540642650181e",
     ),
     Vendored(
-        "uplot",
-        "1.6.32",
-        "package/dist/uPlot.iife.min.js",
-        VENDOR / "uplot-1.6.32.iife.min.js",
-        "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
-    ),
-    Vendored(
-        "uplot",
-        "1.6.32",
-        "package/dist/uPlot.min.css",
-        VENDOR / "uplot-1.6.32.min.css",
-        "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
-    ),
-    Vendored(
         "axe-core",
         "4.10.3",
         "package/axe.min.js",

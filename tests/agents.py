@@ -62,9 +62,8 @@ class Agent:
 
     def worker(self) -> dict[str, Any] | None:
         """What the pool says of it, once it has joined."""
-        return next(
-            (each for each in self.pool.client.get("/admin/workers")["items"] if each["name"] == self.name), None
-        )
+        found = self.pool.client.pages("/admin/workers", {"host": self.name})
+        return next((each for each in found if each["name"] == self.name), None)
 
     def is_(self, status: str) -> bool:
         """Whether people see it so."""

@@ -10,9 +10,9 @@ from typing import Any
 from app.coordinator.stores import Stores
 from app.ledger.db import Ledger
 from app.pool.keys import envelope_parts, queue
-from app.pool.model import JobId, Worker, WorkerId
+from app.pool.model import Gpu, JobId, Worker, WorkerId
 from app.pool.policy import Clocks
-from app.pool.protocol import AttemptRef, Beat, Lease, Order, Report, from_plain, to_json
+from app.pool.protocol import AttemptRef, Beat, GpuFigures, Lease, Memory, Order, Report, from_plain, to_json
 from tests.postgres.conftest import join
 from tests.services import eventually
 
@@ -28,9 +28,13 @@ class Peer:
         interval_s: float = 15.0,
         missed_beats: int = 2,
         port: int | None = None,
+        gpus: tuple[Gpu, ...] = (),
     ) -> None:
-        self.worker: Worker = join(ledger, name, "127.0.0.1" if port else None, port)
+        self.worker: Worker = join(ledger, name, "127.0.0.1" if port else None, port, gpus)
+        self.others_mb: dict[str, int] = {}  # what foreign processes use of its cards, by UUID
         self.attempts: dict[JobId, int] = {}
+        self.slots = 1
+        self.tags: tuple[str, ...] = ()  # dynamic ones
         self.clocks = Clocks(interval_s, missed_beats)
         self._stores = stores
         self._seq = itertools.count(1)
@@ -50,12 +54,18 @@ class Peer:
             interval_ms=round(clocks.interval_s * 1000),
             ttl_ms=round(clocks.ttl_s * 1000),
             boot_id="boot-1",
-            slots=1,
-            free_slots=1 - len(refs),
+            slots=self.slots,
+            free_slots=self.slots - len(refs),
             attempts=refs,
+            gpus=tuple(self._figures(gpu) for gpu in self.worker.gpus),
+            tags=self.tags,
             leaving=leaving,
         )
         self._stores.redis.set(self._stores.keys.beat(self.id), to_json(beat), px=beat.ttl_ms)
+
+    def _figures(self, gpu: Gpu) -> GpuFigures:
+        others = self.others_mb.get(gpu.uuid, 0)
+        return GpuFigures(gpu.uuid, gpu.index, gpu.model, gpu.vram_mb, memory=Memory(0, others, gpu.vram_mb - others))
 
     def silent(self) -> None:
         """Its beat has expired."""

@@ -109,7 +109,7 @@ class Pool:
     def healthy_workers(self) -> list[dict[str, Any]]:
         """The workers that are healthy now; none while the server does not answer."""
         try:
-            return [each for each in self.client.get("/admin/workers")["items"] if each["status"] == "healthy"]
+            return list(self.client.pages("/admin/workers", {"status": "healthy"}))
         except PoolError:
             return []
 

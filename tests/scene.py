@@ -16,7 +16,7 @@ from app.coordinator.stores import Stores
 from app.ledger import jobs, workers
 from app.ledger.db import Ledger
 from app.pool.keys import Keys
-from app.pool.model import Health, Job, JobId, JobState
+from app.pool.model import Gpu, Health, Job, JobId, JobState
 from app.pool.protocol import Lease, LeaseState, Order
 from tests.peer import Peer
 from tests.postgres.conftest import submit
@@ -56,9 +56,9 @@ class Scene:
                 peer.beat()
             self.step()
 
-    def peer(self, name: str = "render-1") -> Peer:
+    def peer(self, name: str = "render-1", *gpus: Gpu) -> Peer:
         """A worker that has joined and beats."""
-        peer = Peer(self.stores, self.ledger, name)
+        peer = Peer(self.stores, self.ledger, name, gpus=gpus)
         peer.beat()
         self.step()
         return peer

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,14 @@ class GuardLine:
 class ScriptedMain:
     """One worker with one slot; a thread beats for it until `beating` is cleared."""
 
-    def __init__(self, rq_url: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        rq_url: str,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        workflows: Sequence[Workflow] = (),  # beside those of tests.steps
+    ) -> None:
+        self.workflows = workflows
         self.worker = WorkerId(new_id())
         self.folder = folder
         self.redis = Redis.from_url(rq_url)
@@ -147,7 +154,7 @@ class ScriptedMain:
             lock_fd=self._lock_fd,
             rq_redis_url=self._url,
             output_folder=str(self.folder),
-            workflows=workflows,
+            workflows=(*workflows, *self.workflows),
         )
         return start_slot(setup, {**os.environ, **environment})
 

@@ -84,7 +84,7 @@ class ScriptedPool:
             agent.kill()
             agent.communicate()
         left = kill_all(self.processes)
-        digest = hashlib.sha256(f"{self.host_id}\nw1".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self.host_id}\nw1\n{self.server.url}".encode()).hexdigest()
         path_of(digest).unlink(missing_ok=True)
         self._done.set()
         self._reader.join()

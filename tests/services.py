@@ -17,10 +17,11 @@ from app.embedded.postgresql import postgresql
 from app.embedded.valkey import valkey
 from app.ledger.migrate import migrate
 from app.pool.errors import Unavailable
-from app.processes import start, stop
+from app.processes import Process, start, stop
 
 T = TypeVar("T")
 TEMPLATE = "migrated"
+END_S = 5
 
 
 def eventually(condition: Callable[[], T], seconds: float = 10.0) -> T:
@@ -39,11 +40,21 @@ class Services:
         self._folder = folder
         self._stack = ExitStack()
         self._urls: dict[str, str] = {}
+        self._servers: dict[str, tuple[Server, Process]] = {}
         self._databases = 0
 
     def close(self) -> None:
         """End every server."""
         self._stack.close()
+
+    def end(self, kind: str) -> None:
+        """End this server, as if its host had gone; `again` brings it back with all that it kept."""
+        server, process = self._servers[kind]
+        stop(process, server.program.stop_signal, END_S)
+
+    def again(self, kind: str) -> None:
+        """Start it where it was."""
+        self._start(kind, self._servers[kind][0])
 
     def redis(self, kind: str) -> str:
         """The URL of an empty `valkey` or `redis` (Debian's redis-server), without a database."""
@@ -75,12 +86,12 @@ class Services:
             connection.execute(statement.encode())
 
     def _start(self, kind: str, server: Server) -> None:
-        log = self._stack.enter_context((self._folder / f"{kind}.log").open("wb"))
+        log = self._stack.enter_context((self._folder / f"{kind}.log").open("ab"))
         self._stack.callback(server.tidy)
         process = start(server.program, log.fileno())
-        self._stack.callback(stop, process, server.program.stop_signal, 5)
+        self._stack.callback(stop, process, server.program.stop_signal, END_S)
         eventually(lambda: _answers(server) or process.poll() is not None)
-        self._urls[kind] = server.url
+        self._urls[kind], self._servers[kind] = server.url, (server, process)
 
 
 def _answers(server: Server) -> bool:

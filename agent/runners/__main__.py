@@ -55,7 +55,7 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         return _ended("stopped", str(stopped) or "stopped when asked to")
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the workflow's errors are its end
         # Asked to stop: its children got the signal too, so whatever broke says nothing about the job.
-        return _ended("stopped" if job and job.stopping else "failed", _described(error))
+        return _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
 
 
 def checked(start: Start) -> dict[str, Json]:
@@ -73,8 +73,15 @@ def _runner(job: Job, start: Start, wire: Wire, signals: Signals) -> Callable[[]
     return lambda: python.run(job, start.runner)
 
 
-def _ended(how: str, why: str) -> Message:
-    return {"end": how, "result": None, "error": why, "outputs": []}
+def _ended(how: str, why: str, exit_code: int | None = None) -> Message:
+    return {"end": how, "result": None, "error": why, "outputs": [], "exit_code": exit_code}
+
+
+def _exit_code(error: BaseException) -> int | None:
+    """The command's, or the one that a Python workflow named with sys.exit."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else None
+    return error.exit_code if isinstance(error, command.CommandFailed) else None
 
 
 def _described(error: BaseException) -> str:

@@ -29,8 +29,16 @@ _CHUNK = 1 << 16
 _LONGEST = LIMITS.checkpoint_bytes + _CHUNK  # of a line that is still waited for; a checkpoint fits
 
 
+class CommandFailed(PoolError):
+    """The command ended otherwise than by exit code 0; `exit_code` is None when a signal ended it."""
+
+    def __init__(self, how: str, returncode: int) -> None:
+        super().__init__(how)
+        self.exit_code = returncode if returncode > 0 else None
+
+
 def run(job: Job, workflow: Workflow, wire: Wire, signals: Signals) -> None:
-    """Run the command to its end. Raises Stopped when it was asked to stop, PoolError when it failed."""
+    """Run the command to its end. Raises Stopped when it was asked to stop, CommandFailed when it failed."""
     command = children.start(
         arguments(workflow, job.params),
         stdout=subprocess.PIPE,
@@ -45,7 +53,7 @@ def run(job: Job, workflow: Workflow, wire: Wire, signals: Signals) -> None:
         # finished one, and doing its last part again harms nobody.
         raise Stopped(_how(command.returncode))
     if command.returncode != 0:
-        raise PoolError("\n".join([_how(command.returncode), *lines.last]))
+        raise CommandFailed("\n".join([_how(command.returncode), *lines.last]), command.returncode)
 
 
 def arguments(workflow: Workflow, params: Mapping[str, Json]) -> list[str]:

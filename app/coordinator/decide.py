@@ -26,6 +26,7 @@ from app.coordinator.reports import Reports
 from app.coordinator.stores import Stores
 from app.coordinator.turns import Turns
 from app.coordinator.wanted import WantedWriter
+from app.ledger import blocks, pauses
 from app.pool.faults import point
 from app.pool.model import Health, WorkerId
 
@@ -60,7 +61,7 @@ class Decider:
         self._failover = Failover(stores, self.fleet, leases, envelopes)
         self.health = HealthJudge(stores, self.fleet, self._failover, self.presence, now)
         self._eligible = Eligible(stores, self.fleet)
-        self._reports = Reports(stores, leases, self.health.left)
+        self._reports = Reports(stores, self.fleet, leases, self.health.left)
         self.health.drain = self._reports.apply
         wanted, compared = Turns(RECONCILE_S, WHOLE_S), Turns(RECONCILE_S, WHOLE_S)
         self._streams = Turns(SWEEP_S, QUIET_S)
@@ -89,11 +90,13 @@ class Decider:
             self._reconcile.cancelled(job)
         if not self._leads():
             return  # frozen in the middle of a step and thawed: what we know is old
+        anew = self._is_barred(sweep)
         if sweep or hint.beats or losses or self._is_due("look", self._look_s()):
             news |= self._look(losses)
-            if self.health.anew:
-                whole = True
-                self._reload()
+            anew |= self.health.anew
+        if anew:
+            whole = True
+            self._reload()
         if whole and self._leads():
             self._reconcile_all()
         if sweep or news or hint.jobs:
@@ -127,6 +130,12 @@ class Decider:
         """Nobody's turn was before: everything is compared with everything."""
         for turns in self._turns:
             turns.restart()
+
+    def _is_barred(self, sweep: bool) -> bool:
+        """Whether a worker was barred from something, or takes again what it did not because the time is over."""
+        over = sweep and blocks.over(self._stores.ledger) + pauses.over(self._stores.ledger) > 0
+        barred, self._reports.barred = self._reports.barred, False
+        return over or barred
 
     def _reload(self) -> None:
         self.fleet.reload()

@@ -13,12 +13,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from app.coordinator.eligible import Eligible, Place, Want
+from app.coordinator.eligible import Eligible
 from app.coordinator.envelopes import Envelopes
 from app.coordinator.fleet import Fleet
 from app.coordinator.leases import Leases
+from app.coordinator.placing import Place, Run, Want
 from app.coordinator.stores import Stores
-from app.coordinator.waiting import why_waiting
+from app.coordinator.waiting import why_waiting, without_group
 from app.ledger import attempts, jobs
 from app.ledger.jobs import Assignment, WaitingJob
 from app.pool.faults import point
@@ -39,6 +40,7 @@ class Placed:
     waiting: WaitingJob
     place: Place
     incarnation: int
+    revision: int  # of the setup by which it matched
 
 
 class Dispatch:
@@ -71,13 +73,16 @@ class Dispatch:
     def _place(self, heads: Sequence[WaitingJob]) -> tuple[list[Placed], list[WaitingJob]]:
         placed: list[Placed] = []
         left_over: list[WaitingJob] = []
-        for name, members in _by_class(heads).items():
-            wants = [self._want(member) for member in members]
-            places = self._eligible.place(name, members[0].job.spec.requirement, wants)
+        classes = _by_class(heads)
+        runs = [
+            Run(name, members[0].job.spec.requirement, tuple(self._want(member) for member in members))
+            for name, members in classes.items()
+        ]
+        for members, places in zip(classes.values(), self._eligible.place(runs), strict=True):
             for member, place in zip(members, places, strict=True):
                 worker = self._fleet.workers.get(place.worker) if place else None
                 if place and worker:
-                    placed.append(Placed(member, place, worker.incarnation))
+                    placed.append(Placed(member, place, worker.incarnation, worker.revision))
                 else:
                     left_over.append(member)
         point("dispatch.placed")
@@ -86,15 +91,23 @@ class Dispatch:
     def _want(self, waiting: WaitingJob) -> Want:
         requirement = waiting.job.spec.requirement
         failed_on = frozenset(waiting.failed_on)
+        above_mb = self._above_mb(waiting)
         # Not back to where it failed, unless nobody else can run it.
-        avoid = failed_on if failed_on and self._fleet.healthy_fits(requirement, failed_on) else frozenset()
+        avoid = failed_on if failed_on and self._fleet.healthy_fits(requirement, failed_on, above_mb) else frozenset()
         return Want(
             waiting.job.id,
             waiting.job.attempt,
             requirement.min_vram_mb or 0,
             requirement.gpus or 0,
             tuple({*requirement.exclude_workers, *avoid}),
+            above_mb,
         )
+
+    def _above_mb(self, waiting: WaitingJob) -> int:
+        """A larger card than where it ran out of memory, unless nobody has one."""
+        above_mb = waiting.above_mb
+        fits = above_mb and self._fleet.healthy_fits(waiting.job.spec.requirement, above_mb=above_mb)
+        return above_mb if fits else 0
 
     def _assign(self, placed: Sequence[Placed]) -> int:
         """How many the ledger moved; the others are given back."""
@@ -148,8 +161,12 @@ class Dispatch:
             placed.place.worker,
             placed.incarnation,
             placed.place.gpus,
+            placed.place.vram_mb,
+            placed.place.whole,
+            placed.place.slots,
             strict=job.spec.strict or self._fleet.policy.strict,
             timeout_s=self._limit(placed, "timeout_s"),
+            revision=placed.revision,
         )
 
     def _limit(self, placed: Placed, name: Literal["timeout_s", "stall_s"]) -> int | None:
@@ -166,9 +183,14 @@ class Dispatch:
         batch.send()
 
     def _note(self, waiting: Sequence[WaitingJob]) -> None:
-        whys = {each.job.id: why_waiting(each.job.spec.requirement, self._fleet.workers.values()) for each in waiting}
+        whys = {each.job.id: self._why(each) for each in waiting}
         changed = {each.job.id: whys[each.job.id] for each in waiting if each.job.waiting != whys[each.job.id]}
         jobs.note_waiting(self._ledger, changed)
+
+    def _why(self, waiting: WaitingJob) -> str:
+        needs = waiting.job.spec.requirement
+        gone = without_group(needs, self._fleet.groups)
+        return gone or why_waiting(needs, self._fleet.workers.values(), self._above_mb(waiting))
 
 
 def _resume(job: Job, newest: Checkpoint | None) -> Resume | None:

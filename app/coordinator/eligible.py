@@ -1,46 +1,29 @@
-"""Who could take what: for each open class of jobs a sorted set of workers by load.
+"""Who could take what: sorted sets of workers with room, and jobs placed by them.
 
-Open classes live in the leader's memory. Who matches a class is computed in Python (matching.py)
-when it is opened or a worker changes; the scripts keep scores and headroom. Everything here can be
-made anew from ledger, leases and beats: that is what reconcile does.
+What sets there are, and which of them a class of jobs reads, is planned in the leader's memory (plan.py)
+when a class is opened or a worker changes; the scripts keep scores and room. Everything here can be made
+anew from ledger, leases and beats: that is what reconcile does.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 
 from app.coordinator import rooms
 from app.coordinator.fleet import Fleet
+from app.coordinator.kinds import Demand
 from app.coordinator.leases import script
+from app.coordinator.placing import Place, Run, arguments, placed
+from app.coordinator.plan import Entry, Plan, Rules
 from app.coordinator.stores import Stores
-from app.pool.keys import OPEN_CLASS
 from app.pool.matching import VRAM_BUCKETS_MB, vram_bucket
-from app.pool.model import JobId, Requirement, WorkerId
+from app.pool.model import Requirement, WorkerId
 
-LOOK_AT = 16  # workers at the head of a class, beyond the excluded ones
-CLOSE_AFTER_S = 3600.0
-
-
-@dataclass(frozen=True)
-class Want:
-    """A job that wants a worker."""
-
-    job: JobId
-    attempt: int
-    vram_mb: int = 0  # 0: what its class needs
-    gpus: int = 0  # 0: not said
-    excluded: tuple[WorkerId, ...] = ()
-
-
-@dataclass(frozen=True)
-class Place:
-    """The worker that was reserved, and the GPUs on it."""
-
-    worker: WorkerId
-    gpus: tuple[str, ...]
+EXACT_MB = 32  # so many different demands for memory have sets of their own; further ones read their bucket's
+AT_ONCE = 200  # rooms in one round trip: others have their turn in between
+ROUNDS = 12  # of so many rebuilds each writes its share of the rooms anew, changed or not
 
 
 class Eligible:
@@ -52,105 +35,137 @@ class Eligible:
         self._fleet = fleet
         self._place = script(stores.redis, "place")
         self._refresh = script(stores.redis, "refresh")
-        self._classes: dict[str, Requirement] = {OPEN_CLASS: Requirement(workflow="")}
-        self._used: dict[str, float] = {}
+        self._plan = Plan()
+        self._means: rooms.Means | None = None
+        self._made: dict[WorkerId, tuple[object, str]] = {}  # of what a room was made, and its text
         self._written: dict[WorkerId, str] = {}
-        self._jitter: dict[WorkerId, float] = {}
+        self._round = 0
 
-    def place(self, class_name: str, requirement: Requirement, wants: Sequence[Want]) -> list[Place | None]:
-        """Reserve a worker for each, in this order; None for those that nobody has room for."""
-        self._open(class_name, requirement)
-        keys = self._keys
-        answers = self._place(
-            keys=[keys.eligible(class_name), keys.load],
-            args=[keys.lease_prefix, keys.worker_prefix, keys.eligible_prefix, class_name, LOOK_AT, _wishes(wants)],
-        )
+    def place(self, runs: Sequence[Run]) -> list[list[Place | None]]:
+        """Reserve a worker for each want of each run, in this order; None for those that nobody has room for."""
+        self._follow()
+        asked = [(run, [self._demand(run.of(want), want.above_mb) for want in run.wants]) for run in runs]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for run, demands in asked:
+                self._place(
+                    keys=[self._keys.load, self._keys.turn],
+                    args=arguments(self._keys, run.wants, [(d, self._plan.parts(d)) for d in demands]),
+                    client=pipe,
+                )
+            answers = pipe.execute()
         return [
-            Place(WorkerId(worker), tuple(uuid for uuid in gpus.split(",") if uuid)) if worker else None
-            for worker, gpus in zip(answers[0::2], answers[1::2], strict=True)
+            [placed(answer, self._plan.strategy_of(demand)) for answer, demand in zip(some, demands, strict=True)]
+            for some, (_, demands) in zip(answers, asked, strict=True)
         ]
+
+    def has_room(self, classes: Mapping[str, Requirement]) -> set[str]:
+        """Those of these classes of which some job could be given to a worker now."""
+        self._follow()
+        demands = {name: self._demand(_least(requirement)) for name, requirement in classes.items()}
+        parts = {name: self._plan.parts(demand) for name, demand in demands.items()}
+        with self._redis.pipeline(transaction=False) as pipe:
+            for some in filter(None, parts.values()):
+                pipe.exists(*(self._keys.eligible(part.name) for part in some))
+            answers = iter(pipe.execute())
+        return {name for name, some in parts.items() if some and next(answers)}
 
     def refresh(self, workers: Iterable[WorkerId]) -> None:
         """Write the rooms of these workers where they have changed; who is not live is taken out."""
-        mean = rooms.means(self._fleet.beats.values())
-        rooms_now = {worker: self._room(worker, mean) for worker in workers}
-        changed = {worker: room for worker, room in rooms_now.items() if self._written.get(worker) != room}
-        self._write(changed)
+        self._follow()
+        self._renew(workers)
 
     def rebuild(self, whole: bool) -> None:
-        """Write the rooms that differ from what Redis has, or all of them; take out what belongs to no worker."""
-        self._written = {} if whole else self._found()
+        """Write the rooms that changed and a share of the others, or all; take out what belongs to no worker."""
+        self._means = None
         self._write(dict.fromkeys(self._strangers(), ""))
-        self._close_unused()
-        self.refresh(self._fleet.workers)
+        self._plan.close_unused()
+        self._plan.narrow()
+        self._plan.follow(self._rules())
+        self._forget(whole)
+        self._renew(self._fleet.workers)
+        if whole:
+            self._sweep()
 
-    def _open(self, name: str, requirement: Requirement) -> None:
-        self._used[name] = time.monotonic()
-        if name not in self._classes:
-            self._classes[name] = _of_class(requirement)
-            self.refresh(self._fleet.workers)
+    def _rules(self) -> Rules:
+        policy = self._fleet.policy
+        return Rules(policy.strategy, dict(self._fleet.strategies), policy.prefer_weight)
 
-    def _close_unused(self) -> None:
-        oldest = time.monotonic() - CLOSE_AFTER_S
-        for name in [name for name, at in self._used.items() if at < oldest]:
-            del self._classes[name], self._used[name]
+    def _follow(self) -> None:
+        """Have every score written anew when people have changed how workers are chosen."""
+        if self._plan.follow(self._rules()):
+            self._renew(self._fleet.workers)
 
-    def _room(self, worker: WorkerId, mean: rooms.Means) -> str:
+    def _demand(self, requirement: Requirement, above_mb: int = 0) -> Demand:
+        """What is placed by; it has sets when this returns. Beyond EXACT_MB the script has to look closer."""
+        demand = Demand(replace(requirement, exclude_workers=()), above_mb)
+        if not self._plan.is_open(demand) and self._plan.memories({demand}) > EXACT_MB:
+            demand = Demand(_least(requirement))
+        if not self._plan.is_open(demand):
+            self._renew(self._plan.open(demand))
+        return demand
+
+    def _renew(self, workers: Iterable[WorkerId]) -> None:
+        found = {worker: self._room(worker) for worker in workers}
+        self._write({worker: text for worker, text in found.items() if self._written.get(worker) != text})
+
+    def _room(self, worker: WorkerId) -> str:
         """Its room as JSON; '' when it is not live."""
-        found = self._fleet.workers.get(worker)
-        beat = self._fleet.beats.get(worker)
+        found, beat = self._fleet.workers.get(worker), self._fleet.beats.get(worker)
         if found is None or beat is None or not self._fleet.is_live(found):
+            self._plan.drop(worker)
+            self._made.pop(worker, None)
             return ""
-        jitter = self._jitter.setdefault(worker, rooms.new_jitter())
-        return rooms.room(found, beat, self._classes, self._fleet.policy.queue_depth, mean, jitter)
+        entries: tuple[Entry, ...] = ()
+        if rooms.places(found, beat):
+            entries = self._plan.take(found)
+        else:
+            self._plan.drop(worker)
+        facts = (found, beat, entries, self._fleet.policy, self._mean())
+        if worker not in self._made or self._made[worker][0] != facts:
+            self._made[worker] = facts, rooms.room(*facts)
+        return self._made[worker][1]
 
-    def _write(self, changed: dict[WorkerId, str]) -> None:
-        keys = self._keys
-        with self._redis.pipeline(transaction=False) as pipe:
-            for worker, room in changed.items():
-                self._refresh(
-                    keys=[keys.lease(worker), keys.worker(worker), keys.load],
-                    args=[worker, keys.eligible_prefix, room],
-                    client=pipe,
-                )
-            pipe.execute()
-        self._written.update(changed)  # only now: what did not get through is written again
+    def _mean(self) -> rooms.Means:
+        """Of the figures at the last rebuild: a moment old is good enough, and asking ten thousand takes one."""
+        if self._means is None:
+            self._means = rooms.means(self._fleet.workers, self._fleet.beats.values())
+        return self._means
 
-    def _found(self) -> dict[WorkerId, str]:
-        """The rooms that stand in Redis, whoever wrote them: a stale leader may have, after we did."""
-        workers = list(self._fleet.workers)
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.zrange(self._keys.load, 0, -1)
-            for worker in workers:
-                pipe.hget(self._keys.worker(worker), "room")
-            loaded, *rooms_found = pipe.execute()
-        live = set(loaded)
-        pairs = zip(workers, rooms_found, strict=True)
-        return {worker: room or "" for worker, room in pairs if bool(room) == (worker in live)}
+    def _write(self, changed: Mapping[WorkerId, str]) -> None:
+        keys, left = self._keys, iter(changed.items())
+        while some := dict(islice(left, AT_ONCE)):
+            with self._redis.pipeline(transaction=False) as pipe:
+                for worker, room in some.items():
+                    self._refresh(
+                        keys=[keys.lease(worker), keys.worker(worker), keys.load],
+                        args=[worker, keys.eligible_prefix, room],
+                        client=pipe,
+                    )
+                pipe.execute()
+            self._written.update(some)  # only now: what did not get through is written again
+
+    def _forget(self, whole: bool) -> None:
+        """A stale leader may have written after we did: in turn each room is written anew, or all at once."""
+        workers = sorted(self._written)
+        for worker in workers if whole else workers[self._round :: ROUNDS]:
+            del self._written[worker]
+        self._round = (self._round + 1) % ROUNDS
 
     def _strangers(self) -> list[WorkerId]:
         return [WorkerId(w) for w in self._redis.zrange(self._keys.load, 0, -1) if w not in self._fleet.workers]
 
+    def _sweep(self) -> None:
+        """Remove sets that no plan of ours names: an older leader's, after every room was written by ours."""
+        ours = {self._keys.eligible(name) for name in self._plan.names()}
+        left = [key for key in self._redis.scan_iter(self._keys.eligible("*"), 1000) if key not in ours]
+        if left:
+            self._redis.delete(*left)
 
-def _of_class(requirement: Requirement) -> Requirement:
-    """What all jobs of the class demand: nobody excluded, and the least VRAM of its bucket."""
+
+def _least(requirement: Requirement) -> Requirement:
+    """What every job of its class demands at least: of its bucket of memory the least."""
     least = requirement.min_vram_mb
     bucket = vram_bucket(least)
     if least and bucket in VRAM_BUCKETS_MB:
         least = VRAM_BUCKETS_MB[VRAM_BUCKETS_MB.index(bucket) - 1] + 1
-    return replace(requirement, exclude_workers=(), min_vram_mb=least)
-
-
-def _wishes(wants: Sequence[Want]) -> str:
-    return json.dumps(
-        [
-            {
-                "job": want.job,
-                "attempt": want.attempt,
-                "vram_mb": want.vram_mb,
-                "gpus": want.gpus,
-                "excluded": dict.fromkeys(want.excluded, True),
-            }
-            for want in wants
-        ]
-    )
+    return replace(requirement, min_vram_mb=least, exclude_workers=())

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.coordinator.stores import Stores
-from app.ledger import policy, workers
-from app.pool.matching import refusal
+from app.ledger import groups, policy, workers
+from app.pool.matching import largest_mb, refusal
 from app.pool.model import Health, Intent, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat
@@ -25,6 +25,8 @@ class Fleet:
         self.workers: dict[WorkerId, Worker] = {}
         self.beats: dict[WorkerId, Beat] = {}
         self.policy = Policy()
+        self.groups: frozenset[str] = frozenset()
+        self.strategies: dict[str, str] = {}  # by group, of those that have their own
         self.proven: set[WorkerId] = set()  # dead by proof: what they ran goes nowhere on
         self.silenced: set[WorkerId] = set()  # silent for so long that strict attempts have ended too
         self.silence_s: dict[WorkerId, float] = {}  # of those that joined anew: how silent they had been
@@ -33,6 +35,8 @@ class Fleet:
     def reload(self) -> None:
         """Read the policy and the workers that have changed; what a worker reports of itself stays."""
         self.policy = policy.read(self._ledger)
+        self.groups = frozenset(groups.names(self._ledger))
+        self.strategies = groups.strategies(self._ledger)
         versions = workers.versions(self._ledger)
         changed = {worker for worker, version in versions.items() if self._versions.get(worker) != version}
         rows = {worker.id: worker for worker in workers.found(self._ledger, changed)}
@@ -65,14 +69,17 @@ class Fleet:
         """Whether it beats and is neither given up nor gone."""
         return worker.health in LIVE and worker.id in self.beats
 
-    def healthy_fits(self, requirement: Requirement, without: frozenset[WorkerId]) -> bool:
-        """Whether a healthy, active worker other than these could run such a job."""
+    def healthy_fits(
+        self, requirement: Requirement, without: frozenset[WorkerId] = frozenset(), above_mb: int = 0
+    ) -> bool:
+        """Whether a healthy, active worker other than these could run such a job, on a card with more than so much."""
         return any(
             worker.health is Health.HEALTHY
             and worker.intent is Intent.ACTIVE
             and worker.id in self.beats
             and not self.beats[worker.id].leaving
             and refusal(worker, requirement) is None
+            and (not above_mb or largest_mb(worker) > above_mb)
             for worker in self.workers.values()
             if worker.id not in without
         )

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
-from app.ledger import attempts, investigations, workers
-from app.ledger.db import Ledger, Row
+from app.ledger import evidence, investigations
+from app.ledger.db import Ledger
 from app.ledger.investigations import Cause
 from app.pool.model import Worker
-from app.pool.protocol import Beat, plain
+from app.pool.protocol import Beat
 
-SAMPLES_S = 1800
-TRANSITIONS, ENDS = 20, 10
 RECENT_S = 300
-OUT_OF_MEMORY = "out of memory"
+OUT_OF_MEMORY = "out of memory, as the kernel says"  # of the host; a GPU's is its job's affair
 
 
 def begin(
@@ -24,17 +21,10 @@ def begin(
 
     `reached`: it answered a call on its address while nothing of it came through Redis.
     """
-    ends = [plain_row(vars(each.attempt)) for each in attempts.of_worker(tx, worker.id, limit=ENDS)]
-    memory = any(OUT_OF_MEMORY in (each["error"] or "") for each in ends if _recent(each["ended_at"]))
-    evidence = {
-        "why": why,
-        "beat": plain(beat) if beat else None,
-        "samples": [plain_row(row) for row in workers.samples(tx, worker.id, SAMPLES_S)],
-        "transitions": [plain_row(vars(each)) for each in workers.transitions(tx, worker.id, limit=TRANSITIONS)],
-        "ends": ends,
-    }
+    facts = evidence.gathered(tx, worker.id, why, beat)
+    memory = any(OUT_OF_MEMORY in (each["error"] or "") for each in facts["ends"] if _recent(each["ended_at"]))
     cause = suspect(worker, beat, memory=memory, proven=proven, reached=reached)
-    investigations.begin(tx, worker.id, worker.incarnation, cause, evidence, silence_s)
+    investigations.begin(tx, worker.id, worker.incarnation, cause, facts, silence_s)
 
 
 def suspect(worker: Worker, beat: Beat | None, *, memory: bool, proven: bool, reached: bool) -> Cause:
@@ -46,11 +36,6 @@ def suspect(worker: Worker, beat: Beat | None, *, memory: bool, proven: bool, re
     if proven:
         return "process killed"
     return "Redis unreachable" if reached else "host silent"
-
-
-def plain_row(row: Row) -> dict[str, Any]:
-    """A row as JSON holds it: times as RFC 3339."""
-    return {name: value.isoformat() if isinstance(value, datetime) else plain(value) for name, value in row.items()}
 
 
 def _fell_off(worker: Worker, beat: Beat) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from app.coordinator.stores import Stores
 from app.pool.model import JobId, WorkerId
-from app.pool.protocol import LeaseState
+from app.pool.protocol import LeaseState, Reservation, plain
 
 LUA = Path(__file__).parent / "lua"
 CANCEL = "cancel"  # revoked for this reason: asked to stop first; for every other: killed
@@ -53,17 +53,14 @@ class Batch:
         job: JobId,
         attempt: int,
         nonce: str | None,
-        gpus: tuple[str, ...] = (),
-        vram_mb: int = 0,
+        reserved: Reservation | None = None,
     ) -> None:
-        """The claim with this nonce was accepted. GPUs and VRAM are named where Redis forgot the lease."""
-        fields = {"nonce": nonce, "gpus": gpus, "vram_mb": vram_mb}
-        self._put(worker, job, attempt, LeaseState.CLAIMED, {name: value for name, value in fields.items() if value})
+        """The claim with this nonce was accepted. What it holds is named where Redis forgot the lease."""
+        self._put(worker, job, attempt, LeaseState.CLAIMED, {"nonce": nonce, **_fields(reserved)})
 
-    def given(self, worker: WorkerId, job: JobId, attempt: int, gpus: tuple[str, ...], vram_mb: int) -> None:
+    def given(self, worker: WorkerId, job: JobId, attempt: int, reserved: Reservation) -> None:
         """The attempt is assigned, and Redis forgot it."""
-        fields = {"gpus": gpus, "vram_mb": vram_mb}
-        self._put(worker, job, attempt, LeaseState.GIVEN, {name: value for name, value in fields.items() if value})
+        self._put(worker, job, attempt, LeaseState.GIVEN, _fields(reserved))
 
     def revoked(self, worker: WorkerId, job: JobId, attempt: int, why: str, grace_s: float = 0.0) -> None:
         """The attempt is to end; its slot is free when its last process is gone."""
@@ -99,3 +96,8 @@ class Batch:
         )
         self._rung.add(worker)
         self._touched.add(worker)
+
+
+def _fields(reserved: Reservation | None) -> dict[str, Any]:
+    """Those that are said; the script's JSON would write an empty list as an object."""
+    return {name: value for name, value in plain(reserved).items() if value} if reserved else {}

@@ -12,6 +12,7 @@ from app.coordinator.rooms import utilisation, vram_used
 from app.coordinator.stores import Stores
 from app.ledger import workers
 from app.ledger.workers import Note
+from app.pool.load import Load, measured
 from app.pool.model import Worker, WorkerId
 from app.pool.protocol import Beat, plain
 from app.pool.status import worker_status
@@ -50,16 +51,17 @@ class Notes:
         return Note(worker.id, worker_status(worker, beating), worker.dynamic_tags, beating)
 
 
-def _sample(beat: Beat, loads: dict[WorkerId, float]) -> dict[str, Any]:
+def _sample(beat: Beat, loads: dict[WorkerId, Load]) -> dict[str, Any]:
+    load = loads.get(beat.worker)
     return {
         "worker": beat.worker,
-        "load": loads.get(beat.worker),
+        "load": load and load.score,
         "utilisation": utilisation(beat),
         "vram_used": vram_used(beat),
         "temperature_c": max((gpu.temperature_c for gpu in beat.gpus if gpu.temperature_c is not None), default=None),
         "power_w": _sum([gpu.power_w for gpu in beat.gpus]),
         "attempts": len(beat.attempts),
-        "figures": {"cpu": beat.cpu, "gpus": plain(beat.gpus)},
+        "figures": {"cpu": beat.cpu, "gpus": plain(beat.gpus), "load": load and measured(load.parts)},
     }
 
 

@@ -26,8 +26,10 @@ from app.coordinator.view import View, moved_on, refs
 from app.ledger import jobs, workers
 from app.ledger.jobs import HeldAttempt
 from app.pool.keys import envelope_id
+from app.pool.matching import refusal
 from app.pool.model import Health, Intent, JobId, JobState, Worker, WorkerId
 from app.pool.protocol import Lease, LeaseState
+from app.pool.status import worker_status
 
 log = logging.getLogger(__name__)
 
@@ -149,8 +151,8 @@ class Reconcile:
             self._failover.take_from_down([held], worker.reason or "its worker is down")
         elif held.state is JobState.RUNNING and held.timeout_s and held.age_s > held.timeout_s + OVERDUE_S:
             self._failover.overdue(held)
-        elif held.state is JobState.ASSIGNED and not self._may_start(worker):
-            self._failover.take(held, "its worker takes no new jobs")
+        elif held.state is JobState.ASSIGNED and (why := self._may_not_start(worker, held)):
+            self._failover.take(held, why)
         elif self._listed(held) or self._lies(held, view):
             self._remind(held, view, batch)
         else:
@@ -170,10 +172,15 @@ class Reconcile:
         if worker is not None and worker.intent is Intent.DECOMMISSIONED:
             self._failover.take_gone(held, GONE)
 
-    def _may_start(self, worker: Worker) -> bool:
+    def _may_not_start(self, worker: Worker, held: HeldAttempt) -> str | None:
+        """Why its worker is not to begin it: it takes nothing new, or people have set it or the job up anew."""
         beat = self._fleet.beats.get(worker.id)
-        leaving = beat is not None and beat.leaving
-        return worker.health is Health.HEALTHY and worker.intent is Intent.ACTIVE and not leaving
+        if beat is not None and beat.leaving:
+            return "its worker leaves"
+        if worker.health is not Health.HEALTHY or worker.intent is not Intent.ACTIVE:
+            return f"its worker takes no new jobs: it is {worker_status(worker)}"
+        refused = refusal(worker, held.requirement)
+        return f"its worker does not fit any more ({refused.filter}): {refused.why}" if refused else None
 
     def _listed(self, held: HeldAttempt) -> bool:
         beat = self._fleet.beats.get(held.worker)
@@ -187,14 +194,13 @@ class Reconcile:
         """Write the lease where Redis forgot it or a leader died before marking it."""
         lease = view.leases.get(held.worker, {}).get(held.job)
         present = lease.state if lease is not None and lease.attempt == held.attempt else None
-        vram_mb = lease.vram_mb if present and lease else held.min_vram_mb or 0
         if held.state is JobState.CANCELLED:
             if present is not LeaseState.REVOKED:
                 self._failover.cancelled(held, self._fleet.policy.cancel_grace_s)
         elif held.state is JobState.RUNNING and present in (None, LeaseState.GIVEN):
-            batch.claimed(held.worker, held.job, held.attempt, held.nonce, held.gpus, vram_mb)
+            batch.claimed(held.worker, held.job, held.attempt, held.nonce, held.reserved)
         elif present is None:
-            batch.given(held.worker, held.job, held.attempt, held.gpus, vram_mb)
+            batch.given(held.worker, held.job, held.attempt, held.reserved)
 
     def _missing(self, held: HeldAttempt, omitted: dict[AttemptKey, Omission]) -> None:
         """Two beats, both begun after the first look and a second apart, have omitted it: it is lost.

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.coordinator.fleet import Fleet
 from app.coordinator.leases import Batch, Leases
+from app.coordinator.shortage import shortages
 from app.coordinator.stores import Stores
 from app.ledger import reports
 from app.ledger.reports import Applied
@@ -38,12 +40,15 @@ class Entry:
 class Reports:
     """Reads the streams of workers, to the end. `left` is told of a worker's good-bye."""
 
-    def __init__(self, stores: Stores, leases: Leases, left: Callable[[Report], None]) -> None:
+    def __init__(self, stores: Stores, fleet: Fleet, leases: Leases, left: Callable[[Report], None]) -> None:
+        self._stores = stores
+        self._fleet = fleet
         self._ledger = stores.ledger
         self._redis = stores.redis
         self._keys = stores.keys
         self._leases = leases
         self._left = left
+        self.barred = False  # whether a worker may not take any more what the fleet in memory says; for who reads it
 
     def apply(self, workers: Iterable[WorkerId]) -> bool:
         """Apply all that these workers have reported; True when there was anything."""
@@ -63,7 +68,9 @@ class Reports:
 
     def _apply(self, entries: list[Entry]) -> None:
         good = [entry.report for entry in entries if entry.report is not None]
-        outcomes = reports.apply_all(self._ledger, [report for report in good if report.job is not None])
+        of_jobs = [report for report in good if report.job is not None]
+        outcomes = reports.apply_all(self._ledger, of_jobs, shortages(self._stores, self._fleet, of_jobs))
+        self.barred |= any(applied is Applied.BARRED for _, applied in outcomes)
         point("reports.applied")
         batch = self._leases.batch()
         for report, applied in outcomes:
@@ -86,13 +93,13 @@ def _answer(batch: Batch, report: Report, applied: Applied) -> None:
     job = JobId(report.job or "")
     if applied is Applied.CLAIMED:
         batch.claimed(report.worker, job, report.attempt, report.nonce)
-    elif applied is Applied.ENDED or (applied is Applied.REFUSED and report.kind == "end"):
+    elif applied in (Applied.ENDED, Applied.BARRED) or (applied is Applied.REFUSED and report.kind == "end"):
         batch.ended(report.worker, job, report.attempt)  # accepted or not: no process of it is left
     elif applied is Applied.REFUSED:
         batch.revoked(report.worker, job, report.attempt, REFUSED)
     elif applied is Applied.DOUBLED:
         batch.ring(report.worker)  # its lease, claimed by another nonce, is the answer
-    if applied in (Applied.CLAIMED, Applied.ENDED, Applied.REFUSED, Applied.DOUBLED):
+    if applied not in (Applied.KEPT, Applied.IGNORED):
         log.info(
             "report: %s %s worker=%s job=%s attempt=%d",
             report.end or report.kind,

@@ -1,44 +1,64 @@
 """A worker's room: what the scripts need to know to place jobs on it and to compute its load. Pure.
 
-load = w_gpu·utilisation + w_queue·held/slots + w_vram·(1 − free/total), from 0 (idle) to 1 (full).
-A part that nobody could measure on a worker takes the mean of those that have it, never 0; one that
-no worker has is left out and the others weigh more.
+load = w_gpu·utilisation + w_queue·held/slots + w_vram·(memory in use), from 0 (idle) to 1 (full); the
+scripts compute it, since only they know what is held. A part that nobody could measure on a worker
+takes the mean of comparable ones, never 0; one that no worker has is left out and the others weigh more.
 """
 
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from app.pool.matching import offered, refusal, takes_jobs
-from app.pool.model import Health, Requirement, Worker
+from app.coordinator.plan import Entry
+from app.pool.capacity import Use, depth, slots, uses
+from app.pool.matching import takes_jobs
+from app.pool.model import Health, Worker, WorkerId
+from app.pool.policy import Policy
 from app.pool.protocol import Beat
 
-W_GPU, W_QUEUE, W_VRAM = 0.4, 0.4, 0.2
-JITTER = 0.001  # so that ties do not all go to the first name
 STEPS = 50  # shares are rounded to a fiftieth: a smaller change is not worth a write
-OTHERS_MB = 64  # and foreign memory to so many MiB, for the same reason
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean share in use of the cards and of their memory; None where nobody measures it."""
+
+    utilisation: float | None = None
+    vram: float | None = None
 
 
 @dataclass(frozen=True)
 class Means:
-    """The mean utilisation and share of VRAM in use over the workers where they are measured."""
+    """Over all live workers, and over those with the same model of GPU."""
 
-    utilisation: float | None
-    vram: float | None
+    of_all: Mean = Mean()
+    by_model: Mapping[str | None, Mean] = field(default_factory=dict)
+
+    def like(self, worker: Worker) -> Mean:
+        """That of comparable workers, and where none of them has a figure, of all that have it."""
+        near = self.by_model.get(worker.gpu_model, Mean())
+        return Mean(
+            self.of_all.utilisation if near.utilisation is None else near.utilisation,
+            self.of_all.vram if near.vram is None else near.vram,
+        )
 
 
-def means(beats: Iterable[Beat]) -> Means:
-    """Over all beats that have the figure; None where none has."""
-    found = list(beats)
-    return Means(_mean(map(utilisation, found)), _mean(map(vram_used, found)))
+def means(workers: Mapping[WorkerId, Worker], beats: Iterable[Beat]) -> Means:
+    """From the newest beats of these workers."""
+    by_model: dict[str | None, list[Beat]] = {}
+    for beat in beats:
+        if beat.worker in workers:
+            by_model.setdefault(workers[beat.worker].gpu_model, []).append(beat)
+    everybody = [beat for some in by_model.values() for beat in some]
+    return Means(_mean_of(everybody), {model: _mean_of(some) for model, some in by_model.items()})
 
 
 def utilisation(beat: Beat) -> float | None:
-    """Mean over the worker's GPUs that say it."""
-    return _mean(gpu.utilisation for gpu in beat.gpus)
+    """Mean over the worker's GPUs that say it; of a worker without any, that of its host's CPUs."""
+    return _mean(gpu.utilisation for gpu in beat.gpus) if beat.gpus else beat.cpu
 
 
 def vram_used(beat: Beat) -> float | None:
@@ -54,60 +74,46 @@ def places(worker: Worker, beat: Beat | None) -> bool:
     return healthy and beat is not None and not beat.leaving
 
 
-def room(
-    worker: Worker, beat: Beat, classes: Mapping[str, Requirement], queue_depth: int, mean: Means, jitter: float
-) -> str:
-    """The room of a live worker as settle.lua reads it; no classes when it may not be given anything."""
-    gpu_weight, queue_weight, vram_weight = _weights(mean)
-    total = sum(gpu.vram_mb for gpu in worker.gpus)
-    per_mb = vram_weight / total if total else 0.0
-    others = _others(beat)
-    used = utilisation(beat)
-    base = gpu_weight * _rounded(mean.utilisation if used is None else used)
-    base += vram_weight * _rounded(mean.vram) if vram_used(beat) is None else per_mb * sum(others.values())
-    slots = max(1, min(worker.slots, beat.slots))
-    facts = {
+def room(worker: Worker, beat: Beat, entries: Sequence[Entry], policy: Policy, found: Means) -> str:
+    """The room of a live worker as settle.lua reads it; no entries when it may not be given anything."""
+    mean, busy, used = found.like(worker), utilisation(beat), uses(worker, beat)
+    facts: dict[str, Any] = {
         "incarnation": worker.incarnation,
-        "capacity": slots + (queue_depth if worker.queue_depth is None else worker.queue_depth),
-        "base": round(base, 4) + jitter,
-        "per_held": queue_weight / slots,
-        "per_mb": per_mb,
-        "gpus": [[gpu.uuid, gpu.vram_mb - others.get(gpu.uuid, 0)] for gpu in worker.gpus],
-        "classes": _classes(worker, classes) if places(worker, beat) else {},
+        "slots": slots(worker, beat),
+        "capacity": slots(worker, beat) + depth(worker, policy),
+        "weights": _weights(found.of_all, policy),
+        "gpu": mean.utilisation if busy is None else _rounded(busy),
+        "gpu_mean": True if busy is None else None,
+        "vram": None if any(used.values()) else mean.vram,
+        "reserve": policy.vram_reserve_mb,
+        "cards": [[gpu.uuid, gpu.vram_mb, *_use(used[gpu.uuid])] for gpu in worker.gpus],
+        "sets": [[e.name, e.needs.slots, e.needs.cards, e.needs.least_mb, e.order, e.offset] for e in entries],
     }
-    return json.dumps(facts, separators=(",", ":"))
+    # Null is something in Lua; what is not there is nil.
+    return json.dumps({name: value for name, value in facts.items() if value is not None}, separators=(",", ":"))
 
 
-def new_jitter() -> float:
-    """A worker's tiny addition to its load."""
-    return random.uniform(0, JITTER)
+def _weights(everybody: Mean, policy: Policy) -> list[float]:
+    """Of the three parts, together 1; a part that no worker has weighs nothing."""
+    gpu = 0.0 if everybody.utilisation is None else policy.w_gpu
+    vram = 0.0 if everybody.vram is None else policy.w_vram
+    whole = gpu + policy.w_queue + vram
+    # All weight may lie on what nobody measures: then jobs held are all that is known.
+    return [gpu / whole, policy.w_queue / whole, vram / whole] if whole else [0.0, 1.0, 0.0]
 
 
-def _classes(worker: Worker, classes: Mapping[str, Requirement]) -> dict[str, int]:
-    return {name: _need(worker, wish) for name, wish in classes.items() if refusal(worker, wish) is None}
+def _use(measured: Use | None) -> tuple[int, int]:
+    if measured is None:
+        return 0, -2
+    return measured.others_mb, -1 if measured.ours_mb is None else measured.ours_mb
 
 
-def _need(worker: Worker, requirement: Requirement) -> int:
-    if requirement.min_vram_mb is not None:
-        return requirement.min_vram_mb
-    declared = offered(worker, requirement.workflow)
-    return (declared.vram_mb or 0) if declared else 0
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share * STEPS) / STEPS
 
 
-def _weights(mean: Means) -> tuple[float, float, float]:
-    gpu = 0.0 if mean.utilisation is None else W_GPU
-    vram = 0.0 if mean.vram is None else W_VRAM
-    whole = gpu + W_QUEUE + vram
-    return gpu / whole, W_QUEUE / whole, vram / whole
-
-
-def _others(beat: Beat) -> dict[str, int]:
-    """MiB that foreign processes use, by GPU, rounded up; a GPU where it is not measured has none."""
-    return {gpu.uuid: -(-gpu.memory.others // OTHERS_MB) * OTHERS_MB for gpu in beat.gpus if gpu.memory.others}
-
-
-def _rounded(share: float | None) -> float:
-    return round((share or 0.0) * STEPS) / STEPS
+def _mean_of(beats: Sequence[Beat]) -> Mean:
+    return Mean(_rounded(_mean(map(utilisation, beats))), _rounded(_mean(map(vram_used, beats))))
 
 
 def _mean(figures: Iterable[float | None]) -> float | None:

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from app.pool.matching import refusal
+from app.pool.matching import largest_mb, refusal
 from app.pool.model import Health, Requirement, Worker
-from app.pool.status import worker_status
+from app.pool.status import FREE_SLOT, worker_status
 
 NAMED = 3
 
 
-def why_waiting(requirement: Requirement, workers: Iterable[Worker]) -> str:
-    """One sentence for a job that no worker was given."""
+def without_group(requirement: Requirement, groups: Collection[str]) -> str | None:
+    """Why a job waits whose group was deleted under it; None of one whose group is there."""
+    if requirement.group is None or requirement.group in groups:
+        return None
+    return f"its group {requirement.group} was deleted; it waits until there is one of this name again"
+
+
+def why_waiting(requirement: Requirement, workers: Iterable[Worker], above_mb: int = 0) -> str:
+    """One sentence for a job that no worker was given; it may want a card with more free memory than this."""
     everyone = list(workers)
     if not everyone:
         return "no worker has joined the pool yet"
     refusals = [(worker, refusal(worker, requirement)) for worker in everyone]
     fitting = [worker for worker, refused in refusals if refused is None]
     if fitting:
-        return _busy(fitting)
+        larger = [worker for worker in fitting if largest_mb(worker) > above_mb]
+        return _busy(larger, f" on a card with more than {above_mb} MiB free") if above_mb else _busy(fitting)
     if all(refused is not None and refused.filter == "workflow" for _, refused in refusals):
         return f"no worker offers {requirement.workflow}"
     reasons = Counter(refused.why for _, refused in refusals if refused is not None)
     return "no worker fits: " + "; ".join(f"{count} {why}" for why, count in sorted(reasons.items()))
 
 
-def _busy(fitting: Sequence[Worker]) -> str:
+def _busy(fitting: Sequence[Worker], card: str = "") -> str:
     words = {worker.id: worker_status(worker) for worker in fitting}
     ready = [worker for worker in fitting if words[worker.id] == Health.HEALTHY]
     if ready:
-        return f"waits for a free slot: {_names(ready)} full"
+        return f"{FREE_SLOT}{card}: {_names(ready)} full"
     if all(worker.health is Health.LEFT for worker in fitting):
         return _left(fitting)
     states = "; ".join(f"{worker.name} is {words[worker.id]}" for worker in fitting[:NAMED])

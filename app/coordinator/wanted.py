@@ -84,6 +84,7 @@ def wanted_of(worker: Worker, policy: Policy, number: int) -> Wanted:
         missed_beats=policy.missed_beats,
         queue_depth=policy.queue_depth if worker.queue_depth is None else worker.queue_depth,
         max_orphan_s=policy.max_orphan_s,
+        slots=worker.slots_wanted,
     )
 
 

@@ -112,6 +112,7 @@ def _attempt(row: Row) -> Attempt:
         ended_at=row["ended_at"],
         end=AttemptEnd(row["end_word"]) if row["end_word"] else None,
         cause=row["cause"],
+        then=row["then_word"],
         error=row["error"],
         signal=row["signal"],
         exit_code=row["exit_code"],

@@ -43,6 +43,8 @@ class Ledger:
                 min_size=0,
                 max_size=size,
                 timeout=CONNECT_S,
+                # Its pauses between tries double: given up as soon, the next call begins anew without a pause.
+                reconnect_timeout=CONNECT_S,
                 max_idle=60,
                 open=True,
                 check=ConnectionPool.check_connection,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -50,6 +51,13 @@ def record(
 ) -> None:
     """Write down what happened, in one sentence."""
     ledger.do("event_record", kind=kind, sentence=sentence, worker=worker, job=job, actor=actor)
+
+
+def record_of_workers(ledger: Ledger, kind: str, sentences: Mapping[WorkerId, str], actor: str = "pool") -> None:
+    """Write down what happened to each of these workers, in a sentence each."""
+    rows = [{"worker": worker, "sentence": sentence} for worker, sentence in sentences.items()]
+    if rows:
+        ledger.do("events_record_of_workers", kind=kind, actor=actor, rows=Jsonb(rows))
 
 
 def listed(

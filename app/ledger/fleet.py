@@ -55,10 +55,10 @@ def idle_since(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, da
     return {row["worker_id"]: row["ended_at"] for row in ledger.all("fleet_idle_since", workers=list(workers))}
 
 
-def samples(ledger: Ledger, workers: Sequence[WorkerId], seconds: float) -> dict[WorkerId, list[Sample]]:
-    """Each worker's figures of the last so many seconds, oldest first."""
+def samples(ledger: Ledger, workers: Sequence[WorkerId] | None, seconds: float) -> dict[WorkerId, list[Sample]]:
+    """The figures of the last so many seconds of each of these workers, or of all, oldest first."""
     found: dict[WorkerId, list[Sample]] = defaultdict(list)
-    for row in ledger.all("fleet_samples", workers=list(workers), seconds=seconds):
+    for row in ledger.all("fleet_samples", workers=None if workers is None else list(workers), seconds=seconds):
         found[row["worker_id"]].append(Sample(row["at"], row["utilisation"], row["load"]))
     return found
 

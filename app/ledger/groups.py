@@ -1,10 +1,136 @@
-"""Groups: named sets of workers that a job may be bound to."""
+"""Groups: named sets of workers that a job may be bound to.
+
+A group that is renamed or deleted leaves its row behind, because ended jobs name it: a rename is a new
+group that takes over members and jobs. Whoever binds something to a group pins it first, so that
+nothing is bound to one that is just going.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from hashlib import sha256
+
+from app.ledger import jobs, setups
 from app.ledger.db import Ledger
+from app.pool.matching import class_name
+from app.pool.model import Worker, WorkerId
+from app.pool.protocol import to_json
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group, its members, and how many jobs are bound to it: waiting ones have not started."""
+
+    name: str
+    strategy: str | None  # None: the pool's
+    workers: tuple[WorkerId, ...]
+    waiting: int
+    running: int
+    created_at: datetime
+
+    @property
+    def version(self) -> str:
+        """A word that is another one for other words of people: name, strategy, members."""
+        return sha256(to_json([self.name, self.strategy, sorted(self.workers)]).encode()).hexdigest()[:16]
 
 
 def names(ledger: Ledger) -> list[str]:
     """Every group's name."""
     return [row["name"] for row in ledger.all("groups_names")]
+
+
+def strategies(ledger: Ledger) -> dict[str, str]:
+    """By group, of those that do not follow the pool's."""
+    return {row["name"]: row["strategy"] for row in ledger.all("groups_strategies")}
+
+
+def listed(ledger: Ledger) -> list[Group]:
+    """Every group by name."""
+    return _groups(ledger, None)
+
+
+def find(ledger: Ledger, name: str) -> Group | None:
+    """The group, or None."""
+    return next(iter(_groups(ledger, name)), None)
+
+
+def successor(ledger: Ledger, name: str) -> str | None:
+    """The group that took over what was bound to this one, itself while it is there; None when there is none."""
+    row = ledger.one("group_successor", name=name)
+    return row["name"] if row else None
+
+
+def pin(tx: Ledger, wanted: Iterable[str]) -> list[str]:
+    """Hold these to the end of the transaction; returns those that are not there."""
+    wanted = set(wanted)
+    there = {row["name"] for row in tx.all("groups_pin", names=list(wanted))} if wanted else set()
+    return sorted(wanted - there)
+
+
+def lock(tx: Ledger, *which: str) -> bool:
+    """Hold these for a change, in one order; whether all are there."""
+    return len(tx.all("groups_lock", names=list(which))) == len(set(which))
+
+
+def create(tx: Ledger, name: str, strategy: str | None) -> bool:
+    """A new group; False when there is one of this name."""
+    return tx.one("group_create", name=name, strategy=strategy) is not None
+
+
+def set_strategy(tx: Ledger, name: str, strategy: str | None) -> None:
+    """Give a group that is locked another strategy."""
+    tx.do("group_set_strategy", name=name, strategy=strategy)
+
+
+def fill(tx: Ledger, name: str, members: Sequence[WorkerId], actor: str) -> None:
+    """Let exactly these be the members of a group that is locked."""
+    group = find(tx, name)
+    assert group is not None
+    wanted = frozenset(members)
+
+    def wish(worker: Worker) -> setups.Setup:
+        others = tuple(each for each in worker.groups if each != name)
+        mine = (name,) if worker.id in wanted else ()
+        return replace(setups.setup_of(worker), groups=tuple(sorted((*others, *mine))))
+
+    setups.change(tx, sorted(wanted ^ frozenset(group.workers)), wish, actor)
+
+
+def rename(tx: Ledger, name: str, to: str) -> bool:
+    """Let a new group take over a locked one's members, strategy and jobs that have not ended.
+
+    False when there is one of the new name.
+    """
+    if not create(tx, to, strategies(tx).get(name)):
+        return False
+    tx.do("group_members_rename", name=name, to=to)
+    _end(tx, name, to)
+    return True
+
+
+def delete(tx: Ledger, name: str, move_to: str | None) -> None:
+    """Delete a locked group; jobs that have not ended go to the other one, or wait for it to be created again."""
+    tx.do("group_members_drop", name=name)
+    _end(tx, name, move_to)
+
+
+def _end(tx: Ledger, name: str, moved_to: str | None) -> None:
+    tx.do("group_end", name=name, moved_to=moved_to)
+    if moved_to is not None:
+        _move_jobs(tx, name, moved_to)
+
+
+def _move_jobs(tx: Ledger, name: str, to: str) -> None:
+    """Class by class: the group is part of what a class demands, so their names are other ones then."""
+    for row in tx.all("group_classes", name=name):
+        needs = replace(jobs.requirement_of(row), group=to)
+        tx.do("group_jobs_move", name=name, to=to, **{"class": row["class"]}, to_class=class_name(needs))
+
+
+def _groups(ledger: Ledger, name: str | None) -> list[Group]:
+    return [
+        Group(row["name"], row["strategy"], tuple(row["workers"]), row["waiting"], row["running"], row["created_at"])
+        for row in ledger.all("groups_listed", name=name)
+    ]

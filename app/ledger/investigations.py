@@ -12,7 +12,15 @@ from psycopg.types.json import Jsonb
 from app.ledger.db import Ledger, Row
 from app.pool.model import JobId, Json, WorkerId, new_id
 
-Cause = Literal["process killed", "host silent", "Redis unreachable", "GPU fell off", "out of memory"]
+SEVERAL_OWNERS: Literal["errors of several owners"] = "errors of several owners"
+Cause = Literal[
+    "process killed",
+    "host silent",
+    "Redis unreachable",
+    "GPU fell off",
+    "out of memory",
+    "errors of several owners",
+]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from app.ledger.db import Ledger, Row
 from app.pool.model import AttemptEnd, Job, JobId, JobSpec, JobState, Json, Requirement, WorkerId, new_id
-from app.pool.protocol import plain
+from app.pool.protocol import Reservation, plain
 
 NOT_STARTED = (JobState.ASSIGNED,)
 STARTED = (JobState.RUNNING,)
@@ -24,18 +24,27 @@ class WaitingJob:
     class_name: str
     failed_on: tuple[WorkerId, ...]
 
+    @property
+    def above_mb(self) -> int:
+        """It wants a card with more free memory than this, where there is one; 0 unless it ran out of it."""
+        return self.job.above_vram_mb or 0
+
 
 @dataclass(frozen=True)
 class Assignment:
-    """A wish to move a pending job to a worker's incarnation, on these GPUs."""
+    """A wish to move a pending job to a worker's incarnation, with what was reserved there."""
 
     job: JobId
     attempt: int
     worker: WorkerId
     incarnation: int
     gpus: tuple[str, ...] = ()
+    vram_mb: int = 0
+    whole: bool = False
+    slots: int = 1
     strict: bool = False  # also where the job itself does not say so
     timeout_s: int | None = None  # None: the job's own
+    revision: int | None = None  # of the worker's setup that was looked at; None: it was not
 
 
 @dataclass(frozen=True)
@@ -48,12 +57,12 @@ class HeldAttempt:
     incarnation: int
     state: JobState
     nonce: str | None
-    gpus: tuple[str, ...]
-    min_vram_mb: int | None
+    reserved: Reservation
     workflow: str
     strict: bool
     timeout_s: int | None
     age_s: float  # since its start, or since it was assigned
+    requirement: Requirement  # as it is now: people may have moved the job to another group
 
 
 @dataclass(frozen=True)
@@ -194,12 +203,12 @@ def held(ledger: Ledger, worker: WorkerId | None = None) -> list[HeldAttempt]:
             row["incarnation"],
             JobState(row["state"]),
             row["nonce"],
-            tuple(row["gpus"]),
-            row["min_vram_mb"],
+            Reservation(tuple(row["given_gpus"]), row["vram_mb"], row["whole"], row["slots"]),
             row["workflow"],
             row["strict"],
             row["timeout_s"],
             row["age_s"],
+            requirement_of(row),
         )
         for row in ledger.all("jobs_held", worker=worker)
     ]
@@ -324,6 +333,7 @@ def job_of(row: Row) -> Job:
         not_before=row["not_before"],
         error=row["error"],
         waiting=row["waiting"],
+        above_vram_mb=row["above_vram_mb"],
         attempt_ended=row["attempt_ended"],
     )
 
@@ -331,16 +341,7 @@ def job_of(row: Row) -> Job:
 def spec_of(row: Row) -> JobSpec:
     """What was submitted, from the job's row."""
     return JobSpec(
-        requirement=Requirement(
-            workflow=row["workflow"],
-            tags=tuple(row["requires"]),
-            prefers=tuple((tag, weight) for tag, weight in row["prefers"]),
-            group=row["group_name"],
-            min_vram_mb=row["min_vram_mb"],
-            gpus=row["gpus"],
-            only_workers=tuple(row["only_workers"]),
-            exclude_workers=tuple(row["exclude_workers"]),
-        ),
+        requirement=requirement_of(row),
         params=row["params"],
         owner=row["owner"],
         name=row["name"],
@@ -352,4 +353,18 @@ def spec_of(row: Row) -> JobSpec:
         strict=row["strict"],
         resume=row["resume"],
         retry_of=row["retry_of"],
+    )
+
+
+def requirement_of(row: Row) -> Requirement:
+    """What the job demands, from its row."""
+    return Requirement(
+        workflow=row["workflow"],
+        tags=tuple(row["requires"]),
+        prefers=tuple((tag, weight) for tag, weight in row["prefers"]),
+        group=row["group_name"],
+        min_vram_mb=row["min_vram_mb"],
+        gpus=row["gpus"],
+        only_workers=tuple(row["only_workers"]),
+        exclude_workers=tuple(row["exclude_workers"]),
     )

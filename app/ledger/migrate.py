@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import psycopg
 from app.ledger.db import CONNECT_S, SQL, Ledger
 from app.pool.errors import PoolError, Unavailable
 
+PAIRED = 2  # two files have this number and have run on databases; none may share one from then on
 LOCK = 0x6D757374_6D696772  # "must" "migr"; migrations alone take it
 
 
@@ -35,9 +37,18 @@ def migrate(database_url: str) -> list[str]:
 def pending(ledger: Ledger) -> list[str]:
     """The names of files that have not run on this database."""
     if ledger.one("migrations_table") is None:
-        return [path.name for path in _files()]
+        return [path.name for path in files()]
     ran = {row["name"] for row in ledger.all("migrations_ran")}
-    return [path.name for path in _files() if path.name not in ran]
+    return [path.name for path in files() if path.name not in ran]
+
+
+def files() -> list[Path]:
+    """Every migration in the order in which they run. Raises PoolError when two have one number."""
+    found = sorted((SQL / "migrations").glob("*.sql"))
+    for one, other in pairwise(found):
+        if _number(one) == _number(other) > PAIRED:
+            raise PoolError(f"migrations {one.name} and {other.name} have one number; give the newer one the next")
+    return found
 
 
 def _apply(connection: psycopg.Connection[tuple[Any, ...]]) -> Iterator[str]:
@@ -47,7 +58,7 @@ def _apply(connection: psycopg.Connection[tuple[Any, ...]]) -> Iterator[str]:
     )
     ran = dict(connection.execute("SELECT name, sha256 FROM schema_migrations").fetchall())
     _refuse_edited(ran)
-    for path in _files():
+    for path in files():
         if path.name not in ran:
             with connection.transaction():
                 connection.execute(path.read_text())
@@ -56,7 +67,7 @@ def _apply(connection: psycopg.Connection[tuple[Any, ...]]) -> Iterator[str]:
 
 
 def _refuse_edited(ran: dict[str, str]) -> None:
-    present = {path.name: path for path in _files()}
+    present = {path.name: path for path in files()}
     for name, sha256 in ran.items():
         if name not in present:
             raise PoolError(
@@ -66,8 +77,8 @@ def _refuse_edited(ran: dict[str, str]) -> None:
             raise PoolError(f"migration {name} was edited after it ran; restore the file and add a new one instead")
 
 
-def _files() -> list[Path]:
-    return sorted((SQL / "migrations").glob("*.sql"))
+def _number(path: Path) -> int:
+    return int(path.name.partition("_")[0])
 
 
 def _sha256(path: Path) -> str:

@@ -7,22 +7,20 @@ refused; what was applied before is applied again without effect, because agents
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from app.ledger import jobs, news
+from app.ledger import failures, jobs, news
 from app.ledger.db import Ledger
-from app.pool.model import AttemptEnd, JobState, Json
+from app.ledger.failures import Failure, Shortage
+from app.pool.model import AttemptEnd, JobId, JobState, Json
 from app.pool.protocol import Report, from_plain, plain, to_json
 
 log = logging.getLogger(__name__)
 
-RETRY_FIRST_S = 5.0
-RETRY_MOST_S = 300.0
 # Ended by the pool or its worker, not by the job: no failure is counted.
 # Of a report: a number out of range, a value that breaks a rule of the schema.
 UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError)
@@ -35,35 +33,45 @@ class Applied(Enum):
     KEPT = "kept"  # progress, checkpoint, log: the lease stays
     CLAIMED = "claimed"
     ENDED = "ended"
+    BARRED = "barred"  # ended, and its worker may not take from now on what it took: the fleet is to be read anew
     REFUSED = "refused"  # its attempt is not (or no longer) the worker's: the lease is to be revoked
     DOUBLED = "doubled"  # a second delivery is refused; the lease is that of the first, and stays
     IGNORED = "ignored"  # late or repeated, and nothing follows from it
 
 
-def apply_all(ledger: Ledger, found: Sequence[Report]) -> list[tuple[Report, Applied]]:
+Shortages = Mapping[tuple[JobId | None, int], Shortage]  # by job and attempt
+
+
+def apply_all(
+    ledger: Ledger, found: Sequence[Report], shortages: Shortages | None = None
+) -> list[tuple[Report, Applied]]:
     """Apply reports of jobs in one transaction; what PostgreSQL cannot store is dropped with a line in the log."""
+    shortages = shortages or {}
     try:
-        return _together(ledger, found)
+        return _together(ledger, found, shortages)
     except UNSTORABLE:
         # Each by itself, so that the rest goes on.
-        return [outcome for report in found for outcome in _alone(ledger, report)]
+        return [outcome for report in found for outcome in _alone(ledger, report, shortages)]
 
 
-def _together(ledger: Ledger, found: Sequence[Report]) -> list[tuple[Report, Applied]]:
+def _together(ledger: Ledger, found: Sequence[Report], shortages: Shortages) -> list[tuple[Report, Applied]]:
     with ledger.transaction() as tx:
-        return [(report, apply(tx, report)) for report in found]
+        return [(report, apply(tx, report, shortages.get((report.job, report.attempt)))) for report in found]
 
 
-def _alone(ledger: Ledger, report: Report) -> list[tuple[Report, Applied]]:
+def _alone(ledger: Ledger, report: Report, shortages: Shortages) -> list[tuple[Report, Applied]]:
     try:
-        return _together(ledger, [report])
+        return _together(ledger, [report], shortages)
     except UNSTORABLE as error:
         log.warning("report dropped: worker=%s job=%s kind=%s: %s", report.worker, report.job, report.kind, error)
         return []
 
 
-def apply(tx: Ledger, report: Report) -> Applied:
-    """Apply one report of a job inside a transaction. A good-bye is not for the ledger's jobs: health's."""
+def apply(tx: Ledger, report: Report, shortage: Shortage | None = None) -> Applied:
+    """Apply one report of a job inside a transaction. A good-bye is not for the ledger's jobs: health's.
+
+    `shortage`: of an attempt that ran out of GPU memory.
+    """
     report = _storable(report)
     if report.kind == "claim":
         return _claim(tx, report)
@@ -74,7 +82,7 @@ def apply(tx: Ledger, report: Report) -> Applied:
     if report.kind == "log":
         return _log(tx, report)
     if report.kind == "end":
-        return _end(tx, report)
+        return _end(tx, report, shortage)
     return Applied.IGNORED
 
 
@@ -126,11 +134,11 @@ def _log(tx: Ledger, report: Report) -> Applied:
     return Applied.KEPT
 
 
-def _end(tx: Ledger, report: Report) -> Applied:
+def _end(tx: Ledger, report: Report, shortage: Shortage | None) -> Applied:
     if report.end == "succeeded":
         return _succeeded(tx, report)
     if report.end == "failed" and report.cause not in NOT_THE_JOBS:
-        return _failed(tx, report)
+        return _failed(tx, report, shortage)
     return _stopped(tx, report)
 
 
@@ -148,17 +156,14 @@ def _succeeded(tx: Ledger, report: Report) -> Applied:
     return Applied.ENDED
 
 
-def _failed(tx: Ledger, report: Report) -> Applied:
+def _failed(tx: Ledger, report: Report, shortage: Shortage | None) -> Applied:
     row = tx.one("job_failures", job=report.job)
-    failures = 1 + (row["failures"] if row else 0)
-    last = row is not None and failures >= row["max_failures"]
-    state = JobState.FAILED if last else JobState.PENDING
-    # A death is tried again at once, an error after a back-off.
-    died = report.cause != "workflow" or report.signal is not None
-    retry_s = 0.0 if died else retry_seconds(failures)
-    if _move(tx, report, state, AttemptEnd.FAILED, failure=1, retry_s=retry_s):
-        return Applied.ENDED
-    return _late(tx, report)
+    if row is None:
+        return _late(tx, report)
+    failed = failures.follows(report, 1 + row["failures"], row["max_failures"], shortage)
+    if not _move(tx, report, failed.state, AttemptEnd.FAILED, failed):
+        return _late(tx, report)
+    return Applied.BARRED if failures.bars(tx, report, row["workflow"]) else Applied.ENDED
 
 
 def _stopped(tx: Ledger, report: Report) -> Applied:
@@ -176,14 +181,17 @@ def _late(tx: Ledger, report: Report) -> Applied:
     return _refuse(tx, report, "the attempt had ended, or had been taken away, before this end arrived")
 
 
-def _move(tx: Ledger, report: Report, state: JobState, end: AttemptEnd, failure: int = 0, retry_s: float = 0.0) -> bool:
+def _move(tx: Ledger, report: Report, state: JobState, end: AttemptEnd, failed: Failure | None = None) -> bool:
     return 1 == tx.do(
         "job_end",
         state=str(state),
         end_word=str(end),
-        failure=failure,
-        retry_s=retry_s if state is JobState.PENDING and retry_s else None,
+        failure=1 if failed else 0,
+        retry_s=failed.retry_s if failed else None,
+        waiting=failed.waiting if failed else None,
+        above_vram_mb=failed.above_vram_mb if failed else None,
         cause=report.cause,
+        then=report.then,
         error=report.error,
         signal=report.signal,
         exit_code=report.exit_code,
@@ -223,8 +231,3 @@ def _cleaned(value: Json) -> Json:
     if isinstance(value, list):
         return [_cleaned(item) for item in value]
     return value
-
-
-def retry_seconds(failures: int) -> float:
-    """Back-off after so many failures: doubled, capped, jittered so that those that failed together part."""
-    return min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(failures - 1, 20)) * random.uniform(0.8, 1.0)

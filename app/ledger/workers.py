@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,7 +62,7 @@ def listed(ledger: Ledger, decommissioned: bool = False) -> list[Worker]:
 
 
 def versions(ledger: Ledger) -> dict[WorkerId, str]:
-    """Of every registered worker, by name, a mark that is another one after each change of its row."""
+    """Of every registered worker, by name, a mark that is another one after each change of its row or its blocks."""
     return {row["id"]: row["version"] for row in ledger.all("workers_versions")}
 
 
@@ -71,15 +71,22 @@ def found(ledger: Ledger, ids: Collection[WorkerId]) -> list[Worker]:
     return [worker_of(row) for row in ledger.all("workers_found", ids=list(ids))] if ids else []
 
 
+def page(ledger: Ledger, decommissioned: bool, after: tuple[str, str] | None = None, limit: int = 50) -> list[Worker]:
+    """So many of the same, after the one of this name and id."""
+    name, last = after or (None, None)
+    rows = ledger.all("workers_page", decommissioned=decommissioned, name=name, id=last, limit=limit)
+    return [worker_of(row) for row in rows]
+
+
 def find(ledger: Ledger, worker: WorkerId) -> Worker | None:
     """The worker, or None."""
     row = ledger.one("worker_find", id=worker)
     return worker_of(row) if row else None
 
 
-def uptimes_s(ledger: Ledger, worker: WorkerId | None = None) -> dict[WorkerId, float]:
-    """Seconds since each one's incarnation began, which stop when it is down or has left; of one or of all."""
-    return {row["id"]: row["seconds"] for row in ledger.all("workers_uptimes", worker=worker)}
+def uptimes_s(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, float]:
+    """Seconds since the incarnation of each of these began, which stop when it is down or has left."""
+    return {row["id"]: row["seconds"] for row in ledger.all("workers_uptimes", workers=list(workers))}
 
 
 def identity_of(offer: Offer) -> str:
@@ -176,10 +183,50 @@ def set_health(ledger: Ledger, worker: Worker, to: Health, cause: str, status: s
         return row is not None
 
 
-def set_intent(ledger: Ledger, worker: WorkerId, to: Intent, until: datetime | None = None) -> bool:
+@dataclass(frozen=True)
+class Moved:
+    """A worker whose intent was moved; of a pause also its end."""
+
+    id: WorkerId
+    name: str
+    until: datetime | None
+
+
+def set_intent(ledger: Ledger, worker: WorkerId, to: Intent) -> bool:
     """Move its intent by a legal move; False when there is none from where it is."""
-    legal = [str(intent) for intent, moves in INTENT_MOVES.items() if to in moves]
-    return 1 == ledger.do("worker_set_intent", worker=worker, to_intent=str(to), from_intents=legal, until=until)
+    return bool(set_intents(ledger, [worker], to))
+
+
+def set_intents(
+    ledger: Ledger,
+    workers: Sequence[WorkerId],
+    to: Intent,
+    *,
+    origins: Collection[Intent] = frozenset(Intent),
+    until: datetime | None = None,
+    for_s: float | None = None,
+    by: str | None = None,
+    note: str | None = None,
+) -> list[Moved]:
+    """Move the intents of those for which it is a legal move, and one from these; returns them."""
+    legal = [str(intent) for intent, moves in INTENT_MOVES.items() if to in moves and intent in origins]
+    rows = ledger.all(
+        "workers_set_intent",
+        workers=list(workers),
+        to_intent=str(to),
+        from_intents=legal,
+        until=until,
+        for_s=for_s,
+        by=by,
+        note=note,
+    )
+    return [Moved(row["id"], row["name"], row["paused_until"]) for row in rows]
+
+
+def intents(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, tuple[str, Intent]]:
+    """The name and the intent of those of these workers that are registered."""
+    rows = ledger.all("workers_intents", workers=list(workers))
+    return {row["id"]: (row["name"], Intent(row["intent"])) for row in rows}
 
 
 def note(ledger: Ledger, notes: Iterable[Note]) -> None:
@@ -198,6 +245,11 @@ def sample(ledger: Ledger, samples: Iterable[Mapping[str, Json]]) -> None:
 def samples(ledger: Ledger, worker: WorkerId, seconds: float) -> list[Row]:
     """The worker's figures of the last so many seconds, oldest first."""
     return ledger.all("worker_samples_between", worker=worker, seconds=seconds)
+
+
+def series(ledger: Ledger, worker: WorkerId, begin: datetime, until: datetime, step_s: int) -> list[Row]:
+    """The means of its samples over steps of so many seconds, oldest first: at, score, the load's parts, jobs, gpus."""
+    return ledger.all("worker_series", worker=worker, begin=begin, until=until, step_s=step_s)
 
 
 def transitions(ledger: Ledger, worker: WorkerId, before: int | None = None, limit: int = 50) -> list[Transition]:
@@ -270,7 +322,9 @@ def worker_of(row: Row) -> Worker:
         incarnation=row["incarnation"],
         health=Health(row["health"]),
         intent=Intent(row["intent"]),
-        slots=row["slots"],
+        slots=row["slots_wanted"] or row["slots"],
+        slots_offered=row["slots"],
+        slots_wanted=row["slots_wanted"],
         address=row["address"],
         port=row["port"],
         gpus=from_plain(tuple[Gpu, ...], row["gpus"]),
@@ -279,6 +333,7 @@ def worker_of(row: Row) -> Worker:
         vram_mb=row["vram_mb"],
         workflows=from_plain(tuple[Workflow, ...], row["workflows"]),
         not_offered=row["not_offered"],
+        blocked=row.get("blocked") or {},
         allowed_workflows=tuple(row["allowed_workflows"]),
         tags=tuple(row["tags"]),
         dynamic_tags=tuple(row["dynamic_tags"]),
@@ -286,6 +341,9 @@ def worker_of(row: Row) -> Worker:
         queue_depth=row["queue_depth"],
         restart=row["restart"],
         paused_until=row["paused_until"],
+        paused_by=row["paused_by"],
+        paused_note=row["paused_note"],
+        revision=row["revision"],
         reason=row["reason"],
         version=row["version"],
         driver=row["driver"],

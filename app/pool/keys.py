@@ -9,7 +9,8 @@
 | lease:{worker}  | hash          | coordinator | job -> Lease, until reconciled           |
 | worker:{worker} | hash          | coordinator | while the worker is registered           |
 | load            | zset          | coordinator | every live worker -> load                |
-| eligible:{class}| zset          | coordinator | while the class is open                  |
+| turn            | string        | coordinator | counts placements                        |
+| eligible:{set}  | zset          | coordinator | workers of one kind with room, by score  |
 | bell:{worker}   | channel       | coordinator | a message says: look now                 |
 | bell            | channel       | web, coordinator | the coordinator's own bell          |
 
@@ -41,6 +42,10 @@ class Keys:
     @property
     def load(self) -> str:
         return f"{self.prefix}load"
+
+    @property
+    def turn(self) -> str:
+        return f"{self.prefix}turn"
 
     @property
     def bell(self) -> str:
@@ -81,8 +86,8 @@ class Keys:
     def worker(self, worker: WorkerId) -> str:
         return f"{self.worker_prefix}{worker}"
 
-    def eligible(self, class_name: str) -> str:
-        return f"{self.eligible_prefix}{class_name}"
+    def eligible(self, name: str) -> str:
+        return f"{self.eligible_prefix}{name}"
 
     def bell_of(self, worker: WorkerId) -> str:
         return f"{self.prefix}bell:{worker}"

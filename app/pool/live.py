@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from app.pool.keys import Keys
+from app.pool.load import Load, load
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Beat, Lease, from_json
 
@@ -64,7 +66,7 @@ class Live:
                 pipe.get(self._keys.beat(worker))
                 pipe.pttl(self._keys.beat(worker))
             answers = pipe.execute()
-        beats = _beats(workers, answers[0::2])
+        beats = _beats(workers, answers[0::2], _remembered)
         left_ms = dict(zip(workers, answers[1::2]))
         return {w: LiveBeat(beat, max(0.0, (beat.ttl_ms - left_ms[w]) / 1000)) for w, beat in beats.items()}
 
@@ -73,10 +75,20 @@ class Live:
         scores = self._redis.zrange(self._keys.load, 0, -1, withscores=True)
         return {WorkerId(worker): score for worker, score in scores}
 
-    def loads(self, workers: Sequence[WorkerId]) -> dict[WorkerId, float]:
-        """The load of those of these workers that are live."""
-        found = self._redis.zmscore(self._keys.load, workers) if workers else []
-        return {worker: score for worker, score in zip(workers, found) if score is not None}
+    def loads(self, workers: Sequence[WorkerId]) -> dict[WorkerId, Load]:
+        """The loads of those of these workers that are live, with the parts that each was made of."""
+        if not workers:
+            return {}
+        with self._redis.pipeline(transaction=True) as pipe:  # a placement between the two would tear them apart
+            pipe.zmscore(self._keys.load, list(workers))
+            for worker in workers:
+                pipe.hget(self._keys.worker(worker), "state")
+            scores, *found = pipe.execute()
+        return {
+            worker: replace(load(text), score=score)
+            for worker, score, text in zip(workers, scores, found)
+            if score is not None and text is not None
+        }
 
     def leases(self, worker: WorkerId) -> dict[JobId, Lease]:
         """The worker's leases by job."""
@@ -157,13 +169,23 @@ def parse_leases(fields: dict[str, str]) -> dict[JobId, Lease]:
     return leases
 
 
-def _beats(workers: Sequence[WorkerId], texts: Iterable[str | None]) -> dict[WorkerId, Beat]:
+def _parsed(text: str) -> Beat:
+    return from_json(Beat, text)
+
+
+# Pages look more often than workers beat.
+_remembered = lru_cache(maxsize=4096)(_parsed)
+
+
+def _beats(
+    workers: Sequence[WorkerId], texts: Iterable[str | None], parse: Callable[[str], Beat] = _parsed
+) -> dict[WorkerId, Beat]:
     found = {}
     for worker, text in zip(workers, texts):
         if text is None:
             continue
         try:
-            found[worker] = from_json(Beat, text)
+            found[worker] = parse(text)
         except ValueError as error:
             log.warning("beat of worker=%s cannot be read: %s", worker, error)
     return found

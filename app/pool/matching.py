@@ -51,6 +51,11 @@ def all_tags(worker: Worker) -> frozenset[str]:
     return frozenset(worker.tags) | frozenset(worker.dynamic_tags)
 
 
+def largest_mb(worker: Worker) -> int:
+    """The memory of its largest card in MiB; 0 without any."""
+    return max((gpu.vram_mb for gpu in worker.gpus), default=0)
+
+
 def class_name(requirement: Requirement) -> str:
     """The name of the class of jobs with this requirement; VRAM is bucketed so that classes stay few.
 
@@ -108,7 +113,7 @@ def _group(worker: Worker, requirement: Requirement) -> str | None:
 def _vram(worker: Worker, requirement: Requirement) -> str | None:
     if requirement.min_vram_mb is None:
         return None
-    largest = max((gpu.vram_mb for gpu in worker.gpus), default=0)
+    largest = largest_mb(worker)
     if largest >= requirement.min_vram_mb:
         return None
     return f"has {largest} MiB on its largest GPU, less than {requirement.min_vram_mb}"
@@ -118,6 +123,11 @@ def _gpus(worker: Worker, requirement: Requirement) -> str | None:
     if not requirement.gpus or len(worker.gpus) >= requirement.gpus:
         return None
     return f"has {len(worker.gpus)} GPUs, fewer than {requirement.gpus}"
+
+
+def _blocked(worker: Worker, requirement: Requirement) -> str | None:
+    until = worker.blocked.get(requirement.workflow)
+    return f"blocked for {requirement.workflow} on {worker.name} {until}" if until else None
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -132,4 +142,5 @@ FILTERS = (
     ("group", _group),
     ("vram", _vram),
     ("gpus", _gpus),
+    ("blocked", _blocked),  # last: it ends by itself, what stands before it does not
 )

@@ -86,7 +86,7 @@ HEALTH_MOVES: Mapping[Health, frozenset[Health]] = {
 INTENT_MOVES: Mapping[Intent, frozenset[Intent]] = {
     Intent.WAITING: frozenset({Intent.ACTIVE, Intent.REFUSED, Intent.DECOMMISSIONED}),
     Intent.ACTIVE: frozenset({Intent.PAUSED, Intent.DRAINING, Intent.DECOMMISSIONED}),
-    Intent.PAUSED: frozenset({Intent.ACTIVE, Intent.DECOMMISSIONED}),
+    Intent.PAUSED: frozenset({Intent.ACTIVE, Intent.PAUSED, Intent.DECOMMISSIONED}),  # again: until another time
     Intent.DRAINING: frozenset({Intent.DRAINED, Intent.ACTIVE, Intent.DECOMMISSIONED}),
     Intent.DRAINED: frozenset({Intent.ACTIVE, Intent.DECOMMISSIONED}),
     Intent.REFUSED: frozenset({Intent.DECOMMISSIONED}),
@@ -149,6 +149,18 @@ class Parameter:
     help: str = ""
 
 
+Then = Literal["later", "never", "elsewhere"]  # of a failed attempt's job: try it again after a time, not at all, …
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What follows where an attempt of a workflow failed so: by this exit code, or with such a line in its log."""
+
+    then: Then
+    exit_code: int | None = None
+    log: str | None = None  # regular expression
+
+
 @dataclass(frozen=True)
 class Workflow:
     """A kind of job as an agent declares it: what runs it and what it takes."""
@@ -162,6 +174,7 @@ class Workflow:
     vram_mb: int | None = None  # what a job of it takes unless the job says; None: not said
     timeout_s: int | None = None  # of jobs that name none; None: the pool's
     stall_s: int | None = None
+    rules: tuple[Rule, ...] = ()  # of failures; the first that fits counts
     help: str = ""
 
 
@@ -191,7 +204,7 @@ class Worker:
     incarnation: int
     health: Health
     intent: Intent
-    slots: int
+    slots: int  # an admin's word, else what its agent offers
     address: str | None = None
     port: int | None = None
     gpus: tuple[Gpu, ...] = ()
@@ -202,11 +215,17 @@ class Worker:
     tags: tuple[str, ...] = ()
     dynamic_tags: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    slots_offered: int = 1  # by its agent
+    slots_wanted: int | None = None  # an admin's word; None: as many as its agent offers
     queue_depth: int | None = None  # None: the pool's
+    revision: int = 0  # rises with each change of what people let it be given
     paused_until: datetime | None = None
+    paused_by: str | None = None  # a person, or 'pool'
+    paused_note: str | None = None  # in the words of whoever paused it
     restart: int = 0  # how often people asked for one
     gpu_reason: str | None = None  # why no GPU could be asked at join
     not_offered: Mapping[str, str] = field(default_factory=dict)  # shipped workflow -> why it cannot run there
+    blocked: Mapping[str, str] = field(default_factory=dict)  # workflow -> "until … (why)"
     reason: str | None = None  # of its present health
     version: str = ""
     driver: str | None = None
@@ -277,6 +296,7 @@ class Job:
     not_before: datetime | None = None  # of the next attempt: back-off or the submitter's wish
     error: str | None = None
     waiting: str | None = None  # in words, why a pending job waits, as dispatch last saw it
+    above_vram_mb: int | None = None  # free on the card where it ran out of GPU memory; it wants one with more
     attempt_ended: bool = True  # its newest attempt has no process left; False only while one may run
 
 
@@ -294,6 +314,7 @@ class Attempt:
     ended_at: datetime | None = None
     end: AttemptEnd | None = None
     cause: str | None = None
+    then: Then | None = None  # what a rule of its workflow said of its failure
     error: str | None = None
     signal: int | None = None
     exit_code: int | None = None

@@ -55,6 +55,14 @@ class Policy:
     timeout_s: int | None = None  # of jobs and workflows that name none; None: no limit
     stall_s: int | None = None  # the same of silence: no progress, log line or checkpoint for so long
     poison_deaths: int = 3
+    block_failures: int = 3
+    block_s: int = 3600
+    strategy: str = "least-loaded"
+    w_gpu: float = 0.4  # of the load's parts: use of the cards, jobs held against slots, memory in use
+    w_queue: float = 0.4
+    w_vram: float = 0.2
+    prefer_weight: float = 0.1  # of load: what lacking a preferred tag of weight 1 is worth
+    vram_reserve_mb: int = 256  # of each card, never given to jobs
 
     @property
     def clocks(self) -> Clocks:
@@ -71,7 +79,17 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "timeout_s": (1, 30 * 86_400),
     "stall_s": (1, 86_400),
     "poison_deaths": (1, 100),
+    "block_failures": (1, 100),
+    "block_s": (60, 30 * 86_400),
+    "w_gpu": (0, 1),
+    "w_queue": (0, 1),
+    "w_vram": (0, 1),
+    "prefer_weight": (0, 1),
+    "vram_reserve_mb": (0, 65_536),
 }
+STRATEGIES = ("least-loaded", "round-robin", "capability-first")
+CHOICES: Mapping[str, tuple[str, ...]] = {"strategy": STRATEGIES}
+WEIGHTS = ("w_gpu", "w_queue", "w_vram")
 NULLABLE = frozenset({"timeout_s", "stall_s"})
 
 
@@ -81,7 +99,11 @@ def changed(policy: Policy, changes: Mapping[str, Any]) -> Policy:
     if errors:
         raise BadRequest("some settings cannot be taken", errors)
     values: dict[str, Any] = {name: None if value is None else _kind(name)(value) for name, value in changes.items()}
-    return replace(policy, **values)
+    found = replace(policy, **values)
+    if not any(getattr(found, name) for name in WEIGHTS):
+        why = "one of the load's weights must be more than 0"
+        raise BadRequest("some settings cannot be taken", [(name, why) for name in WEIGHTS if name in changes])
+    return found
 
 
 def _kind(name: str) -> type:
@@ -95,6 +117,8 @@ def _problem(name: str, value: Any) -> str | None:
         return "there is no such setting"
     if value is None and name in NULLABLE:
         return None
+    if name in CHOICES:
+        return None if value in CHOICES[name] else f"must be one of {', '.join(CHOICES[name])}"
     kind = _kind(name)
     if kind is bool:
         return None if isinstance(value, bool) else "must be true or false"

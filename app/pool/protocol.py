@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeVar, Union
 
-from app.pool.model import FileFact, Gpu, JobId, Json, Word, WorkerId, Workflow
+from app.pool.model import FileFact, Gpu, JobId, Json, Then, Word, WorkerId, Workflow
 
 T = TypeVar("T")
 Build = Callable[[Any], Any]
@@ -83,6 +83,16 @@ class Beat:
     leaving: bool = False
 
 
+@dataclass(frozen=True)
+class Reservation:
+    """What an attempt holds of its worker."""
+
+    gpus: tuple[str, ...] = ()
+    vram_mb: int = 0  # on each of them
+    whole: bool = False  # they are for it alone
+    slots: int = 1
+
+
 class LeaseState(Word):
     GIVEN = "given"
     CLAIMED = "claimed"
@@ -98,7 +108,9 @@ class Lease:
     state: LeaseState
     nonce: str | None = None
     gpus: tuple[str, ...] = ()
-    vram_mb: int = 0
+    vram_mb: int = 0  # on each of its GPUs
+    whole: bool = False  # those GPUs are for it alone
+    slots: int = 1
     why: str | None = None  # of a revoked one: "cancel" is asked to stop first, all else is killed
     grace_s: float = 0.0
     incarnation: int | None = None  # of the worker that it was given to
@@ -115,6 +127,7 @@ class Wanted:
     missed_beats: int
     queue_depth: int
     max_orphan_s: int
+    slots: int | None = None  # None: as many as the agent offers
 
 
 @dataclass(frozen=True)
@@ -168,7 +181,8 @@ class Report:
     end: Literal["succeeded", "failed", "stopped", "cancelled"] | None = None
     result: Json = None
     error: str | None = None
-    cause: str | None = None  # what ended it: workflow, guard, slot, timeout, stall, deadline, good-bye, cancel
+    cause: str | None = None  # workflow, gpu memory, guard, slot, timeout, stall, deadline, good-bye, cancel
+    then: Then | None = None  # what a rule of the workflow says of a failure
     signal: int | None = None
     exit_code: int | None = None
 

@@ -9,11 +9,11 @@ FREE_SLOT = "waits for a free slot"  # how the sentence begins of a job that som
 FIRST = (Intent.DECOMMISSIONED, Intent.REFUSED, Intent.WAITING)
 THEN = (Health.DOWN, Health.LEFT, Health.DEGRADED)
 LAST = (Intent.DRAINING, Intent.DRAINED, Intent.PAUSED)
+WORKER_STATUSES = tuple(word.value for word in (*FIRST, *THEN, *LAST, Health.HEALTHY))
 
 
 def worker_status(worker: Worker, beating: bool = True) -> str:
-    """One word: the first that holds of decommissioned, refused, waiting, down, left, degraded,
-    draining, drained, paused, healthy.
+    """One word, the first of WORKER_STATUSES that holds.
 
     `beating` is whether its beat is there: a healthy one without is degraded before the
     coordinator has said so, because the page never shows a worker's last word.
@@ -25,6 +25,15 @@ def worker_status(worker: Worker, beating: bool = True) -> str:
     if not beating:
         return Health.DEGRADED.value
     return worker.intent.value if worker.intent in LAST else Health.HEALTHY.value
+
+
+def pause_words(worker: Worker) -> str | None:
+    """Who paused it, until when and why; None of one that is not paused."""
+    if worker.intent is not Intent.PAUSED:
+        return None
+    until = f"until {worker.paused_until:%Y-%m-%d %H:%M} UTC" if worker.paused_until else "until somebody resumes it"
+    note = f": {worker.paused_note}" if worker.paused_note else ""
+    return f"by {worker.paused_by or 'somebody'}, {until}{note}"
 
 
 def job_status(job: Job) -> str:

@@ -154,4 +154,5 @@ def _wanted(worker: Worker | None) -> Wanted:
         missed_beats=now.missed_beats,
         queue_depth=now.queue_depth if worker is None or worker.queue_depth is None else worker.queue_depth,
         max_orphan_s=now.max_orphan_s,
+        slots=worker.slots_wanted if worker else None,
     )

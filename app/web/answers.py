@@ -22,20 +22,48 @@ def answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None
 
 def cursor_of(at: datetime, last: str) -> str:
     """An opaque cursor: the place after the row with this time and id."""
-    return base64.urlsafe_b64encode(json.dumps([at.isoformat(), last]).encode()).decode().rstrip("=")
+    return _cursor([at.isoformat(), last])
+
+
+def name_cursor(name: str, last: str) -> str:
+    """The same of a list by name."""
+    return _cursor([name, last])
 
 
 def place_of(cursor: str | None) -> tuple[datetime, str] | None:
     """The place that a cursor says; None for the beginning. Raises BadRequest for one that is not ours."""
     if cursor is None:
         return None
+    at, last = _parts(cursor)
     try:
-        at, last = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         place = datetime.fromisoformat(at)
-        if place.tzinfo is None or not isinstance(last, str) or "\x00" in last:
+        if place.tzinfo is None:
             raise ValueError("not a cursor of ours")
-        last.encode()
-    except (ValueError, TypeError, binascii.Error) as error:
-        errors = [("?cursor", "give `next` of the page before")]
-        raise BadRequest("this cursor is not one that a list gave", errors) from error
+    except ValueError as error:
+        raise _foreign() from error
     return place, last
+
+
+def name_of(cursor: str | None) -> tuple[str, str] | None:
+    """The same of a list by name."""
+    return None if cursor is None else _parts(cursor)
+
+
+def _cursor(parts: list[str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+
+def _parts(cursor: str) -> tuple[str, str]:
+    try:
+        first, last = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        for part in (first, last):
+            if not isinstance(part, str) or "\x00" in part:
+                raise ValueError("not a cursor of ours")
+            part.encode()
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise _foreign() from error
+    return first, last
+
+
+def _foreign() -> BadRequest:
+    return BadRequest("this cursor is not one that a list gave", [("?cursor", "give `next` of the page before")])

@@ -6,11 +6,13 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from werkzeug.routing import BaseConverter
 
+from app.pool.model import TAG
 from app.pool.settings import ServerSettings
 from app.web import (
     agents,
     api,
     face,
+    groups,
     headers,
     health,
     jobs,
@@ -19,6 +21,8 @@ from app.web import (
     outputs,
     problems,
     tokens,
+    worker_actions,
+    worker_setup,
     workers,
     workflows,
 )
@@ -33,6 +37,9 @@ GROUPS = (
     outputs.blueprint,
     workflows.blueprint,
     workers.blueprint,
+    worker_setup.blueprint,
+    worker_actions.blueprint,
+    groups.blueprint,
     tokens.blueprint,
     agents.offers,
     agents.confirmations,
@@ -45,6 +52,12 @@ class IdConverter(BaseConverter):
     """Ids in paths; another text there is a path that does not exist."""
 
     regex = ID_PATTERN
+
+
+class GroupConverter(BaseConverter):
+    """Names of groups in paths."""
+
+    regex = TAG.strip("^$")
 
 
 def create_app(settings: ServerSettings, threads: int = 8) -> OpenAPI:
@@ -60,6 +73,7 @@ def create_app(settings: ServerSettings, threads: int = 8) -> OpenAPI:
     app.json = StrictJson(app)
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     app.url_map.converters["id"] = IdConverter
+    app.url_map.converters["group"] = GroupConverter
     app.extensions[EXTENSION] = open_services(settings, threads)
     problems.install(app)
     headers.install(app)

@@ -10,6 +10,7 @@ from app.web import (
     checkpoints,
     files,
     fleet,
+    groups_page,
     investigation_page,
     investigations,
     job_list,
@@ -23,7 +24,9 @@ from app.web import (
     settings_page,
     submit,
     worker_history,
+    worker_metrics,
     worker_page,
+    worker_verbs,
 )
 
 TREE = Blueprint(
@@ -38,15 +41,18 @@ PAGES = (
     login.blueprint,
     fleet.blueprint,
     worker_page.blueprint,
+    worker_verbs.blueprint,
     job_list.blueprint,
     job_page.blueprint,
     submit.blueprint,
     notifications.pages,
     investigation_page.blueprint,
     settings_page.blueprint,
+    groups_page.blueprint,
 )
 GROUPS = (
     worker_history.blueprint,
+    worker_metrics.blueprint,
     files.blueprint,
     notifications.blueprint,
     checkpoints.blueprint,

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flask import Blueprint, current_app, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from app.ledger import groups, jobs, workers
+from app.ledger import fleet as ledger_fleet
+from app.ledger import groups, jobs
+from app.ledger.fleet import Sample
+from app.pool.model import WorkerId
 from app.web import fleet_rows, htmx
 from app.web.auth import caller
 from app.web.fleet_filter import PAGE_ROWS, Chip, Filter
-from app.web.fleet_rows import Fleet, Row
+from app.web.fleet_rows import SPARK_S, Fleet, Row
 from app.web.pages import READERS, page
 from app.web.recent import Recent
 from app.web.services import services
 
 blueprint = Blueprint("fleet", __name__)
-KEPT = "muster.fleet"
+KEPT, KEPT_SAMPLES = "muster.fleet", "muster.fleet.samples"
 POLL_S = 2.0  # as often as a page asks: however many look, the stores are asked once
+SAMPLES_S = 10.0  # there is a new one each minute
 BUSY_PERCENT = 10  # below, a card only shows a desktop
 STATUSES = ("healthy", "degraded", "down", "draining", "waiting")
+
+Samples = Mapping[WorkerId, Sequence[Sample]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Shown:
     after: str | None
     server: str  # what a joining agent is told
     reader: str
+    acts: bool  # whether its reader may tick workers and do something with them
 
 
 @blueprint.get("/")
@@ -87,18 +94,34 @@ def shown(found: Fleet, asked: Filter) -> Shown:
         after=f"/{asked.url(number + 1)}" if number < pages else None,
         server=request.host_url.rstrip("/"),
         reader=caller().owner,
+        acts=caller().kind == "admin",
     )
 
 
-def _fleet() -> Fleet:
+def forget() -> None:
+    """Whoever has done something to the fleet sees it done; viewers of other web processes two seconds later."""
+    _kept().forget()
+
+
+def _kept() -> Recent[Fleet]:
     kept: Recent[Fleet] = current_app.extensions.setdefault(KEPT, Recent(POLL_S))
-    return kept.get(_look)
+    return kept
+
+
+def _fleet() -> Fleet:
+    return _kept().get(_look)
 
 
 def _look(former: Fleet | None) -> Fleet:
     known = {row.id: row for row in former.rows} if former else {}
-    ledger = services().ledger
-    return Fleet(fleet_rows.rows(services(), workers.listed(ledger), known), jobs.pending_count(ledger))
+    found = fleet_rows.registered(services(), former.registered if former else {})
+    rows = fleet_rows.rows(services(), [worker for _, worker in found.values()], _samples(), known)
+    return Fleet(rows, jobs.pending_count(services().ledger), found)
+
+
+def _samples() -> Samples:
+    kept: Recent[Samples] = current_app.extensions.setdefault(KEPT_SAMPLES, Recent(SAMPLES_S))
+    return kept.get(lambda _: ledger_fleet.samples(services().ledger, None, SPARK_S))
 
 
 def _tiles(found: Fleet) -> tuple[Tile, ...]:

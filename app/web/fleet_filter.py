@@ -6,16 +6,32 @@ ones none may. A host or name fits when it contains the word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlencode
 
 from werkzeug.datastructures import MultiDict
 
-from app.web.fleet_rows import Row
-
 FIELDS = ("status", "tag", "host", "group", "investigation")
 PAGE_ROWS = 100
+
+
+class Facts(Protocol):
+    """What a filter asks of a worker."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def hostname(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def tags(self) -> Sequence[str]: ...
+    @property
+    def groups(self) -> Sequence[str]: ...
+    @property
+    def investigation(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +59,7 @@ class Filter:
         page = arguments.get("page", 1, type=int)
         return cls(tuple(dict.fromkeys(w for w in words if w[1].strip("!"))), max(1, page))
 
-    def matches(self, row: Row) -> bool:
+    def matches(self, row: Facts) -> bool:
         """Whether this worker is to be shown."""
         return all(self._field_matches(field, row) for field in FIELDS)
 
@@ -68,14 +84,14 @@ class Filter:
             f"/{Filter(tuple(others)).url()}",
         )
 
-    def _field_matches(self, field: str, row: Row) -> bool:
+    def _field_matches(self, field: str, row: Facts) -> bool:
         asked = [word for name, word in self.words if name == field]
         wanted = [word for word in asked if not word.startswith("!")]
         unwanted = [word[1:] for word in asked if word.startswith("!")]
         return (not wanted or _any(field, wanted, row)) and not _any(field, unwanted, row)
 
 
-def _any(field: str, words: Iterable[str], row: Row) -> bool:
+def _any(field: str, words: Iterable[str], row: Facts) -> bool:
     if field == "host":
         return any(word.lower() in f"{row.name} {row.hostname}".lower() for word in words)
     opened = ("open",) if row.investigation else ()

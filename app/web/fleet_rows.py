@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.ledger import fleet, investigations
+from app.ledger import fleet, investigations, workers
 from app.ledger.fleet import HeldJob, Sample
-from app.pool.model import Worker
+from app.pool.model import Worker, WorkerId
 from app.web import sparkline
 from app.web.services import Services
 from app.web.worker_answers import GpuAnswer, WorkerAnswer, worker_answers
@@ -66,6 +66,7 @@ class Row:
     heard: datetime | None
     began: datetime | None  # of the present incarnation; None once it is down or has left
     investigation: str | None = None  # the open one
+    blocked: tuple[tuple[str, str], ...] = ()  # workflows, until when and why
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,30 @@ class Fleet:
 
     rows: tuple[Row, ...]
     jobs_waiting: int
+    registered: Mapping[WorkerId, tuple[str, Worker]]  # as the ledger had them, each with its row's version
 
 
-def rows(found: Services, registered: Sequence[Worker], former: Mapping[str, Row]) -> tuple[Row, ...]:
+def registered(found: Services, former: Mapping[WorkerId, tuple[str, Worker]]) -> dict[WorkerId, tuple[str, Worker]]:
+    """The workers by name; only those are read that have changed since `former`."""
+    versions = workers.versions(found.ledger)
+    changed = [worker for worker, version in versions.items() if former.get(worker, ("",))[0] != version]
+    # A row that changes between the two reads is read again the next time.
+    new = {worker.id: (versions[worker.id], worker) for worker in workers.found(found.ledger, changed)}
+    known = {**former, **new}
+    return {worker: known[worker] for worker in versions if worker in known}
+
+
+def rows(
+    found: Services,
+    registered: Sequence[Worker],
+    samples: Mapping[WorkerId, Sequence[Sample]],
+    former: Mapping[str, Row],
+) -> tuple[Row, ...]:
     """These workers as they are now; `former` rows keep times from trembling. Raises Unavailable, RedisError."""
     ids = [worker.id for worker in registered]
     shown = worker_answers(registered, found.live, {}, investigations.open_of(found.ledger, ids))
     held = fleet.jobs_held(found.ledger, ids)
     idle = fleet.idle_since(found.ledger, ids)
-    samples = fleet.samples(found.ledger, ids, SPARK_S)
     return tuple(
         row(worker, answer, held.get(worker.id, []), idle.get(worker.id), samples.get(worker.id, []), former)
         for worker, answer in zip(registered, shown, strict=True)
@@ -109,14 +125,21 @@ def row(
         jobs=tuple(_job(job) for job in held),
         idle_since=idle_since or worker.joined_at,
         cards=tuple(_card(gpu) for gpu in now.gpus),
-        percent=percent(now.load.utilisation),
-        spark=sparkline.draw(samples, now.load.utilisation, SPARK_S),
+        percent=percent(use(now)),
+        spark=sparkline.draw(samples, use(now), SPARK_S),
         tags=tuple(sorted({*worker.tags, *now.dynamic_tags})),
         groups=worker.groups,
         heard=_steady(now.last_heartbeat, former.get(worker.id)),
         began=None if now.status in ("down", "left") else worker.joined_at,
         investigation=now.investigation,
+        blocked=tuple(sorted(now.blocked.items())),
     )
+
+
+def use(now: WorkerAnswer) -> float | None:
+    """Of its cards together; of a worker without any, that of its host's CPUs."""
+    known = [gpu.utilisation for gpu in now.gpus if gpu.utilisation is not None]
+    return sum(known) / len(known) if known else None if now.gpus else now.load.utilisation
 
 
 def _steady(heard: datetime | None, former: Row | None) -> datetime | None:

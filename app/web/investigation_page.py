@@ -10,8 +10,10 @@ from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
 from app.ledger import investigations, workers
+from app.ledger.blocks import POOL
 from app.ledger.investigations import Investigation, InvestigationNote, Move
 from app.pool.errors import BadRequest
+from app.pool.model import Intent
 from app.web import htmx, investigation_story
 from app.web import investigations as api
 from app.web.investigation_story import Figure, Step
@@ -45,6 +47,7 @@ class View:
     last_words: tuple[str, ...]
     moves: tuple[Move, ...]
     notes: tuple[InvestigationNote, ...]
+    paused: bool  # by the pool; resolving the investigation does not resume it
 
 
 @blueprint.get("/investigations")
@@ -111,7 +114,7 @@ def _listed() -> Listed:
 
 def _view(investigation: str) -> View:
     found, ledger = api.known(investigation), services().ledger
-    moves = tuple(investigations.moves(ledger, found.id))
+    moves, worker = tuple(investigations.moves(ledger, found.id)), workers.find(ledger, found.worker)
     return View(
         found=found,
         meaning=investigation_story.MEANINGS.get(found.cause, ""),
@@ -121,4 +124,5 @@ def _view(investigation: str) -> View:
         last_words=investigation_story.last_words(found.evidence),
         moves=moves,
         notes=tuple(reversed(investigations.notes(ledger, found.id))),
+        paused=worker is not None and worker.intent is Intent.PAUSED and worker.paused_by == POOL,
     )

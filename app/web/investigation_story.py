@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.ledger.fleet import Sample
-from app.ledger.investigations import Investigation, Move
+from app.ledger.investigations import SEVERAL_OWNERS, Investigation, Move
 from app.ledger.workers import Transition
 from app.pool.model import Json
 from app.web import sparkline
@@ -23,7 +23,10 @@ MEANINGS = {
     "Redis unreachable": "The agent answered, but its heartbeats did not come through to Redis.",
     "GPU fell off": "The driver could not reach a GPU any more.",
     "out of memory": "The kernel ended a process because the host's memory was used up.",
+    SEVERAL_OWNERS: "Jobs of several people failed here one after the other, by their own errors: then it is likelier"
+    " the worker than the jobs.",
 }
+FIRST_WORDS: Mapping[str, str] = {SEVERAL_OWNERS: "the first of these errors"}  # of a worker that was not silent
 BEFORE = timedelta(minutes=10)  # what a worker went through so shortly before may belong to it
 HOTTEST_C = 100  # the top of the temperature's line
 
@@ -52,7 +55,7 @@ def steps(found: Investigation, moves: Iterable[Move], changes: Iterable[Transit
     """What happened, the first first: `changes` are its worker's, of which those around the failure are told."""
     begin, end = found.silent_at - BEFORE, found.resolved_at
     told = [
-        Step(found.silent_at, "degraded", "last heard of"),
+        Step(found.silent_at, "degraded", FIRST_WORDS.get(found.cause, "last heard of")),
         *(_changed(each) for each in changes if each.at >= begin and (end is None or each.at <= end)),
         *(step for move in moves for step in _moved(move)),
     ]
@@ -73,7 +76,7 @@ def last_words(evidence: Mapping[str, Json]) -> tuple[str, ...]:
 
 
 def figures(found: Investigation) -> tuple[Figure, ...]:
-    """The last minutes before the silence as lines; a figure that nobody measured is left out."""
+    """The last minutes before the failure as lines; a figure that nobody measured is left out."""
     rows = [(datetime.fromisoformat(row["at"]), row) for row in found.evidence.get("samples") or () if row.get("at")]
     if not rows:
         return ()
@@ -129,5 +132,5 @@ def _figure(
     end = silent_at + timedelta(minutes=1)
     lines = sparkline.draw([Sample(at, share, None) for at, share in points], None, seconds, end).lines
     last, highest = round(100 * known[-1]), round(100 * max(known))
-    words = f"{name.lower()} before the silence: last {last}{unit}, highest {highest}{unit}"
+    words = f"{name.lower()} before the failure: last {last}{unit}, highest {highest}{unit}"
     return Figure(name, Spark(lines, words), f"{last}{unit}")

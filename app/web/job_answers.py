@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from app.ledger.attempts import LogLine
-from app.pool.model import Attempt, AttemptEnd, Job, JobState
+from app.pool.model import Attempt, AttemptEnd, Job, JobState, Then
 from app.pool.status import FREE_SLOT, job_status
 
 AttemptState = Literal["assigned", "running", "ended"]
@@ -42,6 +42,7 @@ class JobAnswer(BaseModel):
     prefers: dict[str, float]
     group: str | None
     min_vram_mb: int | None
+    above_vram_mb: int | None  # free on the card where it ran out of memory; it wants one with more
     gpus: int | None
     only_workers: list[str]
     exclude_workers: list[str]
@@ -91,6 +92,7 @@ class AttemptAnswer(BaseModel):
     ended_at: datetime | None
     end: AttemptEnd | None
     cause: str | None
+    then: Then | None  # what a rule of its workflow said of its failure
     error: str | None
     signal: int | None
     exit_code: int | None
@@ -144,6 +146,7 @@ def job_answer(job: Job, result: Any) -> JobAnswer:
         prefers=dict(needs.prefers),
         group=needs.group,
         min_vram_mb=needs.min_vram_mb,
+        above_vram_mb=job.above_vram_mb,
         gpus=needs.gpus,
         only_workers=list(needs.only_workers),
         exclude_workers=list(needs.exclude_workers),
@@ -184,9 +187,12 @@ def _state(attempt: Attempt) -> AttemptState:
 def _waiting(job: Job) -> WaitingAnswer | None:
     if job.state is not JobState.PENDING:
         return None
+    ahead = job.not_before is not None and job.not_before > datetime.now(timezone.utc)
+    if ahead and job.failures:
+        again = f"to be tried again after failure {job.failures} of {job.spec.max_failures}"
+        return WaitingAnswer(kind="time", until=job.not_before, why=job.waiting or again)
     if job.waiting and not job.waiting.startswith(FREE_SLOT):
         return WaitingAnswer(kind="worker", until=job.not_before, why=job.waiting)
-    if job.not_before and not job.waiting and job.not_before > datetime.now(timezone.utc):
-        again = f"to be tried again after failure {job.failures} of {job.spec.max_failures}"
-        return WaitingAnswer(kind="time", until=job.not_before, why=again if job.failures else "waits for its time")
+    if ahead and not job.waiting:
+        return WaitingAnswer(kind="time", until=job.not_before, why="waits for its time")
     return WaitingAnswer(kind="slot", until=None, why=job.waiting or FREE_SLOT)

@@ -120,10 +120,14 @@ def _ended(attempt: Attempt) -> str:
         return ""
     told = _END_WORDS[attempt.end] + _after(attempt)
     says_no_more = attempt.cause in (None, "workflow", str(attempt.end)) or attempt.end is AttemptEnd.SUCCEEDED
-    parts = [told if says_no_more else f"{told}: {attempt.cause}", _death(attempt), _lost(attempt)]
+    cause = _CAUSE_WORDS.get(attempt.cause or "", attempt.cause)
+    rule = f"a rule of its workflow says: {_THEN_WORDS[attempt.then]}" if attempt.then else ""
+    parts = [told if says_no_more else f"{told}: {cause}", _death(attempt), rule, _lost(attempt)]
     return "; ".join(part for part in parts if part)
 
 
+_CAUSE_WORDS = {"gpu memory": "its GPU's memory was used up"}
+_THEN_WORDS = {"later": "try again later", "never": "do not try again", "elsewhere": "try another worker"}
 _END_WORDS = {
     AttemptEnd.SUCCEEDED: "finished",
     AttemptEnd.FAILED: "failed",

@@ -84,9 +84,10 @@ def retry(path: JobPath) -> Response:
     old = _job(path)
     if old.state not in ENDED:
         abort(409, f"this job has not ended: {old.state}; only an ended one can be retried")
-    ledger = services().ledger
-    waiting = submission.waiting_for(ledger, old.spec.requirement.workflow)
-    answered = answer(_submitted(ledger, replace(old.spec, retry_of=old.id), waiting), 201)
+    with services().ledger.transaction() as tx:
+        spec = submission.again(tx, old.spec)
+        waiting = submission.waiting_for(tx, spec.requirement.workflow)
+        answered = answer(_submitted(tx, replace(spec, retry_of=old.id), waiting), 201)
     services().ring("jobs")
     return answered
 

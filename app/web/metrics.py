@@ -50,7 +50,7 @@ class _Pool(Collector):
     def collect(self) -> Iterator[Any]:
         ledger = services().ledger
         found = workers.listed(ledger)
-        shown = worker_answers(found, services().live, workers.uptimes_s(ledger, None), {})
+        shown = worker_answers(found, services().live, {}, {})
         yield from _workers(shown)
         yield from _gpus(shown)
         yield _family("muster_jobs", "Jobs by state", "state", statistics.jobs(ledger), [str(s) for s in JobState])

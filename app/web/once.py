@@ -21,7 +21,8 @@ def once(key: str | None, work: Callable[[Ledger], BaseModel]) -> Response:
     """201 with what `work` gives, committed together with the key; the stored answer for a known one."""
     ledger = services().ledger
     if key is None:
-        return answer(work(ledger), 201)
+        with ledger.transaction() as tx:
+            return answer(work(tx), 201)
     owner, body = caller().owner, request.get_data()
     stored = idempotency.begin(ledger, owner, key, body)
     if stored:

@@ -7,7 +7,6 @@ for its CSRF token and answered 303; the verb is the API's own function.
 from __future__ import annotations
 
 import functools
-import logging
 import re
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -22,10 +21,8 @@ from app.ledger import events
 from app.pool.errors import BadRequest
 from app.web import htmx, sessions, words
 from app.web.auth import PEOPLE, Caller
-from app.web.problems import AWAY, MEDIA_TYPE
+from app.web.problems import AWAY, MEDIA_TYPE, away
 from app.web.services import services
-
-log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parents[2]
 READERS = ("admin", "read")  # who may see hosts and others' jobs
@@ -49,9 +46,11 @@ def page(*kinds: str) -> Callable[[View], View]:
             except BadRequest as error:
                 return error_page(422, "; ".join([str(error), *(f"{field}: {why}" for field, why in error.errors)]))
             except AWAY as error:
-                log.warning("request=%s %s %s: %s", g.get("request_id"), request.method, request.path, error)
+                detail, headers = away(error)
                 g.caller = None  # the head of the page would ask the ledger again
-                return error_page(503, "PostgreSQL or Redis does not answer at the moment. Nothing was lost.")
+                page = error_page(503, detail)
+                page.headers.update(headers)
+                return page
 
         return guarded
 

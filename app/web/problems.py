@@ -22,6 +22,7 @@ SENTENCES = {  # in place of werkzeug's own
     MethodNotAllowed.description: "this path does not take this method; the header Allow names those that it takes",
     RequestEntityTooLarge.description: "the body is larger than this path takes",
 }
+NO_BODY = "must be a JSON object; send {} to say nothing more"
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "X-Request-Id"
 RETRY_S = 2  # about as long as a failover of PostgreSQL or Redis leaves connections refused
@@ -81,8 +82,22 @@ def install(app: Flask) -> None:
 
 def invalid(error: ValidationError) -> Response:
     """422 for what pydantic refused; each field by its pointer."""
-    errors = [(pointer(e["loc"]), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
-    return problem(422, "some fields cannot be taken", errors)
+    return problem(422, "some fields cannot be taken", field_errors(error))
+
+
+def field_errors(error: ValidationError) -> list[tuple[str, str]]:
+    """What pydantic refused, by pointer."""
+    return [
+        (pointer(e["loc"]), NO_BODY if e["type"] == "model_type" else e["msg"].removeprefix("Value error, "))
+        for e in error.errors()
+    ]
+
+
+def away(error: Exception) -> tuple[str, dict[str, str]]:
+    """What people are told when a store is away, with when to ask again; logs it."""
+    log.warning("request=%s %s %s: %s", g.get("request_id"), request.method, request.path, error)
+    store = "PostgreSQL" if isinstance(error, Unavailable) else "Redis"
+    return f"{store} does not answer at the moment; nothing was lost, please try again", {"Retry-After": str(RETRY_S)}
 
 
 def pointer(location: tuple[int | str, ...]) -> str:
@@ -116,10 +131,8 @@ def _pool_error(error: PoolError) -> Response:
 
 
 def _away(error: Exception) -> Response:
-    log.warning("request=%s %s %s: %s", g.get("request_id"), request.method, request.path, error)
-    store = "PostgreSQL" if isinstance(error, Unavailable) else "Redis"
-    detail = f"{store} does not answer at the moment; nothing was lost, please try again"
-    return problem(503, detail, headers={"Retry-After": str(RETRY_S)})
+    detail, headers = away(error)
+    return problem(503, detail, headers=headers)
 
 
 def _bug(error: Exception) -> Response:

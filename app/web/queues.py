@@ -6,6 +6,9 @@ noticed and its attempt given out anew; one that is put back finds its claim ref
 
 from __future__ import annotations
 
+from functools import partial
+
+import redis
 from flask import Flask, Response, request, send_file
 from flask_wtf.csrf import generate_csrf
 from rq.serializers import JSONSerializer
@@ -13,6 +16,7 @@ from rq_dashboard import web as dashboard
 
 from app.pool.settings import ServerSettings
 from app.web import pages
+from app.web.services import REDIS_S
 
 PREFIX = "/queues"
 NAME = dashboard.blueprint.name
@@ -32,21 +36,22 @@ def install(app: Flask, settings: ServerSettings) -> None:
     app.add_url_rule(
         f"{PREFIX}/icon/<path:filename>", "static", lambda filename: send_file(pages.ROOT / "static/muster.svg")
     )
-    app.before_request(_guard)
+    queues = redis.Redis.from_url(settings.rq_redis_url, socket_timeout=REDIS_S, socket_connect_timeout=REDIS_S)
+    app.before_request(partial(_guard, queues))
     app.after_request(_loosen)
     app.register_blueprint(dashboard.blueprint, url_prefix=PREFIX)
 
 
-def _icon(filename: str) -> Response:
-    return send_file(pages.ROOT / "static/muster.svg")
-
-
-def _guard() -> Response | None:
+def _guard(queues: redis.Redis) -> Response | None:
+    """None for who may see it. Raises RedisError when there is nothing to see, which it would answer with 200."""
     if request.blueprint != NAME:
         return None
     if request.endpoint == f"{NAME}.requeue_all" and request.method != "POST":
         return pages.error_page(405, "Requeueing changes queues: only POST may.")
-    return pages.admit(("admin",))
+    refused = pages.admit(("admin",))
+    if refused is None:
+        queues.ping()
+    return refused
 
 
 def _loosen(response: Response) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from threading import Lock
@@ -16,8 +17,12 @@ class Recent(Generic[T]):
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._lock = Lock()
-        self._made_at = 0.0
+        self._made_at = -math.inf
         self._value: T | None = None
+
+    def forget(self) -> None:
+        """The next viewer sees what has just been changed."""
+        self._made_at = -math.inf
 
     def get(self, make: Callable[[T | None], T]) -> T:
         """The value, made anew from the former one when that is older than allowed."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.pool.model import ID_LENGTH, LIMITS, TAG, JobState
+from app.pool.status import WORKER_STATUSES
 
 ID_PATTERN = f"[0-9a-z]{{{ID_LENGTH}}}"
 DAY_S = 24 * 60 * 60
@@ -21,6 +23,21 @@ LISTED_MOST = 200
 def _no_controls(text: str) -> str:
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
         raise ValueError("may not hold control characters")
+    return text
+
+
+def _names_something(word: str) -> str:
+    if word.removeprefix("!")[:1] in ("", "!"):
+        raise ValueError('needs a word, after a "!" where it is to be left out')
+    return word
+
+
+def _is_tag(text: str) -> str:
+    if not re.fullmatch(TAG, text):
+        most = LIMITS.tag_characters
+        raise ValueError(
+            f"must be at most {most} characters: a letter or a digit, then letters, digits and . _ : + - only"
+        )
     return text
 
 
@@ -52,16 +69,29 @@ def _whole(value: object) -> object:
 
 
 # The pattern is for the document; the validator says in words what is wrong.
-Line = Annotated[str, AfterValidator(_no_controls), Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f]*$"})]
-Name = Annotated[Line, Field(max_length=LIMITS.text_characters)]
+NO_CONTROLS = Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f]*$"})
+# The length comes first: after a validator pydantic would call characters items.
+Name = Annotated[str, Field(max_length=LIMITS.text_characters), AfterValidator(_no_controls), NO_CONTROLS]
 WHOLE = BeforeValidator(_whole)
 Seconds = Annotated[int, Field(ge=1, le=LONGEST_S), WHOLE]
 Mebibytes = Annotated[int, Field(ge=0, le=MOST_VRAM_MB), WHOLE]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Tag = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=LIMITS.tag_characters, pattern=TAG),
+    AfterValidator(_is_tag),
+    Field(min_length=1, max_length=LIMITS.tag_characters, json_schema_extra={"pattern": TAG}),
 ]
+GroupName = Tag
+FilterWord = Annotated[
+    str,
+    AfterValidator(_no_controls),
+    AfterValidator(_names_something),
+    Field(
+        max_length=LIMITS.text_characters,
+        json_schema_extra={"pattern": r"^!?[^!\u0000-\u001f\u007f][^\u0000-\u001f\u007f]*$"},
+    ),
+]
+StatusWord = Annotated[str, StringConstraints(pattern=f"^!?({'|'.join(WORKER_STATUSES)})$")]
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 When = Annotated[datetime, Field(strict=False), BeforeValidator(_moment)]
 
@@ -172,10 +202,22 @@ class LogQuery(Query):
     limit: int = Field(1000, ge=1, le=1000)
 
 
-class WorkersQuery(Query):
-    """Which workers."""
+class FilterWords(BaseModel):
+    """The fleet's filter. A word that begins with "!" leaves out; of the plain ones of one field any may hold."""
+
+    status: Annotated[list[StatusWord], Field(max_length=LIMITS.tags)] = []
+    tag: Annotated[list[FilterWord], Field(max_length=LIMITS.tags)] = []
+    host: Annotated[list[FilterWord], Field(max_length=LIMITS.tags, description="a part of its name or host's")] = []
+    group: Annotated[list[FilterWord], Field(max_length=LIMITS.tags)] = []
+    investigation: Annotated[list[Annotated[str, StringConstraints(pattern="^!?open$")]], Field(max_length=2)] = []
+
+
+class WorkersQuery(FilterWords, Query):
+    """Which workers, by name."""
 
     decommissioned: bool = Field(False, description="those too")
+    cursor: str | None = Field(None, max_length=200, description="`next` of the page before")
+    limit: int = Field(LISTED, ge=1, le=LISTED_MOST)
 
 
 class IdempotencyHeader(BaseModel):

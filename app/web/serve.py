@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
 from typing import Any
 
 from flask import Flask
@@ -13,6 +16,7 @@ from app.web.app import create_app
 from app.web.services import EXTENSION
 
 THREADS = 8
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 GRACE_S = 2  # what `up` and a supervisor wait for is 3
 ACCESS_LOG = "%(h)s %(m)s %(U)s %(s)s %(B)sB %(M)sms"  # %(U)s has no query: a token may stand there
 
@@ -36,6 +40,7 @@ class Web(BaseApplication):  # type: ignore[misc]
             "accesslog": "-",
             "access_log_format": ACCESS_LOG,
             "proc_name": "muster-web",
+            "post_fork": _end_with_parent,
             "worker_exit": _close,
         }
         for name, value in wished.items():
@@ -50,6 +55,13 @@ class Web(BaseApplication):  # type: ignore[misc]
 def main(bind: str, port: int, settings: ServerSettings) -> None:
     """Serve until SIGTERM; requests under way get GRACE_S to end."""
     Web(bind, port, settings).run()
+
+
+def _end_with_parent(_server: Any, worker: Any) -> None:
+    # Gunicorn's own look for its parent comes once a second, and until then nobody else has the port.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != worker.ppid:  # it died before we had asked
+        os._exit(1)
 
 
 def _close(_server: Any, worker: Any) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, WithJsonSchema, create_model
 from app.ledger import events, policy
 from app.pool.errors import BadRequest
 from app.pool.model import Json
-from app.pool.policy import DEFAULTS, NAMES, NULLABLE, RANGES, Policy, changed
+from app.pool.policy import CHOICES, DEFAULTS, NAMES, NULLABLE, RANGES, Policy, changed
 from app.web import api
 from app.web.answers import answer
 from app.web.auth import caller
@@ -33,6 +33,14 @@ LABELS = {
     "timeout_s": "Time limit of an attempt",
     "stall_s": "Longest silence of an attempt",
     "poison_deaths": "Deaths that make a job poison",
+    "block_failures": "Failures in a row that block",
+    "block_s": "Blocked for",
+    "strategy": "Strategy",
+    "w_gpu": "Weight of GPU use",
+    "w_queue": "Weight of jobs held",
+    "w_vram": "Weight of GPU memory",
+    "prefer_weight": "Worth of a preferred tag",
+    "vram_reserve_mb": "GPU memory kept back (MiB)",
 }
 HELP = {
     "heartbeat_interval_s": "How often each worker says that it lives.",
@@ -45,6 +53,15 @@ HELP = {
     "timeout_s": "The longest that an attempt may run, where neither job nor workflow says; empty: no limit.",
     "stall_s": "How long an attempt may be silent (no progress, log line or checkpoint); empty: no limit.",
     "poison_deaths": "A job under which so many workers died, without a checkpoint in between, is failed.",
+    "block_failures": "A worker is blocked for a workflow that failed there so often in a row while others succeed.",
+    "block_s": "How long a worker is blocked for a workflow, unless a person forgives it.",
+    "strategy": "Which of the workers that fit gets a job: the least loaded; the one that waited longest for one; "
+    "or the one with the least to spare, so that the able ones stay free for what only they can do.",
+    "w_gpu": "How much the use of its GPUs counts in a worker's load; of a worker without a GPU, that of its CPUs.",
+    "w_queue": "How much the jobs that it holds count, against its slots.",
+    "w_vram": "How much the GPU memory in use counts.",
+    "prefer_weight": "So much load a worker may have more and still win, where it has a preferred tag of weight 1.",
+    "vram_reserve_mb": "So much of each card's memory is never given to jobs: driver and contexts take some too.",
 }
 
 
@@ -53,6 +70,8 @@ def _schema(name: str) -> dict[str, Any]:
     default = getattr(DEFAULTS, name)
     if isinstance(default, bool):
         return {"type": "boolean"}
+    if name in CHOICES:
+        return {"type": "string", "enum": list(CHOICES[name])}
     low, high = RANGES[name]
     number = {"type": "number" if isinstance(default, float) else "integer", "minimum": low, "maximum": high}
     return {"anyOf": [number, {"type": "null"}]} if name in NULLABLE else number

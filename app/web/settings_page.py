@@ -12,13 +12,23 @@ from werkzeug.exceptions import PreconditionFailed
 from app.ledger import policy
 from app.pool.errors import BadRequest
 from app.pool.model import Json
-from app.pool.policy import DEFAULTS, NAMES, NULLABLE, RANGES, Policy
+from app.pool.policy import CHOICES, DEFAULTS, NAMES, NULLABLE, RANGES, Policy
 from app.web import settings as api
 from app.web.auth import caller
 from app.web.pages import READERS, page
 from app.web.services import services
 
 blueprint = Blueprint("settings_page", __name__)
+
+
+SECTIONS = (
+    ("Placement", ("strategy", "w_gpu", "w_queue", "w_vram", "prefer_weight", "queue_depth", "vram_reserve_mb")),
+    ("Heartbeats and failover", ("heartbeat_interval_s", "missed_beats", "fast_failover", "strict", "max_orphan_s")),
+    (
+        "Jobs that fail or stall",
+        ("timeout_s", "stall_s", "cancel_grace_s", "poison_deaths", "block_failures", "block_s"),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class Setting:
     help: str
     value: str  # as written; "on" or "" for a box
     box: bool
+    choices: tuple[str, ...]  # none: a number
     optional: bool
     step: str
     low: float
@@ -61,11 +72,18 @@ def change() -> ResponseReturnValue:
     return redirect("/settings?saved=1", 303)
 
 
+def sections() -> list[tuple[str, tuple[str, ...]]]:
+    """Every setting under the title of what it is about."""
+    placed = {name for _, names in SECTIONS for name in names}
+    rest = tuple(name for name in NAMES if name not in placed)
+    return [*SECTIONS, *([("More", rest)] if rest else [])]
+
+
 def _page(errors: Mapping[str, str], written: Mapping[str, str]) -> str:
     present = policy.read(services().ledger)
     return render_template(
         "settings/form.html",
-        settings=[_setting(name, present, written, errors) for name in NAMES],
+        sections=[(title, [_setting(name, present, written, errors) for name in names]) for title, names in sections()],
         errors=errors,
         clocks=present.clocks,
         present=present,
@@ -83,6 +101,7 @@ def _setting(name: str, present: Policy, written: Mapping[str, str], errors: Map
         help=api.HELP[name],
         value=written.get(name, _text(getattr(present, name))),
         box=isinstance(default, bool),
+        choices=CHOICES.get(name, ()),
         optional=name in NULLABLE,
         step="any" if isinstance(default, float) else "1",
         low=low,
@@ -108,6 +127,8 @@ def _read(name: str) -> Json:
     text = request.form.get(name, "").strip()
     if isinstance(getattr(DEFAULTS, name), bool):
         return text == "on"
+    if name in CHOICES:
+        return text
     if not text and name in NULLABLE:
         return None
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import abort
 
@@ -28,8 +28,20 @@ class Submission:
     waiting: str | None
 
 
+def again(ledger: Ledger, spec: JobSpec) -> JobSpec:
+    """What is submitted to try an ended job anew; its group may have another name by now. Raises BadRequest."""
+    group = spec.requirement.group
+    now = groups.successor(ledger, group) if group else None
+    if group and (now is None or groups.pin(ledger, [now])):
+        raise BadRequest("this job cannot be tried again as it was", [("/group", f"the group {group} was deleted")])
+    return replace(spec, requirement=replace(spec.requirement, group=now))
+
+
 def check(ledger: Ledger, settings: ServerSettings, caller: Caller, body: JobBody) -> Submission:
-    """The submission that this body asks for. Raises BadRequest naming each field that cannot be taken."""
+    """The submission that this body asks for; in a transaction, so that its group stays until it is committed.
+
+    Raises BadRequest naming each field that cannot be taken.
+    """
     owner = body.owner or caller.owner
     if owner != caller.owner and caller.kind != "admin":
         abort(403, "only admins may name another owner")
@@ -50,7 +62,7 @@ def _nobody_offers(workflow: str) -> str:
 
 
 def _group_errors(ledger: Ledger, group: str | None) -> Errors:
-    if group is None or group in groups.names(ledger):
+    if group is None or not groups.pin(ledger, [group]):
         return []
     return [("/group", f"there is no group {group}")]
 

@@ -9,9 +9,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.pool.live import Live, LiveBeat
+from app.pool.load import Load, Parts, means, measured
+from app.pool.matching import offered
 from app.pool.model import Gpu, Health, Intent, JobId, Worker, WorkerId
 from app.pool.protocol import GpuFigures, Lease, LeaseState
-from app.pool.status import worker_status
+from app.pool.status import pause_words, worker_status
 
 
 class MemoryAnswer(BaseModel):
@@ -37,11 +39,15 @@ class GpuAnswer(BaseModel):
 
 
 class LoadAnswer(BaseModel):
-    """The parts of a load score, each 0 to 1."""
+    """The parts of a load score, each 0 to 1; null where nobody could measure one.
 
-    utilisation: float | None
-    queue: float | None
-    vram: float | None
+    `means` has what such a part counts as instead: the mean of comparable workers.
+    """
+
+    utilisation: float | None = None
+    queue: float | None = None
+    vram: float | None = None
+    means: dict[str, float] = {}
 
 
 class WorkerAnswer(BaseModel):
@@ -56,16 +62,25 @@ class WorkerAnswer(BaseModel):
     vram_mb: int | None
     gpus: list[GpuAnswer]
     gpu_reason: str | None
-    workflows: list[str]
+    workflows: list[str]  # that it takes: those that its agent offers, narrowed by an admin
+    offered_workflows: list[str]
+    allowed_workflows: list[str]  # an admin's narrowing, PATCH's `workflows`; empty narrows nothing
     not_offered: dict[str, str]
+    blocked: dict[str, str]  # workflow that fails here alone -> until when, and why
     tags: list[str]
     dynamic_tags: list[str]
     groups: list[str]
-    slots: int
+    slots: int  # an admin's word, else what its agent offers
+    slots_wanted: int | None  # an admin's word, PATCH's `slots`
+    slots_offered: int
+    queue_depth: int | None  # null: the pool's
     status: str
     reason: str | None
     health: Health
     intent: Intent
+    paused_by: str | None
+    paused_until: datetime | None
+    paused_note: str | None
     score: float | None
     load: LoadAnswer
     jobs: int
@@ -81,10 +96,10 @@ class WorkerAnswer(BaseModel):
 
 
 class WorkerList(BaseModel):
-    """The workers by name."""
+    """A page of the workers, by name."""
 
     items: list[WorkerAnswer]
-    next: None
+    next: str | None
 
 
 Leases = Mapping[JobId, Lease]
@@ -98,13 +113,13 @@ def worker_answers(
     Raises redis.RedisError when Redis is away.
     """
     ids = [worker.id for worker in workers]
-    beats, leases, scores = live.beats(ids), live.leases_of(ids), live.scores()
+    beats, leases, loads = live.beats(ids), live.leases_of(ids), live.loads(ids)
     return [
         _answer(
             w,
             _own(w, beats.get(w.id)),
             leases.get(w.id, {}),
-            scores.get(w.id),
+            loads.get(w.id),
             uptimes_s.get(w.id),
             investigations.get(w.id),
         )
@@ -121,23 +136,20 @@ def _answer(
     worker: Worker,
     live: LiveBeat | None,
     leases: Leases,
-    score: float | None,
+    load: Load | None,
     uptime_s: float | None,
     investigation: str | None,
 ) -> WorkerAnswer:
-    gpus = _gpus(worker.gpus, live)
-    running = _count(leases, LeaseState.CLAIMED)
-    queued = _count(leases, LeaseState.GIVEN)
     return WorkerAnswer(
         **_stored(worker),
-        gpus=gpus,
+        gpus=_gpus(worker.gpus, live),
         gpu_reason=live.beat.gpu_reason if live else worker.gpu_reason,
         status=worker_status(worker, live is not None),
         reason=_reason(worker, live),
-        score=score if live else None,
-        load=_load(worker, gpus, running + queued, live),
-        jobs=running,
-        queued=queued,
+        score=load.score if live and load else None,
+        load=load_answer(load.parts) if live and load else LoadAnswer(),
+        jobs=_count(leases, LeaseState.CLAIMED),
+        queued=_count(leases, LeaseState.GIVEN),
         dynamic_tags=sorted(live.beat.tags if live else worker.dynamic_tags),
         last_heartbeat=_heard(worker, live),
         heartbeat_age_s=round(live.age_s, 3) if live else None,
@@ -148,24 +160,30 @@ def _answer(
 
 SAME = (
     *("id", "name", "hostname", "address", "port", "gpu_model", "vram_mb", "slots", "health", "intent", "pid"),
-    *("incarnation", "version", "created_at"),
+    *("incarnation", "version", "created_at", "slots_wanted", "slots_offered", "queue_depth"),
+    *("paused_by", "paused_until", "paused_note"),
 )
 
 
 def _stored(worker: Worker) -> dict[str, Any]:
     return {
         **{name: getattr(worker, name) for name in SAME},
-        "workflows": sorted(workflow.name for workflow in worker.workflows),
+        "workflows": sorted(w.name for w in worker.workflows if offered(worker, w.name)),
+        "offered_workflows": sorted(workflow.name for workflow in worker.workflows),
+        "allowed_workflows": sorted(worker.allowed_workflows),
         "not_offered": dict(worker.not_offered),
+        "blocked": dict(worker.blocked),
         "tags": list(worker.tags),
         "groups": list(worker.groups),
     }
 
 
 def _reason(worker: Worker, live: LiveBeat | None) -> str | None:
-    if worker.reason or worker.health is not Health.HEALTHY:
+    if worker.health is not Health.HEALTHY:
         return worker.reason
-    return None if live else "its heartbeat has stopped"
+    if live is None:
+        return "its heartbeat has stopped"
+    return pause_words(worker) or worker.reason
 
 
 def _heard(worker: Worker, live: LiveBeat | None) -> datetime | None:
@@ -196,15 +214,6 @@ def _gpu(gpu: Gpu, now: GpuFigures) -> GpuAnswer:
     )
 
 
-def _load(worker: Worker, gpus: Sequence[GpuAnswer], held: int, live: LiveBeat | None) -> LoadAnswer:
-    if live is None:
-        return LoadAnswer(utilisation=None, queue=None, vram=None)
-    used = [gpu.utilisation for gpu in gpus if gpu.utilisation is not None]
-    measured = [gpu for gpu in gpus if gpu.memory.free is not None]
-    total = sum(gpu.vram_mb for gpu in measured)
-    free = sum(gpu.memory.free or 0 for gpu in measured)
-    return LoadAnswer(
-        utilisation=sum(used) / len(used) if used else live.beat.cpu if not worker.gpus else None,
-        queue=min(1.0, held / worker.slots),
-        vram=1 - free / total if total else None,
-    )
+def load_answer(parts: Parts) -> LoadAnswer:
+    """The parts as the coordinator wrote them with the score."""
+    return LoadAnswer(**measured(parts), means=means(parts))

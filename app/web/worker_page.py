@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from flask import Blueprint, abort, render_template
 from flask.typing import ResponseReturnValue
 
-from app.ledger import workers
+from app.ledger import fleet, groups, policy, workers
 from app.pool.keys import queue
-from app.pool.model import Worker, WorkerId
+from app.pool.model import Intent, Worker, WorkerId
 from app.web import fleet_rows, htmx
+from app.web.auth import caller
 from app.web.fleet_rows import Row
 from app.web.pages import READERS, page
 from app.web.services import services
 from app.web.worker_answers import LoadAnswer, worker_answers
+from app.web.worker_form import Written, form_of
 from app.web.worker_history import (
     HistoryQuery,
     TransitionAnswer,
@@ -39,15 +42,26 @@ class Stretch:
 
 
 @dataclass(frozen=True)
+class LoadPart:
+    """A part of the load, in percent; where nobody could measure it, the mean that it counts as."""
+
+    name: str
+    percent: int | None
+    mean: int | None
+
+
+@dataclass(frozen=True)
 class WorkerView:
     """A worker's page: what of it changes."""
 
     row: Row
     score: int | None
-    load: tuple[tuple[str, int | None], ...]
+    load: tuple[LoadPart, ...]
     attempts: tuple[WorkerJobAnswer, ...]
     changes: tuple[TransitionAnswer, ...]
     strip: tuple[Stretch, ...]
+    paused: bool
+    acts: bool  # whether its reader may do something about it
 
 
 @blueprint.get("/workers/<id:worker>")
@@ -55,7 +69,7 @@ class WorkerView:
 def shown(worker: str) -> ResponseReturnValue:
     """The worker's page."""
     found = _worker(worker)
-    return render_template("workers/worker.html", worker=found, view=_view(found), queue=queue(found.id))
+    return whole(found, None, {})
 
 
 @blueprint.get("/ui/workers/<id:worker>")
@@ -63,6 +77,13 @@ def shown(worker: str) -> ResponseReturnValue:
 def fragment(worker: str) -> ResponseReturnValue:
     """The part of it that changes."""
     return htmx.fragment("workers/_worker.html", _view(_worker(worker)))
+
+
+def whole(worker: Worker, written: Written | None, errors: Mapping[str, str]) -> str:
+    """The page, with the form as the worker is set up, or as somebody wrote it."""
+    ledger = services().ledger
+    form = form_of(worker, groups.names(ledger), policy.read(ledger).queue_depth, written, errors)
+    return render_template("workers/worker.html", worker=worker, view=_view(worker), queue=queue(worker.id), form=form)
 
 
 def strip(changes: list[TransitionAnswer], now: datetime) -> tuple[Stretch, ...]:
@@ -90,7 +111,8 @@ def _worker(worker: str) -> Worker:
 
 
 def _view(worker: Worker) -> WorkerView:
-    row = fleet_rows.rows(services(), [worker], {})[0]
+    samples = fleet.samples(services().ledger, [worker.id], fleet_rows.SPARK_S)
+    row = fleet_rows.rows(services(), [worker], samples, {})[0]
     now = worker_answers([worker], services().live, {}, {})[0]
     changes = transitions(worker.id, HistoryQuery(limit=50)).items
     minute = datetime.now(timezone.utc).replace(second=0, microsecond=0) + timedelta(minutes=1)
@@ -101,9 +123,14 @@ def _view(worker: Worker) -> WorkerView:
         attempts=tuple(jobs_given(worker.id, HistoryQuery(limit=20)).items),
         changes=tuple(changes),
         strip=strip(changes, minute),
+        paused=worker.intent is Intent.PAUSED,
+        acts=caller().kind == "admin" and worker.intent is not Intent.DECOMMISSIONED,
     )
 
 
-def _parts(load: LoadAnswer) -> tuple[tuple[str, int | None], ...]:
-    names = (("utilisation", load.utilisation), ("queue", load.queue), ("memory", load.vram))
-    return tuple((name, fleet_rows.percent(part)) for name, part in names)
+def _parts(load: LoadAnswer) -> tuple[LoadPart, ...]:
+    names = (("utilisation", "utilisation"), ("queue", "queue"), ("vram", "memory"))
+    return tuple(
+        LoadPart(word, fleet_rows.percent(getattr(load, name)), fleet_rows.percent(load.means.get(name)))
+        for name, word in names
+    )

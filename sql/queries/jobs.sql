@@ -58,21 +58,25 @@ SELECT count(*) AS jobs FROM jobs WHERE state = 'pending';
 
 -- name: jobs_assign
 -- Moves those that are still pending with this attempt, to workers that are active and healthy in this
--- incarnation; returns them. The attempt's row is written by the same statement.
+-- incarnation, and set up as they were when they were chosen; returns them. The attempt's row is written by the
+-- same statement.
 WITH wish AS (
     SELECT * FROM jsonb_to_recordset(%(wishes)s)
-        AS w(job text, attempt integer, worker text, incarnation bigint, gpus text[], strict boolean, timeout_s integer)
+        AS w(job text, attempt integer, worker text, incarnation bigint, gpus text[], vram_mb integer, whole boolean,
+             slots integer, strict boolean, timeout_s integer, revision bigint)
 ), moved AS (
     UPDATE jobs SET state = 'assigned', worker_id = wish.worker, incarnation = wish.incarnation, nonce = NULL,
                     assigned_at = now(), waiting = NULL, not_before = NULL, progress_number = 0
     FROM wish JOIN workers ON workers.id = wish.worker AND workers.incarnation = wish.incarnation
                           AND workers.intent = 'active' AND workers.health = 'healthy'
+                          AND workers.revision = coalesce(wish.revision, workers.revision)
     WHERE jobs.id = wish.job AND jobs.attempt = wish.attempt AND jobs.state = 'pending'
-    RETURNING jobs.id, jobs.attempt, jobs.worker_id, jobs.incarnation, wish.gpus, jobs.strict OR wish.strict AS strict,
+    RETURNING jobs.id, jobs.attempt, jobs.worker_id, jobs.incarnation, wish.gpus, wish.vram_mb, wish.whole, wish.slots,
+              jobs.strict OR wish.strict AS strict,
               coalesce(wish.timeout_s, jobs.timeout_s) AS timeout_s
 ), written AS (
-    INSERT INTO attempts (job_id, number, worker_id, incarnation, gpus, strict, timeout_s)
-    SELECT id, attempt, worker_id, incarnation, coalesce(gpus, '{}'), strict, timeout_s FROM moved
+    INSERT INTO attempts (job_id, number, worker_id, incarnation, gpus, vram_mb, whole, slots, strict, timeout_s)
+    SELECT id, attempt, worker_id, incarnation, coalesce(gpus, '{}'), vram_mb, whole, slots, strict, timeout_s FROM moved
 )
 SELECT id FROM moved;
 
@@ -155,7 +159,9 @@ FROM cancelled;
 -- name: jobs_held
 -- Every attempt that has not ended: assigned, running, or cancelled with processes left.
 SELECT jobs.id AS job, attempts.number AS attempt, attempts.worker_id AS worker, attempts.incarnation, jobs.state,
-       jobs.nonce, attempts.gpus, jobs.min_vram_mb, attempts.strict, attempts.timeout_s, jobs.workflow,
+       jobs.nonce, attempts.gpus AS given_gpus, attempts.vram_mb, attempts.whole, attempts.slots, attempts.strict,
+       attempts.timeout_s, jobs.workflow, jobs.requires, jobs.prefers, jobs.group_name, jobs.min_vram_mb, jobs.gpus,
+       jobs.only_workers, jobs.exclude_workers,
        attempts.started_at, attempts.assigned_at,
        extract(epoch FROM now() - coalesce(attempts.started_at, attempts.assigned_at))::float8 AS age_s
 FROM attempts JOIN jobs ON jobs.id = attempts.job_id
@@ -182,24 +188,25 @@ WITH moved AS (
         incarnation = CASE WHEN %(state)s = 'pending' THEN NULL ELSE incarnation END,
         nonce = NULL, progress_number = 0,
         error = CASE WHEN %(state)s = 'succeeded' THEN NULL WHEN %(failure)s > 0 THEN %(error)s ELSE error END,
-        not_before = now() + make_interval(secs => %(retry_s)s),
+        not_before = now() + make_interval(secs => %(retry_s)s), waiting = %(waiting)s,
+        above_vram_mb = greatest(above_vram_mb, %(above_vram_mb)s),
         progress = CASE WHEN %(state)s = 'succeeded' THEN 1 WHEN %(state)s = 'pending' THEN
             coalesce((SELECT c.fraction FROM checkpoints c WHERE c.job_id = jobs.id
                       ORDER BY c.attempt DESC, c.number DESC LIMIT 1), 0) ELSE progress END,
         ended_at = CASE WHEN %(state)s = 'pending' THEN NULL ELSE now() END
     WHERE id = %(job)s AND attempt = %(attempt)s AND worker_id = %(worker)s AND incarnation = %(incarnation)s
       AND state = ANY(%(from_states)s)
-    RETURNING id
+    RETURNING id, workflow
 )
-UPDATE attempts SET end_word = %(end_word)s, cause = %(cause)s, error = %(error)s, signal = %(signal)s,
-    exit_code = %(exit_code)s, ended_at = now(),
+UPDATE attempts SET end_word = %(end_word)s, cause = %(cause)s, then_word = %(then)s, error = %(error)s,
+    signal = %(signal)s, exit_code = %(exit_code)s, job_workflow = moved.workflow, ended_at = now(),
     lost_s = CASE WHEN %(state)s <> 'pending' OR attempts.started_at IS NULL THEN NULL
         ELSE extract(epoch FROM now() - greatest(attempts.started_at, (SELECT max(at) FROM checkpoints c
             WHERE c.job_id = attempts.job_id AND c.attempt = attempts.number))) END
 FROM moved WHERE attempts.job_id = moved.id AND attempts.number = %(attempt)s;
 
 -- name: job_failures
-SELECT failures, max_failures, state FROM jobs WHERE id = %(job)s;
+SELECT failures, max_failures, workflow FROM jobs WHERE id = %(job)s;
 
 -- name: attempt_end_cancelled
 -- The last process of a cancelled attempt is gone, or its worker is.

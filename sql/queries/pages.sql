@@ -18,7 +18,7 @@ WHERE newest.ended_at IS NOT NULL;
 
 -- name: fleet_samples
 SELECT worker_id, at, utilisation, load FROM worker_samples
-WHERE worker_id = ANY(%(workers)s) AND at >= now() - make_interval(secs => %(seconds)s)
+WHERE (%(workers)s::text[] IS NULL OR worker_id = ANY(%(workers)s)) AND at >= now() - make_interval(secs => %(seconds)s)
 ORDER BY worker_id, at;
 
 -- name: worker_names

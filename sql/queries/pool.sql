@@ -14,6 +14,11 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value, actor = excluded.actor,
 INSERT INTO events (kind, worker_id, job_id, actor, sentence)
 VALUES (%(kind)s, %(worker)s, %(job)s, %(actor)s, %(sentence)s);
 
+-- name: events_record_of_workers
+INSERT INTO events (kind, worker_id, actor, sentence)
+SELECT %(kind)s, row.worker, %(actor)s, row.sentence
+FROM jsonb_to_recordset(%(rows)s) AS row(worker text, sentence text);
+
 -- name: events_listed
 SELECT * FROM events
 WHERE (%(before)s::bigint IS NULL OR id < %(before)s)

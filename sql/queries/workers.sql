@@ -1,17 +1,34 @@
 -- Workers: the registry, joins, health and intent with their history.
 
 -- name: workers_listed
-SELECT * FROM workers WHERE %(decommissioned)s OR decommissioned_at IS NULL ORDER BY name, id;
+SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
+                   WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
+FROM workers WHERE %(decommissioned)s OR decommissioned_at IS NULL ORDER BY name, id;
 
 -- name: workers_versions
--- Which row stands there of each registered worker: its xmin is another one after every change.
-SELECT id, xmin::text AS version FROM workers WHERE decommissioned_at IS NULL ORDER BY name, id;
+-- Which row stands there of each registered worker: its xmin is another one after every change; and its open blocks.
+SELECT workers.id, concat_ws('-', workers.xmin, blocks.ids) AS version
+FROM workers LEFT JOIN (SELECT worker_id, string_agg(id::text, ',' ORDER BY id) AS ids FROM worker_blocks
+                        WHERE forgiven_at IS NULL GROUP BY worker_id) blocks ON blocks.worker_id = workers.id
+WHERE decommissioned_at IS NULL ORDER BY name, workers.id;
 
 -- name: workers_found
-SELECT * FROM workers WHERE id = ANY(%(ids)s) AND decommissioned_at IS NULL;
+SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
+                   WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
+FROM workers WHERE id = ANY(%(ids)s) AND decommissioned_at IS NULL;
+
+-- name: workers_page
+SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
+                   WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
+FROM workers
+WHERE (%(decommissioned)s OR decommissioned_at IS NULL)
+  AND (%(name)s::text IS NULL OR (name, id) > (%(name)s, %(id)s))
+ORDER BY name, id LIMIT %(limit)s;
 
 -- name: worker_find
-SELECT * FROM workers WHERE id = %(id)s;
+SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
+                   WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
+FROM workers WHERE id = %(id)s;
 
 -- name: worker_by_identity
 SELECT * FROM workers WHERE identity = %(identity)s AND decommissioned_at IS NULL;
@@ -78,9 +95,32 @@ WHERE worker_id = %(worker)s AND id < %(transition)s AND to_health IN ('degraded
   AND id > coalesce((SELECT max(id) FROM worker_transitions
                      WHERE worker_id = %(worker)s AND id < %(transition)s AND to_health = 'healthy'), 0);
 
--- name: worker_set_intent
-UPDATE workers SET intent = %(to_intent)s, paused_until = %(until)s
-WHERE id = %(worker)s AND intent = ANY(%(from_intents)s);
+-- name: workers_set_intent
+-- Of these workers those that may move from where they are; the rest stays.
+UPDATE workers SET intent = %(to_intent)s, paused_by = %(by)s, paused_note = %(note)s,
+                   paused_until = coalesce(%(until)s, now() + make_interval(secs => %(for_s)s))
+WHERE id = ANY(%(workers)s) AND intent = ANY(%(from_intents)s)
+RETURNING id, name, paused_until;
+
+-- name: workers_intents
+SELECT id, name, intent FROM workers WHERE id = ANY(%(workers)s);
+
+-- name: pauses_over
+-- With its own index, since it is asked for each second.
+UPDATE workers SET intent = 'active', paused_until = NULL, paused_by = NULL, paused_note = NULL
+WHERE intent = 'paused' AND paused_until <= now()
+RETURNING id, name;
+
+-- name: workers_lock
+-- Those of them that are registered, held to the end of the transaction; in one order, so that nobody waits in a ring.
+SELECT * FROM workers WHERE id = ANY(%(workers)s) AND decommissioned_at IS NULL ORDER BY id FOR NO KEY UPDATE;
+
+-- name: workers_set_up
+UPDATE workers SET tags = new.tags, groups = new.groups, allowed_workflows = new.workflows, slots_wanted = new.slots,
+                   queue_depth = new.queue_depth, revision = revision + 1
+FROM jsonb_to_recordset(%(setups)s)
+    AS new(id text, tags text[], groups text[], workflows text[], slots integer, queue_depth integer)
+WHERE workers.id = new.id;
 
 -- name: workers_note
 -- What people see of a worker, once a minute and at each transition.
@@ -105,12 +145,30 @@ ON CONFLICT DO NOTHING;
 SELECT * FROM worker_samples WHERE worker_id = %(worker)s AND at >= now() - make_interval(secs => %(seconds)s)
 ORDER BY at;
 
--- name: groups_names
-SELECT name FROM groups ORDER BY name;
+-- name: worker_series
+-- The means of its samples over steps of so many seconds, and of each card by its UUID.
+WITH found AS (
+    SELECT date_bin(make_interval(secs => %(step_s)s), at, '2000-01-01 00:00:00+00') AS step, *
+    FROM worker_samples WHERE worker_id = %(worker)s AND at >= %(begin)s AND at < %(until)s
+), cards AS (
+    SELECT step, gpu->>'uuid' AS uuid, jsonb_build_object(
+        'utilisation', avg((gpu->>'utilisation')::float8),
+        'memory', jsonb_build_object('ours', round(avg((gpu->'memory'->>'ours')::float8)),
+                                     'others', round(avg((gpu->'memory'->>'others')::float8)),
+                                     'free', round(avg((gpu->'memory'->>'free')::float8))),
+        'temperature_c', round(avg((gpu->>'temperature_c')::float8)),
+        'power_w', avg((gpu->>'power_w')::float8)) AS figures
+    FROM found, jsonb_array_elements(coalesce(figures->'gpus', '[]')) AS gpu GROUP BY step, uuid
+)
+SELECT step AS at, avg(load) AS score, avg((figures->'load'->>'utilisation')::float8) AS utilisation,
+       avg((figures->'load'->>'queue')::float8) AS queue, avg((figures->'load'->>'vram')::float8) AS vram,
+       avg(attempts)::float8 AS jobs,
+       coalesce((SELECT jsonb_object_agg(uuid, cards.figures) FROM cards WHERE cards.step = found.step), '{}') AS gpus
+FROM found GROUP BY step ORDER BY step;
 
 -- name: workers_uptimes
 -- Seconds since each worker's incarnation began; of one that is down or left, until it was.
 SELECT id, extract(epoch FROM CASE WHEN health IN ('down', 'left') THEN coalesce(
            (SELECT max(at) FROM worker_transitions t WHERE t.worker_id = workers.id AND t.incarnation = workers.incarnation
             AND t.to_health = workers.health), now()) ELSE now() END - joined_at)::float8 AS seconds
-FROM workers WHERE %(worker)s::text IS NULL OR id = %(worker)s;
+FROM workers WHERE id = ANY(%(workers)s);

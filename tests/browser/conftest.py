@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -103,10 +104,15 @@ class Visitor:
     def log_in(self, token: str) -> Page:
         """Sign in by the form."""
         self.visit("/login?next=/notifications")  # not the fleet, which the server keeps for two seconds
-        self.page.get_by_label("Token").fill(token)
-        self.page.get_by_role("button", name="Log in").click()
-        self.page.get_by_role("navigation", name="Pages").wait_for()
+        sign_in(self.page, token)
         return self.page
+
+
+def sign_in(page: Page, token: str) -> None:
+    """Fill the form of the login page that is shown."""
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("navigation", name="Pages").wait_for()
 
 
 @pytest.fixture
@@ -135,3 +141,11 @@ def ana(visitor: Visitor) -> Visitor:
     """A creator who has signed in."""
     visitor.log_in(visitor.site.creator)
     return visitor
+
+
+def clip(path: Path, seconds: int = 30) -> Path:
+    """A file of so many seconds of a test picture with a tone."""
+    sources = (f"testsrc2=size=320x240:rate=25:duration={seconds}", f"sine=frequency=440:duration={seconds}")
+    inputs = [word for source in sources for word in ("-f", "lavfi", "-i", source)]
+    subprocess.run(["ffmpeg", "-loglevel", "error", *inputs, "-preset", "ultrafast", str(path)], check=True)
+    return path

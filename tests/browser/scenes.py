@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.ledger import jobs
+from app.ledger import groups, jobs, workers
 from app.pool.model import Health, Job, Worker
 from tests.browser.seed import Seed
 
 LONG = "render-farm-basement-rack-03-left-of-the-coffee-machine.studio.internal.example"
+GROUP = "those-that-stand-in-the-basement-beside-the-coffee-machine:2026+"
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360f8cf50070003018101cbae1fc40000000049454e44ae426082"
@@ -81,3 +82,11 @@ def crowd(seed: Seed, count: int) -> None:
         seed.run(job, worker, 0.3, "doing one thing after the other, as described at length in this text")
         seed.beat(worker, number / max(1, count - 1), [job])
         seed.samples(worker, [0.1, 0.9, 0.3, 0.7])
+    grouped(seed, *workers.listed(seed.ledger), name=GROUP)
+
+
+def grouped(seed: Seed, *members: Worker, name: str = "farm") -> None:
+    """A group of these, which a job waits for."""
+    assert groups.create(seed.ledger, name, "round-robin")
+    groups.fill(seed.ledger, name, [worker.id for worker in members], "admin")
+    seed.job("Bound to a group", group=name, waiting="waits for a free slot")

@@ -96,6 +96,9 @@ class Seed:
             tags=worker.dynamic_tags,
         )
         self.redis.set(self.keys.beat(worker.id), to_json(beat), px=TTL_MS)
+        word = "-" if use is None else f"{use:.4f}"
+        state = f"1 {use or 0:.6f} {word} {len(running) / worker.slots:.4f} {word if worker.gpus else '-'}"
+        self.redis.hset(self.keys.worker(worker.id), "state", state)  # as settle.lua writes it
         self.redis.zadd(self.keys.load, {worker.id: use or 0.0})
 
     def samples(self, worker: Worker, uses: Sequence[float | None]) -> None:
@@ -126,7 +129,8 @@ class Seed:
 
     def job(self, name: str = "", owner: str = "ana", params: Mapping[str, Json] | None = None, **more: Any) -> Job:
         """A job that waits."""
-        needs = Requirement(more.pop("workflow", "transcode"), tags=tuple(more.pop("tags", ())))
+        tags, group = tuple(more.pop("tags", ())), more.pop("group", None)
+        needs = Requirement(more.pop("workflow", "transcode"), tags=tags, group=group)
         waiting = more.pop("waiting", None)
         spec = JobSpec(needs, params or {"input": "/srv/clips/reel.mov", "crf": 23}, owner, name, **more)
         return jobs.submit(self.ledger, spec, class_name(needs), waiting)

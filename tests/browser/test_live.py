@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from playwright.sync_api import Page, Response, expect
 
 from tests.browser import scenes
-from tests.browser.conftest import Site, Visitor
+from tests.browser.conftest import Site, Visitor, clip
+from tests.services import eventually
 
 SLOW_MS = 10_000
 
@@ -111,16 +114,23 @@ def test_a_server_that_comes_back_is_believed_again(admin: Visitor) -> None:
     admin.wrong.clear()  # the 503, which the browser reports itself
 
 
-def test_a_video_plays_on_while_its_page_is_refreshed(admin: Visitor) -> None:
+def test_a_video_plays_on_while_its_page_is_refreshed(admin: Visitor, tmp_path: Path) -> None:
     seed = admin.site.seed
-    pool = scenes.studio(seed)
-    page = admin.visit(f"/jobs/{pool.done.id}")
-    page.locator("#shown-1").evaluate("shown => { shown.mine = true; }")
-    seed.tell("ana", "nothing", pool.done)
-    page.evaluate("htmx.trigger(document.body, 'pool:refresh')")
-    seed.ledger.do("attempt_started", job=pool.done.id, attempt=1)
-    polled(page, 304)
-    assert page.locator("#shown-1").evaluate("shown => shown.mine")
+    worker = seed.worker("render-01")
+    seed.beat(worker)
+    reel = clip(tmp_path / "reel.mp4").read_bytes()
+    done = seed.finish(seed.run(seed.job("Reel"), worker), worker, {"reel.mp4": reel})
+    page = admin.visit(f"/jobs/{done.id}")
+    video = page.locator("video.shown")
+    video.evaluate("video => { video.mine = true; video.muted = true; return video.play(); }")
+    eventually(lambda: video.evaluate("video => video.currentTime > 0.2"))
+    before = video.evaluate("video => video.currentTime")
+    seed.report(done, worker, "checkpoint", number=1, state={})  # refused as a late one, which the story tells
+    expect(page.locator(".story")).to_contain_text("A late checkpoint of attempt 1 was refused")
+    assert video.evaluate("video => video.mine && !video.paused && video.currentTime") > before
+    # And on: its time passes after the refresh too.
+    then = video.evaluate("video => video.currentTime")
+    eventually(lambda: video.evaluate("video => video.currentTime") > then)
 
 
 def test_ages_go_on_without_an_answer(site: Site, admin: Visitor) -> None:

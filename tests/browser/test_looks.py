@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, ViewportSize
 
-from app.ledger import investigations, jobs
+from app.ledger import investigations, jobs, policy
 from app.pool.model import Health
 from tests.browser import scenes
 from tests.browser.conftest import DESK, PHONE, Visitor
@@ -48,6 +48,7 @@ def looks(page: Page) -> list[str]:
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["1440", "390"])
 def test_axe_finds_no_violation(admin: Visitor, theme: str, size: ViewportSize) -> None:
     pool = scenes.studio(admin.site.seed)
+    scenes.grouped(admin.site.seed, pool.busy)
     admin.page.set_viewport_size(size)
     admin.context.add_cookies([{"name": "theme", "value": theme, "url": admin.site.url}])
     paths = [
@@ -62,12 +63,25 @@ def test_axe_finds_no_violation(admin: Visitor, theme: str, size: ViewportSize) 
         "/investigations",
         f"/investigations/{pool.investigation}",
         "/settings",
+        "/settings/groups",
+        "/settings/groups/farm",
+        "/settings/groups/farm/delete",
         "/login",
     ]
     found = {path: violations(admin.visit(path)) for path in paths}
     admin.visit(f"/jobs/{pool.running.id}")
     admin.page.get_by_role("button", name="Cancel", exact=True).click()
     found["the cancel dialog"] = violations(admin.page)
+    admin.visit("/settings/groups/farm").get_by_role("link", name="Delete").click()
+    found["the delete dialog"] = violations(admin.page)
+    admin.visit(f"/workers/{pool.busy.id}").get_by_role("button", name="Pause").first.click()
+    found["the pause dialog"] = violations(admin.page)
+    admin.visit("/").get_by_label("Select render-01").check()
+    for action in ("tag", "group", "pause"):
+        admin.page.get_by_label("Action").select_option(action)
+        found[f"the bar to {action}"] = violations(admin.page)
+    admin.page.get_by_role("button", name="Apply").click()
+    found["what was done"] = violations(admin.page)
     assert not {path: wrong for path, wrong in found.items() if wrong}
 
 
@@ -75,15 +89,19 @@ def test_axe_finds_no_violation(admin: Visitor, theme: str, size: ViewportSize) 
 def test_nothing_overflows_overlaps_or_is_cut_off_unsaid(admin: Visitor, count: int) -> None:
     scenes.crowd(admin.site.seed, count)
     worker = admin.site.seed.redis.zrange(admin.site.seed.keys.load, 0, 0)[0]
+    groups = ("/settings/groups", f"/settings/groups/{scenes.GROUP}", f"/settings/groups/{scenes.GROUP}/delete")
     wrong = {}
     for size in (DESK, PHONE):
         admin.page.set_viewport_size(size)
-        for path in ("/", "/jobs", f"/workers/{worker}", "/submit?workflow=transcode"):
+        for path in ("/", "/jobs", f"/workers/{worker}", "/submit?workflow=transcode", *groups):
             admin.visit(path)
             admin.page.wait_for_load_state("networkidle")
             if found := looks(admin.page):
                 wrong[f"{path} at {size['width']}"] = found[:6]
-        admin.page.locator("#live tbody a, nav a[href='/jobs']").first.wait_for()
+        admin.visit("/").get_by_label("Select worker-00").check()
+        admin.page.get_by_label("Action").select_option("pause")
+        if found := looks(admin.page):
+            wrong[f"the bar at {size['width']}"] = found[:6]
     assert not wrong, wrong
 
 
@@ -101,6 +119,27 @@ def test_an_investigation_with_long_words_fits_its_page(admin: Visitor) -> None:
         for path in (f"/investigations/{one}", "/investigations?all=1", "/settings", f"/jobs/{job.id}"):
             assert looks(admin.visit(path)) == [], path
         investigations.resolve(seed.ledger, one, "a" * 100, "n" * 2000)
+
+
+def test_a_worker_that_was_blocked_and_paused_says_so_on_pages_that_it_fits(admin: Visitor) -> None:
+    seed, owners = admin.site.seed, [letter * 100 for letter in "abc"]
+    bad, good, *_ = [seed.worker(name, host=scenes.LONG) for name in (scenes.LONG[:63], *"wxyz")]
+    policy.write(seed.ledger, {"block_failures": 1}, "root")
+    lost = [seed.run(seed.job(owner=owner, max_failures=1), bad) for owner in owners]
+    seed.finish(seed.run(seed.job(), good), good, {})
+    for job in lost:
+        seed.fail(job, bad, "e" * 300)
+    one = investigations.open_of(seed.ledger, [bad.id])[bad.id]
+    seed.beat(bad)
+    for size in (DESK, PHONE):
+        admin.page.set_viewport_size(size)
+        for path, words in (
+            (f"/workers/{bad.id}", "while others succeed"),
+            (f"/investigations/{one}", "does not resume"),
+        ):
+            shown = admin.visit(path)
+            assert words in shown.locator("#live").inner_text()
+            assert (looks(shown), violations(shown)) == ([], []), path
 
 
 def test_a_job_with_long_names_fits_its_page(admin: Visitor) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.conftest import clip
 from tests.pool import Pool
 from tests.services import eventually
 
 RUN_MS = 40_000
+WALK_S = 4
 
 
 @pytest.fixture
@@ -24,18 +25,8 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
     pool.stop()
 
 
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    """Four seconds of a test picture with a tone."""
-    path = tmp_path / "walk.mp4"
-    sources = ("testsrc2=size=320x240:rate=25:duration=4", "sine=frequency=440:duration=4")
-    inputs = [word for source in sources for word in ("-f", "lavfi", "-i", source)]
-    subprocess.run(["ffmpeg", "-loglevel", "error", *inputs, "-preset", "ultrafast", str(path)], check=True)
-    return path
-
-
 @pytest.mark.timeout(150)
-def test_a_clip_is_submitted_watched_and_played_in_the_page(pool: Pool, clip: Path, browser: Browser) -> None:
+def test_a_clip_is_submitted_watched_and_played_in_the_page(pool: Pool, tmp_path: Path, browser: Browser) -> None:
     eventually(pool.healthy_workers, 20)
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
@@ -48,15 +39,14 @@ def test_a_clip_is_submitted_watched_and_played_in_the_page(pool: Pool, clip: Pa
 
     page.get_by_role("link", name="Submit", exact=True).click()
     page.get_by_role("navigation", name="Workflows").get_by_role("link", name="transcode").click()
-    page.get_by_label("or upload one").set_input_files(clip)
+    page.get_by_label("or upload one").set_input_files(clip(tmp_path / "walk.mp4", WALK_S))
     page.get_by_label("Height").fill("120")
     page.get_by_role("button", name="Submit", exact=True).click()
 
     expect(page.locator(".lead .pill")).to_have_text("✓succeeded", timeout=RUN_MS)
-    video = page.locator("video.shown")
-    video.evaluate("video => { video.muted = true; return video.play(); }")
-    assert eventually(lambda: video.evaluate("video => video.currentTime > 0.2 && video.videoHeight"), 15) == 120
+    assert _plays(page) == (160, 120)
     expect(page.locator(".story")).to_contain_text("Finished")
+    _ranges(page)
 
     page.get_by_role("link", name="Fleet").click()
     page.locator("tbody th a").click()
@@ -65,3 +55,30 @@ def test_a_clip_is_submitted_watched_and_played_in_the_page(pool: Pool, clip: Pa
     expect(page.get_by_text("w-").first).to_be_visible()
     context.close()
     assert not wrong, wrong
+
+
+def _plays(page: Page) -> tuple[int, int]:
+    """The size of the picture of the shown video, which plays: its time passes, and it can be wound forward."""
+    video = page.locator("video.shown")
+    video.evaluate("video => { video.muted = true; return video.play(); }")
+    first = eventually(lambda: video.evaluate("video => video.currentTime"))
+    eventually(lambda: video.evaluate("video => video.currentTime") > first)
+    video.evaluate(f"video => {{ video.currentTime = {WALK_S - 1.5}; }}")
+    eventually(lambda: video.evaluate("video => video.ended"), WALK_S)
+    assert abs(video.evaluate("video => video.duration") - WALK_S) < 0.2
+    assert not video.evaluate("video => video.error")
+    return video.evaluate("video => video.videoWidth"), video.evaluate("video => video.videoHeight")
+
+
+def _ranges(page: Page) -> None:
+    """The browser is told what the file is and gets any part of it."""
+    with page.expect_response(lambda answer: "/outputs/" in answer.url) as first:
+        page.reload()
+    assert (first.value.status, first.value.headers["content-type"]) == (206, "video/mp4")
+    whole = int(first.value.headers["content-range"].rpartition("/")[2])
+    part = page.evaluate(
+        """async ([url, range]) => { const answer = await fetch(url, {headers: {Range: range}});
+           return [answer.status, answer.headers.get("Content-Range"), (await answer.arrayBuffer()).byteLength]; }""",
+        [first.value.url, f"bytes={whole - 10}-"],
+    )
+    assert part == [206, f"bytes {whole - 10}-{whole - 1}/{whole}", 10]

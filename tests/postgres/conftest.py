@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 
 from app.ledger import jobs, reports, tokens, workers
 from app.ledger.db import Ledger
 from app.pool import matching
-from app.pool.model import Job, JobSpec, Requirement, Worker, Workflow
+from app.pool.model import Gpu, Job, JobSpec, Requirement, Worker, Workflow
 from app.pool.protocol import Offer, Report
+from tests.services import eventually
 
 ANY = Requirement("burn")
 
@@ -22,7 +25,9 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     ledger.close()
 
 
-def offer(name: str = "render-1", address: str | None = None, port: int | None = None) -> Offer:
+def offer(
+    name: str = "render-1", address: str | None = None, port: int | None = None, gpus: tuple[Gpu, ...] = ()
+) -> Offer:
     return Offer(
         machine_id=f"machine-{name}",
         boot_id="boot-1",
@@ -34,12 +39,19 @@ def offer(name: str = "render-1", address: str | None = None, port: int | None =
         workflows=(Workflow("burn", "python"),),
         address=address,
         port=port,
+        gpus=gpus,
     )
 
 
-def join(ledger: Ledger, name: str = "render-1", address: str | None = None, port: int | None = None) -> Worker:
+def join(
+    ledger: Ledger,
+    name: str = "render-1",
+    address: str | None = None,
+    port: int | None = None,
+    gpus: tuple[Gpu, ...] = (),
+) -> Worker:
     """A worker's next incarnation, as web and agent make one."""
-    asked = offer(name, address, port)
+    asked = offer(name, address, port, gpus)
     known = workers.by_identity(ledger, workers.identity_of(asked))
     secret = tokens.digest(tokens.new_secret("agent"))
     begun = workers.begin_join(ledger, known.id if known else None, asked, secret)
@@ -49,7 +61,7 @@ def join(ledger: Ledger, name: str = "render-1", address: str | None = None, por
 
 
 def submit(ledger: Ledger, requirement: Requirement = ANY, **rest: object) -> Job:
-    spec = JobSpec(requirement, owner="ana", **rest)  # type: ignore[arg-type]
+    spec = JobSpec(requirement, **{"owner": "ana", **rest})  # type: ignore[arg-type]
     return jobs.submit(ledger, spec, matching.class_name(requirement))
 
 
@@ -78,3 +90,27 @@ def running(ledger: Ledger, worker: Worker, job: Job | None = None) -> Job:
     assigned = assign(ledger, job, worker)
     assert tell(ledger, worker, assigned, assigned.attempt, "claim", nonce="n") is reports.Applied.CLAIMED
     return found(ledger, job)
+
+
+def overlapping(database_url: str, first: Callable[[Ledger], None], second: Callable[[Ledger], None]) -> None:
+    """Two transactions: the second goes as far as it can before the first, which has done all, commits."""
+    ledgers = [Ledger.connect(database_url, 1) for _ in range(2)]
+
+    def other() -> None:
+        with ledgers[1].transaction() as tx:
+            second(tx)
+
+    thread = threading.Thread(target=other)
+    with ledgers[0].transaction() as tx:
+        first(tx)
+        thread.start()
+        eventually(lambda: _waits_for_a_lock(database_url) or not thread.is_alive())
+    thread.join(10)
+    for ledger in ledgers:
+        ledger.close()
+
+
+def _waits_for_a_lock(database_url: str) -> bool:
+    with psycopg.connect(database_url) as connection:
+        query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return connection.execute(query).fetchone() is not None

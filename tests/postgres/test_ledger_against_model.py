@@ -120,7 +120,7 @@ class LedgerVerbs(RuleBasedStateMachine):
             cancelled = it.state is JobState.CANCELLED
             assert applied is (Applied.ENDED if told_before == end else Applied.REFUSED) or cancelled
             return
-        assert applied is Applied.ENDED
+        assert applied in (Applied.ENDED, Applied.BARRED)
         it.ends[(attempt, worker.id, worker.incarnation)] = end
         self._ended(it, end)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
+import pytest
+import redis
+
+from tests.fleet import Pool
 from tests.services import Services
 
 
@@ -11,3 +15,10 @@ from tests.services import Services
 def redis_server(request: pytest.FixtureRequest, services: Services) -> str:
     """An empty server's URL without a database."""
     return services.redis(request.param)
+
+
+@pytest.fixture
+def pool(redis_url: str) -> Iterator[Pool]:
+    """A leader that places, with an empty fleet."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield Pool.on(client)

@@ -1,202 +1,350 @@
-"""Placing: capacity, VRAM and sets, on both servers."""
+"""Placing: capacity, cards and sets, on both servers."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
 import pytest
-import redis
 
-from app.coordinator.eligible import Eligible, Place, Want
-from app.coordinator.fleet import Fleet
-from app.coordinator.leases import Leases, script
-from app.coordinator.stores import Stores
-from app.ledger.db import Ledger
-from app.pool.keys import Keys
-from app.pool.live import Live
-from app.pool.model import JobId, Requirement, WorkerId
-from app.pool.protocol import LeaseState
+from app.coordinator.placing import Place, Want
+from app.pool.model import JobId, Requirement, WorkerId, Workflow
+from app.pool.policy import Policy
+from app.pool.protocol import LeaseState, Memory, Reservation
+from tests.fleet import Pool, want
 
-KEYS = Keys("pool:")
-ANY = Requirement("")
-A, B = WorkerId("aaaaaaaaaaaa"), WorkerId("bbbbbbbbbbbb")
+A, B, C = WorkerId("aaaaaaaaaaaa"), WorkerId("bbbbbbbbbbbb"), WorkerId("cccccccccccc")
+FREE = Workflow("free", "python", vram_mb=0)
+BURN = Requirement("burn")
 
 
-@pytest.fixture
-def stores(redis_url: str) -> Iterator[Stores]:
-    # No ledger and no RQ: placing needs neither.
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield Stores(cast(Ledger, None), client, None, KEYS)
+def workers_of(places: Sequence[Place | None]) -> list[WorkerId | None]:
+    return [place.worker if place else None for place in places]
 
 
-@pytest.fixture
-def eligible(stores: Stores) -> Eligible:
-    return Eligible(stores, Fleet(stores))
+def test_the_least_loaded_worker_is_taken_and_its_score_rises_at_once(pool: Pool) -> None:
+    pool.worker(A, slots=2)
+    pool.worker(B, slots=2, cpu=0.3)
+    assert workers_of(pool.place(BURN, "j1", "j2", "j3")) == [A, B, A]
+    assert pool.loads()[A] == pytest.approx(0.5, abs=0.001)
+    assert pool.loads()[B] == pytest.approx(0.15 + 0.25, abs=0.001)
 
 
-def room(
-    stores: Stores,
-    worker: WorkerId,
-    capacity: int = 1,
-    base: float = 0.0,
-    gpus: list[list[Any]] | None = None,
-    classes: Mapping[str, int] | None = None,
-) -> None:
-    """Put a worker with this room into its sets, by the script that refresh uses."""
-    facts = {
-        "capacity": capacity,
-        "base": base,
-        "per_held": 0.4,
-        "per_mb": 0.0,
-        "gpus": gpus or [],
-        "classes": {"any": 0} if classes is None else classes,
-    }
-    script(stores.redis, "refresh")(
-        keys=[KEYS.lease(worker), KEYS.worker(worker), KEYS.load],
-        args=[worker, KEYS.eligible_prefix, json.dumps(facts)],
-    )
+def test_of_equals_the_one_that_waited_longest_is_taken(pool: Pool) -> None:
+    for worker in (A, B, C):
+        pool.worker(worker)
+    first = []
+    for number in range(6):
+        place = pool.place(BURN, f"j{number}")[0]
+        assert place is not None
+        first.append(place.worker)
+        pool.release(place.worker, f"j{number}")
+    assert set(first[:3]) == {A, B, C}
+    assert first[3:] == first[:3]
 
 
-def want(name: str, **rest: Any) -> Want:
-    return Want(JobId(name), 1, **rest)
+def test_a_full_worker_is_in_no_set_and_a_full_fleet_gives_nothing(pool: Pool) -> None:
+    pool.worker(A, workflows=(Workflow("burn", "python"), FREE))
+    pool.place(Requirement("free", tags=("none",)), "j0")
+    assert workers_of(pool.place(BURN, "j1", "j2")) == [A, None]
+    assert pool.sets() == {}
+    assert not pool.eligible.has_room({"x": BURN, "y": Requirement("free")})
+    assert pool.loads()[A] > 0
 
 
-def members(stores: Stores, class_name: str = "any") -> dict[str, float]:
-    return dict(stores.redis.zrange(KEYS.eligible(class_name), 0, -1, withscores=True))
+def test_a_class_has_room_while_some_worker_that_matches_has(pool: Pool) -> None:
+    pool.worker(A, tags=("fast",))
+    pool.worker(B)
+    classes = {"fast": Requirement("burn", tags=("fast",)), "all": BURN, "none": Requirement("burn", tags=("new",))}
+    assert pool.eligible.has_room(classes) == {"fast", "all"}
+    pool.place(classes["fast"], "j1")
+    assert pool.eligible.has_room(classes) == {"all"}
+    pool.release(A, "j1")
+    assert pool.eligible.has_room(classes) == {"fast", "all"}
 
 
-def leases(stores: Stores, worker: WorkerId) -> dict[JobId, LeaseState]:
-    return {job: lease.state for job, lease in Live(stores.redis, KEYS).leases(worker).items()}
+def test_excluded_workers_are_passed_over_however_many_they_are(pool: Pool) -> None:
+    many = [WorkerId(f"{number:012d}") for number in range(40)]
+    for worker in many:
+        pool.worker(worker)
+    pool.worker(A, cpu=0.9)
+    excluded = Want(JobId("j1"), 1, excluded=tuple(many))
+    assert workers_of(pool.place(BURN, excluded)) == [A]
+    assert workers_of(pool.place(BURN, Want(JobId("j2"), 1, excluded=tuple(many)))) == [None]
 
 
-def test_the_least_loaded_worker_is_taken_and_its_score_rises_at_once(stores: Stores, eligible: Eligible) -> None:
-    room(stores, A, capacity=2)
-    room(stores, B, capacity=2, base=0.1)
-    given = eligible.place("any", ANY, [want("j1"), want("j2"), want("j3")])
-    assert [place.worker for place in given if place] == [A, B, A]
-    assert stores.redis.zscore(KEYS.load, A) == pytest.approx(0.8)
-    assert stores.redis.zscore(KEYS.load, B) == pytest.approx(0.5)
+def test_several_runs_are_placed_in_their_order_in_one_call(pool: Pool) -> None:
+    pool.worker(A, tags=("fast",))
+    pool.worker(B, cpu=0.5)
+    fast = Requirement("burn", tags=("fast",))
+    assert [workers_of(some) for some in pool.place_runs((fast, ["j1"]), (BURN, ["j2"]), (fast, ["j3"]))] == [
+        [A],
+        [B],
+        [None],
+    ]
 
 
-def test_a_full_worker_is_in_no_set_and_a_full_fleet_gives_nothing(stores: Stores, eligible: Eligible) -> None:
-    room(stores, A, classes={"any": 0, "other": 0})
-    assert eligible.place("any", ANY, [want("j1"), want("j2")])[1] is None
-    assert members(stores) == {}
-    assert members(stores, "other") == {}
-    assert stores.redis.zscore(KEYS.load, A) is not None
-
-
-def test_excluded_workers_are_passed_over(stores: Stores, eligible: Eligible) -> None:
-    room(stores, A)
-    room(stores, B, base=0.3)
-    assert eligible.place("any", ANY, [want("j1", excluded=(A,))]) == [Place(B, ())]
-    assert eligible.place("any", ANY, [want("j2", excluded=(A,))]) == [None]
-
-
-def test_capacity_is_never_exceeded_under_concurrent_calls(stores: Stores, eligible: Eligible) -> None:
+def test_capacity_is_never_exceeded_under_concurrent_calls(pool: Pool) -> None:
     for worker in (A, B):
-        room(stores, worker, capacity=3)
-
-    def place(number: int) -> Place | None:
-        return eligible.place("any", ANY, [want(f"j{number}")])[0]
-
-    with ThreadPoolExecutor(8) as pool:
-        given = [place for place in pool.map(place, range(40)) if place]
-    assert len(given) == 6
-    assert len(leases(stores, A)) == len(leases(stores, B)) == 3
+        pool.worker(worker, slots=2, depth=1)
+    pool.open(BURN)
+    with ThreadPoolExecutor(8) as threads:
+        given = list(threads.map(lambda number: pool.place(BURN, f"j{number}")[0], range(40)))
+    assert sum(place is not None for place in given) == 6
+    assert len(pool.leases(A)) == len(pool.leases(B)) == 3
 
 
-def test_vram_is_reserved_on_one_gpu_and_given_back(stores: Stores, eligible: Eligible) -> None:
-    room(stores, A, capacity=4, gpus=[["g0", 8000], ["g1", 10000]], classes={"any": 0, "big": 5000})
-    first, second, third = eligible.place(
-        "any", ANY, [want("j1", vram_mb=6000), want("j2", vram_mb=6000), want("j3", vram_mb=6000)]
+def test_placing_and_releasing_at_once_leaves_every_score_as_if_nothing_had_been(pool: Pool) -> None:
+    for worker in (A, B, C):
+        pool.worker(worker, slots=2, gpus=(10_000, 6_000))
+    wish = Requirement("burn", min_vram_mb=4_000)
+    pool.open(wish)
+    before = pool.loads()
+
+    def come_and_go(number: int) -> bool:
+        place = pool.place(wish, f"j{number}")[0]
+        if place is not None:
+            pool.release(place.worker, f"j{number}")
+        return place is not None
+
+    with ThreadPoolExecutor(6) as threads:
+        assert any(threads.map(come_and_go, range(200)))
+    assert pool.loads() == before
+    assert all(set(members) == {A, B, C} for members in pool.sets().values())
+
+
+def test_memory_is_reserved_where_it_leaves_least_and_given_back(pool: Pool) -> None:
+    pool.worker(A, slots=4, gpus=(8_000, 10_000))
+    large = Requirement("burn", min_vram_mb=6_000)
+    first, second, third = pool.place(large, "j1", "j2", "j3")
+    assert (first, second, third) == (
+        Place(A, ("aa-g0",), 6_000),
+        Place(A, ("aa-g1",), 6_000),
+        None,
     )
-    assert (first, second, third) == (Place(A, ("g1",)), Place(A, ("g0",)), None)
-    assert A in members(stores)
-    assert A not in members(stores, "big")
-    release(stores, "j1")
-    assert A in members(stores, "big")
+    assert not pool.eligible.has_room({"x": Requirement("burn", min_vram_mb=5_000)})
+    assert workers_of(pool.place(Requirement("burn", min_vram_mb=3_000), "j4")) == [A]
+    pool.release(A, "j1")
+    assert pool.eligible.has_room({"x": Requirement("burn", min_vram_mb=5_000)})
 
 
-def release(stores: Stores, job: str, attempt: int = 1) -> None:
-    batch = Leases(stores).batch()
-    batch.released(A, JobId(job), attempt)
-    batch.send()
+def test_each_job_gets_exactly_the_memory_that_it_names_though_its_class_is_wider(pool: Pool) -> None:
+    pool.worker(A, slots=4, gpus=(12_000,))
+    wish = Requirement("burn", min_vram_mb=5_000)  # 4,097 to 6,144 are one class
+    given = pool.place(wish, want("j1", vram_mb=6_100), want("j2", vram_mb=4_200), want("j3", vram_mb=4_200))
+    assert given == [Place(A, ("aa-g0",), 6_100), Place(A, ("aa-g0",), 4_200), None]
 
 
-def test_release_with_another_attempt_changes_nothing(stores: Stores, eligible: Eligible) -> None:
-    room(stores, A)
-    eligible.place("any", ANY, [want("j1")])
-    release(stores, "j1", attempt=2)
-    assert leases(stores, A) == {JobId("j1"): LeaseState.GIVEN}
-    assert members(stores) == {}
-    release(stores, "j1")
-    assert leases(stores, A) == {}
-    assert A in members(stores)
+def test_beyond_so_many_amounts_a_job_is_still_given_what_it_names(pool: Pool) -> None:
+    pool.worker(A, slots=100, gpus=(1_000_000,))
+    amounts = [4_100 + 10 * number for number in range(80)]
+    given = pool.place(Requirement("burn", min_vram_mb=4_100), *(want(f"j{mb}", vram_mb=mb) for mb in amounts))
+    assert [place.vram_mb for place in given if place] == amounts
+    assert len(pool.sets()) < 60
 
 
-def test_a_revoked_lease_holds_its_slot_and_an_ended_one_does_not(stores: Stores, eligible: Eligible) -> None:
-    room(stores, A)
-    eligible.place("any", ANY, [want("j1")])
-    batch = Leases(stores).batch()
-    batch.revoked(A, JobId("j1"), 1, "cancel", 5)
-    batch.send()
-    assert members(stores) == {}
-    batch.ended(A, JobId("j1"), 1)
-    batch.send()
-    assert A in members(stores)
+def test_what_others_use_and_the_reserve_are_not_free(pool: Pool) -> None:
+    pool.fleet.policy = Policy(vram_reserve_mb=1_000)
+    pool.worker(A, slots=2, gpus=(10_000,), memory=Memory(ours=0, others=4_032, free=5_968))
+    wish = Requirement("burn", min_vram_mb=4_900)
+    assert workers_of(pool.place(wish, want("j1", vram_mb=4_969), want("j2", vram_mb=4_968))) == [None, A]
 
 
-def test_a_lease_never_goes_back(stores: Stores, eligible: Eligible) -> None:
-    room(stores, A)
-    eligible.place("any", ANY, [want("j1")])
-    batch = Leases(stores).batch()
-    batch.revoked(A, JobId("j1"), 1, "cancel")
-    batch.claimed(A, JobId("j1"), 1, "nonce")
-    batch.revoked(A, JobId("j1"), 1, "taken away")
-    batch.send()
-    lease = Live(stores.redis, KEYS).leases(A)[JobId("j1")]
+def test_a_driver_that_lists_no_processes_is_believed_what_is_free(pool: Pool) -> None:
+    pool.worker(A, slots=2, gpus=(10_000,), memory=Memory(free=6_032))
+    wish = Requirement("burn", min_vram_mb=5_800)
+    assert workers_of(pool.place(wish, want("j1", vram_mb=5_800), want("j2", vram_mb=5_700))) == [None, A]
+    pool.worker(A, slots=2, gpus=(10_000,), memory=Memory(free=300), running=("j2",))  # it uses what it reserved
+    assert workers_of(pool.place(wish, "j3")) == [None]
+    assert workers_of(pool.place(Requirement("burn", min_vram_mb=17), "j4")) == [None]
+    assert workers_of(pool.place(Requirement("burn", min_vram_mb=16), "j5")) == [A]
+
+
+def test_gpus_are_given_whole_and_to_nobody_else(pool: Pool) -> None:
+    pool.worker(A, slots=4, gpus=(8_000, 10_000, 12_000), workflows=(Workflow("burn", "python"), FREE))
+    small = Requirement("burn", min_vram_mb=1_000)
+    assert pool.place(small, "j1") == [Place(A, ("aa-g0",), 1_000)]
+    assert pool.place(Requirement("burn", gpus=2), "j2") == [Place(A, ("aa-g1", "aa-g2"), whole=True)]
+    assert pool.place(Requirement("burn", gpus=1), "j3") == [None]
+    assert pool.place(small, "j4") == [Place(A, ("aa-g0",), 1_000)]
+    assert pool.place(Requirement("free"), "j5") == [Place(A, ("aa-g0",))]
+    pool.release(A, "j1")
+    pool.release(A, "j4")
+    assert pool.place(Requirement("burn", gpus=1), "j6") == [Place(A, ("aa-g0",), whole=True)]
+
+
+def test_a_job_that_names_nothing_takes_what_its_workflow_declares_else_a_whole_card(pool: Pool) -> None:
+    workflows = (Workflow("whole", "python"), Workflow("some", "python", vram_mb=3_000), FREE)
+    pool.worker(A, slots=6, gpus=(8_000, 24_000), workflows=workflows)
+    assert pool.place(Requirement("free"), "j1") == [Place(A, ("aa-g1",))]
+    assert pool.place(Requirement("some"), "j2") == [Place(A, ("aa-g0",), 3_000)]
+    assert pool.place(Requirement("whole"), "j3") == [Place(A, ("aa-g1",), whole=True)]
+    assert pool.place(Requirement("whole"), "j4") == [None]
+    assert pool.place(Requirement("free"), "j5") == [Place(A, ("aa-g0",))]
+
+
+def test_a_job_without_any_need_is_placed_beside_whole_cards_and_sees_none(pool: Pool) -> None:
+    pool.worker(A, slots=2, gpus=(8_000,), workflows=(Workflow("whole", "python"), FREE))
+    pool.place(Requirement("whole"), "j1")
+    assert pool.place(Requirement("free"), "j2") == [Place(A, ())]
+
+
+def test_a_worker_without_gpus_takes_what_declares_nothing(pool: Pool) -> None:
+    pool.worker(A)
+    assert pool.place(BURN, "j1") == [Place(A, ())]
+
+
+def test_a_card_of_unknown_memory_takes_only_whole_jobs_that_name_none(pool: Pool) -> None:
+    pool.worker(A, slots=3, gpus=(0,))
+    assert pool.place(Requirement("burn", min_vram_mb=1), "j1") == [None]
+    assert pool.place(Requirement("burn", gpus=1, min_vram_mb=1), "j2") == [None]
+    assert pool.place(BURN, "j3") == [Place(A, ("aa-g0",), whole=True)]
+    assert pool.place(BURN, "j4") == [None]
+
+
+def test_of_whole_cards_those_are_given_that_others_leave_alone(pool: Pool) -> None:
+    pool.worker(A, slots=2, gpus=(24_000, 24_000), memory=Memory(ours=0, others=20_032, free=3_968))
+    assert pool.place(BURN, "j1") == [Place(A, ("aa-g1",), whole=True)]
+
+
+def test_a_job_that_ran_out_of_memory_goes_to_a_card_with_more_free(pool: Pool) -> None:
+    pool.worker(A, gpus=(8_000,))
+    pool.worker(B, gpus=(16_000,), utilisation=0.9)
+    assert pool.place(BURN, want("j1", above_mb=8_000)) == [Place(B, ("bb-g0",), whole=True)]
+    assert pool.place(BURN, want("j2", above_mb=8_000)) == [None]
+    assert workers_of(pool.place(BURN, "j3")) == [A]
+
+
+def test_a_workflow_takes_as_many_slots_as_it_declares(pool: Pool) -> None:
+    pool.worker(A, slots=4, workflows=(Workflow("wide", "python", slots=3), Workflow("burn", "python")))
+    assert pool.place(Requirement("wide"), "j1", "j2") == [Place(A, (), slots=3), None]
+    assert workers_of(pool.place(BURN, "j3", "j4")) == [A, None]
+    pool.release(A, "j1")
+    assert workers_of(pool.place(Requirement("wide"), "j5")) == [A]
+
+
+def test_a_place_behind_the_slots_comes_after_every_free_slot(pool: Pool) -> None:
+    pool.worker(A, depth=2, tags=("liked",))
+    pool.worker(B, depth=2, cpu=1.0)
+    wish = Requirement("burn", prefers=(("liked", 1.0),))
+    given = pool.place(wish, "j1", "j2", "j3")
+    assert workers_of(given) == [A, B, A]
+    assert [place.record["queued"] for place in given if place] == [False, False, True]
+
+
+def test_release_with_another_attempt_changes_nothing(pool: Pool) -> None:
+    pool.worker(A)
+    pool.place(BURN, "j1")
+    pool.release(A, "j1", attempt=2)
+    assert pool.leases(A) == {JobId("j1"): LeaseState.GIVEN}
+    assert pool.sets() == {}
+    pool.release(A, "j1")
+    assert pool.leases(A) == {}
+    assert pool.eligible.has_room({"x": BURN})
+
+
+def test_a_revoked_lease_holds_its_slot_and_an_ended_one_does_not(pool: Pool) -> None:
+    pool.worker(A)
+    pool.place(BURN, "j1")
+    with pool.marks() as batch:
+        batch.revoked(A, JobId("j1"), 1, "cancel", 5)
+    assert pool.sets() == {}
+    with pool.marks() as batch:
+        batch.ended(A, JobId("j1"), 1)
+    assert pool.eligible.has_room({"x": BURN})
+
+
+def test_a_lease_never_goes_back(pool: Pool) -> None:
+    pool.worker(A)
+    pool.place(BURN, "j1")
+    with pool.marks() as batch:
+        batch.revoked(A, JobId("j1"), 1, "cancel")
+        batch.claimed(A, JobId("j1"), 1, "nonce")
+        batch.revoked(A, JobId("j1"), 1, "taken away")
+    lease = pool.stores.live.leases(A)[JobId("j1")]
     assert (lease.state, lease.why) == (LeaseState.REVOKED, "cancel")
 
 
-def test_a_mark_of_a_lower_attempt_changes_nothing(stores: Stores) -> None:
-    room(stores, A)
-    batch = Leases(stores).batch()
-    batch.given(A, JobId("j1"), 2, (), 0)
-    batch.ended(A, JobId("j1"), 1)
-    batch.send()
-    assert leases(stores, A) == {JobId("j1"): LeaseState.GIVEN}
+def test_a_mark_of_a_lower_attempt_changes_nothing(pool: Pool) -> None:
+    pool.worker(A)
+    with pool.marks() as batch:
+        batch.given(A, JobId("j1"), 2, Reservation())
+        batch.ended(A, JobId("j1"), 1)
+    assert pool.leases(A) == {JobId("j1"): LeaseState.GIVEN}
 
 
-def test_a_job_is_not_placed_where_an_older_attempt_of_it_may_still_run(stores: Stores, eligible: Eligible) -> None:
-    room(stores, A, capacity=2)
-    eligible.place("any", ANY, [want("j1")])
-    assert eligible.place("any", ANY, [Want(JobId("j1"), 2)]) == [None]
-    batch = Leases(stores).batch()
-    batch.ended(A, JobId("j1"), 1)
-    batch.send()
-    assert eligible.place("any", ANY, [Want(JobId("j1"), 2)]) == [Place(A, ())]
+def test_a_lease_that_redis_forgot_holds_again_what_it_held(pool: Pool) -> None:
+    pool.worker(A, slots=2, gpus=(10_000, 10_000))
+    pool.open(BURN)
+    with pool.marks() as batch:
+        batch.claimed(A, JobId("j1"), 1, "nonce", Reservation(("aa-g0",), whole=True))
+        batch.given(A, JobId("j2"), 1, Reservation(("aa-g1",), vram_mb=9_000))
+    assert pool.sets() == {}
+    with pool.marks() as batch:
+        batch.ended(A, JobId("j1"), 1)
+    assert pool.place(BURN, "j3") == [Place(A, ("aa-g0",), whole=True)]
 
 
-def test_two_leaders_that_place_at_once_never_give_a_slot_twice(stores: Stores) -> None:
-    room(stores, A)
-    leaders = [Eligible(stores, Fleet(stores)) for _ in range(2)]
-    with ThreadPoolExecutor(2) as pool:
-        given = list(pool.map(lambda n: leaders[n].place("any", ANY, [want(f"j{n}")])[0], range(2)))
+def test_a_job_is_not_placed_where_an_older_attempt_of_it_may_still_run(pool: Pool) -> None:
+    pool.worker(A, slots=2)
+    pool.place(BURN, "j1")
+    assert pool.place(BURN, Want(JobId("j1"), 2)) == [None]
+    with pool.marks() as batch:
+        batch.ended(A, JobId("j1"), 1)
+    assert workers_of(pool.place(BURN, Want(JobId("j1"), 2))) == [A]
+
+
+def test_two_leaders_that_place_at_once_never_give_a_slot_twice(pool: Pool) -> None:
+    pool.worker(A)
+    pool.open(BURN)
+    other = pool.other_leader()
+    with ThreadPoolExecutor(2) as threads:
+        given = list(threads.map(lambda leader: leader.place(BURN, f"j{id(leader)}")[0], (pool, other)))
     assert sorted(place is None for place in given) == [False, True]
 
 
-def test_a_full_worker_that_stands_in_a_set_by_mistake_is_given_nothing(stores: Stores, eligible: Eligible) -> None:
-    room(stores, A)
-    eligible.place("any", ANY, [want("j1")])
-    stores.redis.zadd(KEYS.eligible("any"), {A: 0.0})
-    assert eligible.place("any", ANY, [want("j2")]) == [None]
+def test_a_worker_that_stands_in_a_set_by_mistake_is_given_nothing_and_leaves_it(pool: Pool) -> None:
+    pool.worker(A)
+    pool.open(BURN)
+    (name,) = pool.sets()
+    pool.place(BURN, "j1")
+    pool.stores.redis.zadd(name, {A: 0.0, B: 0.0})  # full, and unknown
+    assert workers_of(pool.place(BURN, "j2")) == [None]
+    assert pool.sets() == {}
 
 
-def test_an_entry_without_a_worker_is_removed(stores: Stores, eligible: Eligible) -> None:
-    stores.redis.zadd(KEYS.eligible("any"), {A: 0.0})
-    assert eligible.place("any", ANY, [want("j1")]) == [None]
-    assert members(stores) == {}
+def test_a_worker_of_another_kind_that_stands_in_a_set_by_mistake_is_given_nothing(pool: Pool) -> None:
+    fast = Requirement("burn", tags=("fast",))
+    pool.worker(A, tags=("fast",))
+    pool.worker(B)
+    pool.open(fast)
+    (name,) = (name for name, members in pool.sets().items() if A in members)
+    pool.stores.redis.zadd(name, {B: -1.0})
+    assert workers_of(pool.place(fast, "j1", "j2")) == [A, None]
+
+
+def test_who_may_not_be_given_jobs_leaves_every_set_and_comes_back(pool: Pool) -> None:
+    pool.worker(A)
+    pool.open(BURN)
+    pool.worker(A, leaving=True)
+    assert pool.sets() == {}
+    assert A in pool.loads()
+    pool.worker(A)
+    assert workers_of(pool.place(BURN, "j1")) == [A]
+    pool.gone(A)
+    assert A not in pool.loads()
+
+
+def test_every_placement_says_why_its_worker_won(pool: Pool) -> None:
+    for worker, cpu in ((A, 0.0), (B, 0.2), (C, 0.4)):
+        pool.worker(worker, slots=2, cpu=cpu)
+    place = pool.place(BURN, "j1")[0]
+    assert place is not None
+    record: dict[str, Any] = dict(place.record)
+    assert record["strategy"] == "least-loaded"
+    assert record["load"] == pytest.approx(record["score"], abs=0.001) == 0
+    assert record["parts"]["gpu"] == {"share": 0.0, "measured": True}
+    assert record["parts"]["queue"] == {"share": 0.0, "measured": True}
+    assert [other["worker"] for other in record["runners_up"]] == [B, C]
+    assert [other["score"] for other in record["runners_up"]] == pytest.approx([0.1, 0.2], abs=0.001)

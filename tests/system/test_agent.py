@@ -14,7 +14,7 @@ import pytest
 from agent.processes import carried_by
 from app.pool.model import JobId, new_id
 from app.pool.protocol import Lease, LeaseState, Order
-from tests.scripted_pool import ScriptedPool, ended
+from tests.scripted_pool import ScriptedPool, children, ended
 from tests.services import eventually
 
 
@@ -165,6 +165,49 @@ def test_a_changed_interval_holds_from_the_next_beat(pool: ScriptedPool) -> None
     pool.ring()
     beat = eventually(lambda: (beat := pool.beat()) and beat.wanted == 2 and beat, 5)
     assert beat and (beat.interval_ms, beat.ttl_ms) == (700, 2333)
+
+
+def want_slots(pool: ScriptedPool, slots: int | None) -> None:
+    """Let the agent be told, and wait until its beat says that it has so many."""
+    pool.write_wanted(replace(pool.wanted, number=pool.wanted.number + 1, slots=slots))
+    pool.ring()
+    eventually(lambda: (beat := pool.beat()) and beat.wanted == pool.wanted.number, 5)
+
+
+def test_an_agent_has_as_many_slots_as_is_wanted(pool: ScriptedPool) -> None:
+    agent = pool.working()
+    want_slots(pool, 3)
+    eventually(lambda: (beat := pool.beat()) and (beat.slots, beat.free_slots) == (3, 3), 10)
+    jobs = [pool.running("polite") for _ in range(3)]
+    assert len(pool.listed()) == 3
+    want_slots(pool, 1)
+    beat = pool.beat()
+    assert beat and (beat.slots, beat.free_slots) == (1, 0)
+    assert len(pool.listed()) == 3 and all(pool.processes(job) for job in jobs)  # what runs is finished
+    for job in jobs:
+        pool.revoke(job, "cancel", grace_s=5)
+    eventually(lambda: len(children(agent.pid, "agent.slots")) == 1, 10)
+    assert {pool.until("end", job).end for job in jobs} == {"cancelled"}
+    pool.until("end", pool.put("quick"))
+    want_slots(pool, 2)
+    eventually(lambda: (beat := pool.beat()) and beat.free_slots == 2, 10)  # under the number of one that went
+    want_slots(pool, None)
+    eventually(lambda: (beat := pool.beat()) and (beat.slots, beat.free_slots) == (1, 1), 10)
+    assert agent.poll() is None
+
+
+def test_an_idle_slot_goes_before_one_that_works(pool: ScriptedPool) -> None:
+    agent = pool.working(MUSTER_SLOTS="2")
+    job = pool.running("polite")
+    want_slots(pool, 1)
+    eventually(lambda: len(children(agent.pid, "agent.slots")) == 1, 5)
+    assert pool.processes(job) and pool.listed() == {(job, 1)}
+
+
+def test_a_wanted_number_of_slots_is_known_from_the_join_on(pool: ScriptedPool) -> None:
+    pool.write_wanted(replace(pool.wanted, slots=2))
+    pool.working()
+    eventually(lambda: (beat := pool.beat()) and (beat.slots, beat.free_slots) == (2, 2), 10)
 
 
 def test_an_end_waits_until_redis_is_back(pool: ScriptedPool) -> None:

@@ -104,7 +104,7 @@ def test_what_the_ledger_does_not_move_is_given_back_at_once(scene: Scene) -> No
 def test_a_room_that_a_stale_leader_removed_is_written_again(scene: Scene) -> None:
     peer = scene.peer()
     scene.stores.redis.hdel(scene.stores.keys.worker(peer.id), "room")
-    scene.stores.redis.delete(scene.stores.keys.load, scene.stores.keys.eligible("any"))
+    scene.stores.redis.delete(scene.stores.keys.load, *scene.stores.redis.scan_iter(scene.stores.keys.eligible("*")))
     submit(scene.ledger)
     scene.step()
     assert peer.next_order().attempt == 1

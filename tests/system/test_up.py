@@ -15,7 +15,9 @@ import redis
 
 from app.embedded.postgresql import postgresql
 from app.pool.errors import PoolError
+from app.processes import listen_problem
 from app.reach import check_redis
+from tests.nvml import Card, Driver
 from tests.pool import Pool
 from tests.services import Services, eventually
 
@@ -134,6 +136,12 @@ def test_kill_9_leaves_no_process(pool: Pool) -> None:
     eventually(lambda: not pool.processes(), 5)
 
 
+def test_the_port_is_free_at_once_after_kill_9(pool: Pool) -> None:
+    pool.start("--no-agent")
+    pool.end(signal.SIGKILL)
+    eventually(lambda: listen_problem("127.0.0.1", pool.port) is None, 0.4)
+
+
 def test_a_home_starts_again_after_kill_9_beside_a_server_left_over(pool: Pool) -> None:
     pool.start("--no-agent")
     left_over = pool.only("postgres -D")
@@ -167,3 +175,35 @@ def test_a_home_with_a_long_path_has_its_socket_elsewhere_as_long_as_it_runs(tmp
     assert stat.S_IMODE(server.outside.stat().st_mode) == 0o700
     server.tidy()
     assert not server.outside.exists()
+
+
+def test_two_homes_on_one_host_have_each_a_worker_of_its_name(pool: Pool, tmp_path: Path) -> None:
+    here = {"MUSTER_HOST_ID": f"host of {tmp_path}", "MUSTER_NAME": "studio"}
+    pool.environment |= here
+    pool.start()
+    other = Pool(tmp_path / "other", environment=here)
+    try:
+        other.start()
+        assert [each["name"] for each in other.healthy_workers()] == ["studio-1"]
+        assert [each["name"] for each in pool.healthy_workers()] == ["studio-1"]
+    finally:
+        other.stop()
+
+
+def test_a_gpu_that_another_pool_has_is_said_at_once(pool: Pool, tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "driver")
+    driver.say(Card("GPU-1", "RTX 4090"))
+    here = {"MUSTER_HOST_ID": f"host of {tmp_path}", **driver.environ}
+    pool.environment |= here
+    pool.start()
+    other = Pool(tmp_path / "other", environment=here)
+    try:
+        other.start(ready=False)
+        eventually(lambda: "Muster runs without agent-1" in other.output, 20)
+        told = other.output.rpartition("Muster runs without agent-1")[2]
+        assert "another agent of this identity" in told and "give this one other GPUs" in told
+        assert other.client.get("/admin/workers")["items"] == []
+        pool.end()
+        eventually(other.healthy_workers, 40)  # it has been tried again
+    finally:
+        other.stop()

@@ -10,9 +10,15 @@ import pytest
 from agent.declare import declared
 from agent.workflows import ffmpeg
 from app.pool.errors import SettingsError
+from app.pool.model import Rule, Workflow
 from app.pool.protocol import from_json, to_json
 
 ONE = '[workflows.x]\nrunner = "command"\nargv = ["true", "--a={a}"]\n[workflows.x.parameters.a]\n'
+
+
+def ruled(rule: str, times: int = 1) -> str:
+    """A workflow with this rule."""
+    return '[workflows.x]\nrunner = "command"\nargv = ["true"]\n' + f"[[workflows.x.rules]]\n{rule}\n" * times
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -65,9 +71,31 @@ def test_with_a_file_only_what_stands_there_is_offered(tmp_path: Path) -> None:
         ('[workflows.x]\nrunner = "command"\nargv = ["{b}"]', "must begin with a program"),
         ('[workflows.x]\nrunner = "python"\ntarget = "module"', "target must be module:function"),
         ('[workflows.x]\nargv = ["true"]', "lacks runner"),
+        (ruled("exit_code = 75"), "rule 1: then must be one of later, never, elsewhere"),
+        (ruled('exit_code = 75\nthen = "again"'), "rule 1: then must be one of"),
+        (ruled('then = "later"'), "rule 1: name exit_code or log"),
+        (ruled('exit_code = 75\nlog = "x"\nthen = "later"'), "only one of them"),
+        (ruled('exit_code = 0\nthen = "later"'), "a whole number from 1 to 255"),
+        (ruled('exit_code = true\nthen = "later"'), "a whole number from 1 to 255"),
+        (ruled('exit_code = 256\nthen = "later"'), "a whole number from 1 to 255"),
+        (ruled('log = ""\nthen = "later"'), "of 1 to 200 characters"),
+        (ruled('log = 7\nthen = "later"'), "of 1 to 200 characters"),
+        (ruled(f'log = "{"x" * 201}"\nthen = "later"'), "of 1 to 200 characters"),
+        (ruled('log = "(licence"\nthen = "later"'), "rule 1: log is no regular expression: missing )"),
+        (ruled('exit_code = 75\nthen = "later"\nwhen = "x"'), "x, rule 1 has 'when'"),
+        (ruled('exit_code = 75\nthen = "later"', 21), "rules must be a list of at most 20"),
+        ('[workflows.x]\nrunner = "command"\nargv = ["true"]\nrules = ["later"]', "x, rule 1 must be a table"),
+        ('[workflows.x]\nrunner = "command"\nargv = ["true"]\nrules = 3', "rules must be a list"),
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(SettingsError) as caught:
         declared(written(tmp_path, text))
     assert complaint in str(caught.value)
+
+
+def test_rules_are_read_in_their_order(tmp_path: Path) -> None:
+    text = ruled('exit_code = 75\nthen = "later"') + "[[workflows.x.rules]]\nlog = '(?i)bad \\w+'\nthen = \"never\"\n"
+    [workflow] = declared(written(tmp_path, text)).workflows
+    assert workflow.rules == (Rule("later", exit_code=75), Rule("never", log=r"(?i)bad \w+"))
+    assert from_json(Workflow, to_json(workflow)) == workflow

@@ -72,6 +72,15 @@ def test_an_empty_workflow_list_narrows_nothing_and_a_named_one_does() -> None:
     assert matching.refusal(narrowed, Requirement("transcode")) is not None
 
 
+def test_a_worker_that_is_blocked_for_a_workflow_is_refused_for_that_one_alone() -> None:
+    blocked = replace(WORKER, blocked={"burn": "until 14:05 UTC (3 failures in a row while others succeed)"})
+
+    assert matching.refusal(blocked, Requirement("transcode")) is None
+    assert matching.refusal(blocked, Requirement("burn")) == matching.Refusal(
+        "blocked", "blocked for burn on render-1 until 14:05 UTC (3 failures in a row while others succeed)"
+    )
+
+
 def test_equal_requirements_are_one_class_whatever_their_order() -> None:
     one = Requirement("burn", tags=("a", "b"), min_vram_mb=7000)
     other = Requirement("burn", tags=("b", "a"), min_vram_mb=8192)

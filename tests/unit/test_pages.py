@@ -115,6 +115,17 @@ def test_a_death_is_told_by_its_signal() -> None:
     assert "its process was ended by SIGKILL" in entry.sentences[1]
 
 
+def test_a_failure_is_told_with_its_exit_code_its_cause_and_what_a_rule_says() -> None:
+    ended = replace(ATTEMPT, end=AttemptEnd.FAILED, ended_at=NOW)
+    busy = replace(ended, cause="workflow", exit_code=75, then="later")
+    short = replace(ended, cause="gpu memory", then="never")
+    told = [entry.sentences[1] for entry in job_story.tell([short, busy], hosts=True)]
+    assert told == [
+        "failed after 0 s; its process ended with exit code 75; a rule of its workflow says: try again later",
+        "failed after 0 s: its GPU's memory was used up; a rule of its workflow says: do not try again",
+    ]
+
+
 @pytest.mark.parametrize("name", ["password", "api_token", "client_SECRET"])
 def test_a_parameter_whose_name_says_secret_is_hidden(name: str) -> None:
     assert "hunter2" not in words.parameter("hunter2", name)

@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
-from app.coordinator.rooms import Means, means, room
+from app.coordinator.plan import Entry
+from app.coordinator.rooms import Mean, Means, means, places, room
 from app.coordinator.waiting import why_waiting
 from app.coordinator.wanted import wanted_of
-from app.pool.model import Gpu, Health, Intent, Requirement, Worker, WorkerId, Workflow
-from app.pool.policy import Policy
-from app.pool.protocol import Beat, GpuFigures, Memory
+from app.pool.capacity import Card, Need, Room, capacity_refusal, need
+from app.pool.capacity import room as capacity_room
+from app.pool.matching import Refusal
+from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, WorkerId, Workflow
+from app.pool.policy import DEFAULTS, Policy
+from app.pool.protocol import AttemptRef, Beat, GpuFigures, Lease, LeaseState, Memory
 
 BURN = Requirement("burn")
 CARD = Gpu("g0", 0, "card", 10_000)
@@ -32,50 +36,88 @@ WORKER = Worker(
 )
 
 
+MODELS = (("a", "x"), ("b", "x"), ("c", "x"), ("d", "y"), ("e", "z"))
+
+
 def beat(*gpus: GpuFigures, **rest: Any) -> Beat:
     return Beat(WORKER.id, 1, 1, 15000, 35000, "b", 2, 2, gpus=gpus, **rest)
 
 
-def room_of(worker: Worker, said: Beat, mean: Means, **classes: Requirement) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(room(worker, said, classes, 0, mean, 0.0))
-    return found
+def room_of(worker: Worker, said: Beat, found: Means, policy: Policy = DEFAULTS) -> dict[str, Any]:
+    entry = Entry("set", Need(), "load")
+    facts: dict[str, Any] = json.loads(room(worker, said, [entry], policy, found))
+    return facts
 
 
-def test_a_part_that_nobody_measured_takes_the_mean_of_those_that_have_it() -> None:
-    figures = [GpuFigures("g0", 0, utilisation=share) for share in (0.2, 0.6)]
-    mean = means([beat(figures[0]), beat(figures[1]), beat()])
-    assert mean.utilisation == pytest.approx(0.4)
-    assert mean.vram is None
-    measured, unmeasured = room_of(WORKER, beat(figures[1]), mean), room_of(WORKER, beat(), mean)
-    assert measured["base"] > unmeasured["base"] > 0
+def test_a_part_that_nobody_measured_takes_the_mean_of_comparable_workers() -> None:
+    workers = {WorkerId(name): replace(WORKER, id=WorkerId(name), gpu_model=model) for name, model in MODELS}
+    shares = {"a": 0.2, "b": 0.6, "c": None, "d": 1.0, "e": None}
+    beats = [replace(beat(GpuFigures("g0", 0, utilisation=share)), worker=WorkerId(n)) for n, share in shares.items()]
+    found = means(workers, beats)
+    assert room_of(workers[WorkerId("c")], beats[2], found)["gpu"] == 0.4  # of the same model
+    assert room_of(workers[WorkerId("e")], beats[4], found)["gpu"] == 0.6  # none of its model has it
+    assert room_of(workers[WorkerId("e")], beats[4], found)["gpu_mean"]
+    measured = room_of(workers[WorkerId("a")], beats[0], found)
+    assert (measured["gpu"], "gpu_mean" in measured) == (0.2, False)
 
 
 def test_where_no_worker_measures_a_part_the_others_weigh_more() -> None:
-    facts = room_of(WORKER, beat(), Means(None, None))
-    assert facts["base"] == 0
-    assert facts["per_held"] * WORKER.slots == 1
+    facts = room_of(WORKER, beat(), Means())
+    assert "gpu" not in facts and "vram" not in facts
+    assert facts["weights"] == [0, 1, 0]
+    assert room_of(WORKER, beat(), Means(), Policy(w_queue=0.0))["weights"] == [0, 1, 0]
+    weights = room_of(WORKER, beat(), Means(Mean(0.5, None)), Policy(w_gpu=0.2, w_queue=0.6))["weights"]
+    assert weights == pytest.approx([0.25, 0.75, 0])
 
 
-def test_memory_that_others_use_is_load_and_is_not_free() -> None:
-    worker = replace(WORKER, gpus=(CARD,))
-    said = beat(GpuFigures("g0", 0, vram_mb=10_000, memory=Memory(ours=0, others=5_000, free=5_000)))
-    facts = room_of(worker, said, means([said]))
-    assert facts["gpus"] == [["g0", 10_000 - 5_056]]
-    assert facts["base"] == pytest.approx(facts["per_mb"] * 5_056, abs=0.001)
+def test_the_use_of_a_worker_without_gpus_is_that_of_its_cpus() -> None:
+    assert room_of(WORKER, beat(cpu=0.5), means({WORKER.id: WORKER}, [beat(cpu=0.5)]))["gpu"] == 0.5
 
 
-def test_a_class_names_the_memory_that_its_workflow_declares_unless_its_jobs_say() -> None:
-    worker = replace(WORKER, gpus=(CARD,))
-    facts = room_of(
-        worker,
-        beat(),
-        Means(None, None),
-        burn=BURN,
-        upscale=Requirement("upscale"),
-        large=Requirement("upscale", min_vram_mb=6_000),
-        other=Requirement("render"),
+def test_a_room_says_what_others_and_we_use_of_each_card_and_what_nobody_measured() -> None:
+    worker = replace(WORKER, gpus=(CARD, replace(CARD, uuid="g1"), replace(CARD, uuid="g2")))
+    said = beat(
+        GpuFigures("g0", 0, vram_mb=10_000, memory=Memory(ours=100, others=5_000, free=4_900)),
+        GpuFigures("g1", 1, vram_mb=10_000, memory=Memory(free=4_000)),
     )
-    assert facts["classes"] == {"burn": 0, "upscale": 4_000, "large": 6_000}
+    running = replace(said, attempts=(AttemptRef(JobId("j" * 12), 1, 0),))
+    cards = room_of(worker, said, Means())["cards"]
+    assert cards == [["g0", 10_000, 5_056, 128], ["g1", 10_000, 6_016, 0], ["g2", 10_000, 0, -2]]
+    assert room_of(worker, running, Means())["cards"][1] == ["g1", 10_000, 6_016, -1]
+
+
+@pytest.mark.parametrize(
+    ("requirement", "expected"),
+    [
+        (BURN, Need(cards=1)),
+        (Requirement("upscale"), Need(vram_mb=4_000, least_mb=4_000)),
+        (Requirement("upscale", min_vram_mb=6_000), Need(vram_mb=6_000, least_mb=6_000)),
+        (Requirement("upscale", min_vram_mb=0), Need()),
+        (Requirement("upscale", gpus=2), Need(cards=2)),
+        (Requirement("upscale", gpus=2, min_vram_mb=900), Need(cards=2, least_mb=900)),
+        (Requirement("wide"), Need(slots=2)),
+    ],
+)
+def test_a_job_takes_what_it_names_else_what_its_workflow_declares(requirement: Requirement, expected: Need) -> None:
+    wide = Workflow("wide", "python", slots=2, vram_mb=0)
+    assert need(replace(WORKER, gpus=(CARD,), workflows=(*WORKER.workflows, wide)), requirement) == expected
+
+
+def test_without_gpus_a_job_that_names_nothing_takes_none() -> None:
+    assert need(WORKER, BURN) == Need()
+
+
+def test_why_a_worker_has_no_room_now_is_said_in_words() -> None:
+    worker = replace(WORKER, gpus=(CARD,))
+    lease = Lease(1, LeaseState.CLAIMED, gpus=("g0",), vram_mb=6_000)
+    has = capacity_room(worker, beat(), {JobId("j1"): lease}, Policy())
+    assert has == Room(2, 2, 1, (Card("g0", 9_744, 6_000, held=True),))
+    assert capacity_refusal(has, Need(vram_mb=3_000, least_mb=3_000)) is None
+    small = capacity_refusal(has, Need(vram_mb=4_000, least_mb=4_000))
+    assert small == Refusal("free vram", "has 3744 MiB free on one GPU, less than 4000")
+    assert capacity_refusal(has, Need(cards=1)) == Refusal("cards", "has 0 free GPUs of 1, 1 are needed")
+    assert capacity_refusal(has, Need(slots=2)) == Refusal("slots", "has 1 free slots of 2, 2 are needed")
+    assert capacity_refusal(replace(has, held=2), Need()) == Refusal("slots", "is full (2 of 2)")
 
 
 @pytest.mark.parametrize(
@@ -86,8 +128,9 @@ def test_a_class_names_the_memory_that_its_workflow_declares_unless_its_jobs_say
         (WORKER, True),
     ],
 )
-def test_who_may_not_be_given_jobs_is_in_no_class(worker: Worker, leaving: bool) -> None:
-    assert room_of(worker, beat(leaving=leaving), Means(None, None), burn=BURN)["classes"] == {}
+def test_who_may_not_be_given_jobs_is_given_none(worker: Worker, leaving: bool) -> None:
+    assert not places(worker, beat(leaving=leaving))
+    assert places(WORKER, beat())
 
 
 def test_a_job_says_why_it_waits() -> None:

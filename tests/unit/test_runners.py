@@ -239,3 +239,15 @@ def test_the_stacks_of_a_workflow_can_be_asked_for(tmp_path: Path) -> None:
         child.process.send_signal(signal.SIGUSR1)
         assert child.process.stderr is not None
         assert any(b"trial.py" in line for line in iter(child.process.stderr.readline, b""))
+
+
+@pytest.mark.parametrize(("script", "exit_code"), [("exit 75", 75), ("kill -KILL $$", None)])
+def test_a_commands_exit_code_is_told(tmp_path: Path, script: str, exit_code: int | None) -> None:
+    with Child(tmp_path / "out", shell(script), {}) as child:
+        assert child.begin().end()["exit_code"] == exit_code
+
+
+@pytest.mark.parametrize(("source", "exit_code"), [("raise SystemExit(75)", 75), ("exit('no')", None), ("1 / 0", None)])
+def test_an_exit_code_that_a_python_workflow_names_is_told(tmp_path: Path, source: str, exit_code: int | None) -> None:
+    end = ran(tmp_path, f"def run(job): {source}").said[-1]
+    assert (end["end"], end["exit_code"]) == ("failed", exit_code)

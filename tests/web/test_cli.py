@@ -174,6 +174,31 @@ def test_workers_and_tokens_are_listed(home: Environment, ledger: Ledger) -> Non
     assert call({**home, "MUSTER_TOKEN": secret}, "jobs").exit_code == 1
 
 
+def test_workers_are_tagged_paused_and_resumed_by_name(home: Environment, ledger: Ledger) -> None:
+    one, two = join(ledger, "render-1"), join(ledger, "render-2")
+    assert said(home, "tag", "optix,cuda-12", "render-1", two.id).splitlines() == [
+        "render-1: tags + cuda-12, optix",
+        "render-2: tags + cuda-12, optix",
+    ]
+    assert "cuda-12" in said(home, "workers")
+    assert said(home, "untag", "optix", "render-2") == "render-2: tags − optix"
+    assert said(home, "pause", "render-1", "--for-s", "60", "--note", "fans").startswith("render-1: paused until 20")
+    assert [w["paused_note"] for w in shown(home, "workers")] == ["fans", None]
+    assert said(home, "resume", one.id) == "render-1: takes jobs again"
+    refused = call(home, "resume", "render-1", "render-2")
+    assert (refused.exit_code, refused.stderr.splitlines()[0]) == (1, "render-1: is active, not paused")
+    assert "Error" in call(home, "pause", "nobody").stderr
+
+
+def test_workers_are_listed_to_the_last_page(
+    home: Environment, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.client.PAGE", 2)
+    for number in range(5):
+        join(ledger, f"render-{number}")
+    assert [worker["name"] for worker in shown(home, "workers")] == [f"render-{n}" for n in range(5)]
+
+
 def test_what_goes_wrong_is_one_clear_error(home: Environment) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     assert "no server answers" in call({**home, "MUSTER_SERVER": nowhere}, "jobs").stderr

@@ -124,6 +124,7 @@ def test_without_postgresql_it_is_503_with_retry_after(settings: ServerSettings)
 def test_without_redis_a_job_is_taken_and_workers_are_503(web: Web, settings: ServerSettings) -> None:
     app = create_app(replace(settings, redis_url=f"redis://{NOWHERE}/1"))
     client, headers = app.test_client(), {"Authorization": f"Bearer {web.admin}"}
+    web.join()  # without one there is nothing live to ask for
     taken = client.post("/jobs", json={"workflow": "burn"}, headers=headers)
     workers = client.get("/admin/workers", headers=headers)
     app.extensions[EXTENSION].close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.ledger import events, investigations, jobs, workers
-from app.pool.model import Health, Worker
-from tests.postgres.conftest import assign, join, running, tell
+from app.pool.model import Health, Intent, Worker
+from tests.postgres.conftest import assign, join, running, submit, tell
 from tests.web.conftest import Web
 from tests.web.test_faces import HTML, signed_in
 
@@ -53,7 +53,7 @@ def test_an_investigation_names_the_jobs_that_moved_and_how_fast(web: Web) -> No
         "It ran 1 job when it was last heard of",
         "GPU 0: GPU is lost",
         "ended by signal 9: Killed",
-        "temperature before the silence: last 71 °C",
+        "temperature before the failure: last 71 °C",
         "Continued on render-2, ",
         "Down: silent: no heartbeat for 45 s",
     ):
@@ -93,6 +93,30 @@ def test_the_list_is_paged_newest_first_and_filtered(web: Web) -> None:
     assert [each["id"] for each in first["items"] + second["items"]] == ids[::-1]
     assert second["next"] is None
     assert [each["id"] for each in web.get(f"/admin/investigations?worker={lost[0].id}")["items"]] == ids[:1]
+
+
+def test_errors_of_several_owners_are_told_with_the_pause_that_a_person_must_end(web: Web) -> None:
+    bad, *_ = [join(web.ledger, f"render-{number}") for number in range(5)]
+    for owner in ("ana", "ben", "cem"):
+        job = running(web.ledger, bad, submit(web.ledger, owner=owner, max_failures=1))
+        tell(web.ledger, bad, job, 1, "end", end="failed", cause="workflow", error=f"no frame for {owner}")
+    [one] = web.get("/admin/investigations?open=true")["items"]
+    assert one["cause"] == "errors of several owners"
+    client = signed_in(web, web.admin)
+    page = client.get(f"/investigations/{one['id']}", headers=HTML).text
+    for words in (
+        "Jobs of several people failed here one after the other",
+        "What the pool saw: jobs of 3 owners failed on it in a row: ana, ben, cem",
+        "The first of these errors",
+        "no frame for ben",
+        "Resolving this does not resume it",
+    ):
+        assert words in page, words
+    web.ask("POST", f"/admin/investigations/{one['id']}/resolve", web.admin, json={"note": "new driver"})
+    assert web.get(f"/admin/workers/{bad.id}")["intent"] == "paused"
+    assert "Resolving this does not resume it" in client.get(f"/investigations/{one['id']}", headers=HTML).text
+    assert workers.set_intent(web.ledger, bad.id, Intent.ACTIVE)
+    assert "does not resume it" not in client.get(f"/investigations/{one['id']}", headers=HTML).text
 
 
 @pytest.mark.parametrize("text", ["", "   ", "x" * 2001, "a\x07b"])

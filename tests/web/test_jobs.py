@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.ledger import groups
+from app.ledger import groups, reports
+from app.ledger.failures import Shortage
+from app.pool.protocol import Report
 from tests.postgres.conftest import found, running, tell
 from tests.postgres.conftest import join as join_worker
 from tests.postgres.conftest import submit as submit_to
@@ -12,8 +14,8 @@ from tests.web.conftest import Web
 
 FIELDS = (
     "id name workflow params state status waiting progress text attempt failures max_failures worker requires prefers"
-    " group min_vram_mb gpus only_workers exclude_workers priority stall_s resume timeout_s strict owner result error"
-    " retry_of not_before created_at started_at ended_at"
+    " group min_vram_mb above_vram_mb gpus only_workers exclude_workers priority stall_s resume timeout_s strict owner"
+    " result error retry_of not_before created_at started_at ended_at"
 )
 BURN = {"name": "burn", "runner": "python", "parameters": [{"name": "seconds", "type": "float", "required": True}]}
 
@@ -50,6 +52,21 @@ def test_a_job_with_a_time_waits_for_it(web: Web) -> None:
     job = web.submit(params={"seconds": 1}, not_before="2099-01-01T00:00:00+02:00")
     assert job["waiting"]["for"] == "time"
     assert job["not_before"] == job["waiting"]["until"] == "2098-12-31T22:00:00Z"
+
+
+def test_a_job_that_found_no_larger_card_waits_for_its_time_and_says_why(web: Web) -> None:
+    worker = join_worker(web.ledger)
+    job = running(web.ledger, worker)
+    report = Report("end", worker.id, worker.incarnation, job.id, 1, end="failed", cause="gpu memory")
+    reports.apply_all(web.ledger, [report], {(job.id, 1): Shortage(8_000, larger=False)})
+    shown = web.get(f"/jobs/{job.id}")
+    assert shown["waiting"] == {
+        "for": "time",
+        "until": shown["not_before"],
+        "why": "ran out of GPU memory, and no worker that could run it has a card with more than 8000 MiB free;"
+        " tried again elsewhere",
+    }
+    assert shown["above_vram_mb"] == 8_000
 
 
 def test_a_bad_field_is_named(web: Web) -> None:

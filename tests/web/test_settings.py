@@ -51,12 +51,33 @@ def test_a_change_is_kept_told_and_rung(web: Web) -> None:
         ("missed_beats", None, "must be a whole number"),
         ("fast_failover", 1, "must be true or false"),
         ("queue_depth", "many", "must be a whole number"),
+        ("strategy", "random", "must be one of least-loaded, round-robin, capability-first"),
+        ("strategy", 1, "must be one of least-loaded, round-robin, capability-first"),
+        ("w_gpu", 1.5, "must be from 0 to 1"),
+        ("prefer_weight", -0.1, "must be from 0 to 1"),
     ],
 )
 def test_a_bad_value_names_its_range_and_changes_nothing(web: Web, name: str, value: object, why: str) -> None:
     good = {"max_orphan_s": 5}
     assert wrong(web.ask("PATCH", "/admin/settings", web.admin, json={**good, name: value})) == {f"/{name}": why}
     assert policy.read(web.ledger) == DEFAULTS
+
+
+def test_some_weight_of_the_load_is_more_than_0(web: Web) -> None:
+    assert web.ask("PATCH", "/admin/settings", web.admin, json={"w_gpu": 0, "w_vram": 0}).status_code == 200
+    why = "one of the load's weights must be more than 0"
+    assert wrong(web.ask("PATCH", "/admin/settings", web.admin, json={"w_queue": 0})) == {"/w_queue": why}
+    assert policy.read(web.ledger) == Policy(w_gpu=0.0, w_vram=0.0)
+
+
+def test_the_strategy_is_chosen_from_a_list(web: Web) -> None:
+    client = signed_in(web, web.admin)
+    page = client.get("/settings", headers=HTML).text
+    assert re.search(r'<select id="setting-strategy"[^>]*>\s*<option selected>least-loaded</option>', page)
+    sent = filled(DEFAULTS, strategy="round-robin", w_gpu="0.25")
+    assert client.post("/ui/settings/change", data={**sent, **form(page)}).status_code == 303
+    assert policy.read(web.ledger) == Policy(strategy="round-robin", w_gpu=0.25)
+    assert "<option selected>round-robin</option>" in client.get("/settings", headers=HTML).text
 
 
 def test_an_unknown_setting_is_refused(web: Web) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from app.ledger import workers
+import pytest
+
+from app.ledger import blocks, policy, workers
 from app.pool.model import Health, WorkerId
 from app.pool.protocol import GpuFigures, Lease, LeaseState, Memory, to_json
 from tests.postgres.conftest import join as join_worker
-from tests.web.conftest import Facts, Web
+from tests.postgres.conftest import running, tell
+from tests.web.conftest import Facts, Web, wrong
+from tests.web.test_faces import HTML, signed_in
 
 FIELDS = (
     "id name hostname address port gpu_model vram_mb gpus workflows tags dynamic_tags groups slots status reason"
     " health intent score load jobs queued pid incarnation version last_heartbeat heartbeat_age_s uptime_s"
-    " investigation created_at"
+    " investigation blocked created_at"
 )
 CARD = {"uuid": "GPU-1", "index": 0, "model": "RTX 4090", "vram_mb": 24_000}
 
@@ -28,7 +32,7 @@ def test_a_worker_has_every_field_and_nothing_unmeasured_is_zero(web: Web) -> No
     assert set(FIELDS.split()) <= worker.keys()
     assert (worker["gpu_model"], worker["vram_mb"], worker["workflows"]) == ("RTX 4090", 24_000, ["burn"])
     assert worker["gpus"][0]["utilisation"] is None
-    assert worker["load"] == {"utilisation": None, "queue": None, "vram": None}
+    assert worker["load"] == {"utilisation": None, "queue": None, "vram": None, "means": {}}
     assert (worker["score"], worker["heartbeat_age_s"]) == (None, None)
 
 
@@ -38,11 +42,10 @@ def test_live_figures_come_from_the_beat_and_the_leases(web: Web) -> None:
     web.beat(admission, gpus=(figures,), tags=("sdxl",))
     lease = to_json(Lease(1, LeaseState.CLAIMED))
     web.services.redis.hset(f"pool:lease:{admission['worker']}", "a" * 12, lease)
-    web.services.redis.zadd("pool:load", {admission["worker"]: 0.4})
 
     worker = only(web)
-    assert (worker["status"], worker["jobs"], worker["queued"], worker["score"]) == ("healthy", 1, 0, 0.4)
-    assert worker["load"] == {"utilisation": 0.5, "queue": 0.5, "vram": 0.25}
+    assert (worker["status"], worker["jobs"], worker["queued"]) == ("healthy", 1, 0)
+    assert (worker["score"], worker["gpus"][0]["utilisation"]) == (None, 0.5)
     assert worker["gpus"][0]["memory"] == {"ours": 6_000, "others": 0, "free": 18_000}
     assert worker["dynamic_tags"] == ["sdxl"]
 
@@ -73,6 +76,81 @@ def test_the_uptime_of_a_worker_that_is_down_stands_still(web: Web) -> None:
     assert only(web)["uptime_s"] == only(web)["uptime_s"]
 
 
+def test_a_blocked_worker_says_for_what_until_when_and_why(web: Web) -> None:
+    bad, good = join_worker(web.ledger, "bad"), join_worker(web.ledger, "good")
+    policy.write(web.ledger, {"block_failures": 1}, "root")
+    job = running(web.ledger, bad)
+    tell(web.ledger, good, running(web.ledger, good), 1, "end", end="succeeded")
+    tell(web.ledger, bad, job, 1, "end", end="failed", cause="workflow")
+    [block] = blocks.listed(web.ledger, bad.id)
+    until = f"until {block.until:%H:%M} UTC (a failure while others succeed)"
+    assert [web.get(f"/admin/workers/{each.id}")["blocked"] for each in (bad, good)] == [{"burn": until}, {}]
+    page = signed_in(web, web.admin).get(f"/workers/{bad.id}", headers=HTML).text
+    assert f"</span> for burn {until}." in page
+
+
 def test_a_worker_that_is_not_there_is_404(web: Web) -> None:
     assert workers.find(web.ledger, WorkerId("0" * 12)) is None
     assert web.ask("GET", f"/admin/workers/{'0' * 12}", web.admin).status_code == 404
+
+
+def names(web: Web, query: str) -> list[str]:
+    """Of the workers that this query finds, page by page of two."""
+    found, cursor = [], ""
+    while True:
+        page = web.get(f"/admin/workers?limit=2&{query}{cursor}")
+        assert len(page["items"]) <= 2
+        found += [worker["name"] for worker in page["items"]]
+        if page["next"] is None:
+            return found
+        assert len(page["items"]) == 2
+        cursor = f"&cursor={page['next']}"
+
+
+def test_workers_are_listed_page_by_page_by_name(web: Web) -> None:
+    for name in ("e", "a", "d", "b", "c"):
+        web.join(web.offer(name))
+    assert names(web, "") == ["a", "b", "c", "d", "e"]
+    assert len(web.get("/admin/workers?limit=5")["items"]) == 5
+    assert web.get("/admin/workers?limit=5")["next"] is None
+
+
+def test_a_worker_that_joins_between_two_pages_moves_no_other(web: Web) -> None:
+    for name in ("b", "c", "d"):
+        web.join(web.offer(name))
+    first = web.get("/admin/workers?limit=2")
+    web.join(web.offer("a"))
+    second = web.get(f"/admin/workers?limit=2&cursor={first['next']}")
+    assert [worker["name"] for worker in second["items"]] == ["d"]
+
+
+def test_workers_are_filtered_by_the_fleet_s_words_across_pages(web: Web) -> None:
+    for number in range(7):
+        admission = web.join(web.offer(f"render-{number}"))
+        if number % 2:
+            web.beat(admission, tags=("sdxl",))
+    assert names(web, "status=healthy") == ["render-1", "render-3", "render-5"]
+    assert names(web, "status=!healthy") == ["render-0", "render-2", "render-4", "render-6"]
+    assert names(web, "tag=sdxl&host=!render-3") == ["render-1", "render-5"]
+    assert names(web, "host=RENDER-3&host=render-4") == ["render-3", "render-4"]
+    assert names(web, "group=nobody") == []
+    assert names(web, "investigation=open") == []
+
+
+def test_more_workers_than_are_read_at_once_are_searched_to_the_end(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.web.workers.LISTED_MOST", 2)
+    for number in range(5):
+        admission = web.join(web.offer(f"render-{number}"))
+    web.beat(admission)
+    assert names(web, "status=healthy") == ["render-4"]
+
+
+def test_a_filter_that_makes_no_sense_is_refused_by_name(web: Web) -> None:
+    for query, field in (
+        ("status=fine", "/status/0"),
+        ("tag=!", "/tag/0"),
+        ("investigation=shut", "/investigation/0"),
+        ("limit=201", "/limit"),
+        ("cursor=x", "?cursor"),
+    ):
+        assert field in wrong(web.ask("GET", f"/admin/workers?{query}", web.admin)), query

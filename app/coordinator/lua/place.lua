@@ -1,62 +1,157 @@
--- place: reserve the least loaded fitting worker for each of n jobs of one class.
+-- place: reserve the best worker for each of n jobs of one class.
 -- The lease that it writes is the reservation; the worker's score rises at once, in all its sets.
--- KEYS  1 eligible zset of the class   2 load zset
+-- KEYS  1 load zset   2 turn counter
 -- ARGV  1 prefix of the lease hashes   2 prefix of the worker hashes   3 prefix of the eligible zsets
---       4 the class   5 how many workers to look at beyond the excluded ones
---       6 JSON [{job, attempt, vram_mb (0: what the class needs), gpus (0: not said), excluded {worker: true}}, …]
--- returns for each job two strings: the worker and its GPUs' UUIDs with ',' between; both '' when nobody has room
--- It finds workers in KEYS[1] and makes their keys from the prefixes: one Redis, not Redis Cluster.
-local function choose(room, reserved, need, count)
-  local fitting = {}
-  for _, gpu in ipairs(room.gpus) do
-    local free = gpu[2] - (reserved[gpu[1]] or 0)
-    if need == 0 or free >= need then fitting[#fitting + 1] = {gpu[1], free} end
+--       4 how many workers to look at beyond the excluded ones   5 how many wants   6 how many demands
+--       then of each demand how many needs; of each need what a job takes of such a worker (slots, whole cards,
+--       least MiB free on a card, MiB to reserve), how many zsets of such workers, and of each its name and what the
+--       demand adds to the scores there;
+--       then of each want: job, attempt, number of its demand, its own least MiB and MiB to reserve (the larger
+--       counts), how many workers are excluded, and these
+-- returns for each want {} when nobody has room, else
+--   {worker, UUIDs with ',' between, MiB, 1 when the cards are whole, slots, score, load and parts, worker, score, …}:
+--   score, load and parts as they were when it was chosen; the next best of those that were read, at most three, follow
+-- It finds workers in the zsets and makes their keys from the prefixes: one Redis, not Redis Cluster.
+local LOAD, TURN = KEYS[1], KEYS[2]
+local LEASES, WORKERS, ELIGIBLE, LOOK_AT, WANTS = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local FIXED, RUNNERS_UP = 7, 3
+local SLOTS, CARDS, LEAST, RESERVE = 1, 2, 3, 4 -- of a need
+
+local heads = {} -- the heads of the zsets as far as they were read, while they are what Redis has
+local turn -- of the latest of these wants; the counter moves once for all of them
+local at = 6 -- in ARGV
+
+local function numbers(count)
+  at = at + count
+  local found = {}
+  for i = 1, count do found[i] = tonumber(ARGV[at - count + i]) end
+  return found
+end
+
+local function head(name, count)
+  local found = heads[name]
+  if not found or found.count < count then
+    found = redis.call('ZRANGE', ELIGIBLE .. name, 0, count - 1, 'WITHSCORES')
+    found.count, heads[name] = count, found
   end
-  if (need > 0 and #fitting == 0) or #fitting < count then return nil end
-  if need > 0 then table.sort(fitting, function(a, b) return a[2] > b[2] end) end
-  local chosen = {}
-  for i = 1, math.min(#fitting, math.max(1, count)) do chosen[i] = fitting[i][1] end
-  return chosen
+  return found
+end
+
+local function forget_heads(room)
+  for _, set in ipairs(room.sets) do heads[set[1]] = nil end
+end
+
+local function stands_in(room, name)
+  for _, set in ipairs(room.sets) do
+    if set[1] == name then return true end
+  end
+  return false
 end
 
 -- An older attempt of the same job whose processes may be left keeps its lease: the new one goes elsewhere, or waits.
-local function occupied(lease_key, job)
-  local text = redis.call('HGET', lease_key, job)
-  return text and cjson.decode(text).state ~= 'ended'
+local function occupied(leases, job)
+  for i = 1, #leases, 2 do
+    if leases[i] == job then return cjson.decode(leases[i + 1]).state ~= 'ended' end
+  end
+  return false
 end
 
-local function give(worker, want)
-  local lease_key = ARGV[1] .. worker
-  local room = room_of(ARGV[2] .. worker)
-  if not room then
-    redis.call('ZREM', KEYS[1], worker)
+local function reserve(worker, job, attempt, need, mb, room, held, taken, uuids)
+  local whole = need[CARDS] > 0
+  local lease = {attempt = attempt, state = 'given', slots = need[SLOTS], vram_mb = mb, incarnation = room.incarnation}
+  if #uuids > 0 then lease.gpus = uuids end -- cjson would write an empty list as {}
+  if whole then lease.whole = true end
+  redis.call('HSET', LEASES .. worker, job, cjson.encode(lease))
+  turn = (turn or redis.call('INCRBY', TURN, WANTS) - WANTS) + 1
+  room.turn = turn
+  if whole or mb > 0 then
+    for _, uuid in ipairs(uuids) do taken[uuid] = {mb = (taken[uuid] and taken[uuid].mb or 0) + mb, whole = whole} end
+  end
+  settle(worker, room, WORKERS .. worker, LOAD, ELIGIBLE, held + need[SLOTS], taken)
+  forget_heads(room)
+end
+
+local function give(worker, score, part, job, attempt, least, mb)
+  local room, need = room_of(WORKERS .. worker), part.need
+  if not room or not stands_in(room, part.name) then -- a stale leader's entry
+    redis.call('ZREM', ELIGIBLE .. part.name, worker)
+    heads[part.name] = nil
     return nil
   end
-  local held, reserved = holdings(lease_key)
-  if held >= room.capacity or occupied(lease_key, want.job) then return nil end
-  local need = want.vram_mb > 0 and want.vram_mb or room.classes[ARGV[4]] or 0
-  local gpus = choose(room, reserved, need, want.gpus)
-  if not gpus then return nil end
-  local lease = {attempt = want.attempt, state = 'given', vram_mb = need, incarnation = room.incarnation}
-  if #gpus > 0 then lease.gpus = gpus end -- cjson would write an empty list as {}
-  redis.call('HSET', lease_key, want.job, cjson.encode(lease))
-  settle(worker, room, lease_key, KEYS[2], ARGV[3])
-  return table.concat(gpus, ',')
+  local leases = redis.call('HGETALL', LEASES .. worker)
+  if occupied(leases, job) then return nil end
+  local held, taken = holdings(leases)
+  local uuids = held + need[SLOTS] <= room.capacity and cards_for(room, taken, need[CARDS], math.max(need[LEAST], least))
+  if not uuids then
+    if least <= need[LEAST] then -- it stands in the set and has no room: put it right
+      settle(worker, room, WORKERS .. worker, LOAD, ELIGIBLE, held, taken)
+      forget_heads(room)
+    end
+    return nil
+  end
+  mb = need[CARDS] > 0 and 0 or math.max(need[RESERVE], mb)
+  reserve(worker, job, attempt, need, mb, room, held, taken, uuids)
+  return {worker, table.concat(uuids, ','), mb, need[CARDS] > 0 and 1 or 0, need[SLOTS], string.format('%.17g', score), room.parts}
+end
+
+-- The best of the heads from these places on: worker, score, and which part it stands in.
+local function nearest(demand, lists, places)
+  local best, lowest
+  for i, part in ipairs(demand) do
+    local score = lists[i][places[i] + 1]
+    if score then
+      score = tonumber(score) + part.offset
+      if not best or score < lowest then best, lowest = i, score end
+    end
+  end
+  if not best then return nil end
+  places[best] = places[best] + 2
+  return lists[best][places[best] - 2], lowest, demand[best]
+end
+
+-- Of each zset so many; `count` are looked at in all.
+local function choose(demand, job, attempt, least, mb, excluded, each, count)
+  local answer, lists, places = nil, {}, {}
+  for i, part in ipairs(demand) do lists[i], places[i] = head(part.name, each), 1 end
+  for _ = 1, count do
+    local worker, score, part = nearest(demand, lists, places)
+    if not worker then break end
+    if answer and not excluded[worker] then
+      answer[#answer + 1], answer[#answer + 2] = worker, string.format('%.17g', score)
+      if #answer == FIXED + 2 * RUNNERS_UP then break end
+    elseif not excluded[worker] then
+      excluded[worker] = true
+      answer = give(worker, score, part, job, attempt, least, mb)
+    end
+  end
+  return answer
+end
+
+local demands = {}
+for i = 1, tonumber(ARGV[6]) do
+  local parts = {}
+  for _ = 1, numbers(1)[1] do
+    local need = numbers(5)
+    for _ = 1, need[5] do
+      parts[#parts + 1] = {name = ARGV[at + 1], offset = tonumber(ARGV[at + 2]), need = need}
+      at = at + 2
+    end
+  end
+  demands[i] = parts
 end
 
 local answers = {}
-for _, want in ipairs(cjson.decode(ARGV[6])) do
-  local excluded = 0
-  for _ in pairs(want.excluded) do excluded = excluded + 1 end
-  local worker, gpus = '', ''
-  for _, candidate in ipairs(redis.call('ZRANGE', KEYS[1], 0, excluded + tonumber(ARGV[5]) - 1)) do
-    local given = not want.excluded[candidate] and give(candidate, want)
-    if given then
-      worker, gpus = candidate, given
-      break
-    end
+for number = 1, WANTS do
+  local job, excluded = ARGV[at + 1], {}
+  at = at + 1
+  local attempt, demand, least, mb, others = unpack(numbers(5))
+  for _ = 1, others do
+    at = at + 1
+    excluded[ARGV[at]] = true
   end
-  answers[#answers + 1] = worker
-  answers[#answers + 1] = gpus
+  local parts = demands[demand]
+  local few, many = math.ceil((1 + RUNNERS_UP) / math.max(1, #parts)), others + LOOK_AT
+  answers[number] = choose(parts, job, attempt, least, mb, excluded, few, 1 + RUNNERS_UP)
+    or choose(parts, job, attempt, least, mb, excluded, many, many) or {}
 end
 return answers

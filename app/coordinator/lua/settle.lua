@@ -1,50 +1,114 @@
 -- settle: what the other scripts share; it is loaded in front of each of them and does nothing alone.
--- A worker's hash has a field `room`, JSON that Python computes (rooms.py):
---   incarnation  of the worker, for leases that are written for it
---   capacity  leases that it may hold     base      load before anything of ours
---   per_held  load of each held lease     per_mb    load of each reserved MiB
---   gpus      [[uuid, MiB that others leave free], …]
---   classes   {class: MiB that its jobs need on one GPU}: the eligible sets that it may be in
+-- A worker's hash has, beside what others read of it:
+--   room   JSON that Python computes (rooms.py):
+--     incarnation  of the worker, for leases that are written for it
+--     slots        jobs that it runs at a time       capacity  these and the places behind them
+--     weights      of the load's parts [gpu, queue, vram]; 0 for a part that no worker has
+--     gpu          share in use; with gpu_mean it is that of other workers
+--     vram         share in use of other workers, where it is not measured here
+--     reserve      MiB of each card that no job gets
+--     cards        [[uuid, its MiB (0: not known), MiB in use by others, by our jobs], …]; of the last
+--                  -1: those of both are in the one before, -2: nobody measured them
+--     sets         [[name, slots, cards, least MiB, order, offset], …]: the eligible zsets that it may stand in,
+--                  and the need for which each stands
+--   state  'turn load gpu queue vram': the counter's value when it last received a job; its load as last computed,
+--          and the parts of that: '~' behind one that is other workers' mean, '-' for one that no worker has
+-- A need is: so many slots, and so many whole cards, or a share of one; each with at least so many MiB free.
 -- Held and reserved are counted from the leases themselves, so no counter can drift from them.
 local RANK = {given = 1, claimed = 2, revoked = 3, ended = 4}
+local QUEUED = {load = 1e9, turn = 2 ^ 52} -- added for a mere place behind the slots: after all that can start it
+local LATER, TURNS = 0.001, 2 ^ 20 -- of equals who received a job longest ago comes first
 
-local function holdings(lease_key)
-  local held, reserved = 0, {}
-  for _, text in ipairs(redis.call('HVALS', lease_key)) do
-    local lease = cjson.decode(text)
+-- Slots held, and by card: MiB reserved, and whether a lease has it for itself.
+local function holdings(leases)
+  local held, taken = 0, {}
+  for i = 2, #leases, 2 do
+    local lease = cjson.decode(leases[i])
     if lease.state ~= 'ended' then
-      held = held + 1
-      for _, uuid in ipairs(lease.gpus or {}) do
-        reserved[uuid] = (reserved[uuid] or 0) + (lease.vram_mb or 0)
+      held = held + (lease.slots or 1)
+      for _, uuid in ipairs((lease.whole or (lease.vram_mb or 0) > 0) and lease.gpus or {}) do
+        local card = taken[uuid] or {mb = 0}
+        taken[uuid] = {mb = card.mb + (lease.vram_mb or 0), whole = card.whole or lease.whole}
       end
     end
   end
-  return held, reserved
+  return held, taken
 end
 
-local function most_free(room, reserved)
-  local most = 0
-  for _, gpu in ipairs(room.gpus) do most = math.max(most, gpu[2] - (reserved[gpu[1]] or 0)) end
-  return most
+local function others_on(card, on)
+  return card[4] == -1 and math.max(0, card[3] - (on and on.mb or 0)) or card[3]
 end
 
-local function settle(worker, room, lease_key, load_key, eligible_prefix)
-  local held, reserved = holdings(lease_key)
-  local load = room.base + room.per_held * held
-  for _, mb in pairs(reserved) do load = load + room.per_mb * mb end
-  load = string.format('%.6f', math.max(0, math.min(1, load)))
+-- The UUIDs that such a need gets; empty when it needs none and there is none to see; nil when it has to wait.
+-- A share goes where it leaves least, so that large jobs find large cards; a whole card is one that others use
+-- least, of these the smallest; what takes no memory sees the card with most.
+local function cards_for(room, taken, cards, least)
+  local fitting = {}
+  for _, card in ipairs(room.cards) do
+    local on = taken[card[1]]
+    local others = others_on(card, on)
+    local free = card[2] == 0 and 0 or card[2] - others - room.reserve - (on and on.mb or 0)
+    local mine = not on or (cards == 0 and not on.whole)
+    if mine and (least == 0 or free >= least) then fitting[#fitting + 1] = {card[1], cards > 0 and others or 0, free} end
+  end
+  if #fitting < cards or (least > 0 and #fitting == 0) then return nil end
+  if #fitting > 1 then
+    local most_first = cards == 0 and least == 0
+    table.sort(fitting, function(a, b)
+      if a[2] ~= b[2] then return a[2] < b[2] end
+      if a[3] ~= b[3] then return (a[3] > b[3]) == most_first end
+      return a[1] < b[1]
+    end)
+  end
+  local chosen = {}
+  for i = 1, math.min(#fitting, math.max(1, cards)) do chosen[i] = fitting[i][1] end
+  return chosen
+end
+
+-- The load as scores go by (beyond 1 where jobs wait behind the slots), as it is shown (0 to 1), and with its parts.
+local function load_of(room, held, taken)
+  local total, used = 0, 0
+  for _, card in ipairs(room.cards) do
+    local on = taken[card[1]]
+    local ours = math.max(0, card[4], on and (on.whole and card[2] or on.mb) or 0)
+    if on or room.vram or card[4] ~= -2 then
+      total = total + card[2]
+      used = used + math.min(card[2], others_on(card, on) + ours)
+    end
+  end
+  local vram = math.min(1, (room.vram or 0) + (total > 0 and used / total or 0))
+  local gpu, queue, weights = room.gpu or 0, held / room.slots, room.weights
+  local rest = weights[1] * gpu + weights[3] * vram
+  local load = string.format('%.6f', rest + weights[2] * math.min(1, queue))
+  local gpu_word = weights[1] == 0 and '-' or room.gpu_mean and '%.4f~' or '%.4f'
+  local vram_word = weights[3] == 0 and '-' or room.vram and '%.4f~' or '%.4f'
+  local words = load .. ' ' .. gpu_word .. ' %.4f ' .. vram_word
+  if weights[1] == 0 then return rest + weights[2] * queue, load, string.format(words, math.min(1, queue), vram) end
+  return rest + weights[2] * queue, load, string.format(words, gpu, math.min(1, queue), vram)
+end
+
+local function settle(worker, room, worker_key, load_key, prefix, held, taken)
+  local raw, load, parts = load_of(room, held, taken)
   redis.call('ZADD', load_key, load, worker)
-  local free = most_free(room, reserved)
-  for class, need in pairs(room.classes) do
-    if held < room.capacity and need <= free then
-      redis.call('ZADD', eligible_prefix .. class, load, worker)
+  redis.call('HSET', worker_key, 'state', string.format('%.0f ', room.turn) .. parts)
+  for _, set in ipairs(room.sets) do
+    local name, slots, order = prefix .. set[1], set[2], set[5]
+    if held + slots <= room.capacity and cards_for(room, taken, set[3], set[4]) then
+      local score = order == 'turn' and room.turn or raw + LATER * (room.turn % TURNS) / TURNS
+      if held + slots > room.slots then score = score + QUEUED[order] end
+      redis.call('ZADD', name, string.format('%.17g', score + set[6]), worker)
     else
-      redis.call('ZREM', eligible_prefix .. class, worker)
+      redis.call('ZREM', name, worker)
     end
   end
 end
 
 local function room_of(worker_key)
-  local text = redis.call('HGET', worker_key, 'room')
-  return text and cjson.decode(text)
+  local found = redis.call('HMGET', worker_key, 'room', 'state')
+  if not found[1] then return nil end
+  local room = cjson.decode(found[1])
+  local turn, parts = string.match(found[2] or '', '^(%d+) (.*)')
+  room.turn, room.parts = tonumber(turn) or 0, parts
+  room.sets, room.cards = room.sets or {}, room.cards or {}
+  return room
 end

@@ -1,0 +1,36 @@
+"""Did an attempt fail because its GPU's memory was used up? By the words of CUDA and of what is built on it.
+
+Only the last lines count: a program that ran out of memory, made do with less and failed of something
+else a long time later did not fail of that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+CAUSE = "gpu memory"
+LAST_LINES = 100
+
+_WORDS = re.compile(
+    "|".join(
+        (
+            r"CUDA out of memory",  # torch
+            r"CUDA error: out of memory",
+            r"\btorch\.(?:cuda\.)?OutOfMemoryError",
+            r"\bOutOfMemoryError: Out of memory allocating",  # cupy
+            r"CUDA_ERROR_OUT_OF_MEMORY",  # the driver, and TensorFlow, ffmpeg's hwaccels
+            r"cudaErrorMemoryAllocation",
+            r"cudaMalloc failed: out of memory",  # llama.cpp
+            r"\bout of GPU memory",  # Blender
+            r"OpenEncodeSessionEx failed: out of memory",  # ffmpeg's NVENC
+            # ENOMEM may be the host's memory, unless the line names a part of ffmpeg that has its frames on the card.
+            r"(?:nvenc|nvdec|cuvid|cuda)\b.*Cannot allocate memory",
+        )
+    )
+)
+
+
+def ran_out(lines: Sequence[str]) -> bool:
+    """Whether one of the last lines says so."""
+    return any(_WORDS.search(line) for line in lines[-LAST_LINES:])

@@ -1,0 +1,48 @@
+"""What an attempt lacked that ran out of GPU memory, as the leader knows it when its end arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from app.coordinator.fleet import Fleet
+from app.coordinator.stores import Stores
+from app.ledger import jobs
+from app.ledger.failures import GPU_MEMORY, Shortage
+from app.ledger.reports import Shortages
+from app.pool.model import JobId, Worker
+from app.pool.protocol import Beat, Lease, LeaseState, Report
+
+
+def shortages(stores: Stores, fleet: Fleet, reports: Iterable[Report]) -> Shortages:
+    """Of those that end for want of GPU memory."""
+    short = [each for each in reports if each.kind == "end" and each.end == "failed" and each.cause == GPU_MEMORY]
+    return {(each.job, each.attempt): _shortage(stores, fleet, each) for each in short}
+
+
+def had_mb(worker: Worker, beat: Beat | None, leases: Mapping[JobId, Lease], job: JobId) -> int | None:
+    """The free memory of its card before it began: what neither foreign processes nor other attempts take of it.
+
+    Of several cards the largest such figure; of all the worker's cards where its lease names none; None
+    without any. Where nobody could measure, a card's total.
+    """
+    own = leases.get(job)
+    cards = [gpu for gpu in worker.gpus if own is None or not own.gpus or gpu.uuid in own.gpus]
+    others = {gpu.uuid: gpu.memory.others or 0 for gpu in beat.gpus} if beat else {}
+    free = [gpu.vram_mb - others.get(gpu.uuid, 0) - _reserved(gpu.uuid, leases, job) for gpu in cards]
+    return max(0, *free) if free else None
+
+
+def _shortage(stores: Stores, fleet: Fleet, report: Report) -> Shortage:
+    job = jobs.find(stores.ledger, JobId(report.job or ""))
+    worker = fleet.workers.get(report.worker)
+    if job is None or worker is None:
+        return Shortage(None, larger=False)
+    leases = stores.live.leases(report.worker)
+    had = had_mb(worker, fleet.beats.get(report.worker), leases, job.id)
+    return Shortage(had, larger=had is not None and fleet.healthy_fits(job.spec.requirement, above_mb=had))
+
+
+def _reserved(uuid: str, leases: Mapping[JobId, Lease], job: JobId) -> int:
+    """By attempts other than the job's."""
+    held = (each for other, each in leases.items() if other != job and each.state is not LeaseState.ENDED)
+    return sum(each.vram_mb for each in held if uuid in each.gpus)

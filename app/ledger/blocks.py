@@ -1,0 +1,81 @@
+"""Blocks: a worker may not run a workflow that fails there while it succeeds elsewhere, until a time or a person says.
+
+Decided in the transaction that applies the failing end, by whoever holds the worker's row (failures.bars).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.ledger import events
+from app.ledger.db import Ledger
+from app.pool.model import WorkerId
+from app.pool.policy import Policy
+
+POOL = "pool"  # who forgives when the time is over
+
+
+@dataclass(frozen=True)
+class Block:
+    """A worker and a workflow that fails there; forgiven by a person, or by 'pool' when its time was over."""
+
+    worker: WorkerId
+    workflow: str
+    why: str
+    since: datetime
+    until: datetime
+    forgiven_at: datetime | None
+    forgiven_by: str | None
+
+
+def open_due(tx: Ledger, worker: WorkerId, workflow: str, policy: Policy) -> bool:
+    """Block the worker for this workflow when its last attempts there say so; False when they do not, or it is."""
+    row = tx.one(
+        "block_open",
+        worker=worker,
+        workflow=workflow,
+        failures=policy.block_failures,
+        block_s=policy.block_s,
+    )
+    if row is None:
+        return False
+    events.record(tx, "worker.blocked", f"{row['name']} is blocked for {workflow} {row['words']}", worker=worker)
+    return True
+
+
+def forgive(ledger: Ledger, worker: WorkerId, workflow: str | None, actor: str) -> int:
+    """End its open block for this workflow, or all of its blocks; returns how many there were."""
+    return _end(ledger, actor, "blocks_forgive", worker=worker, workflow=workflow, who=actor)
+
+
+def over(ledger: Ledger) -> int:
+    """End the blocks whose time is over; returns how many there were."""
+    return _end(ledger, POOL, "blocks_over")
+
+
+def listed(ledger: Ledger, worker: WorkerId, limit: int = 50) -> list[Block]:
+    """The worker's blocks, open ones first, then the newest."""
+    rows = ledger.all("blocks_listed", worker=worker, limit=limit)
+    return [
+        Block(
+            row["worker_id"],
+            row["workflow"],
+            row["why"],
+            row["since"],
+            row["until"],
+            row["forgiven_at"],
+            row["forgiven_by"],
+        )
+        for row in rows
+    ]
+
+
+def _end(ledger: Ledger, actor: str, query: str, **which: object) -> int:
+    with ledger.transaction() as tx:
+        ended = tx.all(query, **which)
+        for row in ended:
+            why = "its block is over" if actor == POOL else f"{actor} forgave it"
+            sentence = f"{row['name']} may run {row['workflow']} again: {why}"
+            events.record(tx, "worker.unblocked", sentence, worker=row["worker_id"], actor=actor)
+        return len(ended)

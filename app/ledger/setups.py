@@ -1,0 +1,114 @@
+"""Setups: what people set of workers. One verb for one worker and for thousands, with an event for each.
+
+A setup is changed from what it was under the worker's lock, so of two people who change it at once
+neither undoes what the other did. Each change raises the worker's revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from psycopg.types.json import Jsonb
+
+from app.ledger import events
+from app.ledger.db import Ledger
+from app.ledger.workers import worker_of
+from app.pool.model import Worker, WorkerId
+from app.pool.protocol import plain
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What people set of a worker; None: as its agent offers, as the pool's setting says."""
+
+    tags: tuple[str, ...]
+    groups: tuple[str, ...]
+    workflows: tuple[str, ...]  # it is narrowed to; empty narrows nothing
+    slots: int | None
+    queue_depth: int | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of the wish to change a worker's setup; `refused` says why nothing did."""
+
+    worker: Worker  # as it was
+    after: Setup
+    refused: str | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is other than it was."""
+        return self.after != setup_of(self.worker)
+
+
+Wish = Callable[[Worker], Setup | str]  # what it shall be, or why it cannot be changed
+
+
+def setup_of(worker: Worker) -> Setup:
+    """What people have set of it."""
+    return Setup(worker.tags, worker.groups, worker.allowed_workflows, worker.slots_wanted, worker.queue_depth)
+
+
+def version(worker: Worker) -> str:
+    """A word that is another one after each change of its setup; what an ETag is made of."""
+    return f"{worker.id}-{worker.revision}"
+
+
+def change(ledger: Ledger, workers: Sequence[WorkerId], wish: Wish, actor: str) -> dict[WorkerId, Change]:
+    """Change each as the wish says, all together; those that are not registered are left out.
+
+    Groups are to be pinned before, in the same transaction (groups.pin). What `wish` raises undoes all.
+    """
+    with ledger.transaction() as tx:
+        found = [worker_of(row) for row in tx.all("workers_lock", workers=list(workers))]
+        changes = [_change(worker, wish) for worker in found]
+        _write(tx, [each for each in changes if each.changed], actor)
+        return {each.worker.id: each for each in changes}
+
+
+def words(before: Setup, after: Setup) -> str:
+    """What differs, in words."""
+    narrowed = ", ".join(after.workflows) or "all that it offers"
+    slots = str(after.slots or "as its agent says")
+    depth = "the pool's" if after.queue_depth is None else str(after.queue_depth)
+    parts = [
+        _set_words("tags", before.tags, after.tags),
+        _set_words("groups", before.groups, after.groups),
+        _value_words("workflows", before.workflows, after.workflows, narrowed),
+        _value_words("slots", before.slots, after.slots, slots),
+        _value_words("queue depth", before.queue_depth, after.queue_depth, depth),
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def _change(worker: Worker, wish: Wish) -> Change:
+    wished = wish(worker)
+    return Change(worker, setup_of(worker), wished) if isinstance(wished, str) else Change(worker, wished)
+
+
+def _write(tx: Ledger, changes: Sequence[Change], actor: str) -> None:
+    if not changes:
+        return
+    tx.do("workers_set_up", setups=Jsonb([{"id": each.worker.id, **_plain(each.after)} for each in changes]))
+    sentences = {
+        each.worker.id: f"{actor} changed {each.worker.name}: {words(setup_of(each.worker), each.after)}"
+        for each in changes
+    }
+    events.record_of_workers(tx, "worker.changed", sentences, actor)
+
+
+def _plain(setup: Setup) -> Mapping[str, object]:
+    found: Mapping[str, object] = plain(setup)
+    return found
+
+
+def _set_words(name: str, before: Iterable[str], after: Iterable[str]) -> str:
+    added, dropped = sorted(set(after) - set(before)), sorted(set(before) - set(after))
+    parts = [f"+ {', '.join(added)}" if added else "", f"− {', '.join(dropped)}" if dropped else ""]
+    return f"{name} {' '.join(part for part in parts if part)}" if added or dropped else ""
+
+
+def _value_words(name: str, before: object, after: object, told: str) -> str:
+    return f"{name}: {told}" if before != after else ""

@@ -1,0 +1,48 @@
+"""Errors of several owners in a row on one worker: then it is likelier the worker than the jobs.
+
+An investigation is opened and the worker paused, unless a fifth of the pool is paused so already: what
+fails everywhere must not stop everything. Whoever decides holds the worker's row (failures.bars).
+"""
+
+from __future__ import annotations
+
+from app.ledger import events, evidence, investigations
+from app.ledger.db import Ledger, Row
+from app.ledger.investigations import SEVERAL_OWNERS
+from app.pool.model import WorkerId
+
+OWNERS = 3
+
+
+def pause_due(tx: Ledger, worker: WorkerId) -> bool:
+    """Look into the worker when its last errors in a row are of three owners; whether it was paused for it."""
+    row = tx.one("errors_of_owners", worker=worker, owners=OWNERS)
+    if row is None:
+        return False
+    tx.one("pool_pauses_lock")  # first: of two that are paused at once, the second counts the first
+    paused = 1 == tx.do("worker_pause_by_pool", worker=worker)
+    why = f"jobs of {len(row['owners'])} owners failed on it in a row: {', '.join(row['owners'])}"
+    _investigate(tx, worker, row, why)
+    _tell(tx, worker, row, why, paused)
+    return paused
+
+
+def _investigate(tx: Ledger, worker: WorkerId, row: Row, why: str) -> None:
+    """Open an investigation; to one that is open already this is a note."""
+    facts = evidence.gathered(tx, worker, why)
+    if not investigations.begin(tx, worker, row["incarnation"], SEVERAL_OWNERS, facts, row["seconds"]):
+        for investigation in investigations.open_of(tx, [worker]).values():
+            investigations.add_note(tx, investigation, "pool", why)
+
+
+def _tell(tx: Ledger, worker: WorkerId, row: Row, why: str, paused: bool) -> None:
+    follows = "it is paused until a person resumes it" if paused else "it is not paused, " + _why_not(row)
+    sentence = f"{row['name']} is to be looked into: {why}; {follows}"
+    kind = "worker.paused" if paused else "worker.suspected"
+    events.record(tx, kind, sentence, worker=worker)
+    facts = {"owners": row["owners"], "paused": paused}
+    events.tell_admins(tx, kind, sentence, about=f"{worker}:{row['at'].isoformat()}", worker=worker, facts=facts)
+
+
+def _why_not(row: Row) -> str:
+    return "since a fifth of the pool would be" if row["intent"] == "active" else f"since it is {row['intent']}"

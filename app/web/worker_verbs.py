@@ -1,0 +1,112 @@
+"""What an admin does on the pages: set a worker up, pause, resume, unblock; one action on those that are ticked."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from flask import Blueprint, redirect, request
+from flask.typing import ResponseReturnValue
+from pydantic import ValidationError
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import PreconditionFailed
+
+from app.ledger.pauses import Pause
+from app.pool.errors import BadRequest
+from app.pool.model import WorkerId
+from app.web import acts, flashes, fleet, worker_form, worker_page, worker_setup, workers
+from app.web.acts import Action, Wish
+from app.web.fleet_filter import Filter
+from app.web.pages import page
+from app.web.problems import field_errors
+from app.web.worker_actions import ActionBody, PauseBody
+from app.web.worker_setup import WorkerBody
+
+blueprint = Blueprint("worker_verbs", __name__)
+
+MEANWHILE = "Somebody has changed this worker meanwhile; below is how it is set up now."
+
+
+@blueprint.post("/ui/workers/<id:worker>/change")
+@page("admin")
+def change(worker: str) -> ResponseReturnValue:
+    """Set it up as written; a stale or bad form is shown again and changes nothing."""
+    version = request.form.get("version", "")
+    try:
+        body = WorkerBody.model_validate(worker_form.read(request.form))
+        worker_setup.apply(worker, body.model_dump(exclude_unset=True), lambda present: present == version)
+    except (BadRequest, ValidationError) as error:
+        found = error.errors if isinstance(error, BadRequest) else field_errors(error)
+        return worker_page.whole(workers.known(worker), request.form, worker_form.errors_by_field(found)), 422
+    except PreconditionFailed:
+        return worker_page.whole(workers.known(worker), None, {"": MEANWHILE}), 412
+    return redirect(f"/workers/{worker}?saved=1#setup", 303)
+
+
+@blueprint.post("/ui/workers/<id:worker>/pause")
+@page("admin")
+def pause(worker: str) -> ResponseReturnValue:
+    """Give it no new jobs for a time."""
+    return _one(worker, Wish("pause", pause=_pause()))
+
+
+@blueprint.post("/ui/workers/<id:worker>/resume")
+@page("admin")
+def resume(worker: str) -> ResponseReturnValue:
+    """Let it take jobs again."""
+    return _one(worker, Wish("resume"))
+
+
+@blueprint.post("/ui/workers/<id:worker>/unblock")
+@page("admin")
+def unblock(worker: str) -> ResponseReturnValue:
+    """Let it run again what it is blocked for."""
+    return _one(worker, Wish("unblock", workflow=request.form.get("workflow") or None))
+
+
+@blueprint.post("/ui/workers/actions")
+@page("admin")
+def act() -> ResponseReturnValue:
+    """Do one thing to the workers that are ticked, or to all that the filter finds; then show the fleet again."""
+    asked = Filter.of(MultiDict(parse_qsl(request.form.get("query", "").lstrip("?"))))
+    if request.form.get("all"):
+        which = [WorkerId(each.id) for each in workers.matching(asked)]
+    else:
+        which = [WorkerId(each) for each in dict.fromkeys(request.form.getlist("worker"))]
+    if not which and not request.form.get("all"):
+        raise BadRequest("tick at least one worker")
+    flashes.tell(acts.perform(which, _wish()) if which else [])
+    fleet.forget()
+    return redirect(f"/{asked.url(asked.page)}", 303)
+
+
+def _one(worker: str, wish: Wish) -> ResponseReturnValue:
+    flashes.tell(acts.perform([workers.known(worker).id], wish))
+    return redirect(f"/workers/{worker}", 303)
+
+
+def _wish() -> Wish:
+    """What the bar says. Raises BadRequest."""
+    action = request.form.get("action", "")
+    facts = {
+        "action": action,
+        "tags": request.form.get("tags", "").replace(",", " ").split() if action in ("tag", "untag") else [],
+        "groups": request.form.getlist("groups") if action in ("group", "ungroup") else [],
+    }
+    try:
+        body = ActionBody.model_validate(facts)
+    except ValidationError as error:
+        raise BadRequest("this cannot be done", field_errors(error)) from error
+    found: Action = body.action
+    return Wish(found, tuple(body.tags), tuple(body.groups), _pause() if found == "pause" else acts.FOREVER)
+
+
+def _pause() -> Pause:
+    """How long the form says; an empty time is until somebody resumes. Raises BadRequest."""
+    seconds = request.form.get("for_s", "")
+    try:
+        body = PauseBody.model_validate(
+            {"for_s": worker_form.number(seconds), "note": request.form.get("note", "").strip()}
+        )
+    except ValidationError as error:
+        raise BadRequest("it cannot be paused so", field_errors(error)) from error
+    return body.pause()

@@ -1,0 +1,172 @@
+"""What a workflow's rules say of a failure, and whether it was for want of GPU memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import gpu_memory
+from agent.reporter import RECENT_CHARACTERS, RECENT_LINES, Reporter
+from agent.rules import TOO_SLOW, WITHIN_S, ruled
+from app.pool.model import JobId, Rule, WorkerId
+from app.pool.protocol import Order, Report
+from tests.scripted_pool import alive
+from tests.services import eventually
+
+ORDER = Order(JobId("0123456789ab"), 3, WorkerId("abcdefghjkmn"), 1, "burn", {})
+LATER = Rule("later", exit_code=75)
+NEVER = Rule("never", log="(?i)bad input")
+HOSTILE = Rule("never", log="(a+)+$")  # doubles with each letter
+
+
+def reporter(*lines: str) -> Reporter:
+    """One that has heard these lines."""
+    heard = Reporter(ORDER, lambda message: None)
+    heard.log(list(lines))
+    return heard
+
+
+def end(heard: Reporter, exit_code: int | None = 1, **more: Any) -> Report:
+    fields = {"end": "failed", "cause": "workflow", "error": "exit code 1", "exit_code": exit_code, **more}
+    return heard.report("end", **fields)
+
+
+def then(given: tuple[Rule, ...], *lines: str, **more: Any) -> str | None:
+    heard = reporter(*lines)
+    return ruled(end(heard, **more), given, heard).then
+
+
+def test_the_first_rule_that_fits_counts() -> None:
+    both = ("Bad Input: frame 3",)
+    assert then((LATER, NEVER), *both, exit_code=75) == "later"
+    assert then((NEVER, LATER), *both, exit_code=75) == "never"
+    assert then((LATER, NEVER), *both) == "never"
+    assert then((LATER, NEVER), "all was well") is None
+    assert then((), *both) is None
+
+
+def test_an_exit_code_that_nobody_knows_fits_no_rule() -> None:
+    assert then((LATER, Rule("never", log="no such line")), exit_code=None) is None
+
+
+def test_the_error_counts_as_a_line_too() -> None:
+    assert then((NEVER,), error="ValueError: bad input") == "never"
+
+
+@pytest.mark.parametrize("said", [{"end": "stopped"}, {"end": "cancelled"}])
+def test_what_is_no_failure_is_left_alone(said: dict[str, str]) -> None:
+    heard = reporter("bad input", "CUDA out of memory")
+    told = end(heard, 75, **said)
+    assert ruled(told, (LATER, NEVER), heard) == told
+
+
+def test_a_limit_may_have_a_rule_but_is_no_want_of_memory() -> None:
+    heard = reporter("waits for a licence", "CUDA out of memory")
+    found = ruled(end(heard, None, cause="stall"), (Rule("later", log="licence"),), heard)
+    assert (found.cause, found.then) == ("stall", "later")
+
+
+def test_only_the_last_lines_and_the_beginning_of_each_are_looked_at() -> None:
+    assert then((NEVER,), "bad input", *["x"] * (RECENT_LINES - 1)) == "never"
+    assert then((NEVER,), "bad input", *["x"] * RECENT_LINES) is None
+    assert then((NEVER,), "x" * RECENT_CHARACTERS + "bad input") is None
+
+
+def test_a_pattern_that_takes_for_ever_is_given_up_and_exit_codes_still_count() -> None:
+    said: list[dict[str, Any]] = []
+    heard = Reporter(ORDER, lambda message: said.append(message["report"]))
+    heard.log(["a" * 64 + "b"])
+    before, began = children(os.getpid()), time.monotonic()
+    found = ruled(end(heard, 75), (HOSTILE, LATER), heard)
+    heard.end(found)
+    assert WITHIN_S <= time.monotonic() - began < WITHIN_S + 2
+    assert found.then == "later"
+    assert said[0]["lines"][-1] == TOO_SLOW
+    assert children(os.getpid()) == before
+
+
+def test_a_rule_before_a_hostile_one_counts_without_waiting_for_it() -> None:
+    began = time.monotonic()
+    assert then((LATER, HOSTILE), "a" * 64 + "b", exit_code=75) == "later"
+    assert time.monotonic() - began < WITHIN_S
+
+
+def test_twenty_ordinary_patterns_are_tried_on_all_lines_in_time() -> None:
+    many = tuple(Rule("never", log=rf"^\[error\] +code={number}\b.*$") for number in range(20))
+    lines = ["[error]   code=77 in frame 12 of reel.mov"] * RECENT_LINES
+    assert then((*many, LATER), *lines, exit_code=75) == "later"
+
+
+def children(pid: int) -> set[int]:
+    """Of its main thread, dead ones that nobody has waited for too."""
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+PATIENT = """
+from agent import rules
+from tests.unit.test_rules import HOSTILE, end, reporter
+rules.WITHIN_S = 60.0
+heard = reporter("a" * 64 + "b")
+rules.ruled(end(heard), (HOSTILE,), heard)
+"""
+
+
+def test_the_process_that_tries_patterns_dies_with_its_guard() -> None:
+    with subprocess.Popen([sys.executable, "-c", PATIENT]) as guard:
+        [tries] = eventually(lambda: children(guard.pid))
+        guard.kill()
+    eventually(lambda: not alive(tries))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity",
+        "torch.cuda.OutOfMemoryError: Allocation on device",
+        "RuntimeError: CUDA error: out of memory",
+        "cupy.cuda.memory.OutOfMemoryError: Out of memory allocating 8,589,934,592 bytes (allocated so far: 0 bytes).",
+        "failed to allocate 7.91G (8489271296 bytes) from device: CUDA_ERROR_OUT_OF_MEMORY: out of memory",
+        "error code 2: cudaErrorMemoryAllocation",
+        "ggml_backend_cuda_buffer_type_alloc: allocating 4096.00 MiB on device 0: cudaMalloc failed: out of memory",
+        "[h264_nvenc @ 0x55d1c0] OpenEncodeSessionEx failed: out of memory (10): (no details)",
+        "[vost#0:0/hevc_nvenc @ 0x5581] Task finished with error code: -12 (Cannot allocate memory)",
+        "[hevc_cuvid @ 0x7f] decoder init failed: Cannot allocate memory",
+        "System is out of GPU memory",
+    ],
+)
+def test_the_words_of_cuda_are_known_as_a_want_of_gpu_memory(line: str) -> None:
+    heard = reporter("begins", line, "aborted")
+    assert ruled(end(heard), (), heard).cause == gpu_memory.CAUSE
+    heard = reporter("begins")
+    assert ruled(end(heard, error=f"exit code 1\n{line}"), (), heard).cause == gpu_memory.CAUSE
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "MemoryError",
+        "its process was killed by SIGKILL: out of memory, as the kernel says",
+        "[libx264 @ 0x55] malloc of size 4147200 failed: Cannot allocate memory",
+        "fork: Cannot allocate memory",
+    ],
+)
+def test_a_want_of_the_hosts_memory_is_another_thing(line: str) -> None:
+    heard = reporter(line)
+    assert ruled(end(heard), (), heard).cause == "workflow"
+
+
+def test_a_want_that_was_overcome_long_ago_is_not_the_cause() -> None:
+    heard = reporter("CUDA out of memory; halving the batch", *["step"] * gpu_memory.LAST_LINES)
+    assert ruled(end(heard), (), heard).cause == "workflow"
+
+
+def test_a_rule_may_say_what_follows_from_it() -> None:
+    heard = reporter("CUDA out of memory")
+    found = ruled(end(heard), (Rule("never", log="CUDA out of memory"),), heard)
+    assert (found.cause, found.then) == (gpu_memory.CAUSE, "never")
