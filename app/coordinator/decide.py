@@ -58,7 +58,7 @@ class Decider:
         self._failover = Failover(stores, self.fleet, leases, envelopes)
         self.health = HealthJudge(stores, self.fleet, self._failover, self.presence, now)
         self._eligible = Eligible(stores, self.fleet)
-        self._reports = Reports(stores, leases, self.health.left)
+        self._reports = Reports(stores, leases, self.health.hear)
         self.health.drain = self._reports.apply
         self._reconcile = Reconcile(stores, self.fleet, self._failover, self.health, leases, envelopes, now)
         self._dispatch = Dispatch(stores, self.fleet, self._eligible, leases, envelopes)

@@ -36,14 +36,14 @@ class Entry:
 
 
 class Reports:
-    """Reads the streams of workers, to the end. `left` is told of a worker's good-bye."""
+    """Reads the streams of workers, to the end. `heard` is told each report when it has been applied."""
 
-    def __init__(self, stores: Stores, leases: Leases, left: Callable[[Report], None]) -> None:
+    def __init__(self, stores: Stores, leases: Leases, heard: Callable[[Report], None]) -> None:
         self._ledger = stores.ledger
         self._redis = stores.redis
         self._keys = stores.keys
         self._leases = leases
-        self._left = left
+        self._heard = heard
 
     def apply(self, workers: Iterable[WorkerId]) -> bool:
         """Apply all that these workers have reported; True when there was anything."""
@@ -71,8 +71,7 @@ class Reports:
         batch.send()
         point("reports.answered")
         for report in good:
-            if report.kind == "goodbye":
-                self._left(report)
+            self._heard(report)
         self._delete(entries)
 
     def _delete(self, entries: list[Entry]) -> None:

@@ -144,6 +144,21 @@ def test_a_changed_interval_is_no_alarm_and_each_is_judged_by_its_own(scene: Sce
     assert clocks.ttl_s - 1 < scene.leader.health._silence_s(quick.worker) < clocks.ttl_s + 1
 
 
+def test_a_worker_that_has_joined_is_given_the_time_to_start_before_its_first_beat_is_missed(scene: Scene) -> None:
+    policy.write(scene.ledger, {"heartbeat_interval_s": 1}, "test")
+    scene.peer("render-1")
+    slow = Peer(scene.stores, scene.ledger, "render-2", interval_s=1)
+    again = Peer(scene.stores, scene.ledger, "render-1", interval_s=1)  # its former life has beaten
+    for _ in range(45):
+        scene.time += 0.2
+        scene.step()
+    assert scene.health(slow) is scene.health(again) is Health.HEALTHY
+    for _ in range(10):
+        scene.time += 0.2
+        scene.step()
+    assert Health.HEALTHY not in {scene.health(slow), scene.health(again)}
+
+
 def test_a_beat_of_an_older_incarnation_is_no_sign_of_life(scene: Scene) -> None:
     old = scene.peer()
     new = Peer(scene.stores, scene.ledger)
