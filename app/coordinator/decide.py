@@ -76,6 +76,7 @@ class Decider:
         sweep = whole or self._is_due("sweep", self._sweep_s)
         losses = self.presence.losses()
         news = self._reports.apply(set(self.fleet.workers) if sweep else hint.reports & self.fleet.workers.keys())
+        self._again |= self._reports.refused
         for job in hint.cancelled:
             self._reconcile.cancelled(job)
         if not self._leads():

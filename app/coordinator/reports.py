@@ -44,10 +44,11 @@ class Reports:
         self._keys = stores.keys
         self._leases = leases
         self._heard = heard
+        self.refused = False  # by the last `apply`: a lease was revoked that is to go soon
 
     def apply(self, workers: Iterable[WorkerId]) -> bool:
         """Apply all that these workers have reported; True when there was anything."""
-        anything = False
+        anything = self.refused = False
         names = sorted(workers)
         for first in range(0, len(names), STREAMS_A_READ):
             while entries := self._read(names[first : first + STREAMS_A_READ]):
@@ -68,6 +69,7 @@ class Reports:
         batch = self._leases.batch()
         for report, applied in outcomes:
             _answer(batch, report, applied)
+            self.refused |= applied is Applied.REFUSED
         batch.send()
         point("reports.answered")
         for report in good:

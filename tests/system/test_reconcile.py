@@ -59,6 +59,26 @@ def test_an_envelope_that_a_slot_popped_before_it_died_is_taken_back_and_forgott
     assert order is not None and order.attempt == 2
 
 
+def test_a_refused_claim_holds_its_slot_only_until_two_beats_have_gone_by(scene: Scene) -> None:
+    peer = scene.peer()
+    cancelled = submit(scene.ledger)
+    scene.step()
+    order = peer.next_order()
+    jobs.cancel(scene.ledger, cancelled.id)
+    scene.leader.step(Hint(jobs=True, cancelled={cancelled.id}))
+    peer.claim(order)
+    scene.leader.step(Hint(reports={peer.id}))
+    assert state_of(peer.lease(order.job)) is LeaseState.REVOKED
+    peer.attempts.clear()
+    submit(scene.ledger)
+    refused = scene.time
+    while not peer.queued() and scene.time < refused + 10:
+        scene.time += 0.5
+        peer.beat()
+        scene.leader.step(Hint())
+    assert scene.time <= refused + 3
+
+
 @pytest.mark.parametrize("then", ["leaves", "is silent for good", "is never idle again"])
 def test_a_popped_envelope_is_forgotten_also_where_its_worker(scene: Scene, then: str) -> None:
     policy.write(scene.ledger, {"queue_depth": 1}, "test")
