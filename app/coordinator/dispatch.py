@@ -99,7 +99,7 @@ class Dispatch:
             waiting.job.attempt,
             requirement.min_vram_mb or 0,
             requirement.gpus or 0,
-            tuple({*requirement.exclude_workers, *avoid}),
+            tuple({*requirement.exclude_workers, *avoid, *self._fleet.cut_off}),
             above_mb,
         )
 

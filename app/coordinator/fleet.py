@@ -29,6 +29,7 @@ class Fleet:
         self.strategies: dict[str, str] = {}  # by group, of those that have their own
         self.proven: set[WorkerId] = set()  # dead by proof: what they ran goes nowhere on
         self.silenced: set[WorkerId] = set()  # silent for so long that strict attempts have ended too
+        self.cut_off: dict[WorkerId, int] = {}  # said that its beats get lost; which was the newest then
         self.silence_s: dict[WorkerId, float] = {}  # of those that joined anew: how silent they had been
 
     def reload(self) -> None:
@@ -48,6 +49,8 @@ class Fleet:
         if worker is None or worker.incarnation != beat.incarnation or worker.health is Health.LEFT:
             return False
         self.beats[beat.worker] = beat
+        if beat.seq > self.cut_off.get(beat.worker, beat.seq):
+            del self.cut_off[beat.worker]
         if worker.dynamic_tags != beat.tags:
             self.workers[beat.worker] = replace(worker, dynamic_tags=beat.tags)
         return True
@@ -57,6 +60,7 @@ class Fleet:
         found = self.workers.get(worker)
         if found is not None:
             self.workers[worker] = replace(found, health=health, reason=reason)
+            self.cut_off.pop(worker, None)
 
     def is_live(self, worker: Worker) -> bool:
         """Whether it beats and is neither given up nor gone."""
@@ -65,7 +69,7 @@ class Fleet:
     def healthy_fits(
         self, requirement: Requirement, without: frozenset[WorkerId] = frozenset(), above_mb: int = 0
     ) -> bool:
-        """Whether a healthy, active worker other than these could run such a job, on a card with more than so much."""
+        """Whether a healthy, active worker other than these could run such a job now, on a card with more than so much."""
         return any(
             worker.health is Health.HEALTHY
             and worker.intent is Intent.ACTIVE
@@ -74,5 +78,5 @@ class Fleet:
             and refusal(worker, requirement) is None
             and (not above_mb or largest_mb(worker) > above_mb)
             for worker in self.workers.values()
-            if worker.id not in without
+            if worker.id not in without and worker.id not in self.cut_off
         )

@@ -38,21 +38,22 @@ class Entry:
 
 
 class Reports:
-    """Reads the streams of workers, to the end. `left` is told of a worker's good-bye."""
+    """Reads the streams of workers, to the end. `heard` is told each report when it has been applied."""
 
-    def __init__(self, stores: Stores, fleet: Fleet, leases: Leases, left: Callable[[Report], None]) -> None:
+    def __init__(self, stores: Stores, fleet: Fleet, leases: Leases, heard: Callable[[Report], None]) -> None:
         self._stores = stores
         self._fleet = fleet
         self._ledger = stores.ledger
         self._redis = stores.redis
         self._keys = stores.keys
         self._leases = leases
-        self._left = left
+        self._heard = heard
         self.barred = False  # whether a worker may not take any more what the fleet in memory says; for who reads it
+        self.refused = False  # by the last `apply`: a lease was revoked that is to go soon
 
     def apply(self, workers: Iterable[WorkerId]) -> bool:
         """Apply all that these workers have reported; True when there was anything."""
-        anything = False
+        anything = self.refused = False
         names = sorted(workers)
         for first in range(0, len(names), STREAMS_A_READ):
             while entries := self._read(names[first : first + STREAMS_A_READ]):
@@ -75,11 +76,11 @@ class Reports:
         batch = self._leases.batch()
         for report, applied in outcomes:
             _answer(batch, report, applied)
+            self.refused |= applied is Applied.REFUSED
         batch.send()
         point("reports.answered")
         for report in good:
-            if report.kind == "goodbye":
-                self._left(report)
+            self._heard(report)
         self._delete(entries)
 
     def _delete(self, entries: list[Entry]) -> None:
