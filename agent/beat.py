@@ -186,7 +186,9 @@ class Heart:
             log.warning("beats do not get through: %s", error)
         self._failures += 1
         most_s = min(MOST_PAUSE_S, self._clocks.interval_s / 5)
-        self._next = time.monotonic() + back_off(self._failures, 0.02, most_s)
+        # At once the first time: most often only the connection was lost.
+        pause_s = back_off(self._failures - 1, 0.02, most_s) if self._failures > 1 else 0.0
+        self._next = time.monotonic() + pause_s
         self._link.send({"m": "failed", "why": str(error)})
 
 

@@ -44,8 +44,9 @@ class Ear:
             except redis.RedisError as error:
                 if not self._failures:
                     log.warning("bell lost: %s", error)
+                else:
+                    time.sleep(back_off(self._failures, 0.005, MOST_PAUSE_S))
                 self._failures += 1
-                time.sleep(back_off(self._failures, 0.005, MOST_PAUSE_S))
 
     def _listen(self) -> None:
         with connect(self._url) as client, client.pubsub() as pubsub:

@@ -84,6 +84,10 @@ class Site:
         params = {"history": str(self.history), "steps": steps, "step_s": step_s, **spec.pop("params", {})}
         return str(self.pool.client.post("/jobs", {"workflow": "steps", "params": params, **spec})["id"])
 
+    def change(self, **settings: Any) -> None:
+        """Change the pool's settings, as an admin does."""
+        self.pool.client._json("PATCH", "/admin/settings", settings)
+
     def job(self, job: str) -> dict[str, Any]:
         """What the API says of it."""
         found: dict[str, Any] = self.pool.client.get(f"/jobs/{job}")
@@ -181,13 +185,18 @@ class Site:
 
 @contextmanager
 def new_site(
-    folder: Path, services: Services, network: Network | None = None, interval_s: float = INTERVAL_S
+    folder: Path,
+    services: Services,
+    network: Network | None = None,
+    interval_s: float = INTERVAL_S,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[Site]:
-    """A pool without agents."""
+    """A pool without agents, its servers started with this environment besides."""
     database_url = services.new_database()
     site = Site(folder, database_url, network, interval_s)
     try:
         policy.write(site.ledger, {"heartbeat_interval_s": interval_s}, "test")
+        site.pool.environment |= environment or {}
         site.pool.start("--no-agent", DATABASE_URL=database_url)
         yield site
     finally:

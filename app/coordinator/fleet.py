@@ -69,7 +69,7 @@ class Fleet:
     def healthy_fits(
         self, requirement: Requirement, without: frozenset[WorkerId] = frozenset(), above_mb: int = 0
     ) -> bool:
-        """Whether a healthy, active worker other than these could run such a job now, on a card with more than so much."""
+        """Whether a healthy, active worker but these could run such a job now, on a card with more than so much."""
         return any(
             worker.health is Health.HEALTHY
             and worker.intent is Intent.ACTIVE
