@@ -82,6 +82,8 @@ class Guard:
                 self._step()
         finally:
             self._bury()
+        if self._alone():
+            self._main.send({"m": "alone"})
         if not self._refused:
             self._hear_child()  # what it said before it was killed
             faults.point("guard.before_end")
@@ -225,6 +227,10 @@ class Guard:
         left = kill_all(self._below)
         if left:
             log.error("cannot be killed: job=%s attempt=%d pids=%s", self._order.job, self._order.attempt, sorted(left))
+
+    def _alone(self) -> bool:
+        """Whether nothing is left below us, as the kernel says: what is orphaned there becomes our own child."""
+        return (self._child is None or self._child.ended() is not None) and not reap()
 
     def _below(self) -> set[int]:
         """Our living descendants; the workflow's exit code is kept, other orphans' are not."""

@@ -80,6 +80,7 @@ class Running:
         self.status: int | None = None  # how the guard ended, in the words of wait(2)
         self.slot_code: int | None = None  # how its slot ended, if that died first
         self.gone_at: float | None = None  # when its line ended
+        self.alone = False  # its guard has said that it left no process behind
         self.buried = False  # no process is left
         self.settled = False  # its lease says ended or revoked, or it never had a right to one
         self._deadline = deadline
@@ -120,6 +121,8 @@ class Running:
                 reports.append(report)
             elif kind == "tag":
                 tag(message["tag"], message["has"])
+            elif kind == "alone":
+                self.alone = True
             elif kind == "done":
                 self._overtime_at = None
         if self.link.gone and self.gone_at is None:
