@@ -150,10 +150,16 @@ class Main:
             if message["m"] == "superseded":
                 raise PoolError(f"incarnation {message['by']} of this worker has taken our place")
             if message["m"] == "through":
-                self._obey(message)
+                self._through(message)
         if self._parts.pulse.gone:
             self._selector.unregister(self._parts.pulse)
             raise BeatLost("the beat process has ended")
+
+    def _through(self, message: Message) -> None:
+        if message["wanted"] and message["wanted"]["number"] != self._wanted:
+            self._wanted = message["wanted"]["number"]
+            self._beat_now = True  # by its new clocks, and to say that it is obeyed
+        self._obey(message)
 
     def _obey(self, message: Message) -> None:
         """Do what the coordinator's word says, whichever way it came."""
@@ -164,9 +170,6 @@ class Main:
                 log.warning("Redis has a new generation: worker=%s", self._parts.worker)
             self._generation = message["generation"]
             self._parts.outbox.send_again()
-        if message["wanted"] and message["wanted"]["number"] != self._wanted:
-            self._wanted = message["wanted"]["number"]
-            self._beat_now = True  # by its new clocks, and to say that it is obeyed
         self._parts.attempts.obey(parse_leases(message["leases"]), time.monotonic())
 
     def _start_slots(self) -> None:
