@@ -110,7 +110,8 @@ class Dispatch:
     def _send(self, sent: Sequence[Placed]) -> None:
         if not sent:
             return
-        newest = attempts.newest_checkpoints(self._ledger, [each.waiting.job.id for each in sent])
+        resumed = [each.waiting.job.id for each in sent if each.waiting.job.attempt > 1]
+        newest = attempts.newest_checkpoints(self._ledger, resumed) if resumed else {}
         self._envelopes.put(self._order(each, newest.get(each.waiting.job.id)) for each in sent)
         point("dispatch.put")
         self._stores.ring({each.place.worker for each in sent})

@@ -118,7 +118,6 @@ def test_a_video_plays_on_while_its_page_is_refreshed(admin: Visitor) -> None:
     page.locator("#shown-1").evaluate("shown => { shown.mine = true; }")
     seed.tell("ana", "nothing", pool.done)
     page.evaluate("htmx.trigger(document.body, 'pool:refresh')")
-    seed.ledger.do("attempt_started", job=pool.done.id, attempt=1)
     polled(page, 304)
     assert page.locator("#shown-1").evaluate("shown => shown.mine")
 
