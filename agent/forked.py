@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Collection, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +25,7 @@ from agent.runners.__main__ import main as run_workflow
 from app.pool.pickles import allow_pickle
 
 NAME = "muster-workflow"
+MOST_FD = 2**31 - 1
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -49,8 +51,7 @@ def _live(
         die_with_parent(signal.SIGKILL, guard)
         _forget_guard(line, output, keep)
         os.chdir(folder)
-        os.environ.clear()
-        os.environ.update(environment)
+        _change_environment(environment)
         _mark(environment[JOB_VARIABLE], environment[ATTEMPT_VARIABLE])
         become(NAME)
         run_workflow(line)
@@ -80,11 +81,19 @@ def _forget_guard(line: int, output: int, keep: Collection[int]) -> None:
 
 
 def _close_all_but(kept: set[int]) -> None:
-    """One by one: os.closerange(0, 0) closes everything, as its end is -1 to the kernel."""
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in kept:
-            with contextlib.suppress(OSError):  # the listing's own
-                os.close(int(name))
+    """What lies between them, at one blow each."""
+    for below, above in pairwise([-1, *sorted(kept), MOST_FD]):
+        if above > below + 1:  # os.closerange(n, n) would close all from n on
+            os.closerange(below + 1, above)
+
+
+def _change_environment(wanted: Mapping[str, str]) -> None:
+    """Only what differs: each write is another page that is not the guard's any more."""
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 def _mark(job: str, attempt: str) -> None:

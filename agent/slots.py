@@ -7,10 +7,12 @@ the same in RQ 2.12 and 3.0 are overridden.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
 import sys
+import time
 from functools import partial
 from typing import Any
 
@@ -28,12 +30,13 @@ from rq.worker_registration import clean_worker_registry
 
 from agent import guard
 from agent.channel import SlotSetup, tell
+from agent.context import Start
 from agent.deadline import read_only
 from agent.envelope import drop, envelope_class
 from agent.processes import die_with_parent
 from app.pool import faults, keys
 from app.pool.pickles import refuse_pickle
-from app.pool.protocol import from_json
+from app.pool.protocol import Order, Report, from_json, look_up
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ WORKER_TTL_S = 180  # RQ asks Redis anew 15 s earlier: an idle slot costs four c
 FIRST_RETRY_S = 0.05
 MOST_RETRY_S = 3.0
 FAREWELL_S = 2
+HEARD_S = 1.0  # RQ says that it lives up to four times between two jobs; once in so long is enough
 # A connection whose other end is gone without a word is noticed in 5 + 3 * 2 s, not after RQ's socket timeout.
 KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
 
@@ -51,6 +55,7 @@ class Slot(Worker):
     channel: socket.socket
     setup: SlotSetup
     idle = False
+    said_at = -math.inf  # when it last said that it lives, with nothing of a guard's after it
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """The next envelope; raises StopRequested when asked to stop before there is one."""
@@ -72,9 +77,25 @@ class Slot(Worker):
     def wait_for_horse(self) -> Any:
         """RQ's wait; main is told how the guard ended."""
         pid, status, usage = super().wait_for_horse()
+        self.said_at = -math.inf  # the guard has set a shorter time to live
         if pid is not None:
             tell(self.channel, {"m": "horse", "pid": pid, "status": status})
         return pid, status, usage
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """RQ's, in one round trip, and none where it has just been."""
+        if timeout is not None or pipeline is not None:
+            super().heartbeat(timeout, pipeline)
+        elif time.monotonic() > self.said_at + HEARD_S:
+            with self.connection.pipeline(transaction=False) as pipe:
+                super().heartbeat(pipeline=pipe)
+                pipe.execute()
+            self.said_at = time.monotonic()
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        """RQ's, where it is another one."""
+        if state != self.get_state():
+            super().set_state(state, pipeline)
 
     def setup_work_horse_signals(self) -> None:
         """As the work horse begins: it ends with its slot, at once until the guard knows better."""
@@ -109,7 +130,9 @@ def connect(url: str) -> Redis:
     """A client that tries for ever: when RQ's worker gives up it exits, and its horse lives on alone."""
     retry = Retry(ExponentialWithJitterBackoff(cap=MOST_RETRY_S, base=FIRST_RETRY_S), retries=-1)
     tcp = {} if url.startswith("unix:") else {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
-    return Redis.from_url(url, retry=retry, socket_connect_timeout=5, **tcp)
+    # Each guard has a connection of its own: what is said in the beginning of one is said for each job.
+    brief = {"protocol": 2, "driver_info": None}
+    return Redis.from_url(url, retry=retry, socket_connect_timeout=5, **tcp, **brief)
 
 
 def make_slot(setup: SlotSetup, channel: socket.socket) -> Slot:
@@ -137,6 +160,7 @@ def main(channel_fd: int) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s slot %(message)s", stream=sys.stderr)
     refuse_pickle()
     read_only(setup.deadline_fd)
+    look_up(Order, Report, Start)  # or each guard and each workflow would
     with socket.socket(fileno=channel_fd) as channel:
         make_slot(setup, channel).work(logging_level="WARNING")
     return 0
