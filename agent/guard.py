@@ -24,7 +24,7 @@ from agent.processes import become_subreaper, descendants, kill_all, oom_kills, 
 from agent.reporter import Reporter
 from app.pool import faults
 from app.pool.loop import Bell
-from app.pool.protocol import ORPHAN_KILL_S, Order, from_plain
+from app.pool.protocol import ORPHAN_KILL_S, Order
 
 log = logging.getLogger(__name__)
 
@@ -36,25 +36,35 @@ MOST_UNSENT_BYTES = 16 * 1024 * 1024  # never reached, because of the next
 UNSENT_BYTES = 256 * 1024  # of ours that main may leave unread
 
 
-def run(setup: SlotSetup, channel: socket.socket, slot_pidfd: int, order: Message) -> None:
+def begin(setup: SlotSetup, channel: socket.socket, order: Order) -> Link | None:
+    """Introduce this work horse to main and claim, before RQ has said its own first words: the answer takes as long.
+
+    None when the order is not ours. Raises OSError when main is gone.
+    """
+    if (order.worker, order.incarnation) != (setup.worker, setup.incarnation):
+        log.warning("order refused: worker=%s job=%s attempt=%d is not ours", order.worker, order.job, order.attempt)
+        return None
+    faults.point("guard.before_claim")
+    main = Link(introduce(channel, order), MOST_UNSENT_BYTES)
+    main.send({"m": "claim"})
+    return main
+
+
+def run(setup: SlotSetup, main: Link, slot_pidfd: int, order: Order) -> None:
     """Run one attempt to its end, in a forked work horse. Coming back lets RQ finish the envelope."""
-    ours = from_plain(Order, order)
-    if (ours.worker, ours.incarnation) != (setup.worker, setup.incarnation):
-        log.warning("order refused: worker=%s job=%s attempt=%d is not ours", ours.worker, ours.job, ours.attempt)
-        return
     become_subreaper()
     signals = Bell()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signals.stop)
     try:
-        Guard(ours, setup, Link(introduce(channel, ours), MOST_UNSENT_BYTES), signals, slot_pidfd).guard()
+        Guard(order, setup, main, signals, slot_pidfd).guard()
     finally:
         for number in (signal.SIGTERM, signal.SIGHUP):  # RQ's own last words may be cut short
             signal.signal(number, signal.SIG_DFL)
 
 
 class Guard:
-    """One attempt, from its claim to its end."""
+    """One attempt, whose claim is under way, to its end."""
 
     def __init__(self, order: Order, setup: SlotSetup, main: Link, signals: Bell, slot_pidfd: int) -> None:
         self._order, self._setup, self._main, self._signals = order, setup, main, signals
@@ -72,9 +82,7 @@ class Guard:
         self._over = False
 
     def guard(self) -> None:
-        """Claim, run, and leave no process behind; only then the end is sent."""
-        faults.point("guard.before_claim")
-        self._main.send({"m": "claim"})
+        """Run, and leave no process behind; only then the end is sent."""
         try:
             self._prepare()
             while not self._over:

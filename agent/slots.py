@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import time
-from functools import partial
 from typing import Any
 
 from redis import Redis
@@ -33,6 +32,7 @@ from agent.channel import SlotSetup, tell
 from agent.context import Start
 from agent.deadline import read_only
 from agent.envelope import drop, envelope_class
+from agent.link import Link, Message
 from agent.processes import die_with_parent
 from app.pool import faults, keys
 from app.pool.pickles import refuse_pickle
@@ -54,6 +54,9 @@ class Slot(Worker):
 
     channel: socket.socket
     setup: SlotSetup
+    pidfd: int  # our own, for guards to see our death by
+    order: Order  # of the envelope that was taken
+    line: Link | None = None  # of a guard to main
     idle = False
     said_at = -math.inf  # when it last said that it lives, with nothing of a guard's after it
 
@@ -66,6 +69,9 @@ class Slot(Worker):
                 try:
                     taken = super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
                     faults.point("slot.popped", self.setup.start)
+                    if taken:
+                        envelope: Any = taken[0]
+                        self.order = envelope.order
                     return taken
                 except UnicodeDecodeError as error:  # an id that is no text would end the worker
                     log.warning("envelope refused: worker=%s cause=its id is no text", self.setup.worker)
@@ -98,10 +104,19 @@ class Slot(Worker):
             super().set_state(state, pipeline)
 
     def setup_work_horse_signals(self) -> None:
-        """As the work horse begins: it ends with its slot, at once until the guard knows better."""
+        """As the work horse begins: it ends with its slot, at once until the guard knows better. And it claims."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         die_with_parent(signal.SIGTERM, self.pid or 0)
+        try:
+            self.line = guard.begin(self.setup, self.channel, self.order)
+        except OSError:  # main is gone; an error raised here would run the slot's own loop in its fork
+            os._exit(1)
+
+    def attempt(self) -> None:
+        """What an envelope runs, in the work horse."""
+        if self.line is not None:
+            guard.run(self.setup, self.line, self.pidfd, self.order)
 
     def request_stop(self, signum: int, frame: Any) -> None:
         """SIGTERM: take nothing new; what runs is finished. No Redis call and no log, as RQ's own makes."""
@@ -138,7 +153,11 @@ def connect(url: str) -> Redis:
 def make_slot(setup: SlotSetup, channel: socket.socket) -> Slot:
     """The slot's RQ worker."""
     redis = connect(setup.rq_redis_url)
-    envelope: type[Job] = envelope_class(setup.worker, partial(guard.run, setup, channel, os.pidfd_open(os.getpid())))
+
+    def run(order: Message) -> None:  # which is that of slot.order
+        slot.attempt()
+
+    envelope: type[Job] = envelope_class(setup.worker, run)
     queue = Queue(keys.queue(setup.worker), connection=redis, job_class=envelope, serializer=JSONSerializer)
     slot = Slot(
         [queue],
@@ -149,7 +168,7 @@ def make_slot(setup: SlotSetup, channel: socket.socket) -> Slot:
         worker_ttl=WORKER_TTL_S,
         log_job_description=False,
     )
-    slot.channel, slot.setup = channel, setup
+    slot.channel, slot.setup, slot.pidfd = channel, setup, os.pidfd_open(os.getpid())
     return slot
 
 

@@ -1,8 +1,9 @@
 """Where one job's time goes: what can be heard and read beside it, in the order in which it happens.
 
-Bells and keyspace events are heard by patterns, which is nobody's presence; ledger and envelope keep
-their own times, by the host's wall clock. Nothing is asked of anybody while a job is under way; the
-server is made to tell of hashes and lists too, which costs it some microseconds a job.
+Bells and keyspace events are heard by patterns, which is nobody's presence; the ledger keeps its own
+times, by the host's wall clock. Nothing is asked of anybody while a job is under way; the server is made
+to tell of hashes and lists too, which costs it some microseconds a job. A claim is under way while RQ
+says its own first words and the workflow's process is made.
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ STAGES = (  # each until the moment of its name
     "bell: to the place, a lease",
     "place: to the assignment",
     "its commit: to the envelope in the queue",
-    "pop, fork: to RQ's start",
-    "guard, main: to the claim in the stream",
+    "pop, fork, main: to the claim in the stream",
     "read: to the claim's statement",
     "its commit, lease: to the worker's bell",
     "guard, workflow: to the first step",
@@ -39,7 +39,6 @@ class Trail:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._rq: Any = Redis.from_url(pool.redis_url(0))
         self._heard: list[tuple[str, float]] = []
         self._wall_s = time.time() - time.monotonic()
         # Kept: a client that is let go closes its connections.
@@ -54,7 +53,6 @@ class Trail:
         """Seconds spent in each stage; None when something of it was not heard."""
         found = self._pool.call("GET", f"/jobs/{job}")
         attempt = self._pool.call("GET", f"/jobs/{job}/attempts")["items"][0]
-        envelope = self._envelope(job)
         rung = self._between("pool:bell", submitted_s, mark.at_s)
         said = self._between(STREAM, submitted_s, mark.at_s)
         placed = self._between(LEASE, submitted_s, mark.at_s)
@@ -70,7 +68,6 @@ class Trail:
             placed[0],
             assigned_s,
             put[0],
-            self._ours(envelope[b"started_at"].decode()),
             said[0],
             claimed_s,
             accepted[0],
@@ -86,11 +83,6 @@ class Trail:
     def forget(self) -> None:
         """Let go of what was heard so far."""
         self._heard.clear()
-
-    def _envelope(self, job: str) -> dict[bytes, bytes]:
-        key = next(iter(self._rq.scan_iter(match=f"rq:job:*_{job}_a1", count=10_000)))
-        fields: dict[bytes, bytes] = self._rq.hgetall(key)
-        return fields
 
     def _between(self, channel: str, first_s: float, last_s: float) -> list[float]:
         return [at for name, at in list(self._heard) if fnmatchcase(name, channel) and first_s <= at <= last_s]
