@@ -193,6 +193,6 @@ class IdempotencyHeader(BaseModel):
 
     @classmethod
     @cache
-    def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:
+    def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
         """Pydantic's, made once: flask-openapi3 asks for it with each request."""
         return super().model_json_schema(*args, **options)
