@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Collection, Mapping
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -51,7 +52,7 @@ def _live(
         die_with_parent(signal.SIGKILL, guard)
         _forget_guard(line, output, keep)
         os.chdir(folder)
-        _change_environment(environment)
+        os.environ.update(environment)
         _mark(environment[JOB_VARIABLE], environment[ATTEMPT_VARIABLE])
         become(NAME)
         run_workflow(line)
@@ -87,29 +88,25 @@ def _close_all_but(kept: set[int]) -> None:
             os.closerange(below + 1, above)
 
 
-def _change_environment(wanted: Mapping[str, str]) -> None:
-    """Only what differs: each write is another page that is not the guard's any more."""
-    for name in os.environ.keys() - wanted.keys():
-        del os.environ[name]
-    for name, value in wanted.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
-
-
 def _mark(job: str, attempt: str) -> None:
     """Write job and attempt over the placeholders in the memory that /proc/<pid>/environ shows.
 
     A fork shows its parent's, and only an exec makes a new one. A process that was not started with the
     placeholders (a test's) is left as it is.
     """
+    for name, value in ((JOB_VARIABLE, job), (ATTEMPT_VARIABLE, attempt.zfill(len(PLACEHOLDERS[ATTEMPT_VARIABLE])))):
+        if name in places():
+            ctypes.memmove(places()[name], value.encode(), len(PLACEHOLDERS[name]))
+
+
+@cache
+def places() -> Mapping[str, int]:
+    """Where in memory the placeholders' values lie; in a fork at the same addresses, so one look is enough."""
     stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     start, end = int(stat[47]), int(stat[48])  # env_start, env_end: fields 50 and 51 of proc(5)
     block = b"\0" + ctypes.string_at(start, end - start)
-    for name, value in ((JOB_VARIABLE, job), (ATTEMPT_VARIABLE, attempt.zfill(len(PLACEHOLDERS[ATTEMPT_VARIABLE])))):
-        entry = f"\0{name}={PLACEHOLDERS[name]}\0".encode()
-        at = block.find(entry)
-        if at >= 0:
-            ctypes.memmove(start + at + len(name) + 1, value.encode(), len(PLACEHOLDERS[name]))
+    found = {name: block.find(f"\0{name}={value}\0".encode()) for name, value in PLACEHOLDERS.items()}
+    return {name: start + at + len(name) + 1 for name, at in found.items() if at >= 0}
 
 
 def _end(code: int) -> NoReturn:

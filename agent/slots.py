@@ -32,6 +32,7 @@ from agent.channel import SlotSetup, tell
 from agent.context import Start
 from agent.deadline import read_only
 from agent.envelope import drop, envelope_class
+from agent.forked import places
 from agent.link import Link, Message
 from agent.processes import die_with_parent
 from app.pool import faults, keys
@@ -179,7 +180,8 @@ def main(channel_fd: int) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s slot %(message)s", stream=sys.stderr)
     refuse_pickle()
     read_only(setup.deadline_fd)
-    look_up(Order, Report, Start)  # or each guard and each workflow would
+    look_up(Order, Report, Start)  # or each guard and each workflow would; as for these:
+    places()
     with socket.socket(fileno=channel_fd) as channel:
         make_slot(setup, channel).work(logging_level="WARNING")
     return 0
