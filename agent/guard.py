@@ -36,10 +36,11 @@ MOST_UNSENT_BYTES = 16 * 1024 * 1024  # never reached, because of the next
 UNSENT_BYTES = 256 * 1024  # of ours that main may leave unread
 
 
-def begin(setup: SlotSetup, channel: socket.socket, order: Order) -> Link | None:
-    """Introduce this work horse to main and claim, before RQ has said its own first words: the answer takes as long.
+def begin(setup: SlotSetup, channel: socket.socket, slot_pidfd: int, order: Order) -> Guard | None:
+    """A guard that has claimed and has a process waiting; None when the order is not ours.
 
-    None when the order is not ours. Raises OSError when main is gone.
+    To be called before RQ has said its own first words, for which the answer takes as long. Raises OSError when
+    main is gone.
     """
     if (order.worker, order.incarnation) != (setup.worker, setup.incarnation):
         log.warning("order refused: worker=%s job=%s attempt=%d is not ours", order.worker, order.job, order.attempt)
@@ -47,17 +48,18 @@ def begin(setup: SlotSetup, channel: socket.socket, order: Order) -> Link | None
     faults.point("guard.before_claim")
     main = Link(introduce(channel, order), MOST_UNSENT_BYTES)
     main.send({"m": "claim"})
-    return main
-
-
-def run(setup: SlotSetup, main: Link, slot_pidfd: int, order: Order) -> None:
-    """Run one attempt to its end, in a forked work horse. Coming back lets RQ finish the envelope."""
     become_subreaper()
-    signals = Bell()
+    guard = Guard(order, setup, main, slot_pidfd)
+    guard.prepare()
+    return guard
+
+
+def run(guard: Guard) -> None:
+    """Run the attempt to its end, in a forked work horse. Coming back lets RQ finish the envelope."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signals.stop)
+        signal.signal(number, guard.signals.stop)
     try:
-        Guard(order, setup, main, signals, slot_pidfd).guard()
+        guard.guard()
     finally:
         for number in (signal.SIGTERM, signal.SIGHUP):  # RQ's own last words may be cut short
             signal.signal(number, signal.SIG_DFL)
@@ -66,9 +68,9 @@ def run(setup: SlotSetup, main: Link, slot_pidfd: int, order: Order) -> None:
 class Guard:
     """One attempt, whose claim is under way, to its end."""
 
-    def __init__(self, order: Order, setup: SlotSetup, main: Link, signals: Bell, slot_pidfd: int) -> None:
-        self._order, self._setup, self._main, self._signals = order, setup, main, signals
-        self._slot_pidfd = slot_pidfd
+    def __init__(self, order: Order, setup: SlotSetup, main: Link, slot_pidfd: int) -> None:
+        self.signals = Bell()
+        self._order, self._setup, self._main, self._slot_pidfd = order, setup, main, slot_pidfd
         self._deadline = Deadline(setup.deadline_fd, order.strict, order.max_orphan_s)
         self._folders = Folders.of(order, setup.output_folder)
         self._reporter = Reporter(order, main.send)
@@ -81,10 +83,17 @@ class Guard:
         self._refused = False
         self._over = False
 
+    def prepare(self) -> None:
+        """While the claim is under way: folders, and a process that waits for its first line."""
+        try:
+            self._folders.make()
+            self._child = Child(self._order, self._setup, self._folders)
+        except OSError as error:
+            self._why = failure("guard", f"the attempt could not be prepared: {error}")
+
     def guard(self) -> None:
         """Run, and leave no process behind; only then the end is sent."""
         try:
-            self._prepare()
             while not self._over:
                 self._wait()
                 self._step()
@@ -100,18 +109,10 @@ class Guard:
             self._deliver()
         self._main.close()
 
-    def _prepare(self) -> None:
-        """While the claim is under way: folders, and a process that waits for its first line."""
-        try:
-            self._folders.make()
-            self._child = Child(self._order, self._setup, self._folders)
-        except OSError as error:
-            self._why = failure("guard", f"the attempt could not be prepared: {error}")
-
     def _wait(self) -> None:
         """Until somebody says something, or a clock is to be looked at."""
         poll = select.poll()
-        poll.register(self._signals, select.POLLIN)
+        poll.register(self.signals, select.POLLIN)
         poll.register(self._main, select.POLLIN | (select.POLLOUT if self._main.unsent_bytes else 0))
         for source in self._child.sources() if self._child and self._main_reads() else ():
             poll.register(source, select.POLLIN)
@@ -119,7 +120,7 @@ class Guard:
         poll.poll(1000 * (LOOK_S if due_s is None else min(LOOK_S, due_s)))
 
     def _step(self) -> None:
-        if self._signals.stopped:
+        if self.signals.stopped:
             self._kill(SLOT if self._slot_died() else failure("guard", "its guard was told to end by a signal"))
         self._main.flush()
         for message in self._main.receive():
@@ -248,9 +249,9 @@ class Guard:
     def _deliver(self) -> None:
         """Wait until main has taken everything; nothing of the attempt runs any more, so that may take long."""
         poll = select.poll()
-        poll.register(self._signals, select.POLLIN)
+        poll.register(self.signals, select.POLLIN)
         poll.register(self._main, select.POLLOUT)
-        while self._main.unsent_bytes and not self._main.gone and not self._signals.stopped:
+        while self._main.unsent_bytes and not self._main.gone and not self.signals.stopped:
             poll.poll()
             self._main.flush()
 

@@ -33,7 +33,7 @@ from agent.context import Start
 from agent.deadline import read_only
 from agent.envelope import drop, envelope_class
 from agent.forked import places
-from agent.link import Link, Message
+from agent.link import Message
 from agent.processes import die_with_parent
 from app.pool import faults, keys
 from app.pool.pickles import refuse_pickle
@@ -57,7 +57,7 @@ class Slot(Worker):
     setup: SlotSetup
     pidfd: int  # our own, for guards to see our death by
     order: Order  # of the envelope that was taken
-    line: Link | None = None  # of a guard to main
+    begun: guard.Guard | None = None  # in the work horse
     idle = False
     said_at = -math.inf  # when it last said that it lives, with nothing of a guard's after it
 
@@ -110,14 +110,15 @@ class Slot(Worker):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         die_with_parent(signal.SIGTERM, self.pid or 0)
         try:
-            self.line = guard.begin(self.setup, self.channel, self.order)
-        except OSError:  # main is gone; an error raised here would run the slot's own loop in its fork
+            self.begun = guard.begin(self.setup, self.channel, self.pidfd, self.order)
+        except BaseException:
+            log.exception("guard lost: worker=%s job=%s", self.order.worker, self.order.job)
             os._exit(1)
 
     def attempt(self) -> None:
         """What an envelope runs, in the work horse."""
-        if self.line is not None:
-            guard.run(self.setup, self.line, self.pidfd, self.order)
+        if self.begun is not None:
+            guard.run(self.begun)
 
     def request_stop(self, signum: int, frame: Any) -> None:
         """SIGTERM: take nothing new; what runs is finished. No Redis call and no log, as RQ's own makes."""
