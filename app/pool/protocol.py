@@ -277,6 +277,16 @@ def from_plain(kind: type[T], value: Any) -> T:
     return built
 
 
+def look_up(*kinds: Any) -> None:
+    """Remember what fields these have, and all within them: a process that will fork does it once for its forks."""
+    for kind in kinds:
+        if dataclasses.is_dataclass(kind):
+            hints, _ = _fields(kind)  # type: ignore[arg-type]
+            look_up(*hints.values())
+        else:
+            look_up(*typing.get_args(kind))
+
+
 def _build(kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind):
         return _dataclass(kind, value)

@@ -238,7 +238,7 @@ def ear(scene: Scene, present: Present, url: str) -> Iterator[threading.Event]:
     present.bell.close()
     subscribed = threading.Event()
     bell = scene.stores.keys.bell_of(present.peer.id)
-    threading.Thread(target=Ear(url, bell, lambda: None, subscribed.set).run, daemon=True).start()
+    threading.Thread(target=Ear(url, bell, lambda _: None, subscribed.set).run, daemon=True).start()
     assert subscribed.wait(5)
     yield subscribed
 
