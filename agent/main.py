@@ -8,6 +8,7 @@ and ends with an error: its supervisor starts it anew.
 from __future__ import annotations
 
 import logging
+import math
 import selectors
 import signal
 import socket
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.25  # how often guards are looked at while there are any
 IDLE_S = 1.0
 APART_S = 0.1  # between two beats out of turn: jobs that last moments change what a worker has all the time
+SOON_S = 0.05  # after such a change, which a claim on its way need not share the processors with
 DIE_S = 5.0  # how long a main that gives up waits for its jobs' deaths
 SETTLE_S = 2.0  # for the last reports to be read; with Redis away the agent leaves all the same
 HURRY_S = 0.5
@@ -70,7 +72,7 @@ class Main:
         self._selector = selectors.DefaultSelector()
         self._now = time.monotonic()
         self._words: deque[Message | None] = deque()  # from the bell's thread; None: a beat is to bring it
-        self._beat_now = True  # tell of ourselves at once
+        self._beat_at = 0.0  # when to beat out of turn: at once
         self._beaten_at = 0.0  # when that was done last
         self._failed: str | None = None
         self._generation: str | None = None
@@ -115,8 +117,9 @@ class Main:
         """By the bell's thread, or by the death of a child."""
         self._bell.wait(0)
         while self._words:
-            self._beat_now = True
-            if word := self._words.popleft():
+            word = self._words.popleft()
+            self._beat_within(SOON_S if word else 0.0)
+            if word:
                 self._obey(word)
 
     def _turn(self) -> None:
@@ -139,8 +142,8 @@ class Main:
 
     def _pause_s(self) -> float:
         busy = self._parts.attempts.refs() or self._left_at is not None
-        soon_s = max(0.0, self._beaten_at + APART_S - time.monotonic()) if self._hurries() else IDLE_S
-        return min(self._parts.pulse.every_s, LOOK_S if busy else IDLE_S, soon_s)
+        beat_s = max(0.0, self._beat_due() - time.monotonic())
+        return min(self._parts.pulse.every_s, LOOK_S if busy else IDLE_S, beat_s)
 
     def _listen(self, source: Any, heard: Callable[[], object]) -> None:
         self._selector.register(source, selectors.EVENT_READ, heard)
@@ -159,7 +162,7 @@ class Main:
         if message["wanted"] and message["wanted"]["number"] != self._wanted:
             self._wanted = message["wanted"]["number"]
             self._parts.slots.want(message["wanted"]["slots"], self._parts.attempts.busy)
-            self._beat_now = True  # by its new clocks, and to say that it is obeyed
+            self._beat_within(0.0)  # by its new clocks, and to say that it is obeyed
         self._obey(message)
 
     def _obey(self, message: Message) -> None:
@@ -193,13 +196,14 @@ class Main:
         elif message["m"] == "horse":
             self._parts.attempts.horse_ended(message["pid"], message["status"])
         elif message["m"] == "ready":
-            self._beat_now = True
+            self._beat_within(SOON_S)
 
     def _introduce(self, slot: SlotProcess, message: Message, fd: int, now: float) -> None:
         link = Link(socket.socket(fileno=fd))
         assert slot.process is not None
         running = self._parts.attempts.introduced(message, SlotRef(slot.number, slot.process.pid), link, now)
         self._listen(link, partial(self._hear_guard, running))
+        self._hear_guard(running)  # its claim is there already, or soon
 
     def _hear_guard(self, running: Running) -> None:
         self._parts.attempts.heard(running, time.monotonic())
@@ -213,15 +217,20 @@ class Main:
             self._parts.outbox.send_again(with_logs=False)
 
     def _pulse(self) -> None:
-        at_once = self._hurries() and self._now >= self._beaten_at + APART_S
+        if self._parts.attempts.changed:
+            self._parts.attempts.changed = False
+            self._beat_within(SOON_S)
+        at_once = self._now >= self._beat_due()
         if at_once:
-            self._beat_now = self._parts.attempts.changed = False
-            self._beaten_at = self._now
+            self._beat_at, self._beaten_at = math.inf, self._now
         if at_once or self._parts.pulse.due(self._now):
             self._parts.pulse.send(self._beat(), at_once, self._now)
 
-    def _hurries(self) -> bool:
-        return self._beat_now or self._parts.attempts.changed
+    def _beat_within(self, seconds: float) -> None:
+        self._beat_at = min(self._beat_at, time.monotonic() + seconds)
+
+    def _beat_due(self) -> float:
+        return max(self._beat_at, self._beaten_at + APART_S)
 
     def _beat(self) -> dict[str, Any]:
         attempts, load = self._parts.attempts, self._parts.load
@@ -246,7 +255,7 @@ class Main:
         self._listen(self._hurry, self._hasten)
         self._parts.slots.leave()
         self._parts.attempts.leave(self._parts.grace_s, self._left_at)
-        self._beat_now = True
+        self._beat_within(0.0)
 
     def _hasten(self) -> None:
         if not self._hurry.wait(0):
