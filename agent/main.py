@@ -118,6 +118,8 @@ class Main:
         self._bell.wait(0)
         while self._words:
             word = self._words.popleft()
+            if word is None:
+                self._beaten_at = 0.0  # connected anew: the pool may be waiting for just this beat
             self._beat_within(SOON_S if word else 0.0)
             if word:
                 self._obey(word)

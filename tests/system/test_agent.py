@@ -181,7 +181,7 @@ def test_an_agent_has_as_many_slots_as_is_wanted(pool: ScriptedPool) -> None:
     want_slots(pool, 3)
     eventually(lambda: (beat := pool.beat()) and (beat.slots, beat.free_slots) == (3, 3), 10)
     jobs = [pool.running("polite") for _ in range(3)]
-    assert len(pool.listed()) == 3
+    eventually(lambda: len(pool.listed()) == 3)
     want_slots(pool, 1)
     beat = pool.beat()
     assert beat and (beat.slots, beat.free_slots) == (1, 0)
