@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 
+from agent import word
 from agent.attempts import Attempts
 from agent.beat import Begin
 from agent.channel import SlotSetup
@@ -86,7 +87,8 @@ def _work(settings: AgentSettings, joined: Joined, offer: Offer, cards: Inventor
         return slots.pids() | load.pids() | {pulse.pid}
 
     attempts = Attempts(worker, incarnation, outbox, deadline_fd, own)
-    parts = Parts(worker, incarnation, pulse, slots, attempts, outbox, load, settings.grace_s, own)
+    read = partial(word.read, keys, worker)
+    parts = Parts(worker, incarnation, pulse, slots, attempts, outbox, load, read, settings.grace_s, own)
     agent = Main(parts, asked, bell)
     ear = Ear(admission.redis_url, keys.bell_of(worker), agent.rung, agent.subscribed)
     start_thread("bell", ear.run, partial(agent.thread_died, "bell"))

@@ -149,7 +149,7 @@ class Attempts:
         """Kill what a guard has left behind, and only then report the end."""
         if running.gone_at is None or running.buried:
             return
-        left = kill_all(lambda: remains_of(running, self._spared()), BURY_S)
+        left = set() if running.alone else kill_all(lambda: remains_of(running, self._spared()), BURY_S)
         if left:
             log.warning("cannot be killed yet: worker=%s job=%s pids=%s", self._worker, running.job, sorted(left))
             return

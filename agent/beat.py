@@ -16,7 +16,6 @@ import sys
 import time
 from dataclasses import dataclass
 from random import uniform
-from typing import Any
 
 import redis
 
@@ -24,13 +23,13 @@ from agent.connect import LEAST_TIMEOUT_S, connect
 from agent.deadline import DeadlineWriter
 from agent.link import Link, Message
 from agent.processes import boottime_ns, die_with_parent
+from agent.word import as_number, ask, word
 from app.pool import faults
 from app.pool.keys import Keys
-from app.pool.live import parse_leases
 from app.pool.loop import back_off
-from app.pool.model import WorkerId
+from app.pool.model import JobId, WorkerId
 from app.pool.policy import Clocks
-from app.pool.protocol import Beat, Wanted, from_json, from_plain, plain, to_json
+from app.pool.protocol import Beat, Wanted, from_plain, to_json
 
 log = logging.getLogger(__name__)
 
@@ -49,16 +48,6 @@ class Begin:
     boot_id: str
     deadline_fd: int
     wanted: Wanted
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the pipeline of one beat brought back."""
-
-    leases: dict[str, str]
-    wanted: Wanted | None
-    incarnation: int | None  # the worker's present one as the coordinator knows it
-    generation: str | None
 
 
 class Heart:
@@ -119,13 +108,14 @@ class Heart:
         self._seq += 1
         clocks = self._clocks
         answer = self._exchange(clocks)
-        self._max_orphan_s = answer.wanted.max_orphan_s if answer.wanted else self._max_orphan_s
+        wanted = from_plain(Wanted, answer["wanted"]) if answer["wanted"] else None
+        self._max_orphan_s = wanted.max_orphan_s if wanted else self._max_orphan_s
         self._deadline.move_on(sent_ns, clocks, self._max_orphan_s)
         self._through_ns = sent_ns
         self._failures = 0
-        if answer.wanted:
-            self._obey(answer.wanted)
-        self._tell(answer)
+        if wanted:
+            self._obey(wanted)
+        self._link.send({"m": "through", "seq": self._seq, **answer})
 
     def _silent_for_long(self) -> bool:
         return boottime_ns() - self._through_ns > self._clocks.ttl_s * 1e9
@@ -133,24 +123,22 @@ class Heart:
     def _superseded(self) -> bool:
         """Whether another incarnation took our place meanwhile; a beat of ours would hide that one's."""
         found = self._client.hget(self._keys.worker(self._begin.worker), "incarnation")
-        present = _number(found)
+        present = as_number(found)
         if present is None or present <= self._begin.incarnation:
             return False
         self._link.send({"m": "superseded", "by": present})
         return True
 
-    def _exchange(self, clocks: Clocks) -> Answer:
-        worker = self._begin.worker
-        with self._client.pipeline(transaction=False) as pipe:
-            pipe.set(self._keys.beat(worker), to_json(self._composed(clocks)), px=round(clocks.ttl_s * 1000))
-            pipe.hgetall(self._keys.lease(worker))
-            pipe.hmget(self._keys.worker(worker), ["wanted", "incarnation"])
-            pipe.get(self._keys.generation)
-            _, leases, (wanted, incarnation), generation = pipe.execute()
-        return Answer(leases, from_json(Wanted, wanted) if wanted else None, _number(incarnation), generation)
-
-    def _composed(self, clocks: Clocks) -> Beat:
+    def _exchange(self, clocks: Clocks) -> Message:
         assert self._pulse is not None
+        worker, beat = self._begin.worker, self._pulse["beat"]
+        jobs = [JobId(each["job"]) for each in beat["attempts"]]
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.set(self._keys.beat(worker), to_json(self._composed(beat, clocks)), px=round(clocks.ttl_s * 1000))
+            ask(pipe, self._keys, worker, jobs)
+            return word(jobs, pipe.execute()[1:])
+
+    def _composed(self, beat: Message, clocks: Clocks) -> Beat:
         ours = {
             "worker": self._begin.worker,
             "incarnation": self._begin.incarnation,
@@ -159,7 +147,7 @@ class Heart:
             "interval_ms": round(clocks.interval_s * 1000),
             "ttl_ms": round(clocks.ttl_s * 1000),
         }
-        return from_plain(Beat, {**self._pulse["beat"], **ours})
+        return from_plain(Beat, {**beat, **ours})
 
     def _obey(self, wanted: Wanted) -> None:
         """A changed interval holds from the next beat on."""
@@ -169,34 +157,20 @@ class Heart:
             self._clocks = clocks
             self._next = min(self._next, time.monotonic() + clocks.interval_s * uniform(0.9, 1.0))
 
-    def _tell(self, answer: Answer) -> None:
-        self._link.send(
-            {
-                "m": "through",
-                "seq": self._seq,
-                "leases": {job: plain(lease) for job, lease in parse_leases(answer.leases).items()},
-                "wanted": plain(answer.wanted),
-                "incarnation": answer.incarnation,
-                "generation": answer.generation,
-            }
-        )
-
     def _failed(self, error: redis.RedisError) -> None:
         if not self._failures:
             log.warning("beats do not get through: %s", error)
         self._failures += 1
         most_s = min(MOST_PAUSE_S, self._clocks.interval_s / 5)
-        self._next = time.monotonic() + back_off(self._failures, 0.02, most_s)
+        # At once the first time: most often only the connection was lost.
+        pause_s = back_off(self._failures - 1, 0.02, most_s) if self._failures > 1 else 0.0
+        self._next = time.monotonic() + pause_s
         self._link.send({"m": "failed", "why": str(error)})
 
 
 def clocks_of(wanted: Wanted) -> Clocks:
     """The clocks that the coordinator wants of a worker."""
     return Clocks(wanted.interval_ms / 1000, wanted.missed_beats)
-
-
-def _number(text: Any) -> int | None:
-    return int(text) if text and str(text).isdigit() else None
 
 
 def _first(link: Link) -> Message:

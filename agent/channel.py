@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
@@ -21,6 +22,9 @@ from agent.processes import PLACEHOLDERS, WORKER_VARIABLE
 from app.pool.model import WorkerId, Workflow
 from app.pool.protocol import Order, to_json
 
+ROOT = Path(__file__).resolve().parent.parent
+# Not for a slot: what it was started with stands in /proc, and so in that of each workflow that it forks.
+SECRETS = ("MUSTER_JOIN_TOKEN", "MUSTER_TOKEN", "MUSTER_SECRET_KEY", "REDIS_URL", "RQ_REDIS_URL", "DATABASE_URL")
 DATAGRAM_BYTES = 64 * 1024  # far above what a slot says
 
 
@@ -50,12 +54,19 @@ def start_slot(
             [sys.executable, "-m", "agent.slots", str(theirs.fileno())],
             stdin=subprocess.PIPE,
             pass_fds=(theirs.fileno(), setup.deadline_fd, setup.lock_fd),
-            env={**environment, **PLACEHOLDERS, WORKER_VARIABLE: setup.worker},
+            env=_slots_environment(environment, setup.worker),
         )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # it may have died: its waiter sees that
         pipe.write(to_json(setup).encode())
     return process, ours
+
+
+def _slots_environment(agents: Mapping[str, str], worker: WorkerId) -> dict[str, str]:
+    """The agent's without its secrets: what a workflow needs of it, so that little is left to change in a fork."""
+    kept = {name: value for name, value in agents.items() if name not in SECRETS}
+    path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
+    return {**kept, "PYTHONPATH": path, **PLACEHOLDERS, WORKER_VARIABLE: worker}
 
 
 def introduce(channel: socket.socket, order: Order) -> socket.socket:

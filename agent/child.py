@@ -15,12 +15,10 @@ from pathlib import Path
 from agent.channel import SlotSetup
 from agent.forked import fork
 from agent.link import Link, Message
-from agent.processes import ATTEMPT_VARIABLE, JOB_VARIABLE, WORKER_VARIABLE
+from agent.processes import ATTEMPT_VARIABLE, JOB_VARIABLE
 from app.pool.model import Workflow
 from app.pool.protocol import Order, plain
 
-ROOT = Path(__file__).resolve().parent.parent
-SECRETS = ("MUSTER_JOIN_TOKEN", "MUSTER_TOKEN", "MUSTER_SECRET_KEY", "REDIS_URL", "RQ_REDIS_URL", "DATABASE_URL")
 CHECKPOINTS = ".checkpoints"
 
 
@@ -135,14 +133,9 @@ def first_line(order: Order, workflow: Workflow, folders: Folders, deadline_fd: 
 
 
 def environment(order: Order) -> dict[str, str]:
-    """The agent's environment without its secrets, and what marks the attempt's processes."""
-    kept = {name: value for name, value in os.environ.items() if name not in SECRETS}
-    path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
+    """What an attempt's processes have beside their slot's environment."""
     return {
-        **kept,
-        "PYTHONPATH": path,
         "CUDA_VISIBLE_DEVICES": ",".join(order.gpus),
-        WORKER_VARIABLE: order.worker,
         JOB_VARIABLE: order.job,
         ATTEMPT_VARIABLE: str(order.attempt),
     }

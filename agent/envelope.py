@@ -47,6 +47,7 @@ class Refused(Exception):
 class Envelope(Job):
     """An RQ job as far as it is believed. `worker` and `run` are set by `envelope_class`."""
 
+    order: Order
     worker: ClassVar[WorkerId]
     run: ClassVar[Callable[..., None]]
 
@@ -72,9 +73,9 @@ class Envelope(Job):
         """Check what came from Redis, then let RQ read it. Raises Refused, or whatever RQ stumbles over."""
         _check_fields(raw_data)
         data = _decompressed(raw_data.get(b"data", b""))
-        order = _order(data)
+        self.order = _order(data)
         super().restore({**raw_data, b"data": data})  # the very bytes that were checked
-        self._check(order)
+        self._check(self.order)
 
     @property
     def func(self) -> Callable[..., None]:

@@ -16,6 +16,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Collection, Mapping
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +26,7 @@ from agent.runners.__main__ import main as run_workflow
 from app.pool.pickles import allow_pickle
 
 NAME = "muster-workflow"
+MOST_FD = 2**31 - 1
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -49,7 +52,6 @@ def _live(
         die_with_parent(signal.SIGKILL, guard)
         _forget_guard(line, output, keep)
         os.chdir(folder)
-        os.environ.clear()
         os.environ.update(environment)
         _mark(environment[JOB_VARIABLE], environment[ATTEMPT_VARIABLE])
         become(NAME)
@@ -80,11 +82,10 @@ def _forget_guard(line: int, output: int, keep: Collection[int]) -> None:
 
 
 def _close_all_but(kept: set[int]) -> None:
-    """One by one: os.closerange(0, 0) closes everything, as its end is -1 to the kernel."""
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in kept:
-            with contextlib.suppress(OSError):  # the listing's own
-                os.close(int(name))
+    """What lies between them, at one blow each."""
+    for below, above in pairwise([-1, *sorted(kept), MOST_FD]):
+        if above > below + 1:  # os.closerange(n, n) would close all from n on
+            os.closerange(below + 1, above)
 
 
 def _mark(job: str, attempt: str) -> None:
@@ -93,14 +94,19 @@ def _mark(job: str, attempt: str) -> None:
     A fork shows its parent's, and only an exec makes a new one. A process that was not started with the
     placeholders (a test's) is left as it is.
     """
+    for name, value in ((JOB_VARIABLE, job), (ATTEMPT_VARIABLE, attempt.zfill(len(PLACEHOLDERS[ATTEMPT_VARIABLE])))):
+        if name in places():
+            ctypes.memmove(places()[name], value.encode(), len(PLACEHOLDERS[name]))
+
+
+@cache
+def places() -> Mapping[str, int]:
+    """Where in memory the placeholders' values lie; in a fork at the same addresses, so one look is enough."""
     stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     start, end = int(stat[47]), int(stat[48])  # env_start, env_end: fields 50 and 51 of proc(5)
     block = b"\0" + ctypes.string_at(start, end - start)
-    for name, value in ((JOB_VARIABLE, job), (ATTEMPT_VARIABLE, attempt.zfill(len(PLACEHOLDERS[ATTEMPT_VARIABLE])))):
-        entry = f"\0{name}={PLACEHOLDERS[name]}\0".encode()
-        at = block.find(entry)
-        if at >= 0:
-            ctypes.memmove(start + at + len(name) + 1, value.encode(), len(PLACEHOLDERS[name]))
+    found = {name: block.find(f"\0{name}={value}\0".encode()) for name, value in PLACEHOLDERS.items()}
+    return {name: start + at + len(name) + 1 for name, at in found.items() if at >= 0}
 
 
 def _end(code: int) -> NoReturn:

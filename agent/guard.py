@@ -26,7 +26,7 @@ from agent.rules import ruled
 from app.pool import faults
 from app.pool.loop import Bell
 from app.pool.model import Workflow
-from app.pool.protocol import ORPHAN_KILL_S, Order, from_plain
+from app.pool.protocol import ORPHAN_KILL_S, Order
 
 log = logging.getLogger(__name__)
 
@@ -38,29 +38,41 @@ MOST_UNSENT_BYTES = 16 * 1024 * 1024  # never reached, because of the next
 UNSENT_BYTES = 256 * 1024  # of ours that main may leave unread
 
 
-def run(setup: SlotSetup, channel: socket.socket, slot_pidfd: int, order: Message) -> None:
-    """Run one attempt to its end, in a forked work horse. Coming back lets RQ finish the envelope."""
-    ours = from_plain(Order, order)
-    if (ours.worker, ours.incarnation) != (setup.worker, setup.incarnation):
-        log.warning("order refused: worker=%s job=%s attempt=%d is not ours", ours.worker, ours.job, ours.attempt)
-        return
+def begin(setup: SlotSetup, channel: socket.socket, slot_pidfd: int, order: Order) -> Guard | None:
+    """A guard that has claimed and has a process waiting; None when the order is not ours.
+
+    To be called before RQ has said its own first words, for which the answer takes as long. Raises OSError when
+    main is gone.
+    """
+    if (order.worker, order.incarnation) != (setup.worker, setup.incarnation):
+        log.warning("order refused: worker=%s job=%s attempt=%d is not ours", order.worker, order.job, order.attempt)
+        return None
+    faults.point("guard.before_claim")
+    main = Link(introduce(channel, order), MOST_UNSENT_BYTES)
+    main.send({"m": "claim"})
     become_subreaper()
-    signals = Bell()
+    guard = Guard(order, setup, main, slot_pidfd)
+    guard.prepare()
+    return guard
+
+
+def run(guard: Guard) -> None:
+    """Run the attempt to its end, in a forked work horse. Coming back lets RQ finish the envelope."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signals.stop)
+        signal.signal(number, guard.signals.stop)
     try:
-        Guard(ours, setup, Link(introduce(channel, ours), MOST_UNSENT_BYTES), signals, slot_pidfd).guard()
+        guard.guard()
     finally:
         for number in (signal.SIGTERM, signal.SIGHUP):  # RQ's own last words may be cut short
             signal.signal(number, signal.SIG_DFL)
 
 
 class Guard:
-    """One attempt, from its claim to its end."""
+    """One attempt, whose claim is under way, to its end."""
 
-    def __init__(self, order: Order, setup: SlotSetup, main: Link, signals: Bell, slot_pidfd: int) -> None:
-        self._order, self._setup, self._main, self._signals = order, setup, main, signals
-        self._slot_pidfd = slot_pidfd
+    def __init__(self, order: Order, setup: SlotSetup, main: Link, slot_pidfd: int) -> None:
+        self.signals = Bell()
+        self._order, self._setup, self._main, self._slot_pidfd = order, setup, main, slot_pidfd
         self._deadline = Deadline(setup.deadline_fd, order.strict, order.max_orphan_s)
         self._folders = Folders.of(order, setup.output_folder)
         self._reporter = Reporter(order, main.send)
@@ -73,17 +85,24 @@ class Guard:
         self._refused = False
         self._over = False
 
-    def guard(self) -> None:
-        """Claim, run, and leave no process behind; only then the end is sent."""
-        faults.point("guard.before_claim")
-        self._main.send({"m": "claim"})
+    def prepare(self) -> None:
+        """While the claim is under way: folders, and a process that waits for its first line."""
         try:
-            self._prepare()
+            self._folders.make()
+            self._child = Child(self._order, self._setup, self._folders)
+        except OSError as error:
+            self._why = failure("guard", f"the attempt could not be prepared: {error}")
+
+    def guard(self) -> None:
+        """Run, and leave no process behind; only then the end is sent."""
+        try:
             while not self._over:
                 self._wait()
                 self._step()
         finally:
             self._bury()
+        if self._alone():
+            self._main.send({"m": "alone"})
         if not self._refused:
             self._hear_child()  # what it said before it was killed
             faults.point("guard.before_end")
@@ -94,18 +113,10 @@ class Guard:
             self._deliver()
         self._main.close()
 
-    def _prepare(self) -> None:
-        """While the claim is under way: folders, and a process that waits for its first line."""
-        try:
-            self._folders.make()
-            self._child = Child(self._order, self._setup, self._folders)
-        except OSError as error:
-            self._why = failure("guard", f"the attempt could not be prepared: {error}")
-
     def _wait(self) -> None:
         """Until somebody says something, or a clock is to be looked at."""
         poll = select.poll()
-        poll.register(self._signals, select.POLLIN)
+        poll.register(self.signals, select.POLLIN)
         poll.register(self._main, select.POLLIN | (select.POLLOUT if self._main.unsent_bytes else 0))
         for source in self._child.sources() if self._child and self._main_reads() else ():
             poll.register(source, select.POLLIN)
@@ -113,7 +124,7 @@ class Guard:
         poll.poll(1000 * (LOOK_S if due_s is None else min(LOOK_S, due_s)))
 
     def _step(self) -> None:
-        if self._signals.stopped:
+        if self.signals.stopped:
             self._kill(SLOT if self._slot_died() else failure("guard", "its guard was told to end by a signal"))
         self._main.flush()
         for message in self._main.receive():
@@ -234,6 +245,10 @@ class Guard:
         if left:
             log.error("cannot be killed: job=%s attempt=%d pids=%s", self._order.job, self._order.attempt, sorted(left))
 
+    def _alone(self) -> bool:
+        """Whether nothing is left below us, as the kernel says: what is orphaned there becomes our own child."""
+        return (self._child is None or self._child.ended() is not None) and not reap()
+
     def _below(self) -> set[int]:
         """Our living descendants; the workflow's exit code is kept, other orphans' are not."""
         spared = self._child is not None and self._child.ended() is None
@@ -242,9 +257,9 @@ class Guard:
     def _deliver(self) -> None:
         """Wait until main has taken everything; nothing of the attempt runs any more, so that may take long."""
         poll = select.poll()
-        poll.register(self._signals, select.POLLIN)
+        poll.register(self.signals, select.POLLIN)
         poll.register(self._main, select.POLLOUT)
-        while self._main.unsent_bytes and not self._main.gone and not self._signals.stopped:
+        while self._main.unsent_bytes and not self._main.gone and not self.signals.stopped:
             poll.poll()
             self._main.flush()
 

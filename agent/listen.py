@@ -27,9 +27,14 @@ CALLER_S = 2.0  # a caller that does not finish its question is dropped
 
 
 class Ear:
-    """Subscribed to one channel for as long as the process lives; `run` is a thread's."""
+    """Subscribed to one channel for as long as the process lives; `run` is a thread's.
 
-    def __init__(self, url: str, channel: str, rung: Callable[[], None], subscribed: Callable[[], None]) -> None:
+    `rung` is called in it, with a client to look with.
+    """
+
+    def __init__(
+        self, url: str, channel: str, rung: Callable[[redis.Redis], None], subscribed: Callable[[], None]
+    ) -> None:
         self._url = url
         self._channel = channel
         self._rung = rung
@@ -44,8 +49,9 @@ class Ear:
             except redis.RedisError as error:
                 if not self._failures:
                     log.warning("bell lost: %s", error)
+                else:
+                    time.sleep(back_off(self._failures, 0.005, MOST_PAUSE_S))
                 self._failures += 1
-                time.sleep(back_off(self._failures, 0.005, MOST_PAUSE_S))
 
     def _listen(self) -> None:
         with connect(self._url) as client, client.pubsub() as pubsub:
@@ -55,19 +61,19 @@ class Ear:
                 message = pubsub.get_message(timeout=PING_S)
                 if message is not None:
                     asked = False
-                    self._heard(message["type"])
+                    self._heard(message["type"], client)
                 elif asked:
                     raise redis.TimeoutError("the connection does not answer")
                 else:
                     pubsub.ping()
                     asked = True
 
-    def _heard(self, kind: str) -> None:
+    def _heard(self, kind: str, client: redis.Redis) -> None:
         if kind == "subscribe":
             self._failures = 0
             self._subscribed()
         elif kind == "message":
-            self._rung()
+            self._rung(client)
 
 
 class Address:

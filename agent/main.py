@@ -8,11 +8,13 @@ and ends with an error: its supervisor starts it anew.
 from __future__ import annotations
 
 import logging
+import math
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,14 +29,17 @@ from agent.remains import strays
 from agent.running import LOST, Running, SlotRef
 from agent.slot_processes import SlotProcess, SlotProcesses
 from app.pool.errors import PoolError
+from app.pool.live import parse_leases
 from app.pool.loop import Bell, stop_on_signals
-from app.pool.model import WorkerId
-from app.pool.protocol import Lease, Report, from_plain, plain
+from app.pool.model import JobId, WorkerId
+from app.pool.protocol import Report, plain
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.25  # how often guards are looked at while there are any
 IDLE_S = 1.0
+APART_S = 0.1  # between two beats out of turn: jobs that last moments change what a worker has all the time
+SOON_S = 0.05  # after such a change, which a claim on its way need not share the processors with
 DIE_S = 5.0  # how long a main that gives up waits for its jobs' deaths
 SETTLE_S = 2.0  # for the last reports to be read; with Redis away the agent leaves all the same
 HURRY_S = 0.5
@@ -51,6 +56,7 @@ class Parts:
     attempts: Attempts
     outbox: Outbox
     load: Load
+    read: Callable[[Any, Sequence[JobId]], Message]  # the coordinator's word, by a client of Redis
     grace_s: float
     own: Callable[[], set[int]]  # main's own children
 
@@ -65,21 +71,26 @@ class Main:
         self._hurry = Bell()
         self._selector = selectors.DefaultSelector()
         self._now = time.monotonic()
-        self._beat_now = True  # tell of ourselves at once
+        self._words: deque[Message | None] = deque()  # from the bell's thread; None: a beat is to bring it
+        self._beat_at = 0.0  # when to beat out of turn: at once
+        self._beaten_at = 0.0  # when that was done last
         self._failed: str | None = None
         self._generation: str | None = None
         self._wanted = 0
         self._again_at = 0.0
         self._left_at: float | None = None  # when leaving began
 
-    def rung(self) -> None:
-        """Look at the leases now: a beat brings them back; from any thread."""
+    def rung(self, redis: Any) -> None:
+        """Look at the leases now, and beat; from the bell's thread. Raises redis.RedisError."""
+        jobs = [ref.job for ref in self._parts.attempts.refs()]
+        self._words.append(self._parts.read(redis, jobs))
         self._bell.ring()
 
     def subscribed(self) -> None:
-        """Connected anew: what was rung or sent meanwhile may be lost; from any thread."""
+        """Connected anew: what was rung or sent meanwhile may be lost; from the bell's thread."""
         self._parts.outbox.send_again()
-        self.rung()
+        self._words.append(None)
+        self._bell.ring()
 
     def thread_died(self, name: str) -> None:
         """End with an error; from the thread that dies."""
@@ -103,8 +114,15 @@ class Main:
             self._parts.pulse.stop()
 
     def _woken(self) -> None:
+        """By the bell's thread, or by the death of a child."""
         self._bell.wait(0)
-        self._beat_now = True
+        while self._words:
+            word = self._words.popleft()
+            if word is None:
+                self._beaten_at = 0.0  # connected anew: the pool may be waiting for just this beat
+            self._beat_within(SOON_S if word else 0.0)
+            if word:
+                self._obey(word)
 
     def _turn(self) -> None:
         for key, _ in self._selector.select(self._pause_s()):
@@ -126,7 +144,8 @@ class Main:
 
     def _pause_s(self) -> float:
         busy = self._parts.attempts.refs() or self._left_at is not None
-        return min(self._parts.pulse.every_s, LOOK_S if busy else IDLE_S)
+        beat_s = max(0.0, self._beat_due() - time.monotonic())
+        return min(self._parts.pulse.every_s, LOOK_S if busy else IDLE_S, beat_s)
 
     def _listen(self, source: Any, heard: Callable[[], object]) -> None:
         self._selector.register(source, selectors.EVENT_READ, heard)
@@ -142,6 +161,14 @@ class Main:
             raise BeatLost("the beat process has ended")
 
     def _through(self, message: Message) -> None:
+        if message["wanted"] and message["wanted"]["number"] != self._wanted:
+            self._wanted = message["wanted"]["number"]
+            self._parts.slots.want(message["wanted"]["slots"], self._parts.attempts.busy)
+            self._beat_within(0.0)  # by its new clocks, and to say that it is obeyed
+        self._obey(message)
+
+    def _obey(self, message: Message) -> None:
+        """Do what the coordinator's word says, whichever way it came."""
         if (message["incarnation"] or 0) > self._parts.incarnation:
             raise PoolError(f"incarnation {message['incarnation']} of this worker has taken our place")
         if message["generation"] != self._generation:
@@ -149,12 +176,7 @@ class Main:
                 log.warning("Redis has a new generation: worker=%s", self._parts.worker)
             self._generation = message["generation"]
             self._parts.outbox.send_again()
-        if message["wanted"] and message["wanted"]["number"] != self._wanted:
-            self._wanted = message["wanted"]["number"]
-            self._parts.slots.want(message["wanted"]["slots"], self._parts.attempts.busy)
-            self._beat_now = True  # by its new clocks, and to say that it is obeyed
-        leases = {job: from_plain(Lease, lease) for job, lease in message["leases"].items()}
-        self._parts.attempts.obey(leases, time.monotonic())
+        self._parts.attempts.obey(parse_leases(message["leases"]), time.monotonic())
 
     def _start_slots(self) -> None:
         for slot in self._parts.slots.start_due(self._parts.attempts.busy, self._now):
@@ -176,13 +198,14 @@ class Main:
         elif message["m"] == "horse":
             self._parts.attempts.horse_ended(message["pid"], message["status"])
         elif message["m"] == "ready":
-            self._beat_now = True
+            self._beat_within(SOON_S)
 
     def _introduce(self, slot: SlotProcess, message: Message, fd: int, now: float) -> None:
         link = Link(socket.socket(fileno=fd))
         assert slot.process is not None
         running = self._parts.attempts.introduced(message, SlotRef(slot.number, slot.process.pid), link, now)
         self._listen(link, partial(self._hear_guard, running))
+        self._hear_guard(running)  # its claim is there already, or soon
 
     def _hear_guard(self, running: Running) -> None:
         self._parts.attempts.heard(running, time.monotonic())
@@ -196,10 +219,20 @@ class Main:
             self._parts.outbox.send_again(with_logs=False)
 
     def _pulse(self) -> None:
-        at_once = self._beat_now or self._parts.attempts.changed
+        if self._parts.attempts.changed:
+            self._parts.attempts.changed = False
+            self._beat_within(SOON_S)
+        at_once = self._now >= self._beat_due()
+        if at_once:
+            self._beat_at, self._beaten_at = math.inf, self._now
         if at_once or self._parts.pulse.due(self._now):
-            self._beat_now = self._parts.attempts.changed = False
             self._parts.pulse.send(self._beat(), at_once, self._now)
+
+    def _beat_within(self, seconds: float) -> None:
+        self._beat_at = min(self._beat_at, time.monotonic() + seconds)
+
+    def _beat_due(self) -> float:
+        return max(self._beat_at, self._beaten_at + APART_S)
 
     def _beat(self) -> dict[str, Any]:
         attempts, load = self._parts.attempts, self._parts.load
@@ -224,7 +257,7 @@ class Main:
         self._listen(self._hurry, self._hasten)
         self._parts.slots.leave()
         self._parts.attempts.leave(self._parts.grace_s, self._left_at)
-        self._beat_now = True
+        self._beat_within(0.0)
 
     def _hasten(self) -> None:
         if not self._hurry.wait(0):

@@ -20,6 +20,7 @@ from app.pool.model import JobId
 from app.pool.protocol import AttemptRef, Lease, LeaseState, Report, from_plain
 
 LOOKING_S = 3.0  # a guard that says nothing for so long is killed
+BEGIN_S = 10.0  # and one that has not begun to look: RQ's own first words wait for Redis
 OVERDUE_S = 1.0  # and one that has not done so long what it was told
 
 
@@ -47,6 +48,7 @@ STOPPED = Doom("stopped", "good-bye", "its worker said good-bye")
 SLOT_DIED = Doom("stopped", "slot", "its slot process died")
 LOST = Doom("stopped", "agent", "its lease was revoked")
 SILENT = Doom("failed", "guard", f"its guard was silent for {LOOKING_S:g} s")
+STUCK = Doom("stopped", "slot", f"its guard had not begun after {BEGIN_S:g} s")
 GUARD_DIED = Doom("failed", "guard", "its guard died")
 CUT_OFF = Doom("stopped", "deadline", "its worker was cut off from the pool")
 OVERTIME = Doom("failed", "timeout", "it ran longer than its timeout")
@@ -74,12 +76,14 @@ class Running:
         self.oom_kills = oom_kills()
         self.claim = Claim.NONE
         self.heard_at = now
+        self._looks = False  # its guard has begun to look at its clocks
         self.kill_at: float | None = None  # when main kills what its guard has not ended
         self.doom: Doom | None = None
         self.end: Report | None = None  # as the guard said it
         self.status: int | None = None  # how the guard ended, in the words of wait(2)
         self.slot_code: int | None = None  # how its slot ended, if that died first
         self.gone_at: float | None = None  # when its line ended
+        self.alone = False  # its guard has said that it left no process behind
         self.buried = False  # no process is left
         self.settled = False  # its lease says ended or revoked, or it never had a right to one
         self._deadline = deadline
@@ -120,6 +124,10 @@ class Running:
                 reports.append(report)
             elif kind == "tag":
                 tag(message["tag"], message["has"])
+            elif kind == "alone":
+                self.alone = True
+            elif kind == "looking":
+                self._looks = True
             elif kind == "done":
                 self._overtime_at = None
         if self.link.gone and self.gone_at is None:
@@ -163,8 +171,8 @@ class Running:
         """Kill a guard that is silent, or that has not done what it was told."""
         if self.gone_at is not None:
             return
-        if now - self.heard_at > LOOKING_S:
-            self._kill_guard_for(SILENT)
+        if now - self.heard_at > (LOOKING_S if self._looks else BEGIN_S):
+            self._kill_guard_for(SILENT if self._looks else STUCK)
         elif self.claim is Claim.ACCEPTED and self._deadline.overdue():
             self._kill_guard_for(CUT_OFF)
         elif self._overtime_at is not None and now > self._overtime_at:

@@ -7,11 +7,12 @@ the same in RQ 2.12 and 3.0 are overridden.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
 import sys
-from functools import partial
+import time
 from typing import Any
 
 from redis import Redis
@@ -28,12 +29,15 @@ from rq.worker_registration import clean_worker_registry
 
 from agent import guard
 from agent.channel import SlotSetup, tell
+from agent.context import Start
 from agent.deadline import read_only
 from agent.envelope import drop, envelope_class
+from agent.forked import places
+from agent.link import Message
 from agent.processes import die_with_parent
 from app.pool import faults, keys
 from app.pool.pickles import refuse_pickle
-from app.pool.protocol import from_json
+from app.pool.protocol import Order, Report, from_json, look_up
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ WORKER_TTL_S = 180  # RQ asks Redis anew 15 s earlier: an idle slot costs four c
 FIRST_RETRY_S = 0.05
 MOST_RETRY_S = 3.0
 FAREWELL_S = 2
+HEARD_S = 1.0  # RQ says that it lives up to four times between two jobs; once in so long is enough
 # A connection whose other end is gone without a word is noticed in 5 + 3 * 2 s, not after RQ's socket timeout.
 KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
 
@@ -50,7 +55,11 @@ class Slot(Worker):
 
     channel: socket.socket
     setup: SlotSetup
+    pidfd: int  # our own, for guards to see our death by
+    order: Order  # of the envelope that was taken
+    begun: guard.Guard | None = None  # in the work horse
     idle = False
+    said_at = -math.inf  # when it last said that it lives, with nothing of a guard's after it
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """The next envelope; raises StopRequested when asked to stop before there is one."""
@@ -61,6 +70,9 @@ class Slot(Worker):
                 try:
                     taken = super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
                     faults.point("slot.popped", self.setup.start)
+                    if taken:
+                        envelope: Any = taken[0]
+                        self.order = envelope.order
                     return taken
                 except UnicodeDecodeError as error:  # an id that is no text would end the worker
                     log.warning("envelope refused: worker=%s cause=its id is no text", self.setup.worker)
@@ -72,15 +84,41 @@ class Slot(Worker):
     def wait_for_horse(self) -> Any:
         """RQ's wait; main is told how the guard ended."""
         pid, status, usage = super().wait_for_horse()
+        self.said_at = -math.inf  # the guard has set a shorter time to live
         if pid is not None:
             tell(self.channel, {"m": "horse", "pid": pid, "status": status})
         return pid, status, usage
 
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """RQ's, in one round trip, and none where it has just been."""
+        if timeout is not None or pipeline is not None:
+            super().heartbeat(timeout, pipeline)
+        elif time.monotonic() > self.said_at + HEARD_S:
+            with self.connection.pipeline(transaction=False) as pipe:
+                super().heartbeat(pipeline=pipe)
+                pipe.execute()
+            self.said_at = time.monotonic()
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        """RQ's, where it is another one."""
+        if state != self.get_state():
+            super().set_state(state, pipeline)
+
     def setup_work_horse_signals(self) -> None:
-        """As the work horse begins: it ends with its slot, at once until the guard knows better."""
+        """As the work horse begins: it ends with its slot, at once until the guard knows better. And it claims."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         die_with_parent(signal.SIGTERM, self.pid or 0)
+        try:
+            self.begun = guard.begin(self.setup, self.channel, self.pidfd, self.order)
+        except BaseException:
+            log.exception("guard lost: worker=%s job=%s", self.order.worker, self.order.job)
+            os._exit(1)
+
+    def attempt(self) -> None:
+        """What an envelope runs, in the work horse."""
+        if self.begun is not None:
+            guard.run(self.begun)
 
     def request_stop(self, signum: int, frame: Any) -> None:
         """SIGTERM: take nothing new; what runs is finished. No Redis call and no log, as RQ's own makes."""
@@ -109,13 +147,19 @@ def connect(url: str) -> Redis:
     """A client that tries for ever: when RQ's worker gives up it exits, and its horse lives on alone."""
     retry = Retry(ExponentialWithJitterBackoff(cap=MOST_RETRY_S, base=FIRST_RETRY_S), retries=-1)
     tcp = {} if url.startswith("unix:") else {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
-    return Redis.from_url(url, retry=retry, socket_connect_timeout=5, **tcp)
+    # Each guard has a connection of its own: what is said in the beginning of one is said for each job.
+    brief = {"protocol": 2, "driver_info": None}
+    return Redis.from_url(url, retry=retry, socket_connect_timeout=5, **tcp, **brief)
 
 
 def make_slot(setup: SlotSetup, channel: socket.socket) -> Slot:
     """The slot's RQ worker."""
     redis = connect(setup.rq_redis_url)
-    envelope: type[Job] = envelope_class(setup.worker, partial(guard.run, setup, channel, os.pidfd_open(os.getpid())))
+
+    def run(order: Message) -> None:  # which is that of slot.order
+        slot.attempt()
+
+    envelope: type[Job] = envelope_class(setup.worker, run)
     queue = Queue(keys.queue(setup.worker), connection=redis, job_class=envelope, serializer=JSONSerializer)
     slot = Slot(
         [queue],
@@ -126,7 +170,7 @@ def make_slot(setup: SlotSetup, channel: socket.socket) -> Slot:
         worker_ttl=WORKER_TTL_S,
         log_job_description=False,
     )
-    slot.channel, slot.setup = channel, setup
+    slot.channel, slot.setup, slot.pidfd = channel, setup, os.pidfd_open(os.getpid())
     return slot
 
 
@@ -137,6 +181,8 @@ def main(channel_fd: int) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s slot %(message)s", stream=sys.stderr)
     refuse_pickle()
     read_only(setup.deadline_fd)
+    look_up(Order, Report, Start)  # or each guard and each workflow would; as for these:
+    places()
     with socket.socket(fileno=channel_fd) as channel:
         make_slot(setup, channel).work(logging_level="WARNING")
     return 0

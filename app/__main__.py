@@ -15,7 +15,7 @@ from app import follow, show
 from app.client import Client
 from app.pool.errors import PoolError, SettingsError
 from app.pool.settings import DEFAULT_PORT, ServerSettings, home_folder
-from app.submit import typed_params
+from app.submit import preferences, typed_params
 
 INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
 
@@ -92,16 +92,20 @@ def migrate() -> None:
 @click.option("--wait", is_flag=True, help="Show its progress; end as the job ends (0, failed 1, cancelled 2).")
 @click.option("--name", default="", help="For people.")
 @click.option("--tag", "requires", multiple=True, help="A tag that the worker must have.")
+@click.option("--prefer", "prefers", multiple=True, metavar="TAG[=WEIGHT]", help="A tag it had better have.")
 @click.option("--group", help="The only group of workers that may run it.")
 @click.option("--min-vram-mb", type=int, help="On one GPU, in MiB.")
+@click.option("--gpus", type=int, help="So many for itself.")
 @click.option("--priority", type=int, default=50, show_default=True, help="0 to 100, higher first.")
 @click.option("--timeout-s", type=int, help="Of one attempt.")
 @click.option("--strict", is_flag=True, help="No overlap of attempts.")
 @as_json
-def submit(workflow: str, params: tuple[str, ...], wait: bool, as_json: bool, **wishes: Any) -> None:
+def submit(
+    workflow: str, params: tuple[str, ...], prefers: tuple[str, ...], wait: bool, as_json: bool, **wishes: Any
+) -> None:
     """Submit a job of WORKFLOW."""
     client = Client.from_environment()
-    body = {"workflow": workflow, "params": typed_params(client, workflow, params)}
+    body = {"workflow": workflow, "params": typed_params(client, workflow, params), "prefers": preferences(prefers)}
     body |= {name: list(value) if isinstance(value, tuple) else value for name, value in wishes.items()}
     # The key lets the server know this submission again, should an answer get lost and be asked for once more.
     job = client.post("/jobs", body, {"Idempotency-Key": str(uuid.uuid4())})

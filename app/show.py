@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.table import Table
 
 Shown = Mapping[str, Any]
 
+PIPE_COLUMNS = 10_000
 COLOURS = {
     "healthy": "green",
     "succeeded": "green",
@@ -153,7 +155,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> N
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head in heads:
-        table.add_column(head, overflow="fold")
+        table.add_column(head, overflow="fold", no_wrap=head == "id")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    # A line for each row where a program reads; an id is copied, so it is never broken.
+    Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)

@@ -20,6 +20,18 @@ def typed_params(client: Client, workflow: str, words: Sequence[str]) -> dict[st
     return dict(_typed(declared, word) for word in words)
 
 
+def preferences(words: Sequence[str]) -> dict[str, float]:
+    """`tag=weight` words, of weight 1 without one. Raises PoolError naming a word that does not fit."""
+    found = {}
+    for word in words:
+        tag, _, weight = word.partition("=")
+        try:
+            found[tag] = float(weight or 1)
+        except ValueError:
+            raise PoolError(f"--prefer {word}: write it as a tag, or as tag=weight with a weight from 0 to 1") from None
+    return found
+
+
 def _declared(client: Client, workflow: str) -> dict[str, Parameter] | None:
     """The parameters of the most common declaration; None when no worker offers the workflow."""
     for found in client.get("/workflows")["items"]:

@@ -1,7 +1,8 @@
 """From submitting to the first step on an idle worker: HTTP POST /jobs beside RQ's enqueue, taken in turns.
 
 Both run the same no-op; the pool's figure holds a durable commit, the placement and the accepted
-claim. The bench's own connections are new for each submission over HTTP and kept for RQ.
+claim. The bench's own connections are new for each submission over HTTP and kept for RQ. Stages are heard
+beside further jobs, as hearing them takes processor time that plain RQ's jobs do not share.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from pathlib import Path
 
 from bench.figures import publish, spread
-from bench.marks import Marks, marks
+from bench.marks import Mark, Marks, marks
 from bench.plain import Plain, plain_rq
 from bench.pool import Pool, noop_pool
 from bench.trail import STAGES, Trail
@@ -27,40 +28,46 @@ def main() -> None:
     """So many jobs each way."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=200)
-    jobs = parser.parse_args().jobs
+    parser.add_argument("--staged", type=int, default=60)
+    chosen = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="muster-bench-") as name,
         marks(Path(name)) as (told, environment),
         noop_pool(1, Path(name), environment) as pool,
         plain_rq(pool.redis_url(0), 1, environment) as (plain, _),
     ):
-        _measure(pool, plain, told, jobs)
+        _measure(pool, plain, told, chosen.jobs)
+        _stages(pool, told, chosen.staged)
 
 
 def _measure(pool: Pool, plain: Plain, told: Marks, jobs: int) -> None:
-    trail = Trail(pool)
     ours: list[float] = []
     theirs: list[float] = []
     answers: list[float] = []
     process: list[float] = []
-    stages: list[list[float]] = []
     for number in range(WARM_UP + jobs):
         theirs.append(_plain_s(plain, told, f"plain-{number}"))
-        submitted_s, answered_s, job = _submit(pool)
-        mark = told.of(job)
-        pool.await_job(job)
-        pool.await_idle()
+        submitted_s, answered_s, _, mark = _ours(pool, told)
         ours.append(mark.at_s - submitted_s)
         answers.append(answered_s - submitted_s)
         process.append(mark.at_s - mark.began_s)
-        if (found := trail.stages_of(job, submitted_s, mark)) is not None:
-            stages.append(found)
+        time.sleep(PAUSE_S)
+    for each in (ours, theirs, answers, process):
+        del each[:WARM_UP]
+    _publish(ours, theirs, answers, process)
+
+
+def _stages(pool: Pool, told: Marks, jobs: int) -> None:
+    trail = Trail(pool)
+    found = []
+    for _ in range(jobs):
+        submitted_s, _, job, mark = _ours(pool, told)
+        if (stages := trail.stages_of(job, submitted_s, mark)) is not None:
+            found.append(stages)
         trail.forget()
         time.sleep(PAUSE_S)
     trail.close()
-    for each in (ours, theirs, answers, process, stages):
-        del each[:WARM_UP]
-    _publish(ours, theirs, answers, process, stages)
+    _publish_stages(found)
 
 
 def _plain_s(plain: Plain, told: Marks, name: str) -> float:
@@ -72,20 +79,26 @@ def _plain_s(plain: Plain, told: Marks, name: str) -> float:
     return at_s - began
 
 
-def _submit(pool: Pool) -> tuple[float, float, str]:
+def _ours(pool: Pool, told: Marks) -> tuple[float, float, str, Mark]:
+    """One job, until the worker is idle again: when it was submitted and answered, and its first step."""
     began = time.monotonic()
-    job = pool.call("POST", "/jobs", {"workflow": "noop"})
-    return began, time.monotonic(), job["id"]
+    job = pool.call("POST", "/jobs", {"workflow": "noop"})["id"]
+    answered = time.monotonic()
+    mark = told.of(job)
+    pool.await_job(job)
+    pool.await_idle()
+    return began, answered, job, mark
 
 
-def _publish(
-    ours: list[float], theirs: list[float], answers: list[float], process: list[float], stages: list[list[float]]
-) -> None:
+def _publish(ours: list[float], theirs: list[float], answers: list[float], process: list[float]) -> None:
     named = {"Muster": ours, "plain RQ": theirs, "answer to POST": answers, "workflow's process": process}
     rows = [[name, *_ms(values).values()] for name, values in named.items()]
     muster, plain = spread(ours), spread(theirs)
     rows.append(["ratio", None, None, muster["p50"] / plain["p50"], muster["p99"] / plain["p99"], None])
     publish("first_job", "Submit to first step, idle worker (target: ratio at most 2)", COLUMNS, rows)
+
+
+def _publish_stages(stages: list[list[float]]) -> None:
     whole = statistics.fmean(sum(each) for each in stages)
     parts = [
         [stage, *_ms(values).values(), statistics.fmean(values) / whole * 100]

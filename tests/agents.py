@@ -38,7 +38,9 @@ class Agent:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Agent:
-        """Run it; it joins by itself."""
+        """Run it; it joins by itself. Its last life, if there was one, has ended."""
+        if self.process is not None:
+            self.process.wait(5)
         enter = self.host.enter if self.host else ()
         argv = (*enter, *self.before, sys.executable, "-m", "agent")
         with (self.pool.home / "log" / f"{self.name}.log").open("ab") as log:
@@ -64,6 +66,13 @@ class Agent:
         """What the pool says of it, once it has joined."""
         found = self.pool.client.pages("/admin/workers", {"host": self.name})
         return next((each for each in found if each["name"] == self.name), None)
+
+    @property
+    def incarnation(self) -> int:
+        """Its worker's present one."""
+        worker = self.worker()
+        assert worker
+        return int(worker["incarnation"])
 
     def is_(self, status: str) -> bool:
         """Whether people see it so."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from app.coordinator.decide import Decider
+from app.coordinator.decide import SWEEP_S, Decider
 from app.coordinator.hints import Hint
 from app.coordinator.presence import Presence
 from app.coordinator.stores import Stores
@@ -40,10 +40,10 @@ class Scene:
     def ledger(self) -> Ledger:
         return self.stores.ledger
 
-    def new_leader(self) -> None:
+    def new_leader(self, sweep_s: float = SWEEP_S) -> None:
         """The old one is gone with all that it remembered."""
         presence = Presence(self.stores, BOOT_ID, now=lambda: self.time)
-        self.leader = Decider(self.stores, lambda: self.time, presence=presence)
+        self.leader = Decider(self.stores, lambda: self.time, presence=presence, sweep_s=sweep_s)
 
     def step(self) -> None:
         self.leader.step(EVERYTHING)

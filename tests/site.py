@@ -22,6 +22,8 @@ from tests.pool import Pool
 from tests.services import Services, eventually
 
 INTERVAL_S = 1.0
+BUSY_S = 2.0  # what a busy computer of two cores adds to whatever is awaited
+MOST_STEPS = 10_000  # of a job that runs until it is told to finish
 TTL_S, DOWN_S = 7 / 3 * INTERVAL_S, 3 * INTERVAL_S
 
 
@@ -39,6 +41,7 @@ class Site:
         self.agents: list[Agent] = []
         self.before: tuple[str, ...] = ()  # what its agents' commands are preceded by
         self.history = folder / "history"
+        self._until: dict[str, Path] = {}
         self._workflows = folder / "workflows.toml"
         self._workflows.write_text(WORKFLOWS)
 
@@ -55,6 +58,10 @@ class Site:
     def agent(self, **environment: str) -> Agent:
         """A new worker that is healthy."""
         return self.starting(**environment).healthy()
+
+    def crew(self, count: int, **environment: str) -> list[Agent]:
+        """So many new workers that are healthy; they start side by side."""
+        return [agent.healthy() for agent in [self.starting(**environment) for _ in range(count)]]
 
     def starting(self, **environment: str) -> Agent:
         """A new worker on its way into the pool."""
@@ -77,6 +84,10 @@ class Site:
         params = {"history": str(self.history), "steps": steps, "step_s": step_s, **spec.pop("params", {})}
         return str(self.pool.client.post("/jobs", {"workflow": "steps", "params": params, **spec})["id"])
 
+    def change(self, **settings: Any) -> None:
+        """Change the pool's settings, as an admin does."""
+        self.pool.client._json("PATCH", "/admin/settings", settings)
+
     def job(self, job: str) -> dict[str, Any]:
         """What the API says of it."""
         found: dict[str, Any] = self.pool.client.get(f"/jobs/{job}")
@@ -86,6 +97,21 @@ class Site:
         """Its attempts, the first first."""
         found: list[dict[str, Any]] = self.pool.client.get(f"/jobs/{job}/attempts")["items"]
         return found
+
+    def checkpoints(self, job: str) -> list[dict[str, Any]]:
+        """Those that were kept, the newest first."""
+        found: list[dict[str, Any]] = self.pool.client.get(f"/jobs/{job}/checkpoints", {"limit": 200})["items"]
+        return found
+
+    def told(self, job: str) -> list[dict[str, Any]]:
+        """What its owner was told of it."""
+        return [each for each in self.pool.client.get("/notifications")["items"] if each["job"] == job]
+
+    def investigations(self) -> list[dict[str, Any]]:
+        """Those that are open of the present agents' workers."""
+        present = {worker["id"] for agent in self.agents if (worker := agent.worker())}
+        found = self.pool.client.get("/admin/investigations", {"open": "true"})["items"]
+        return [each for each in found if each["worker"] in present]
 
     def ended(self, job: str, seconds: float = 40) -> dict[str, Any]:
         """It, once it has ended."""
@@ -105,11 +131,32 @@ class Site:
         assert found
         return found
 
-    def running(self, steps: int = 60, **spec: Any) -> tuple[str, Agent]:
-        """A new job in its second step or later, and the agent that runs it."""
-        job = self.submit(steps=steps, **spec)
+    def stepped(self, job: str, attempt: int, after_s: float = 0.0) -> None:
+        """Wait until a step of this attempt has ended, after this moment (CLOCK_BOOTTIME)."""
+
+        def ended() -> bool:
+            moments = history.attempts(self.moments(job)).get(attempt, [])
+            return any(each.what == "end" and each.at / history.S > after_s for each in moments)
+
+        eventually(ended, 30)
+
+    def running(self, **spec: Any) -> tuple[str, Agent]:
+        """A new job in its second step or later, and the agent that runs it; it goes on until `finish`."""
+        until = self.folder / f"finish-{new_id()}"
+        params = {"until": str(until), **spec.pop("params", {})}
+        job = self.submit(steps=MOST_STEPS, params=params, **spec)
+        self._until[job] = until
         eventually(lambda: any(each.step >= 1 for each in self.moments(job)), 30)
         return job, self.of(self.moments(job)[-1].worker)
+
+    def let_finish(self, job: str) -> None:
+        """A running one ends with its present step."""
+        self._until[job].touch()
+
+    def finish(self, job: str) -> dict[str, Any]:
+        """Let a running one end; it, once it has."""
+        self.let_finish(job)
+        return self.ended(job)
 
     def of(self, worker: str) -> Agent:
         """The agent of a worker's id."""
@@ -138,13 +185,18 @@ class Site:
 
 @contextmanager
 def new_site(
-    folder: Path, services: Services, network: Network | None = None, interval_s: float = INTERVAL_S
+    folder: Path,
+    services: Services,
+    network: Network | None = None,
+    interval_s: float = INTERVAL_S,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[Site]:
-    """A pool without agents."""
+    """A pool without agents, its servers started with this environment besides."""
     database_url = services.new_database()
     site = Site(folder, database_url, network, interval_s)
     try:
         policy.write(site.ledger, {"heartbeat_interval_s": interval_s}, "test")
+        site.pool.environment |= environment or {}
         site.pool.start("--no-agent", DATABASE_URL=database_url)
         yield site
     finally:

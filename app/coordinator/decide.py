@@ -61,7 +61,7 @@ class Decider:
         self._failover = Failover(stores, self.fleet, leases, envelopes)
         self.health = HealthJudge(stores, self.fleet, self._failover, self.presence, now)
         self._eligible = Eligible(stores, self.fleet)
-        self._reports = Reports(stores, self.fleet, leases, self.health.left)
+        self._reports = Reports(stores, self.fleet, leases, self.health.hear)
         self.health.drain = self._reports.apply
         wanted, compared = Turns(RECONCILE_S, WHOLE_S), Turns(RECONCILE_S, WHOLE_S)
         self._streams = Turns(SWEEP_S, QUIET_S)
@@ -74,7 +74,8 @@ class Decider:
         self._notes = Notes(stores, self.fleet, self.health)
         self._generation: str | None = None
         self._policy = self.fleet.policy
-        self._due: dict[str, float] = {}
+        self._again = False  # reconcile waits for a newer beat
+        self._done: dict[str, float] = {}
 
     def step(self, hint: Hint) -> None:
         """Decide all that is due or hinted at. Raises what the stores raise: the next step looks at everything."""
@@ -86,6 +87,7 @@ class Decider:
         sweep = whole or self._is_due("sweep", self._sweep_s)
         losses = self.presence.losses()
         news = self._reports.apply(self._reporting(hint, sweep))
+        self._again |= self._reports.refused
         for job in hint.cancelled:
             self._reconcile.cancelled(job)
         if not self._leads():
@@ -109,7 +111,7 @@ class Decider:
 
     @property
     def _reconcile_s(self) -> float:
-        return max(RECONCILE_S, self._sweep_s)
+        return AGAIN_S if self._again else max(RECONCILE_S, self._sweep_s)
 
     def _look_s(self) -> float:
         """Between two looks; where they are slowed, what is about to be decided is not."""
@@ -164,21 +166,23 @@ class Decider:
         self.health.begin()
         self._start_over()
         self._wanted.write()
-        self._due.clear()
+        self._done.clear()
 
     def _reconcile_all(self) -> None:
         point("reconcile.begun")
-        again = self._reconcile.step()
-        self._due["reconcile"] = self._now() + (AGAIN_S if again else self._reconcile_s)
+        self._again = self._reconcile.step()
+        self._done["reconcile"] = self._now()
         self._eligible.rebuild(whole=self._is_due("whole", WHOLE_S))
 
     def _dispatch_all(self) -> None:
         if self._dispatch.step():
-            self._due.pop("reconcile", None)  # a worker was other than we knew
+            self._done.pop("reconcile", None)  # a worker was other than we knew
 
     def _is_due(self, name: str, every_s: float) -> bool:
         """Whether so much time has passed since it was last due; the first time it is."""
-        if self._now() < self._due.get(name, 0.0):
+        # What is kept is when it was, not when it will be: the pace may have quickened since.
+        done = self._done.get(name)
+        if done is not None and self._now() < done + every_s:
             return False
-        self._due[name] = self._now() + every_s
+        self._done[name] = self._now()
         return True

@@ -47,7 +47,6 @@ class Dispatch:
     """Gives waiting jobs to workers. Returns True where a worker proved to be other than we knew."""
 
     def __init__(self, stores: Stores, fleet: Fleet, eligible: Eligible, leases: Leases, envelopes: Envelopes) -> None:
-        self._stores = stores
         self._ledger = stores.ledger
         self._fleet = fleet
         self._eligible = eligible
@@ -99,7 +98,7 @@ class Dispatch:
             waiting.job.attempt,
             requirement.min_vram_mb or 0,
             requirement.gpus or 0,
-            tuple({*requirement.exclude_workers, *avoid}),
+            tuple({*requirement.exclude_workers, *avoid, *self._fleet.cut_off}),
             above_mb,
         )
 
@@ -123,10 +122,10 @@ class Dispatch:
     def _send(self, sent: Sequence[Placed]) -> None:
         if not sent:
             return
-        newest = attempts.newest_checkpoints(self._ledger, [each.waiting.job.id for each in sent])
+        resumed = [each.waiting.job.id for each in sent if each.waiting.job.attempt > 1]
+        newest = attempts.newest_checkpoints(self._ledger, resumed) if resumed else {}
         self._envelopes.put(self._order(each, newest.get(each.waiting.job.id)) for each in sent)
-        point("dispatch.put")
-        self._stores.ring({each.place.worker for each in sent})
+        point("dispatch.put")  # no bell: a slot waits in its queue, and a lease that is given asks nothing of main
         for each in sent:
             log.info(
                 "assigned: job=%s attempt=%d worker=%s",

@@ -29,20 +29,18 @@ class Fleet:
         self.strategies: dict[str, str] = {}  # by group, of those that have their own
         self.proven: set[WorkerId] = set()  # dead by proof: what they ran goes nowhere on
         self.silenced: set[WorkerId] = set()  # silent for so long that strict attempts have ended too
+        self.cut_off: dict[WorkerId, int] = {}  # said that its beats get lost; which was the newest then
         self.silence_s: dict[WorkerId, float] = {}  # of those that joined anew: how silent they had been
-        self._versions: dict[WorkerId, str] = {}
+        self._rows: workers.Rows = {}  # as the ledger had them
 
     def reload(self) -> None:
         """Read the policy and the workers that have changed; what a worker reports of itself stays."""
         self.policy = policy.read(self._ledger)
         self.groups = frozenset(groups.names(self._ledger))
         self.strategies = groups.strategies(self._ledger)
-        versions = workers.versions(self._ledger)
-        changed = {worker for worker, version in versions.items() if self._versions.get(worker) != version}
-        rows = {worker.id: worker for worker in workers.found(self._ledger, changed)}
-        known = {**self.workers, **rows}
-        self.workers = {worker: known[worker] for worker in versions if worker in known}
-        self._versions = versions
+        former, self._rows = self._rows, workers.renewed(self._ledger, self._rows)
+        changed = {worker for worker, row in self._rows.items() if row is not former.get(worker)}
+        self.workers = {id_: row[1] if id_ in changed else self.workers[id_] for id_, row in self._rows.items()}
         for worker in changed | (self.beats.keys() - self.workers.keys()):
             beat = self.beats.pop(worker, None)
             if beat is not None:
@@ -55,6 +53,8 @@ class Fleet:
         if worker is None or worker.incarnation != beat.incarnation or worker.health is Health.LEFT:
             return False
         self.beats[beat.worker] = beat
+        if beat.seq > self.cut_off.get(beat.worker, beat.seq):
+            del self.cut_off[beat.worker]
         if worker.dynamic_tags != beat.tags:
             self.workers[beat.worker] = replace(worker, dynamic_tags=beat.tags)
         return True
@@ -64,6 +64,7 @@ class Fleet:
         found = self.workers.get(worker)
         if found is not None:
             self.workers[worker] = replace(found, health=health, reason=reason)
+            self.cut_off.pop(worker, None)
 
     def is_live(self, worker: Worker) -> bool:
         """Whether it beats and is neither given up nor gone."""
@@ -72,7 +73,7 @@ class Fleet:
     def healthy_fits(
         self, requirement: Requirement, without: frozenset[WorkerId] = frozenset(), above_mb: int = 0
     ) -> bool:
-        """Whether a healthy, active worker other than these could run such a job, on a card with more than so much."""
+        """Whether a healthy, active worker but these could run such a job now, on a card with more than so much."""
         return any(
             worker.health is Health.HEALTHY
             and worker.intent is Intent.ACTIVE
@@ -81,5 +82,5 @@ class Fleet:
             and refusal(worker, requirement) is None
             and (not above_mb or largest_mb(worker) > above_mb)
             for worker in self.workers.values()
-            if worker.id not in without
+            if worker.id not in without and worker.id not in self.cut_off
         )

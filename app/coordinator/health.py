@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 GOODBYE = "said good-bye"
 LAST_WORDS_S = 1.0  # a beat that was under way when its worker died does not revive it
+CUT_OFF = "deadline"  # the cause of an end: no beat of its worker had got through for so long
+LEAST_APART = 0.9  # of an interval, two beats
 NEWER_S = 1.0  # or a tenth of its interval: the time for a newer beat after a presence was lost
 
 
@@ -55,6 +57,7 @@ class HealthJudge:
         self._unsettled: set[WorkerId] = set()  # whose sight is another one when a look finds nothing new
         self._judged_as: dict[WorkerId, Worker] = {}
         self._looked = self._clock.read()
+        self._begun = False  # every worker was looked at once: whom we do not know has joined since
         self._newest: dict[WorkerId, Beat] = {}  # also when it has expired
         self._suspected: dict[WorkerId, Loss] = {}
         self._died_at: dict[WorkerId, float] = {}
@@ -67,6 +70,7 @@ class HealthJudge:
         """A new term, or a new generation of Redis: nobody has been silent yet."""
         self._sights.clear()
         self._unsettled.clear()
+        self._begun = False
         self._suspected.clear()
         self._clock.forgive()
         self._looked = self._clock.read()
@@ -83,6 +87,7 @@ class HealthJudge:
         changed = self._changed()
         doubtful = self._doubtful(look) | changed
         changed |= self._see_all(look.beats, doubtful)
+        self._begun = True
         verdicts = [(self._fleet.workers[worker], self._judged(self._fleet.workers[worker])) for worker in doubtful]
         changed |= {worker.id for worker, verdict in verdicts if verdict and self._settle(worker, verdict)}
         changed |= self._lost(losses)
@@ -107,11 +112,16 @@ class HealthJudge:
         self._follow(worker, verdict)
         return True
 
-    def left(self, report: Report) -> None:
-        """Its good-bye: every end has been reported before it; what is held nevertheless has no process left."""
+    def hear(self, report: Report) -> None:
+        """What a worker says of itself: that it leaves, or that its beats do not get through."""
         worker = self._fleet.workers.get(report.worker)
-        if worker and worker.incarnation == report.incarnation and worker.health is not Health.LEFT:
+        if worker is None or worker.incarnation != report.incarnation:
+            return
+        if report.kind == "goodbye" and worker.health is not Health.LEFT:
+            # Every end has been reported before it; what is held nevertheless has no process left.
             self.change(worker, Verdict(Health.LEFT, GOODBYE))
+        elif report.kind == "end" and report.cause == CUT_OFF and self._is_late(worker):
+            self._fleet.cut_off[worker.id] = self._sights[worker.id].seq
 
     def takes_nothing(self, worker: Worker, why: str) -> None:
         """Its slots let an envelope lie: degraded until they take it, though it beats."""
@@ -182,8 +192,10 @@ class HealthJudge:
         if sight is None or sight.incarnation != worker.incarnation:
             if sight is not None:
                 self._fleet.silence_s[worker.id] = self._looked - sight.at
-            sight = first_sight(worker.incarnation, self._looked, self._fleet.policy.clocks)
+            joined = sight is not None or self._begun
+            sight = first_sight(worker.incarnation, self._looked, self._fleet.policy.clocks, joined)
             self._fleet.proven.discard(worker.id)
+            self._fleet.cut_off.pop(worker.id, None)
         beat = beats.get(worker.id)
         mine = beat is not None and self._fleet.heard(beat)  # an older incarnation's is no sign of life
         if beat is not None and mine:
@@ -241,6 +253,11 @@ class HealthJudge:
     def _is_silenced(self, worker: Worker) -> bool:
         sight = self._sights[worker.id]
         return not sight.beating and self._silence_s(worker) >= sight.down_s
+
+    def _is_late(self, worker: Worker) -> bool:
+        """Whether a beat is overdue; where none is, what was said of its beats is old."""
+        sight = self._sights.get(worker.id)
+        return sight is not None and self._silence_s(worker) >= LEAST_APART * sight.interval_s
 
     def _silence_s(self, worker: Worker) -> float:
         sight = self._sights.get(worker.id)

@@ -16,6 +16,7 @@ from app.pool.policy import Clocks
 from app.pool.protocol import Beat
 
 TAKES_NOTHING = "does not take"  # how the cause begins of a worker that beats with a free slot
+FIRST_BEAT_S = 10.0  # a busy host may take so long to start an agent's processes when it has joined
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,13 @@ def clock_step(gap_s: float, interval_s: float) -> float:
     return min(gap_s, interval_s / 5)
 
 
-def first_sight(incarnation: int, clock: float, clocks: Clocks) -> Sight:
-    """Of a worker of which this leader has seen no beat: its silence begins now."""
-    return Sight(incarnation, -1, clock, clocks.ttl_s, clocks.interval_s)
+def first_sight(incarnation: int, clock: float, clocks: Clocks, joined: bool = False) -> Sight:
+    """Of a worker of which this leader has seen no beat: its silence begins now.
+
+    One that has `joined` under this leader has nothing yet that could be lost by waiting for its first beat.
+    """
+    ttl_s = max(clocks.ttl_s, FIRST_BEAT_S) if joined else clocks.ttl_s
+    return Sight(incarnation, -1, clock, ttl_s, clocks.interval_s)
 
 
 def seen(sight: Sight, beat: Beat | None, at: float) -> Sight:

@@ -18,9 +18,14 @@ LUA = Path(__file__).parent / "lua"
 CANCEL = "cancel"  # revoked for this reason: asked to stop first; for every other: killed
 
 
+def source(name: str) -> str:
+    """The script's text, with what all share in front of it."""
+    return (LUA / "settle.lua").read_text() + (LUA / f"{name}.lua").read_text()
+
+
 def script(redis: Any, name: str) -> Any:
-    """The registered script, with what all share in front of it."""
-    return redis.register_script((LUA / "settle.lua").read_text() + (LUA / f"{name}.lua").read_text())
+    """The registered script."""
+    return redis.register_script(source(name))
 
 
 class Leases:
@@ -28,8 +33,8 @@ class Leases:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
-        self._mark = script(stores.redis, "mark")
-        self._release = script(stores.redis, "release")
+        self._mark = source("mark")
+        self._release = source("release")
         self.touched: set[WorkerId] = set()  # changed since reconcile last looked
 
     def batch(self) -> Batch:
@@ -40,7 +45,7 @@ class Leases:
 class Batch:
     """Changes that go out together when `send` is called; at least once: each may be repeated."""
 
-    def __init__(self, stores: Stores, mark: Any, release: Any, touched: set[WorkerId]) -> None:
+    def __init__(self, stores: Stores, mark: str, release: str, touched: set[WorkerId]) -> None:
         self._stores = stores
         self._scripts = (mark, release)
         self._touched = touched
@@ -91,9 +96,8 @@ class Batch:
 
     def _call(self, which: int, worker: WorkerId, arguments: list[Any]) -> None:
         keys = self._stores.keys
-        self._scripts[which](
-            keys=[keys.lease(worker), keys.worker(worker), keys.load], args=arguments, client=self._pipe
-        )
+        # Sent whole: for registered ones each pipeline first asks the server whether it knows them.
+        self._pipe.eval(self._scripts[which], 3, keys.lease(worker), keys.worker(worker), keys.load, *arguments)
         self._rung.add(worker)
         self._touched.add(worker)
 

@@ -40,6 +40,7 @@ GONE = "its worker left"
 ANEW = "its worker joined anew"
 BARRED = "waits until the strict job that it repeats has no process left"
 OVERDUE_S = 120.0  # beyond its timeout: its worker should have ended it long ago
+POPPED_S = 10.0  # a slot that lives has long taken what it popped off the list
 LOST = "lost: in no queue, and its worker does not have it"
 
 
@@ -78,6 +79,7 @@ class Reconcile:
         self._busy: set[WorkerId] = set()  # had leases or envelopes at the last look at them
         self._omitted: dict[AttemptKey, Omission] = {}
         self._settled: dict[AttemptKey, tuple[int, int]] = {}
+        self._popped: dict[str, float] = {}  # envelopes whose attempts have moved on: since when
         self._untaken = Untaken(fleet, health, now)
 
     def step(self) -> bool:
@@ -85,6 +87,7 @@ class Reconcile:
         view = self._look()
         omitted: dict[AttemptKey, Omission] = {}
         settled: dict[AttemptKey, tuple[int, int]] = {}
+        popped: dict[str, float] = {}
         batch = self._leases.batch()
         for held in [each for some in view.held.values() for each in some]:
             self._attempt(held, view, batch, omitted)
@@ -93,8 +96,8 @@ class Reconcile:
             for job, lease in leases.items():
                 self._lease(worker, job, lease, view, batch, settled)
             self._beaten(worker, view, batch)
-            self._leftovers(worker, view)
-        self._omitted, self._settled = omitted, settled
+            self._leftovers(worker, view, popped)
+        self._omitted, self._settled, self._popped = omitted, settled, popped
         waits = [*omitted, *(key for key in settled if self._holds_slot(key, view))]
         for worker, _, _ in waits:
             batch.ring(worker)
@@ -252,13 +255,21 @@ class Reconcile:
             if lease is None or (lease.attempt <= attempt and lease.state not in SETTLED):
                 batch.revoked(worker, job, attempt, TAKEN)
 
-    def _leftovers(self, worker: WorkerId, view: View) -> None:
-        """Envelopes of attempts that have moved on; a popped one is left to its slot, whose claim is refused."""
+    def _leftovers(self, worker: WorkerId, view: View, popped: dict[str, float]) -> None:
+        """Envelopes of attempts that have moved on; a popped one is left to its slot, whose claim is refused.
+
+        When its slot has died it lies there until no slot of its worker can be at work with it, or for long enough:
+        one that was frozen all the while finds its job gone, or is refused.
+        """
         lying, held = view.lying.get(worker, Lying()), view.keys(worker)
         if not takes_nothing(self._fleet.workers[worker]):  # else it lies there until it is taken
             for name in moved_on(lying.waiting, held):
                 self._envelopes.remove_id(worker, name)
         beat = self._fleet.beats.get(worker)
-        if beat is not None and beat.free_slots == beat.slots:
-            for name in moved_on(lying.popped, held):
+        idle = beat is not None and beat.free_slots == beat.slots
+        for name in moved_on(lying.popped, held):
+            since = self._popped.get(name, self._now())
+            if idle or self._fleet.workers[worker].health is Health.LEFT or self._now() >= since + POPPED_S:
                 self._envelopes.forget_popped(worker, name)
+            else:
+                popped[name] = since

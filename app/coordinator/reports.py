@@ -7,6 +7,7 @@ least once: dying anywhere between means that the batch is applied again, which 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,27 +39,29 @@ class Entry:
 
 
 class Reports:
-    """Reads the streams of workers, to the end. `left` is told of a worker's good-bye."""
+    """Reads the streams of workers, to the end. `heard` is told each report when it has been applied."""
 
-    def __init__(self, stores: Stores, fleet: Fleet, leases: Leases, left: Callable[[Report], None]) -> None:
+    def __init__(self, stores: Stores, fleet: Fleet, leases: Leases, heard: Callable[[Report], None]) -> None:
         self._stores = stores
         self._fleet = fleet
         self._ledger = stores.ledger
         self._redis = stores.redis
         self._keys = stores.keys
         self._leases = leases
-        self._left = left
+        self._heard = heard
         self.barred = False  # whether a worker may not take any more what the fleet in memory says; for who reads it
+        self.refused = False  # by the last `apply`: a lease was revoked that is to go soon
 
     def apply(self, workers: Iterable[WorkerId]) -> bool:
-        """Apply all that these workers have reported; True when there was anything."""
-        anything = False
+        """Apply all that these workers have reported; True when a slot may be free, or a job pending, by it."""
+        freed = self.refused = False
         names = sorted(workers)
         for first in range(0, len(names), STREAMS_A_READ):
-            while entries := self._read(names[first : first + STREAMS_A_READ]):
-                self._apply(entries)
-                anything = True
-        return anything
+            full = True
+            while full and (entries := self._read(names[first : first + STREAMS_A_READ])):
+                freed = self._apply(entries) or freed
+                full = max(Counter(entry.worker for entry in entries).values()) >= ENTRIES_A_STREAM
+        return freed
 
     def _read(self, workers: Sequence[WorkerId]) -> list[Entry]:
         streams = {self._keys.out(worker): worker for worker in workers}
@@ -66,7 +69,7 @@ class Reports:
         pairs = found.items() if isinstance(found, dict) else found  # RESP3 answers with a map
         return [_entry(streams[key], id_, fields) for key, entries in pairs for id_, fields in _flat(entries)]
 
-    def _apply(self, entries: list[Entry]) -> None:
+    def _apply(self, entries: list[Entry]) -> bool:
         good = [entry.report for entry in entries if entry.report is not None]
         of_jobs = [report for report in good if report.job is not None]
         outcomes = reports.apply_all(self._ledger, of_jobs, shortages(self._stores, self._fleet, of_jobs))
@@ -75,12 +78,13 @@ class Reports:
         batch = self._leases.batch()
         for report, applied in outcomes:
             _answer(batch, report, applied)
+            self.refused |= applied is Applied.REFUSED
         batch.send()
         point("reports.answered")
         for report in good:
-            if report.kind == "goodbye":
-                self._left(report)
+            self._heard(report)
         self._delete(entries)
+        return any(_frees(report, applied) for report, applied in outcomes) or len(outcomes) < len(good)
 
     def _delete(self, entries: list[Entry]) -> None:
         with self._redis.pipeline(transaction=False) as pipe:
@@ -93,7 +97,7 @@ def _answer(batch: Batch, report: Report, applied: Applied) -> None:
     job = JobId(report.job or "")
     if applied is Applied.CLAIMED:
         batch.claimed(report.worker, job, report.attempt, report.nonce)
-    elif applied in (Applied.ENDED, Applied.BARRED) or (applied is Applied.REFUSED and report.kind == "end"):
+    elif _frees(report, applied):
         batch.ended(report.worker, job, report.attempt)  # accepted or not: no process of it is left
     elif applied is Applied.REFUSED:
         batch.revoked(report.worker, job, report.attempt, REFUSED)
@@ -108,6 +112,11 @@ def _answer(batch: Batch, report: Report, applied: Applied) -> None:
             job,
             report.attempt,
         )
+
+
+def _frees(report: Report, applied: Applied) -> bool:
+    """An end, accepted or not: no process of the attempt is left."""
+    return applied in (Applied.ENDED, Applied.BARRED) or (applied is Applied.REFUSED and report.kind == "end")
 
 
 def _entry(worker: WorkerId, id_: str, fields: dict[str, str]) -> Entry:

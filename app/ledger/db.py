@@ -7,6 +7,8 @@ transaction that failed has changed nothing, so trying again is safe.
 from __future__ import annotations
 
 import re
+import select
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -22,8 +24,14 @@ from app.pool.errors import Unavailable
 SQL = Path(__file__).parents[2] / "sql"
 CONNECT_S = 3
 STATEMENT_MS = 5_000
+FRESH_S = 1.0  # a silent connection that answered so recently is not asked again whether it lives
 Row = dict[str, Any]
-Connection = psycopg.Connection[Row]
+
+
+class Connection(psycopg.Connection[Row]):
+    """Commits each statement by itself outside of `transaction()`."""
+
+    used_at = 0.0  # when it answered last, by the monotonic clock
 
 
 class Ledger:
@@ -47,8 +55,9 @@ class Ledger:
                 reconnect_timeout=CONNECT_S,
                 max_idle=60,
                 open=True,
-                check=ConnectionPool.check_connection,
+                check=_check,
                 kwargs={
+                    "autocommit": True,  # else a single statement costs two round trips more
                     "row_factory": dict_row,
                     "connect_timeout": CONNECT_S,
                     "options": f"-c statement_timeout={STATEMENT_MS} -c idle_in_transaction_session_timeout=10000"
@@ -68,7 +77,7 @@ class Ledger:
             with self._connection.transaction():
                 yield self
             return
-        with _unavailable(), self._pool.connection() as connection, connection.transaction():
+        with self._lent() as connection, connection.transaction():
             yield Ledger(self._pool, connection)
 
     def all(self, query: str, /, **parameters: Any) -> list[Row]:
@@ -87,9 +96,9 @@ class Ledger:
             return cursor.rowcount
 
     def do_many(self, query: str, many: Sequence[Mapping[str, Any]]) -> None:
-        """Run a named statement for each of these parameters, pipelined."""
+        """Run a named statement for each of these parameters, pipelined; all or none are committed."""
         if many:
-            with self._cursor() as cursor:
+            with self.transaction() as tx, tx._cursor() as cursor:
                 cursor.executemany(_statement(query), many)
 
     @contextmanager
@@ -104,8 +113,14 @@ class Ledger:
             with self._connection.cursor() as cursor:
                 yield cursor
             return
-        with _unavailable(), self._pool.connection() as connection, connection.cursor() as cursor:
+        with self._lent() as connection, connection.cursor() as cursor:
             yield cursor
+
+    @contextmanager
+    def _lent(self) -> Iterator[Connection]:
+        with _unavailable(), self._pool.connection() as connection:
+            yield connection
+            connection.used_at = time.monotonic()
 
 
 @contextmanager
@@ -114,6 +129,13 @@ def _unavailable() -> Iterator[None]:
         yield
     except (psycopg.OperationalError, PoolTimeout) as error:
         raise Unavailable(f"PostgreSQL does not answer: {str(error).strip()}") from error
+
+
+def _check(connection: Connection) -> None:
+    """Raise psycopg.OperationalError when it is dead; the pool then makes another."""
+    said = select.select([connection], [], [], 0)[0]  # a server that ends it says so, though nobody has asked
+    if said or time.monotonic() - connection.used_at > FRESH_S:
+        ConnectionPool.check_connection(connection)
 
 
 def _statement(name: str) -> LiteralString:

@@ -147,11 +147,7 @@ def assign(ledger: Ledger, wishes: Iterable[Assignment]) -> set[JobId]:
 
 def claim(ledger: Ledger, job: JobId, attempt: int, worker: WorkerId, incarnation: int, nonce: str) -> bool:
     """Whether exactly this attempt may start (or has started by this same claim): assigned becomes running."""
-    with ledger.transaction() as tx:
-        claimed = tx.do("job_claim", job=job, attempt=attempt, worker=worker, incarnation=incarnation, nonce=nonce)
-        if claimed:
-            tx.do("attempt_started", job=job, attempt=attempt)
-        return claimed == 1
+    return 1 == ledger.do("job_claim", job=job, attempt=attempt, worker=worker, incarnation=incarnation, nonce=nonce)
 
 
 def take_back(ledger: Ledger, job: JobId, attempt: int, cause: str) -> Taken | None:

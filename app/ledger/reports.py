@@ -55,6 +55,9 @@ def apply_all(
 
 
 def _together(ledger: Ledger, found: Sequence[Report], shortages: Shortages) -> list[tuple[Report, Applied]]:
+    if len(found) == 1 and found[0].kind == "claim":
+        # One statement, mostly, and a job waits for it. What may follow it is repeated with the claim.
+        return [(found[0], apply(ledger, found[0]))]
     with ledger.transaction() as tx:
         return [(report, apply(tx, report, shortages.get((report.job, report.attempt)))) for report in found]
 

@@ -68,7 +68,8 @@ def find(ledger: Ledger, secret: str) -> Token | None:
     row = ledger.one("token_find", sha256=digest(secret))
     if row is None:
         return None
-    ledger.do("token_used", id=row["id"])
+    if row["note_use"]:
+        ledger.do("token_used", id=row["id"])
     return token_of(row)
 
 

@@ -18,6 +18,7 @@ from app.pool.protocol import Beat, Lease, from_json
 log = logging.getLogger(__name__)
 
 AT_ONCE = 1_000  # keys a call, or workers a pipeline: the server is busy for a millisecond
+CROWDED = 0.8  # of maxclients: a worker more takes several, so there is time to raise it
 KEEPALIVE_S = 5  # Redis drops a connection after so long without an answer, and two probes more
 
 
@@ -114,6 +115,15 @@ class Live:
         if 0 < found <= KEEPALIVE_S:
             return None
         return f"its tcp-keepalive is {found}, not {KEEPALIVE_S}: hosts that are cut off are noticed by silence only"
+
+    def crowded(self) -> str | None:
+        """What to do about the connections, when four in five of those that Redis allows are open; else None."""
+        told = self._redis.info("clients")
+        clients, most = int(told["connected_clients"]), int(told.get("maxclients", 0))
+        if clients < CROWDED * most or not most:
+            return None
+        share = 100 * clients // most
+        return f"{share} % of its {most} connections are open, with all of them no worker can join: raise maxclients"
 
     def generation(self) -> str | None:
         """The pool's generation; None when Redis has forgotten it."""

@@ -280,6 +280,12 @@ def from_plain(kind: type[T], value: Any) -> T:
     return built
 
 
+def look_up(*kinds: Any) -> None:
+    """Make what turns plain values into these: a process that will fork does it once for its forks."""
+    for kind in kinds:
+        _builder(kind)
+
+
 @cache
 def _builder(kind: Any) -> Build:
     """What turns plain values into this kind. Made once for each kind: beats come by the thousand."""

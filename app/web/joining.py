@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.ledger import workers, workflows
 from app.ledger.workers import Join
+from app.pool.model import Health
 from app.pool.protocol import Check, Offer, WhoIs, from_json
 from app.web.services import Services
 
@@ -115,9 +116,11 @@ def _alone(found: Services, join: Join) -> Verdict:
         " (or, without a GPU, a MUSTER_NAME) of its own"
     )
     [(_, listeners)] = found.redis.pubsub_numsub(found.keys.bell_of(join.worker))
-    if listeners:
-        return False, "the worker's present agent listens", step
     live = found.live.beats([join.worker]).get(join.worker)
+    # The kernel of a frozen agent holds its connection: it listens for ever. When its beat has lapsed and the
+    # pool doubts it, no strict attempt of it takes a step any more, should it thaw.
+    if listeners and (live or present.health is Health.HEALTHY):
+        return False, "the worker's present agent listens", step
     now = workers.find_join(found.ledger, join.id) or join
     # What beat before the join began may be dead by now. Both ages are durations, each by its own store; the
     # join's is asked last, so that the time between the two makes nobody look dead.

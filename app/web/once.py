@@ -17,24 +17,30 @@ from app.web.auth import caller
 from app.web.services import services
 
 
-def once(key: str | None, work: Callable[[Ledger], BaseModel]) -> Response:
-    """201 with what `work` gives, committed together with the key; the stored answer for a known one."""
+def once(key: str | None, work: Callable[[Ledger], BaseModel], kept: Callable[[], None]) -> Response:
+    """201 with what `work` gives, committed together with the key; the stored answer for a known one.
+
+    `kept` is called as soon as it is committed.
+    """
     ledger = services().ledger
     if key is None:
         with ledger.transaction() as tx:
-            return answer(work(tx), 201)
+            made = work(tx)
+        kept()
+        return answer(made, 201)
     owner, body = caller().owner, request.get_data()
     stored = idempotency.begin(ledger, owner, key, body)
     if stored:
         return _again(stored)
     try:
         with ledger.transaction() as tx:
-            made = answer(work(tx), 201)
-            idempotency.finish(tx, owner, key, body, 201, made.get_json())
+            response = answer(work(tx), 201)
+            idempotency.finish(tx, owner, key, body, 201, response.get_json())
     except Exception:
         idempotency.drop(ledger, owner, key)  # nothing was done: the key may be used again at once
         raise
-    return made
+    kept()
+    return response
 
 
 def _again(stored: Stored) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -231,3 +232,9 @@ class IdempotencyHeader(BaseModel):
         pattern=r"^[\x21-\x7e]+$",
         description="the same key and body give the first answer again, for a day",
     )
+
+    @classmethod
+    @cache
+    def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Pydantic's, made once: flask-openapi3 asks for it with each request."""
+        return super().model_json_schema(*args, **options)

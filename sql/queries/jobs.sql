@@ -82,10 +82,21 @@ SELECT id FROM moved;
 
 -- name: job_claim
 -- A claim sent twice carries the same nonce and is true twice; another nonce finds the job running.
-UPDATE jobs SET state = 'running', nonce = %(nonce)s, started_at = coalesce(started_at, now())
-WHERE id = %(job)s AND attempt = %(attempt)s AND worker_id = %(worker)s AND incarnation = %(incarnation)s
-  AND incarnation = (SELECT incarnation FROM workers WHERE workers.id = %(worker)s)
-  AND (state = 'assigned' OR (state = 'running' AND nonce = %(nonce)s));
+-- The checkpoint it resumes from is the newest of the attempts before it; a claim that is sent again finds its own too.
+WITH claimed AS (
+    UPDATE jobs SET state = 'running', nonce = %(nonce)s, started_at = coalesce(started_at, now())
+    WHERE id = %(job)s AND attempt = %(attempt)s AND worker_id = %(worker)s AND incarnation = %(incarnation)s
+      AND incarnation = (SELECT incarnation FROM workers WHERE workers.id = %(worker)s)
+      AND (state = 'assigned' OR (state = 'running' AND nonce = %(nonce)s))
+    RETURNING id, attempt
+)
+UPDATE attempts SET started_at = coalesce(started_at, now()),
+    resumed_from = coalesce(resumed_from, (
+        SELECT jsonb_build_object('attempt', c.attempt, 'number', c.number, 'at', c.at, 'fraction', c.fraction,
+                                  'step', c.state->'step')
+        FROM checkpoints c WHERE c.job_id = claimed.id AND c.attempt < claimed.attempt
+        ORDER BY c.attempt DESC, c.number DESC LIMIT 1))
+FROM claimed WHERE attempts.job_id = claimed.id AND attempts.number = claimed.attempt;
 
 -- name: jobs_take
 -- Makes attempts that stand in these states pending again, attempt + 1, and ends their rows.

@@ -1,15 +1,5 @@
 -- Reports: what workers say of an attempt. Repeating one is harmless.
 
--- name: attempt_started
--- The checkpoint it resumes from is the newest of the attempts before it; a claim that is sent again finds its own too.
-UPDATE attempts SET started_at = coalesce(started_at, now()),
-    resumed_from = coalesce(resumed_from, (
-        SELECT jsonb_build_object('attempt', c.attempt, 'number', c.number, 'at', c.at, 'fraction', c.fraction,
-                                  'step', c.state->'step')
-        FROM checkpoints c WHERE c.job_id = %(job)s AND c.attempt < %(attempt)s
-        ORDER BY c.attempt DESC, c.number DESC LIMIT 1))
-WHERE job_id = %(job)s AND number = %(attempt)s;
-
 -- name: attempt_moved_from
 -- The last attempt that ran before this one, where it ran elsewhere or was taken away.
 SELECT was.number, was.worker_id, was_worker.name AS worker_name, was.cause, was.lost_s, was.lost_steps,

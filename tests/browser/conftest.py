@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
@@ -18,13 +19,22 @@ from app.web.app import create_app
 from app.web.services import EXTENSION
 from tests.browser.seed import Seed
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 CHROMIUM = "/usr/bin/chromium"
 DESK = ViewportSize(width=1440, height=900)
 PHONE = ViewportSize(width=390, height=844)
+ANSWER = "muster.answer"  # in the WSGI environment
 
 
 class Quiet(WSGIRequestHandler):
-    """Answers without a line for each request."""
+    """Answers without a line for each request; werkzeug forgets to close an answer that the browser breaks off."""
+
+    def connection_dropped(self, error: BaseException, environ: WSGIEnvironment | None = None) -> None:
+        """Its file is closed."""
+        if environ and hasattr(environ.get(ANSWER), "close"):
+            environ[ANSWER].close()
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Nothing."""
@@ -56,7 +66,12 @@ def site(database_url: str, redis_url: str, rq_url: str, tmp_path: Path) -> Iter
     (tmp_path / "input").mkdir()
     settings = ServerSettings.from_environment(environ)
     app = create_app(settings)
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+
+    def answered(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ[ANSWER] = app(environ, start_response)
+        return cast(Iterable[bytes], environ[ANSWER])
+
+    server = make_server("127.0.0.1", 0, answered, threaded=True, request_handler=Quiet)
     thread = threading.Thread(target=server.serve_forever, name="site")
     thread.start()
     seed = Seed.into(database_url, redis_url, settings.prefix, settings.output_folder)

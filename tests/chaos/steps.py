@@ -25,14 +25,18 @@ parameters.history = { required = true }
 parameters.steps = { type = "int", required = true }
 parameters.step_s = { type = "float", required = true }
 parameters.escapes = { type = "bool", default = false }
+parameters.until = {}
 """
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Params: history, steps, step_s; `escapes`: leave a child that nobody can ask to end."""
+    """Params: history, steps, step_s; `escapes`: leave a child that nobody can ask to end; `until`: that many
+    steps at most, the last when this file exists."""
     first = job.resume.state["step"] if job.resume else 0
     steps, history = int(job.params["steps"]), str(job.params["history"])
     for step in range(first, steps):
+        if job.params.get("until") and Path(str(job.params["until"])).exists():
+            break
         job.progress(step / steps)  # looks at the deadline
         _write(history, step, "begin")
         if job.params.get("escapes") and step == first:

@@ -26,8 +26,10 @@ def pool(redis_url: str, rq_url: str, tmp_path: Path) -> Iterator[ScriptedPool]:
 
 def test_a_job_runs_to_its_end_and_its_attempt_is_listed_until_the_lease_has_ended(pool: ScriptedPool) -> None:
     pool.working()
+    pool.accepting = False
     job = pool.put("quick", params={"seed": 7})
     eventually(lambda: (job, 1) in pool.listed())
+    pool.accepting = True
     end = pool.until("end", job)
     assert (end.end, end.result) == ("succeeded", {"seed": 7, "mark": None})
     assert pool.reports[0].kind == "claim"
@@ -179,7 +181,7 @@ def test_an_agent_has_as_many_slots_as_is_wanted(pool: ScriptedPool) -> None:
     want_slots(pool, 3)
     eventually(lambda: (beat := pool.beat()) and (beat.slots, beat.free_slots) == (3, 3), 10)
     jobs = [pool.running("polite") for _ in range(3)]
-    assert len(pool.listed()) == 3
+    eventually(lambda: len(pool.listed()) == 3)
     want_slots(pool, 1)
     beat = pool.beat()
     assert beat and (beat.slots, beat.free_slots) == (1, 0)

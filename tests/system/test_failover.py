@@ -136,3 +136,42 @@ def test_a_job_does_not_return_to_where_it_failed_while_another_can_run_it(scene
     scene.step()
     second = next(order for peer in peers.values() if (order := peer.pop()))
     assert second.worker != first.worker
+
+
+def test_a_worker_whose_beats_get_lost_is_given_nothing_until_one_gets_through(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer, strict=True)
+    scene.later(30)
+    peer.end(order, "stopped", cause="deadline")
+    submit(scene.ledger)
+    scene.step()
+    assert scene.health(peer) is Health.HEALTHY  # not yet silent for as long as it takes
+    assert scene.job(order.job).state is JobState.PENDING
+    assert peer.queued() == 0
+    peer.beat()
+    scene.step()
+    assert peer.queued() == 1
+
+
+def test_what_it_said_of_its_beats_is_old_when_they_come_again(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer, strict=True)
+    scene.later(30)
+    peer.beat()
+    scene.step()
+    peer.end(order, "stopped", cause="deadline")
+    scene.step()
+    assert peer.next_order().attempt == 2
+
+
+def test_a_new_incarnation_is_given_jobs_whatever_the_last_one_said_of_its_beats(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer, strict=True)
+    scene.later(30)
+    peer.end(order, "stopped", cause="deadline")
+    scene.step()
+    again = Peer(scene.stores, scene.ledger)
+    scene.step()
+    again.beat()
+    scene.step()
+    assert again.next_order().attempt == 2

@@ -1,24 +1,27 @@
-"""Faults of one agent's processes in a real pool at an interval of a second: no job is lost, none done twice."""
+"""Faults of an agent's processes in a real pool at an interval of a second: no job is lost, none done twice.
+
+What they share is started once; where faults do not touch each other they come at the same time.
+"""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.processes import carried_by
+from agent.processes import boottime_ns, carried_by
 from tests.agents import Agent, send
 from tests.chaos import history
 from tests.clock import WallClock
 from tests.scripted_pool import kill_together
 from tests.services import Services, eventually
-from tests.site import DOWN_S, INTERVAL_S, TTL_S, Site, new_site
+from tests.site import BUSY_S, DOWN_S, INTERVAL_S, TTL_S, Site, new_site
 
-pytestmark = pytest.mark.timeout(180)
-BUSY_S = 2.0  # what a busy computer of two cores adds
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
@@ -33,166 +36,74 @@ def site(pool_of_module: Site) -> Iterator[Site]:
     pool_of_module.renew()
 
 
-def last_s(site: Site, job: str, attempt: int) -> float:
+def now_s() -> float:
+    return boottime_ns() / history.S
+
+
+def last_s(site: Site, job: str, attempt: int = 1) -> float:
     """When the last step of this attempt began or ended (CLOCK_BOOTTIME)."""
     return history.attempts(site.moments(job))[attempt][-1].at / history.S
 
 
-def went_on(site: Site, job: str) -> dict[str, Any]:
-    """The job has succeeded in a later attempt, from the newest checkpoint, without an overlap."""
-    done = site.ended(job)
+def began_s(site: Site, job: str, attempt: int) -> float:
+    """When this attempt took its first step, waited for."""
+    return site.began(job, attempt).at / history.S
+
+
+def gone(job: str, attempt: int = 1) -> Callable[[], bool]:
+    return lambda: not carried_by(job, attempt)
+
+
+def went_on(site: Site, job: str, unheard: bool = False) -> dict[str, Any]:
+    """It is finished and has succeeded; each attempt began where the last one's newest checkpoint says.
+
+    `unheard`: an attempt went on when nobody could hear of it, perhaps beside the next one.
+    """
+    done = site.finish(job)
     assert done["state"] == "succeeded", done
-    moments = history.attempts(site.moments(job))
-    finished = max(each.step for each in moments[1] if each.what == "end")
-    assert (
-        moments[min(moments.keys() - {1})][0].step >= finished
-    )  # its checkpoint follows a step within moments: at most one is repeated
-    assert not history.overlap_s(site.moments(job))
+    steps = history.attempts(site.moments(job))
+    assert len(steps) == done["attempt"]
+    for old, new in pairwise(sorted(steps)):
+        finished = max(each.step for each in steps[old] if each.what == "end")
+        # The checkpoint follows a step within moments: at most one is repeated.
+        assert unheard or steps[new][0].step >= finished, (old, new)
+    assert unheard or not history.overlap_s(site.moments(job))
     return done
 
 
-@pytest.mark.parametrize("part", ["guard", "workflow", "slot"])
-def test_a_killed_part_is_noticed_within_a_second_and_the_job_goes_on(site: Site, part: str) -> None:
-    site.agent()
-    job, agent = site.running()
-    before_s = last_s(site, job, 1)
-    send(signal.SIGKILL, agent.parts(part))
-    assert site.began(job, 2).at / history.S - before_s < 1 + BUSY_S
-    first = site.attempts(job)[0]
-    assert first["cause"] == part and (part == "slot" or first["signal"] == signal.SIGKILL)
-    assert went_on(site, job)["failures"] == (0 if part == "slot" else 1)
+def new_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
 
 
-def test_guard_and_slot_killed_in_one_blow_cost_no_job(site: Site) -> None:
-    site.agent()
-    job, agent = site.running(params={"escapes": True})
+def stop(part: str, number: signal.Signals = signal.SIGSTOP) -> Callable[[Agent], None]:
+    return lambda agent: send(number, agent.parts(part))
+
+
+def test_each_part_that_dies_is_noticed_within_a_second_and_its_job_goes_on(site: Site) -> None:
+    site.crew(1)
+    job, agent = site.running(strict=True, max_failures=50, params={"escapes": True})
+    for attempt, part in enumerate(("guard", "workflow", "slot"), 1):
+        before_s = last_s(site, job, attempt)
+        send(signal.SIGKILL, agent.parts(part))
+        assert began_s(site, job, attempt + 1) - before_s < 1 + BUSY_S
+        ended = site.attempts(job)[attempt - 1]
+        assert (ended["cause"], ended["signal"]) == (part, signal.SIGKILL)
+        assert "SIGKILL" in ended["error"]
+        assert not carried_by(job, attempt)
+        site.stepped(job, attempt + 1)
     kill_together([*agent.parts("slot"), *agent.parts("guard")])
-    site.began(job, 2)
-    assert not carried_by(job, 1)
-    went_on(site, job)
+    site.stepped(job, 5)
+    assert not carried_by(job, 4)
+    assert went_on(site, job)["failures"] == 2  # the slot's death is not the job's fault
 
 
-def test_a_frozen_guard_costs_no_job(site: Site) -> None:
-    site.agent()
+def test_a_frozen_guard_costs_no_job_and_a_retry_waits_for_the_cancelled_one(site: Site) -> None:
+    site.crew(2)
     job, agent = site.running(strict=True)
     send(signal.SIGSTOP, agent.parts("guard"))
     site.began(job, 2)  # what the workflow did meanwhile nobody has heard: its steps are repeated
     assert not history.overlap_s(site.moments(job))
-    assert site.ended(job)["state"] == "succeeded"
-
-
-@pytest.mark.parametrize("strict", [False, True])
-def test_a_killed_agent_costs_no_job_and_leaves_no_process(site: Site, strict: bool) -> None:
-    site.agent()
-    site.agent()
-    job, agent = site.running(strict=strict, params={"escapes": True})
-    send(signal.SIGKILL, agent.parts("main"))
-    eventually(lambda: not agent.processes(), 1 + BUSY_S)
-    assert not carried_by(job, 1)
-    assert site.began(job, 2).at / history.S - last_s(site, job, 1) < DOWN_S + INTERVAL_S + BUSY_S
-    went_on(site, job)
-
-
-def test_an_agent_that_starts_again_has_its_job_at_once(site: Site) -> None:
-    agent = site.agent()
-    job, _ = site.running(strict=True)
-    agent.kill()
-    agent.start().healthy()
-    site.began(job, 2)
-    assert went_on(site, job)["failures"] == 0
-
-
-@pytest.mark.parametrize("strict", [False, True])
-def test_a_frozen_agent_that_thaws_finds_itself_given_up(site: Site, strict: bool) -> None:
-    other = site.agent()
-    site.agent()
-    job, agent = site.running(strict=strict, steps=100)
-    spare = next(each for each in site.agents if each is not agent)
-    assert other in site.agents
-    agent.freeze()
-    site.began(job, 2)
-    assert site.moments(job)[-1].worker == (spare.worker() or {})["id"]
-    thawed_s = agent.thaw() / history.S
-    eventually(lambda: agent.is_("healthy"), INTERVAL_S + BUSY_S)
-    eventually(lambda: not carried_by(job, 1), INTERVAL_S + BUSY_S)
-    late = [each for each in history.attempts(site.moments(job))[1] if each.at / history.S > thawed_s]
-    if strict:
-        assert all(each.what == "end" or each.at / history.S < thawed_s + 1 for each in late)
-    assert site.ended(job)["state"] == "succeeded"
-    assert site.ended(site.submit(steps=1))["state"] == "succeeded"
-
-
-@pytest.mark.parametrize(
-    ("part", "number"), [("main", signal.SIGSTOP), ("beat", signal.SIGSTOP), ("beat", signal.SIGKILL)]
-)
-def test_a_strict_job_ends_in_time_whatever_of_its_agent_hangs(site: Site, part: str, number: signal.Signals) -> None:
-    site.agent()
-    site.agent()
-    job, agent = site.running(strict=True, steps=100, params={"escapes": True})
-    before_s = last_s(site, job, 1)
-    send(number, agent.parts(part))
-    site.began(job, 2)
-    moments = history.attempts(site.moments(job))
-    assert not history.overlap_s(site.moments(job))
-    assert moments[1][-1].at / history.S - before_s < TTL_S + BUSY_S
-    eventually(lambda: not carried_by(job, 1), BUSY_S)
-    assert site.ended(job)["state"] == "succeeded"
-
-
-@pytest.mark.parametrize("hours", [-7, 7])
-def test_a_strict_job_ends_in_time_whatever_the_wall_clock_does(site: Site, tmp_path: Path, hours: int) -> None:
-    clock = WallClock(tmp_path)
-    told = clock.environ()
-    site.agent(**told)
-    site.agent(**told)
-    quiet = site.submit(steps=40, strict=True)
-    site.began(quiet)
-    clock.set(hours)
-    assert site.ended(quiet)["attempt"] == 1  # no deadline came early
-    job, agent = site.running(strict=True, steps=100)
-    clock.set(-hours)
-    before_s = last_s(site, job, 1)
-    send(signal.SIGSTOP, agent.parts("beat"))
-    site.began(job, 2)
-    assert not history.overlap_s(site.moments(job))
-    assert last_s(site, job, 1) - before_s < TTL_S + BUSY_S
-    assert site.ended(job)["state"] == "succeeded"
-
-
-def test_a_hung_sampler_harms_nobody(site: Site) -> None:
-    agent = site.agent()
-    job, _ = site.running(steps=40)
-    send(signal.SIGSTOP, agent.parts("sampler"))
-    assert site.ended(job)["attempt"] == 1
-    assert agent.is_("healthy")
-
-
-def test_a_good_bye_loses_nothing_and_the_job_goes_on_when_its_worker_returns(site: Site) -> None:
-    agent = site.agent()
-    job, _ = site.running()
-    assert agent.end() == 0
-    eventually(lambda: agent.is_("left"), 5)
-    found = site.job(job)
-    assert (found["state"], found["failures"]) == ("pending", 0)
-    agent.start().healthy()
-    went_on(site, job)
-    steps = [each.step for each in site.moments(job) if each.what == "end"]
-    assert steps == sorted(set(steps))  # no step was lost or repeated
-    assert not [each for each in site.pool.client.get("/notifications")["items"] if each["job"] == job]
-
-
-def test_a_strict_job_whose_worker_says_good_bye_does_not_overlap(site: Site) -> None:
-    site.agent()
-    site.agent()
-    job, agent = site.running(strict=True)
-    assert agent.end() == 0
-    went_on(site, job)
-
-
-def test_a_retry_of_a_cancelled_strict_job_does_not_overlap_with_it(site: Site) -> None:
-    site.agent()
-    site.agent()
-    job, _ = site.running(strict=True, steps=200)
     site.pool.client.delete(f"/jobs/{job}")
     again = site.pool.client.post(f"/jobs/{job}/retry")["id"]
     begun = site.began(again)
@@ -200,11 +111,99 @@ def test_a_retry_of_a_cancelled_strict_job_does_not_overlap_with_it(site: Site) 
     site.pool.client.delete(f"/jobs/{again}")
 
 
-def test_agents_are_not_doubted_without_a_reason(site: Site) -> None:
-    agents: list[Agent] = [site.agent() for _ in range(2)]
-    site.ended(site.submit(steps=60))
-    for agent in agents:
-        worker = agent.worker()
-        assert worker
-        found = site.pool.client.get(f"/admin/workers/{worker['id']}/transitions")["items"]
-        assert len(found) == 1, found
+def test_a_killed_agent_and_one_that_says_good_bye_cost_no_job_and_leave_no_process(site: Site) -> None:
+    [agent] = site.crew(1, MUSTER_SLOTS="2")
+    quick, strict = (site.running(strict=strict, params={"escapes": True})[0] for strict in (False, True))
+    [other] = site.crew(1, MUSTER_SLOTS="2")
+    killed_s = now_s()
+    send(signal.SIGKILL, agent.parts("main"))
+    eventually(lambda: not agent.processes(), 1 + BUSY_S)
+    assert not carried_by(quick, 1) | carried_by(strict, 1)
+    assert began_s(site, quick, 2) - killed_s < 1 + BUSY_S
+    assert began_s(site, strict, 2) - killed_s < DOWN_S + INTERVAL_S + BUSY_S
+    agent.start().healthy()
+    for job in (quick, strict):
+        site.stepped(job, 2)
+    assert other.end() == 0
+    eventually(lambda: other.is_("left"), 5)
+    for job in (quick, strict):
+        site.stepped(job, 3)
+        assert went_on(site, job)["failures"] == 0
+    assert [each["worker"] for each in site.investigations()] == [(agent.worker() or {})["id"]]
+
+
+def test_a_worker_that_returns_has_its_job_at_once_after_its_death_as_after_its_good_bye(site: Site) -> None:
+    [agent] = site.crew(1)
+    job, _ = site.running(strict=True)
+    agent.kill()
+    agent.start().healthy()
+    site.stepped(job, 2)
+    told = len(site.told(job))
+    assert agent.end() == 0
+    eventually(lambda: agent.is_("left"), 5)
+    found = eventually(lambda: (it := site.job(job))["waiting"] and it)
+    assert (found["state"], found["status"], found["failures"]) == ("pending", "running (moving)", 0)
+    agent.start().healthy()
+    site.stepped(job, 3)
+    went_on(site, job)
+    steps = [each.step for each in site.moments(job) if each.what == "end" and each.attempt > 1]
+    assert steps == sorted(set(steps))  # the good-bye lost and repeated nothing
+    assert len(site.told(job)) == told
+
+
+def test_a_frozen_agent_that_thaws_finds_itself_given_up_and_is_healthy_within_an_interval(site: Site) -> None:
+    [agent] = site.crew(1, MUSTER_SLOTS="3")
+    alone = {"only_workers": [(agent.worker() or {})["id"]]}
+    quick, strict, own = (site.running(**spec)[0] for spec in ({}, {"strict": True}, alone))
+    site.crew(1, MUSTER_SLOTS="3")
+    agent.freeze()
+    for job in (quick, strict):
+        site.began(job, 2)
+    assert agent.is_("down")
+    assert site.job(own)["attempt"] == 1  # nobody else could run it
+    thawed_s = agent.thaw() / history.S
+    eventually(lambda: agent.is_("healthy"), INTERVAL_S + BUSY_S)
+    eventually(lambda: gone(quick)() and gone(strict)(), INTERVAL_S + BUSY_S)
+    late = [each for each in history.attempts(site.moments(strict))[1] if each.at / history.S > thawed_s]
+    assert all(each.what == "end" or each.at / history.S < thawed_s + 1 for each in late)
+    eventually(lambda: last_s(site, own) > thawed_s)
+    assert went_on(site, own)["attempt"] == 1
+    for job in (quick, strict):
+        went_on(site, job, unheard=True)
+    assert agent.incarnation == 1
+
+
+def test_strict_jobs_end_in_time_whatever_hangs_and_whatever_the_wall_clock_does(site: Site, tmp_path: Path) -> None:
+    clocks = {hours: WallClock(new_folder(tmp_path / str(hours))) for hours in (7, -7)}
+    faults: dict[str, tuple[dict[str, str], Callable[[Agent], None]]] = {
+        "main frozen": ({}, stop("main")),
+        "beat frozen": ({}, stop("beat")),
+        "beat killed": ({}, stop("beat", signal.SIGKILL)),
+        "clock ahead": (clocks[7].environ(), stop("beat")),
+        "clock behind": (clocks[-7].environ(), stop("beat")),
+        "sampler frozen": (clocks[7].environ(), stop("sampler")),
+    }
+    starting = {name: site.starting(**told) for name, (told, _) in faults.items()}
+    names = {agent.healthy().name: name for name, agent in starting.items()}
+    jobs = dict(site.running(strict=True, params={"escapes": True}) for _ in faults)
+    assert len({agent.name for agent in jobs.values()}) == len(faults)
+    site.crew(1, MUSTER_SLOTS=str(len(faults)))
+    for hours, clock in clocks.items():
+        clock.set(hours)
+    harmed = {}
+    for job, agent in jobs.items():
+        faults[names[agent.name]][1](agent)
+        harmed[job] = now_s()
+    for job, agent in jobs.items():
+        if names[agent.name] == "sampler frozen":
+            continue
+        site.began(job, 2)
+        assert not history.overlap_s(site.moments(job)), names[agent.name]
+        assert last_s(site, job) - harmed[job] < TTL_S + BUSY_S, names[agent.name]
+        eventually(gone(job), BUSY_S)
+        went_on(site, job, unheard=names[agent.name] == "main frozen")
+    [(job, agent)] = [(job, agent) for job, agent in jobs.items() if names[agent.name] == "sampler frozen"]
+    clocks[7].set(-7)
+    site.stepped(job, 1, after_s=now_s() + TTL_S)
+    assert went_on(site, job)["attempt"] == 1  # no deadline came early
+    assert agent.is_("healthy")

@@ -216,3 +216,11 @@ def test_an_idle_slot_stops_at_once(main: ScriptedMain) -> None:
     main.told("ready")
     main.slot.send_signal(signal.SIGTERM)
     assert main.slot.wait(timeout=5) == 0
+
+
+def test_no_process_of_an_attempt_shows_a_secret_of_the_agents(rq_url: str, tmp_path: Path) -> None:
+    with ScriptedMain(rq_url, tmp_path, {"MUSTER_TOKEN": "mst_hidden", "MUSTER_SEEN": "mst_shown"}) as main:
+        line = main.running("polite")
+        shown = [Path(f"/proc/{pid}/environ").read_bytes() for pid in (main.slot.pid, *main.processes(line.job))]
+    assert len(shown) >= 2
+    assert all(b"mst_shown" in each and b"mst_hidden" not in each for each in shown)

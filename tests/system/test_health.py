@@ -11,7 +11,7 @@ from datetime import datetime
 import pytest
 
 from app.coordinator.decide import Decider
-from app.coordinator.hints import Hints
+from app.coordinator.hints import Hint, Hints
 from app.coordinator.presence import ASK_S
 from app.ledger import events, investigations, policy, tokens, workers
 from app.pool.keys import queue
@@ -25,7 +25,7 @@ from tests.services import eventually
 
 __all__ = ["scene"]
 
-INTERVAL_S = 0.5
+INTERVAL_S = 1.0
 
 
 @contextmanager
@@ -74,12 +74,10 @@ def beating(peer: Peer) -> Iterator[None]:
         thread.join()
 
 
-def test_a_frozen_worker_s_envelopes_are_in_another_s_queue_within_a_second_by_the_sweep_alone(scene: Scene) -> None:
-    see_envelopes_move(scene, sweep_s=1.0, events=False)
-
-
-def see_envelopes_move(scene: Scene, sweep_s: float, events: bool) -> None:
-    """A frozen worker's envelopes leave its queue and lie in another's within a second of the beat's expiry."""
+@pytest.mark.parametrize(("sweep_s", "events"), [(600.0, True), (1.0, False)], ids=["the event", "the sweep"])
+def test_a_frozen_worker_s_envelopes_are_in_another_s_queue_within_a_second_by_either_alone(
+    scene: Scene, sweep_s: float, events: bool
+) -> None:
     changes = {"heartbeat_interval_s": INTERVAL_S, "queue_depth": 2, "fast_failover": False}
     policy.write(scene.ledger, changes, "test")
     victim = Peer(scene.stores, scene.ledger, "render-1", INTERVAL_S)
@@ -106,6 +104,25 @@ def see_envelopes_move(scene: Scene, sweep_s: float, events: bool) -> None:
             assert {order.job for order in orders} < ids
 
 
+def test_what_an_event_s_look_left_undecided_is_looked_at_again_though_the_sweep_is_slow(scene: Scene) -> None:
+    policy.write(scene.ledger, {"heartbeat_interval_s": 1}, "test")
+    scene.new_leader(sweep_s=600)
+    peer = Peer(scene.stores, scene.ledger, interval_s=1)
+    peer.beat()
+    scene.step()
+    for _ in range(3):
+        scene.leader.step(Hint())  # nothing is unsure: from here on it looks each ten minutes
+    peer.silent()
+    scene.time += 3  # of which a fifth of a second counts: the leader did not look meanwhile
+    scene.leader.step(Hint(beats=True))
+    assert scene.health(peer) is Health.HEALTHY
+    end = scene.time + 3
+    while scene.time < end and scene.health(peer) is Health.HEALTHY:
+        scene.time += scene.leader.period_s(events=True)
+        scene.leader.step(Hint())
+    assert scene.health(peer) is Health.DEGRADED
+
+
 @pytest.mark.parametrize("missed_beats", [1, 2, 5])
 def test_a_changed_interval_is_no_alarm_and_each_is_judged_by_its_own(scene: Scene, missed_beats: int) -> None:
     policy.write(scene.ledger, {"missed_beats": missed_beats}, "test")
@@ -125,6 +142,21 @@ def test_a_changed_interval_is_no_alarm_and_each_is_judged_by_its_own(scene: Sce
         scene.step()
     assert scene.health(old) is Health.HEALTHY or missed_beats == 5
     assert clocks.ttl_s - 1 < scene.leader.health._silence_s(quick.worker) < clocks.ttl_s + 1
+
+
+def test_a_worker_that_has_joined_is_given_the_time_to_start_before_its_first_beat_is_missed(scene: Scene) -> None:
+    policy.write(scene.ledger, {"heartbeat_interval_s": 1}, "test")
+    scene.peer("render-1")
+    slow = Peer(scene.stores, scene.ledger, "render-2", interval_s=1)
+    again = Peer(scene.stores, scene.ledger, "render-1", interval_s=1)  # its former life has beaten
+    for _ in range(45):
+        scene.time += 0.2
+        scene.step()
+    assert scene.health(slow) is scene.health(again) is Health.HEALTHY
+    for _ in range(10):
+        scene.time += 0.2
+        scene.step()
+    assert Health.HEALTHY not in {scene.health(slow), scene.health(again)}
 
 
 def test_a_beat_of_an_older_incarnation_is_no_sign_of_life(scene: Scene) -> None:

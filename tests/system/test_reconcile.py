@@ -10,7 +10,7 @@ import pytest
 
 from app.coordinator.envelopes import Envelopes
 from app.coordinator.hints import Hint
-from app.ledger import attempts, jobs
+from app.ledger import attempts, jobs, policy
 from app.pool.faults import EXIT_CODE
 from app.pool.keys import queue
 from app.pool.model import AttemptEnd, Health, JobId, JobState
@@ -57,6 +57,45 @@ def test_an_envelope_that_a_slot_popped_before_it_died_is_taken_back_and_forgott
     assert not scene.stores.rq.exists(f"{waiting}:intermediate", f"rq:job:{envelope}")
     order = peer.pop()
     assert order is not None and order.attempt == 2
+
+
+def test_a_refused_claim_holds_its_slot_only_until_two_beats_have_gone_by(scene: Scene) -> None:
+    peer = scene.peer()
+    cancelled = submit(scene.ledger)
+    scene.step()
+    order = peer.next_order()
+    jobs.cancel(scene.ledger, cancelled.id)
+    scene.leader.step(Hint(jobs=True, cancelled={cancelled.id}))
+    peer.claim(order)
+    scene.leader.step(Hint(reports={peer.id}))
+    assert state_of(peer.lease(order.job)) is LeaseState.REVOKED
+    peer.attempts.clear()
+    submit(scene.ledger)
+    refused = scene.time
+    while not peer.queued() and scene.time < refused + 10:
+        scene.time += 0.5
+        peer.beat()
+        scene.leader.step(Hint())
+    assert scene.time <= refused + 3
+
+
+@pytest.mark.parametrize("then", ["leaves", "is silent for good", "is never idle again"])
+def test_a_popped_envelope_is_forgotten_also_where_its_worker(scene: Scene, then: str) -> None:
+    policy.write(scene.ledger, {"queue_depth": 1}, "test")
+    peer = scene.peer()
+    busy = scene.running(peer)
+    job = submit(scene.ledger)
+    scene.step()
+    waiting = f"rq:queue:{queue(peer.id)}"
+    envelope = scene.stores.rq.lmove(waiting, f"{waiting}:intermediate").decode()
+    if then == "leaves":
+        peer.end(busy)
+        peer.report("goodbye")
+    elif then == "is silent for good":
+        peer.silent()
+    scene.later(60 if then == "is silent for good" else 15, *([peer] if then == "is never idle again" else []))
+    assert scene.job(job.id).attempt == 2
+    assert not scene.stores.rq.exists(f"{waiting}:intermediate", f"rq:job:{envelope}")
 
 
 def test_a_beat_that_may_have_been_under_way_at_the_first_look_proves_nothing(scene: Scene) -> None:

@@ -81,8 +81,11 @@ def test_a_job_s_life_by_commands(home: Environment, ledger: Ledger) -> None:
     job = said(home, "submit", "burn", "--tag", "gpu", "--tag", "fast", "--priority", "70", "--strict")
     facts = shown(home, "job", job)
     assert (facts["requires"], facts["priority"], facts["strict"]) == (["gpu", "fast"], 70, True)
+    wishes = ("--prefer", "model:sdxl", "--prefer", "nvme=0.5", "--gpus", "2")
+    facts = shown(home, "job", said(home, "submit", "burn", *wishes))
+    assert (facts["prefers"], facts["gpus"]) == ({"model:sdxl": 1, "nvme": 0.5}, 2)
     assert job in said(home, "jobs", "--state", "pending")
-    assert [each["id"] for each in shown(home, "jobs", "--workflow", "burn")] == [job]
+    assert [each["id"] for each in shown(home, "jobs", "--workflow", "burn")] == [facts["id"], job]
     assert shown(home, "jobs", "--workflow", "transcode") == []
     assert "no worker offers burn" in said(home, "job", job)
     assert said(home, "cancel", job) == "cancelled"
@@ -194,9 +197,10 @@ def test_workers_are_listed_to_the_last_page(
     home: Environment, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.client.PAGE", 2)
-    for number in range(5):
-        join(ledger, f"render-{number}")
-    assert [worker["name"] for worker in shown(home, "workers")] == [f"render-{n}" for n in range(5)]
+    joined = [join(ledger, f"render-{number}-{'x' * 90}") for number in range(5)]
+    assert [worker["name"] for worker in shown(home, "workers")] == [worker.name for worker in joined]
+    lines = said(home, "workers").splitlines()  # a line for each, whatever the terminal's width: a program reads it
+    assert [line.split()[0] for line in lines] == ["id", *(worker.id for worker in joined)]
 
 
 def test_what_goes_wrong_is_one_clear_error(home: Environment) -> None:
@@ -205,6 +209,7 @@ def test_what_goes_wrong_is_one_clear_error(home: Environment) -> None:
     assert "set MUSTER_TOKEN" in call({**home, "MUSTER_TOKEN": "guess"}, "jobs").stderr
     assert "/priority" in call(home, "submit", "burn", "--priority", "101").stderr
     assert "write it as name=value" in call(home, "submit", "burn", "--param", "seconds").stderr
+    assert "write it as a tag" in call(home, "submit", "burn", "--prefer", "nvme=much").stderr
     assert call(home, "job", "0" * 12).exit_code == 1
     assert "http://" in call({**home, "MUSTER_SERVER": "muster"}, "jobs").stderr
 

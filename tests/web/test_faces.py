@@ -128,10 +128,11 @@ def test_a_session_is_stored_by_its_hash_and_ends_with_its_time(web: Web) -> Non
 
 
 def test_a_page_says_so_when_a_store_is_away(web: Web) -> None:
+    web.join()
     client = signed_in(web, web.admin)
     web.services.redis.close()
     web.services.redis.connection_pool.connection_kwargs["port"] = 1  # nobody listens there
-    web.services.redis.connection_pool.disconnect()
+    web.services.redis.connection_pool.reset()  # a connection that was open once knows its own port
     page = client.get("/", headers=HTML)
     assert page.status_code == 503 and "Redis does not answer at the moment; nothing was lost" in page.text
     assert client.get("/jobs", headers=HTML).status_code == 200

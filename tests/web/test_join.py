@@ -128,6 +128,31 @@ def test_a_second_host_with_the_same_machine_id_waits_while_the_first_listens(we
         assert failed(web.confirm(second)) == "alone"
 
 
+@pytest.mark.parametrize(
+    ("health", "beats", "status"),
+    [
+        (Health.DEGRADED, False, 200),
+        (Health.DOWN, False, 200),
+        (Health.DEGRADED, True, 202),
+        (Health.HEALTHY, False, 202),
+    ],
+)
+def test_who_listens_without_a_beat_and_is_doubted_is_frozen_and_keeps_nobody_out(
+    web: Web, health: Health, beats: bool, status: int
+) -> None:
+    first = web.join()
+    worker = workers.find(web.ledger, first["worker"])
+    assert worker
+    workers.set_health(web.ledger, worker, health, "silent", str(health))
+    if beats:
+        web.beat(first)
+        web.services.redis.pexpire(f"pool:beat:{first['worker']}", 10_000)  # as if it had beaten 25 s ago
+    with web.services.redis.pubsub() as bell:
+        bell.subscribe(f"pool:bell:{first['worker']}")
+        bell.get_message(timeout=5)
+        assert web.confirm(web.begin()).status_code == status
+
+
 def test_a_second_host_with_the_same_machine_id_waits_while_the_first_beats(web: Web) -> None:
     first = web.join()
     second = web.begin()
