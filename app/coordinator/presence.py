@@ -27,7 +27,7 @@ from app.pool.protocol import WhoIs
 log = logging.getLogger(__name__)
 
 ASK_S = 0.1
-MOST_ASKED = 2_000  # at once ten times a second; a larger fleet is asked less often
+MOST_ASKED = 1_000  # at once ten times a second; a larger fleet is asked less often: ten thousand once a second
 CALL_S = 1.0
 CALL_AGAIN_S = 10.0  # one that listens and has not answered yet
 CALLERS = 16  # calls at once; a rack that loses its switch is called in a few rounds
