@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from app.coordinator.stores import Stores
 from app.ledger import groups, policy, workers
+from app.pool.capacity import takes
 from app.pool.matching import largest_mb, refusal
-from app.pool.model import Health, Intent, Requirement, Worker, WorkerId
+from app.pool.model import Health, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat
 
@@ -72,7 +73,7 @@ class Fleet:
         return (
             worker
             for worker in self.workers.values()
-            if worker.id not in self.cut_off and places(worker, self.beats.get(worker.id))
+            if worker.id not in self.cut_off and takes(worker, self.beats.get(worker.id))
         )
 
     def healthy_fitting(

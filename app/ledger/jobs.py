@@ -282,7 +282,7 @@ def _spec_facts(spec: JobSpec, class_name: str) -> Row:
         "strict": spec.strict,
         "resume": spec.resume,
         "retry_of": spec.retry_of,
-        "not_before": spec.not_before and spec.not_before.isoformat(),
+        "not_before": spec.not_before and spec.not_before.timestamp(),
     }
 
 

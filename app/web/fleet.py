@@ -9,7 +9,7 @@ from flask import Blueprint, current_app, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from app.ledger import fleet as ledger_fleet
-from app.ledger import groups, jobs
+from app.ledger import groups, waiting
 from app.ledger.fleet import Sample
 from app.pool.model import WorkerId
 from app.web import fleet_rows, htmx

@@ -7,12 +7,12 @@ INSERT INTO jobs (id, name, workflow, params, owner, requires, prefers, group_na
                   retry_of, not_before, created_at)
 SELECT id, name, workflow, params, owner, requires, prefers, group_name, min_vram_mb, gpus, only_workers,
        exclude_workers, class, priority, timeout_s, stall_s, max_failures, max_orphan_s, strict, resume,
-       retry_of, not_before, now() + make_interval(secs => (place - 1) / 1e6)
+       retry_of, to_timestamp(not_before), now() + make_interval(secs => (place - 1) / 1e6)
 FROM ROWS FROM (jsonb_to_recordset(%(jobs)s) AS (
     id text, name text, workflow text, params jsonb, owner text, requires text[], prefers jsonb, group_name text,
     min_vram_mb integer, gpus integer, only_workers text[], exclude_workers text[], class text, priority integer,
     timeout_s integer, stall_s integer, max_failures integer, max_orphan_s integer, strict boolean, resume jsonb,
-    retry_of text, not_before timestamptz
+    retry_of text, not_before double precision
 )) WITH ORDINALITY AS wish(id, name, workflow, params, owner, requires, prefers, group_name, min_vram_mb, gpus,
     only_workers, exclude_workers, class, priority, timeout_s, stall_s, max_failures, max_orphan_s, strict, resume,
     retry_of, not_before, place)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from app.ledger import blocks, events, groups, jobs, setups, workers
+from app.ledger import blocks, events, groups, setups, waiting, workers
 from app.ledger.setups import Setup
 from app.pool.model import Intent, WorkerId
 from app.pool.policy import Policy
