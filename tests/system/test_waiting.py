@@ -92,7 +92,7 @@ def test_what_waits_is_woken_by_a_slot_that_is_freed_and_by_a_worker_that_recove
     scene.leader.step(BELL)
     assert (scene.job(freed.id).waiting or "").startswith("waits for a free slot: render-1 is full")
     peer.end(order)
-    scene.leader.step(Hint(reports=frozenset({peer.id})))
+    scene.leader.step(Hint(reports={peer.id}))
     assert peer.next_order().job == freed.id
 
 
