@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 KEPT_LINES = 1_000  # of each attempt
 MOST_WAITING = 1_000  # entries that nobody has read
+ONCE = ("checkpoint", "end")  # what is said of an attempt that was taken away is put on record
 FIELD = "report"
 LOOK_S = 0.05  # how often a leaving agent asks whether all has been read: no event says so
 IDLE_S = 60.0
@@ -97,7 +98,9 @@ class Outbox:
     def forget(self, job: JobId, attempt: int) -> None:
         """Its lease says that it has ended or is revoked; what was not sent yet goes out once."""
         with self._lock:
-            self._kept.pop((job, attempt), None)
+            kept = self._kept.pop((job, attempt), None)
+            if kept and self._again:
+                self._unsent += [each for each in kept.repeats(False) if each.kind in ONCE]
 
     def send_again(self, with_logs: bool = True) -> None:
         """Repeat what is kept. Lines are not lost without a reconnect or a new generation: they need no repeating."""
@@ -160,7 +163,7 @@ class Outbox:
     def _put_back(self, batch: list[Report]) -> None:
         """Whether it was written is not known: the next time all of it goes out again."""
         with self._lock:
-            settled = [each for each in batch if (each.job, each.attempt) not in self._kept and each.kind == "end"]
+            settled = [each for each in batch if (each.job, each.attempt) not in self._kept and each.kind in ONCE]
             self._unsent = settled + self._unsent
             self._again = True
 

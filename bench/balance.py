@@ -118,8 +118,8 @@ class Bench:
     def _shared(self) -> tuple[float, list[Span]]:
         with Redis.from_url(self.pool.redis_url(0)) as client:
             queue = Queue("bench-shared", connection=client, serializer=JSONSerializer)
-            datas = [Queue.prepare_data("time.sleep", (wish.seconds,)) for wish in self.wishes]
-            lengths = {job.id: job.args[0] for job in queue.enqueue_many(datas)}
+            calls = [Queue.prepare_data("time.sleep", (wish.seconds,)) for wish in self.wishes]
+            lengths = {job.id: job.args[0] for job in queue.enqueue_many(calls)}
             began, spans = time.time(), list[Span]()
             threads = [
                 threading.Thread(target=_take, args=(queue, lengths, n, spans)) for n in range(len(self.workers))

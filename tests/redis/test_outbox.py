@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -136,6 +136,40 @@ def test_what_is_said_while_redis_is_away_goes_out_when_it_is_back(redis_url: st
     thread.join(5)
     assert not thread.is_alive()
     away.close()
+
+
+@pytest.mark.parametrize("forgotten", ["before", "after"])
+def test_the_last_words_of_what_was_taken_away_meanwhile_go_out_once(
+    client: redis.Redis, forgotten: Literal["before", "after"]
+) -> None:
+    way = Away(client)
+    outbox = Outbox(way, OUT)  # type: ignore[arg-type]
+    for each in (report("claim"), report("checkpoint", 3), lines(1), report("end")):
+        outbox.put(each)
+    way.lost = lambda: outbox.forget(JOB, 1) if forgotten == "before" else None
+    with pytest.raises(redis.ConnectionError):
+        outbox.step()
+    if forgotten == "after":
+        outbox.forget(JOB, 1)
+    way.lost = None
+    outbox.step()
+    outbox.send_again()
+    outbox.step()
+    assert sent(client) == [report("checkpoint", 3), report("end")]
+
+
+class Away:
+    """A client whose pipelines do not get through while there is something to do instead."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self.lost: Callable[[], None] | None = None
+
+    def pipeline(self, transaction: bool) -> Any:
+        if self.lost is not None:
+            self.lost()
+            raise redis.ConnectionError("away")
+        return self._client.pipeline(transaction=transaction)
 
 
 def test_leaving_waits_until_everything_is_read(outbox: Outbox, client: redis.Redis) -> None:
