@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ from app.pool.policy import CHOICES
 from bench.beats import bare_pool
 from bench.figures import publish
 from bench.pool import Pool, pool
-from bench.sim import LARGE_MB, SMALL_MB, WORK, simulated, specs
+from bench.sim import AS_AGENTS, LARGE_MB, SMALL_MB, WORK, simulated, specs
 
 SHORT_S, LONG_S = 2.0, 9.0
 UNIFORM_S, EACH = 3.0, 8  # jobs of so long, so many for each worker
@@ -154,7 +155,10 @@ def _spread(spans: Sequence[Span], workers: int, begin: float) -> float:
 @contextmanager
 def uniform(count: int) -> Iterator[Bench]:
     """Jobs of one length on simulated workers that are alike."""
-    with bare_pool() as (found, ledger), simulated(ledger, found.redis_server, specs(count)) as sim:
+    with (
+        bare_pool() as (found, ledger),
+        simulated(ledger, found.redis_server, specs(count), connections=AS_AGENTS) as sim,
+    ):
         wishes = (Wish(Requirement(WORK.name), UNIFORM_S),) * (EACH * count)
         yield Bench(f"uniform, {count} simulated", found, ledger, tuple(w.id for w in sim.workers), wishes)
 
@@ -171,7 +175,7 @@ def mixed() -> Iterator[Bench]:
     ]
     wanted = [replace(spec, tags=(TAG,) if n % 4 == 3 else ()) for n, spec in enumerate(specs(MIXED))]
     assert all(spec.gpus[0].vram_mb == LARGE_MB for spec in wanted if spec.tags)
-    with bare_pool() as (found, ledger), simulated(ledger, found.redis_server, wanted) as sim:
+    with bare_pool() as (found, ledger), simulated(ledger, found.redis_server, wanted, connections=AS_AGENTS) as sim:
         yield Bench(f"mixed, {MIXED} simulated", found, ledger, tuple(w.id for w in sim.workers), tuple(wishes))
 
 
@@ -199,7 +203,9 @@ def main() -> None:
     rows: list[list[object]] = []
     for load in parser.parse_args().loads:
         with LOADS[load]() as bench:
-            rows += [bench.row(way) for way in (*CHOICES["strategy"], RANDOM, SHARED)]
+            for way in (*CHOICES["strategy"], RANDOM, SHARED):
+                rows.append(bench.row(way))
+                print(rows[-1], file=sys.stderr, flush=True)
     title = "Spread of utilisation (target on uniform load: at most 5 points) and makespan (target: 1.05 of its bound)"
     publish("balance", title, COLUMNS, rows)
 

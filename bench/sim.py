@@ -23,7 +23,7 @@ from app.pool.protocol import Beat, GpuFigures, Memory, Offer, plain
 WORK = Workflow("work", "python", parameters=(Parameter("seconds", "float", default=0.0),), vram_mb=0)
 JOINED_AT_ONCE = 200  # in one transaction: joins one by one would take minutes
 SMALL_MB, LARGE_MB = 12_288, 24_576
-BELL_ONLY, AS_AGENTS = "bell", "agent"  # which connections a worker has of its own
+BELL_ONLY, AS_AGENTS = "bell", "agent"  # which connections a worker has of its own; with its bell only it takes no jobs
 
 
 @dataclass(frozen=True)
