@@ -7,7 +7,7 @@ import os
 import sys
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -15,7 +15,7 @@ from app import follow, show
 from app.client import Client
 from app.pool.errors import PoolError, SettingsError
 from app.pool.settings import DEFAULT_PORT, ServerSettings, home_folder
-from app.submit import preferences, typed_params
+from app.submit import batch_of, preferences, typed_params
 
 INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
 
@@ -114,6 +114,19 @@ def submit(
         return
     click.echo(f"job {job['id']}", err=True)
     sys.exit(_wait(client, job["id"], as_json))
+
+
+@main.command()
+@click.argument("file", type=click.File(encoding="utf-8"))
+@as_json
+def batch(file: TextIO, as_json: bool) -> None:
+    """Submit the jobs of FILE ("-": standard input): all of them, or none.
+
+    It holds one JSON object for each job, as POST /jobs takes it: a line each, or together in a list.
+    """
+    body = {"jobs": batch_of(file.read())}
+    made = Client.from_environment().post("/jobs/batch", body, {"Idempotency-Key": str(uuid.uuid4())})["items"]
+    show.as_json(made) if as_json else click.echo("\n".join(job["id"] for job in made))
 
 
 @main.command()

@@ -11,6 +11,7 @@ from app.pool.settings import ServerSettings
 from app.web import (
     agents,
     api,
+    batch,
     face,
     groups,
     headers,
@@ -33,6 +34,7 @@ from app.web.services import EXTENSION, open_services
 VERSION = "1"
 GROUPS = (
     jobs.blueprint,
+    batch.blueprint,
     logs.blueprint,
     outputs.blueprint,
     workflows.blueprint,
