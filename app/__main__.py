@@ -147,7 +147,8 @@ def job(job: str, as_json: bool) -> None:
     """Show one job and its attempts."""
     client = Client.from_environment()
     found, attempts = client.get(f"/jobs/{job}"), client.get(f"/jobs/{job}/attempts")["items"]
-    show.as_json({**found, "attempts": attempts}) if as_json else show.job(found, attempts)
+    why = client.get(f"/jobs/{job}/why") if found["waiting"] else None
+    show.as_json({**found, "attempts": attempts}) if as_json else show.job(found, attempts, why and why["summary"])
 
 
 @main.command()

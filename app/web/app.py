@@ -22,6 +22,7 @@ from app.web import (
     outputs,
     problems,
     tokens,
+    why,
     worker_actions,
     worker_setup,
     workers,
@@ -34,6 +35,7 @@ from app.web.services import EXTENSION, open_services
 VERSION = "1"
 GROUPS = (
     jobs.blueprint,
+    why.blueprint,
     batch.blueprint,
     logs.blueprint,
     outputs.blueprint,
