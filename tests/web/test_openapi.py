@@ -60,7 +60,8 @@ def _try(web: Web, operation: APIOperation[Any, Any, Any, Any], mode: Generation
     )
     def ask(case: Case[Any]) -> None:
         if mode is GenerationMode.POSITIVE:
-            for fields in (case.query, case.body, case.headers):
+            together = case.body.get("jobs", []) if isinstance(case.body, MutableMapping) else []
+            for fields in (case.query, case.body, case.headers, *together):
                 if isinstance(fields, MutableMapping):
                     for name in NAMES_WHAT_IS_THERE:
                         fields.pop(name, None)
