@@ -35,7 +35,7 @@ class Queued:
         self._fleet = fleet
         self._failover = failover
         self._now = now
-        self._moved: dict[JobId, float] = {}  # when; so that no job goes to and fro
+        self._moved: dict[JobId, float] = {}  # when; so that none goes back and forth
 
     def step(self, kept: Collection[WorkerId]) -> bool:
         """Take back what could start elsewhere now, but for workers that are kept; True when there was anything."""
