@@ -10,6 +10,7 @@ from app.ledger import jobs, workers
 from app.pool.model import Intent, WorkerId
 from app.web import why
 from tests.web.conftest import Web
+from tests.web.test_faces import signed_in
 
 RECORD = {
     "strategy": "least-loaded",
@@ -67,3 +68,17 @@ def test_a_large_fleet_costs_so_many_looks_and_says_so(web: Web, monkeypatch: py
     answered = web.get(f"/jobs/{web.submit()['id']}/why")
     assert (answered["workers"], answered["ready"], answered["not_looked_at"]) == (3, 1, 2)
     assert "2 more would fit" in answered["summary"]
+
+
+def test_the_page_tells_it_by_a_plain_link_and_hides_hosts_from_creators(web: Web) -> None:
+    worker = joined(web, "render-01", workflows=[])
+    job = web.submit()["id"]
+    for token, sees in ((web.admin, True), (web.creator, False)):
+        person = signed_in(web, token)
+        plain = person.get(f"/jobs/{job}", headers={"Accept": "text/html"}).text
+        told = person.get(f"/jobs/{job}?why=1", headers={"Accept": "text/html"}).text
+        fragment = person.get(f"/ui/jobs/{job}/why").text
+        assert "does not offer burn" not in plain.split('id="why"')[1]
+        for text in (told, fragment):
+            assert "1 worker: 1 does not offer burn" in text
+            assert (f'/workers/{worker}"' in text) is sees
