@@ -190,7 +190,8 @@ def test_workers_are_tagged_paused_and_resumed_by_name(home: Environment, ledger
     assert said(home, "resume", one.id) == "render-1: takes jobs again"
     refused = call(home, "resume", "render-1", "render-2")
     assert (refused.exit_code, refused.stderr.splitlines()[0]) == (1, "render-1: is active, not paused")
-    assert "Error" in call(home, "pause", "nobody").stderr
+    assert "no worker nobody" in call(home, "pause", "render-1", "nobody").stderr
+    assert all(worker["intent"] == "active" for worker in shown(home, "workers"))
 
 
 def test_workers_are_listed_to_the_last_page(
@@ -201,6 +202,11 @@ def test_workers_are_listed_to_the_last_page(
     assert [worker["name"] for worker in shown(home, "workers")] == [worker.name for worker in joined]
     lines = said(home, "workers").splitlines()  # a line for each, whatever the terminal's width: a program reads it
     assert [line.split()[0] for line in lines] == ["id", *(worker.id for worker in joined)]
+
+
+def test_people_s_words_are_listed_as_they_are(home: Environment) -> None:
+    said(home, "submit", "burn", "--name", "[/red] [bold]x")
+    assert "[/red] [bold]x" in said(home, "jobs")
 
 
 def test_what_goes_wrong_is_one_clear_error(home: Environment) -> None:
