@@ -239,17 +239,20 @@ def test_every_command_explains_itself() -> None:
         assert "Usage" in result.output
 
 
-def test_a_web_process_ends_within_3_s_and_logs_no_query(
+def test_a_web_process_ends_within_3_s_and_logs_neither_queries_nor_looks(
     home: Environment, server: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     port = int((tmp_path / "server").read_text().rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as idle:
         idle.sendall(b"GET /healthz?token=secret HTTP/1.1\r\nHost: muster\r\n\r\n")
         assert idle.recv(65536).startswith(b"HTTP/1.1 200")
+        idle.sendall(b"GET /nowhere?token=secret HTTP/1.1\r\nHost: muster\r\n\r\n")
+        assert idle.recv(65536).startswith(b"HTTP/1.1 404")
         server.send_signal(signal.SIGTERM)
         assert server.wait(5) == 0
     log = (tmp_path / "web.log").read_text()
-    assert re.search(r"GET /healthz 200", log)
+    assert re.search(r"GET /nowhere 404", log)
+    assert "/healthz" not in log
     assert "secret" not in log
 
 
