@@ -204,11 +204,6 @@ class Moved:
     until: datetime | None
 
 
-def set_intent(ledger: Ledger, worker: WorkerId, to: Intent) -> bool:
-    """Move its intent by a legal move; False when there is none from where it is."""
-    return bool(set_intents(ledger, [worker], to))
-
-
 def set_intents(
     ledger: Ledger,
     workers: Sequence[WorkerId],
