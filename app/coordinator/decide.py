@@ -21,11 +21,12 @@ from app.coordinator.hints import Hint
 from app.coordinator.leases import Leases
 from app.coordinator.notes import Notes
 from app.coordinator.presence import Loss, Presence
+from app.coordinator.queued import Queued
 from app.coordinator.reconcile import Reconcile
 from app.coordinator.reports import Reports
 from app.coordinator.stores import Stores
 from app.coordinator.wanted import WantedWriter
-from app.ledger import blocks, pauses
+from app.ledger import blocks, pauses, waiting
 from app.pool.faults import point
 from app.pool.model import Health
 
@@ -62,7 +63,8 @@ class Decider:
         self._reports = Reports(stores, self.fleet, leases, self.health.hear)
         self.health.drain = self._reports.apply
         self._reconcile = Reconcile(stores, self.fleet, self._failover, self.health, leases, envelopes, now)
-        self._dispatch = Dispatch(stores, self.fleet, self._eligible, leases, envelopes)
+        self._dispatch = Dispatch(stores, self.fleet, self._eligible, leases, envelopes, now)
+        self._queued = Queued(stores, self.fleet, self._failover, now)
         self._wanted = WantedWriter(stores, self.fleet)
         self._notes = Notes(stores, self.fleet, self.health)
         self._generation: str | None = None
@@ -92,6 +94,8 @@ class Decider:
         if whole and self._leads():
             self._reconcile_all()
         if sweep or news or hint.jobs:
+            self._dispatch_all()
+        if sweep and self._queued.step(self._dispatch.kept.workers()):
             self._dispatch_all()
         self._notes.step()
 
@@ -146,6 +150,7 @@ class Decider:
         self._again = self._reconcile.step()
         self._done["reconcile"] = self._now()
         self._eligible.rebuild(whole=self._is_due("whole", WHOLE_S))
+        waiting.forget_classes(self._stores.ledger)
 
     def _dispatch_all(self) -> None:
         if self._dispatch.step():

@@ -18,6 +18,7 @@ from app.coordinator.leases import script
 from app.coordinator.placing import Place, Run, arguments, placed
 from app.coordinator.plan import Entry, Plan, Rules
 from app.coordinator.stores import Stores
+from app.pool.capacity import takes
 from app.pool.matching import VRAM_BUCKETS_MB, vram_bucket
 from app.pool.model import Requirement, WorkerId
 
@@ -116,7 +117,7 @@ class Eligible:
             self._made.pop(worker, None)
             return ""
         entries: tuple[Entry, ...] = ()
-        if rooms.places(found, beat):
+        if takes(found, beat):
             entries = self._plan.take(found)
         else:
             self._plan.drop(worker)

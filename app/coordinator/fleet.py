@@ -5,12 +5,14 @@ A copy that may be a moment old: every decision made on it is compared again whe
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from app.coordinator.stores import Stores
 from app.ledger import groups, policy, workers
+from app.pool.capacity import takes
 from app.pool.matching import largest_mb, refusal
-from app.pool.model import Health, Intent, Requirement, Worker, WorkerId
+from app.pool.model import Health, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat
 
@@ -66,17 +68,26 @@ class Fleet:
         """Whether it beats and is neither given up nor gone."""
         return worker.health in LIVE and worker.id in self.beats
 
-    def healthy_fits(
-        self, requirement: Requirement, without: frozenset[WorkerId] = frozenset(), above_mb: int = 0
-    ) -> bool:
-        """Whether a healthy, active worker but these could run such a job now, on a card with more than so much."""
-        return any(
-            worker.health is Health.HEALTHY
-            and worker.intent is Intent.ACTIVE
-            and worker.id in self.beats
-            and not self.beats[worker.id].leaving
+    def taking(self) -> Iterator[Worker]:
+        """Those that may be given jobs, room permitting."""
+        return (
+            worker
+            for worker in self.workers.values()
+            if worker.id not in self.cut_off and takes(worker, self.beats.get(worker.id))
+        )
+
+    def healthy_fitting(
+        self, requirement: Requirement, without: Collection[WorkerId] = (), above_mb: int = 0
+    ) -> Iterator[Worker]:
+        """Of these, without some, those that match; on a card with more than so much."""
+        return (
+            worker
+            for worker in self.taking()
+            if worker.id not in without
             and refusal(worker, requirement) is None
             and (not above_mb or largest_mb(worker) > above_mb)
-            for worker in self.workers.values()
-            if worker.id not in without and worker.id not in self.cut_off
         )
+
+    def healthy_fits(self, requirement: Requirement, without: Collection[WorkerId] = (), above_mb: int = 0) -> bool:
+        """Whether there is one."""
+        return next(self.healthy_fitting(requirement, without, above_mb), None) is not None

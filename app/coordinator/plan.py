@@ -205,7 +205,8 @@ class Plan:
 
     def _entry(self, prefix: str, worker: Worker, demand: Demand) -> Entry:
         needs, by = need(worker, demand.requirement, demand.above_mb), order(self.strategy_of(demand))
-        return Entry(f"{prefix}:{needs.slots}.{needs.cards}.{needs.least_mb}:{by}", needs, by)
+        taken = f"{needs.slots}.{needs.cards}.{needs.vram_mb}.{needs.least_mb}"
+        return Entry(f"{prefix}:{taken}:{by}", needs, by)
 
     def _offset(self, demand: Demand, worker: Worker, needs: Need) -> float:
         return offset(self.strategy_of(demand), worker, demand.requirement, needs, self._rules.prefer_weight)

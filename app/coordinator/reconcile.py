@@ -22,7 +22,7 @@ from app.coordinator.leases import Batch, Leases
 from app.coordinator.stores import Stores
 from app.coordinator.untaken import Untaken
 from app.coordinator.view import View, moved_on, refs
-from app.ledger import jobs, workers
+from app.ledger import jobs, waiting, workers
 from app.ledger.jobs import HeldAttempt
 from app.pool.keys import envelope_id
 from app.pool.matching import refusal
@@ -97,7 +97,7 @@ class Reconcile:
         for worker, _, _ in waits:
             batch.ring(worker)
         batch.send()
-        jobs.note_barred(self._stores.ledger, BARRED)
+        waiting.note_barred(self._stores.ledger, BARRED)
         return bool(waits) or soon
 
     def cancelled(self, job: JobId) -> None:

@@ -14,8 +14,7 @@ from typing import Any
 
 from app.coordinator.plan import Entry
 from app.pool.capacity import Use, depth, slots, uses
-from app.pool.matching import takes_jobs
-from app.pool.model import Health, Worker, WorkerId
+from app.pool.model import Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat
 
@@ -66,12 +65,6 @@ def vram_used(beat: Beat) -> float | None:
     known = [gpu for gpu in beat.gpus if gpu.vram_mb and gpu.memory.free is not None]
     total = sum(gpu.vram_mb or 0 for gpu in known)
     return 1 - sum(gpu.memory.free or 0 for gpu in known) / total if total else None
-
-
-def places(worker: Worker, beat: Beat | None) -> bool:
-    """Whether new attempts may be given to this worker now, room permitting."""
-    healthy = worker.health is Health.HEALTHY and takes_jobs(worker)
-    return healthy and beat is not None and not beat.leaving
 
 
 def room(worker: Worker, beat: Beat, entries: Sequence[Entry], policy: Policy, found: Means) -> str:

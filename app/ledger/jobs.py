@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from psycopg.types.json import Jsonb
 
@@ -14,20 +15,6 @@ from app.pool.protocol import Reservation, plain
 
 NOT_STARTED = (JobState.ASSIGNED,)
 STARTED = (JobState.RUNNING,)
-
-
-@dataclass(frozen=True)
-class WaitingJob:
-    """A due pending job, and the workers on which it has failed before."""
-
-    job: Job
-    class_name: str
-    failed_on: tuple[WorkerId, ...]
-
-    @property
-    def above_mb(self) -> int:
-        """It wants a card with more free memory than this, where there is one; 0 unless it ran out of it."""
-        return self.job.above_vram_mb or 0
 
 
 @dataclass(frozen=True)
@@ -45,6 +32,7 @@ class Assignment:
     strict: bool = False  # also where the job itself does not say so
     timeout_s: int | None = None  # None: the job's own
     revision: int | None = None  # of the worker's setup that was looked at; None: it was not
+    placement: Mapping[str, Json] | None = None  # why it won
 
 
 @dataclass(frozen=True)
@@ -92,10 +80,27 @@ class Result:
 
 
 def submit(ledger: Ledger, spec: JobSpec, class_name: str, waiting: str | None = None) -> Job:
-    """A new pending job; when this returns (outside a transaction) it is accepted."""
-    row = ledger.one("job_submit", **_spec_parameters(spec, class_name, waiting))
-    assert row is not None
-    return job_of(row)
+    """A new pending job; when this returns (outside a transaction) it is accepted.
+
+    `waiting`: why jobs of its class wait, if dispatch has said nothing of it yet.
+    """
+    return submit_all(ledger, [(spec, class_name)], {class_name: waiting} if waiting else {})[0]
+
+
+def submit_all(
+    ledger: Ledger, specs: Sequence[tuple[JobSpec, str]], waiting: Mapping[str, str] = MappingProxyType({})
+) -> list[Job]:
+    """New pending jobs with their classes, all of them or none, in this order; `waiting` by class as in submit."""
+    if waiting:
+        ledger.do("waiting_guess_classes", notes=notes_of(waiting))
+    wishes = [_spec_facts(spec, class_name) for spec, class_name in specs]
+    made = {row["id"]: job_of(row) for row in ledger.all("jobs_submit", jobs=Jsonb(wishes))}
+    return [made[wish["id"]] for wish in wishes]
+
+
+def notes_of(why: Mapping[str, str]) -> Jsonb:
+    """Why classes wait, as the queries take it."""
+    return Jsonb([{"name": name, "why": text} for name, text in why.items()])
 
 
 def find(ledger: Ledger, job: JobId) -> Job | None:
@@ -125,18 +130,6 @@ def listed(
         limit=limit,
     )
     return [job_of(row) for row in rows]
-
-
-def waiting_heads(ledger: Ledger, per_class: int, now: datetime | None = None) -> list[WaitingJob]:
-    """Of each class the first due jobs by priority and age; classes in the order of their heads."""
-    rows = ledger.all("jobs_waiting_heads", per_class=per_class, now=now)
-    return [WaitingJob(job_of(row), row["class"], tuple(row["failed_on"])) for row in rows]
-
-
-def next_due_s(ledger: Ledger) -> float | None:
-    """Seconds until the next waiting time is over; None when no job waits for a time."""
-    row = ledger.one("jobs_next_due_s")
-    return None if row is None else row["seconds"]
 
 
 def assign(ledger: Ledger, wishes: Iterable[Assignment]) -> set[JobId]:
@@ -210,23 +203,6 @@ def held(ledger: Ledger, worker: WorkerId | None = None) -> list[HeldAttempt]:
     ]
 
 
-def note_waiting(ledger: Ledger, why: Mapping[JobId, str]) -> None:
-    """Write why these pending jobs wait, where it has changed."""
-    if why:
-        ledger.do("jobs_note_waiting", notes=Jsonb([{"job": job, "why": text} for job, text in why.items()]))
-
-
-def note_barred(ledger: Ledger, why: str) -> None:
-    """Write why those wait that repeat a strict job which has processes left."""
-    ledger.do("jobs_note_barred", why=why)
-
-
-def pending_count(ledger: Ledger) -> int:
-    """How many jobs wait."""
-    row = ledger.one("jobs_pending_count")
-    return int(row["jobs"]) if row else 0
-
-
 def result(ledger: Ledger, job: JobId) -> Result | None:
     """The accepted result, or None."""
     row = ledger.one("job_result", job=job)
@@ -282,21 +258,21 @@ def _first(taken: list[Taken]) -> Taken | None:
     return taken[0] if taken else None
 
 
-def _spec_parameters(spec: JobSpec, class_name: str, waiting: str | None) -> Row:
-    requirement = spec.requirement
+def _spec_facts(spec: JobSpec, class_name: str) -> Row:
+    needs = spec.requirement
     return {
         "id": new_id(),
         "name": spec.name,
-        "workflow": requirement.workflow,
-        "params": Jsonb(dict(spec.params)),
+        "workflow": needs.workflow,
+        "params": dict(spec.params),
         "owner": spec.owner,
-        "requires": list(requirement.tags),
-        "prefers": Jsonb(requirement.prefers),
-        "group_name": requirement.group,
-        "min_vram_mb": requirement.min_vram_mb,
-        "gpus": requirement.gpus,
-        "only_workers": list(requirement.only_workers),
-        "exclude_workers": list(requirement.exclude_workers),
+        "requires": list(needs.tags),
+        "prefers": list(needs.prefers),
+        "group_name": needs.group,
+        "min_vram_mb": needs.min_vram_mb,
+        "gpus": needs.gpus,
+        "only_workers": list(needs.only_workers),
+        "exclude_workers": list(needs.exclude_workers),
         "class": class_name,
         "priority": spec.priority,
         "timeout_s": spec.timeout_s,
@@ -304,10 +280,9 @@ def _spec_parameters(spec: JobSpec, class_name: str, waiting: str | None) -> Row
         "max_failures": spec.max_failures,
         "max_orphan_s": spec.max_orphan_s,
         "strict": spec.strict,
-        "resume": None if spec.resume is None else Jsonb(spec.resume),
+        "resume": spec.resume,
         "retry_of": spec.retry_of,
-        "not_before": spec.not_before,
-        "waiting": waiting,
+        "not_before": spec.not_before and spec.not_before.timestamp(),
     }
 
 
@@ -328,7 +303,7 @@ def job_of(row: Row) -> Job:
         ended_at=row["ended_at"],
         not_before=row["not_before"],
         error=row["error"],
-        waiting=row["waiting"],
+        waiting=row["waiting"] or row.get("class_why"),
         above_vram_mb=row["above_vram_mb"],
         attempt_ended=row["attempt_ended"],
     )

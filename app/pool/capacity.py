@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from app.pool.matching import Refusal, offered
-from app.pool.model import Gpu, JobId, Requirement, Worker
+from app.pool.matching import Refusal, offered, takes_jobs
+from app.pool.model import Gpu, Health, JobId, Requirement, Worker
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState, Memory
 
@@ -63,6 +63,12 @@ class Room:
     capacity: int  # slots and the places behind them
     held: int  # slots that leases hold
     cards: tuple[Card, ...] = ()
+
+
+def takes(worker: Worker, beat: Beat | None) -> bool:
+    """Whether new attempts may be given to this worker now, room permitting."""
+    healthy = worker.health is Health.HEALTHY and takes_jobs(worker)
+    return healthy and beat is not None and not beat.leaving
 
 
 def need(worker: Worker, requirement: Requirement, above_mb: int = 0) -> Need:

@@ -9,7 +9,7 @@ from flask import Blueprint, current_app, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from app.ledger import fleet as ledger_fleet
-from app.ledger import groups, jobs
+from app.ledger import groups, waiting
 from app.ledger.fleet import Sample
 from app.pool.model import WorkerId
 from app.web import fleet_rows, htmx
@@ -116,7 +116,7 @@ def _look(former: Fleet | None) -> Fleet:
     known = {row.id: row for row in former.rows} if former else {}
     found = fleet_rows.registered(services(), former.registered if former else {})
     rows = fleet_rows.rows(services(), [worker for _, worker in found.values()], _samples(), known)
-    return Fleet(rows, jobs.pending_count(services().ledger), found)
+    return Fleet(rows, waiting.count(services().ledger), found)
 
 
 def _samples() -> Samples:

@@ -1,60 +1,42 @@
 -- Jobs: each statement that moves one compares what it was, so of two movers one wins.
 
--- name: job_submit
+-- name: jobs_submit
+-- All or none. Of those that are submitted together each is a microsecond younger than the one before.
 INSERT INTO jobs (id, name, workflow, params, owner, requires, prefers, group_name, min_vram_mb, gpus, only_workers,
                   exclude_workers, class, priority, timeout_s, stall_s, max_failures, max_orphan_s, strict, resume,
-                  retry_of, not_before, waiting)
-VALUES (%(id)s, %(name)s, %(workflow)s, %(params)s, %(owner)s, %(requires)s, %(prefers)s, %(group_name)s,
-        %(min_vram_mb)s, %(gpus)s, %(only_workers)s, %(exclude_workers)s, %(class)s, %(priority)s, %(timeout_s)s,
-        %(stall_s)s, %(max_failures)s, %(max_orphan_s)s, %(strict)s, %(resume)s, %(retry_of)s, %(not_before)s,
-        %(waiting)s)
-RETURNING *, false AS attempt_ended;
+                  retry_of, not_before, created_at)
+SELECT id, name, workflow, params, owner, requires, prefers, group_name, min_vram_mb, gpus, only_workers,
+       exclude_workers, class, priority, timeout_s, stall_s, max_failures, max_orphan_s, strict, resume,
+       retry_of, to_timestamp(not_before), now() + make_interval(secs => (place - 1) / 1e6)
+FROM ROWS FROM (jsonb_to_recordset(%(jobs)s) AS (
+    id text, name text, workflow text, params jsonb, owner text, requires text[], prefers jsonb, group_name text,
+    min_vram_mb integer, gpus integer, only_workers text[], exclude_workers text[], class text, priority integer,
+    timeout_s integer, stall_s integer, max_failures integer, max_orphan_s integer, strict boolean, resume jsonb,
+    retry_of text, not_before double precision
+)) WITH ORDINALITY AS wish(id, name, workflow, params, owner, requires, prefers, group_name, min_vram_mb, gpus,
+    only_workers, exclude_workers, class, priority, timeout_s, stall_s, max_failures, max_orphan_s, strict, resume,
+    retry_of, not_before, place)
+ORDER BY place
+RETURNING *, false AS attempt_ended,
+    CASE WHEN not_before IS NULL THEN (SELECT why FROM classes WHERE classes.name = jobs.class) END AS class_why;
 
 -- name: job_find
-SELECT jobs.*, (attempts.end_word IS NOT NULL OR attempts.number IS NULL) AS attempt_ended
+SELECT jobs.*, (attempts.end_word IS NOT NULL OR attempts.number IS NULL) AS attempt_ended, classes.why AS class_why
 FROM jobs LEFT JOIN attempts ON attempts.job_id = jobs.id AND attempts.number = jobs.attempt
+LEFT JOIN classes ON classes.name = jobs.class AND jobs.state = 'pending' AND jobs.not_before IS NULL
 WHERE jobs.id = %(id)s;
 
 -- name: jobs_listed
 -- Newest first; `before` is the (created_at, id) of the last one already seen.
-SELECT jobs.*, (attempts.end_word IS NOT NULL OR attempts.number IS NULL) AS attempt_ended
+SELECT jobs.*, (attempts.end_word IS NOT NULL OR attempts.number IS NULL) AS attempt_ended, classes.why AS class_why
 FROM jobs LEFT JOIN attempts ON attempts.job_id = jobs.id AND attempts.number = jobs.attempt
+LEFT JOIN classes ON classes.name = jobs.class AND jobs.state = 'pending' AND jobs.not_before IS NULL
 WHERE (%(owner)s::text IS NULL OR owner = %(owner)s)
   AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
   AND (%(workflow)s::text IS NULL OR workflow = %(workflow)s)
   AND (%(before_at)s::timestamptz IS NULL OR (jobs.created_at, jobs.id) < (%(before_at)s, %(before_id)s))
 ORDER BY jobs.created_at DESC, jobs.id DESC
 LIMIT %(limit)s;
-
--- name: jobs_waiting_heads
--- Of each class of due jobs the first so many; with the workers on which each has failed.
--- The repetition of a strict job waits until the job that it repeats has no process left.
-WITH barred AS (
-    SELECT jobs.id FROM attempts JOIN jobs ON jobs.retry_of = attempts.job_id
-    WHERE attempts.end_word IS NULL AND attempts.strict AND jobs.state = 'pending'
-), classes AS (
-    SELECT DISTINCT class FROM jobs
-    WHERE state = 'pending' AND (not_before IS NULL OR not_before <= coalesce(%(now)s, now()))
-)
-SELECT head.*, true AS attempt_ended,
-       ARRAY(SELECT DISTINCT worker_id FROM attempts WHERE job_id = head.id AND end_word = 'failed') AS failed_on
-FROM classes CROSS JOIN LATERAL (
-    SELECT * FROM jobs
-    WHERE state = 'pending' AND jobs.class = classes.class
-      AND (not_before IS NULL OR not_before <= coalesce(%(now)s, now()))
-      AND id NOT IN (SELECT id FROM barred)
-    ORDER BY priority DESC, created_at, id
-    LIMIT %(per_class)s
-) head
-ORDER BY head.priority DESC, head.created_at, head.id;
-
--- name: jobs_next_due_s
--- Seconds until the next back-off or wished start is over; null when none is ahead.
-SELECT extract(epoch FROM min(not_before) - now())::float8 AS seconds FROM jobs
-WHERE state = 'pending' AND not_before > now();
-
--- name: jobs_pending_count
-SELECT count(*) AS jobs FROM jobs WHERE state = 'pending';
 
 -- name: jobs_assign
 -- Moves those that are still pending with this attempt, to workers that are active and healthy in this
@@ -63,7 +45,7 @@ SELECT count(*) AS jobs FROM jobs WHERE state = 'pending';
 WITH wish AS (
     SELECT * FROM jsonb_to_recordset(%(wishes)s)
         AS w(job text, attempt integer, worker text, incarnation bigint, gpus text[], vram_mb integer, whole boolean,
-             slots integer, strict boolean, timeout_s integer, revision bigint)
+             slots integer, strict boolean, timeout_s integer, revision bigint, placement jsonb)
 ), moved AS (
     UPDATE jobs SET state = 'assigned', worker_id = wish.worker, incarnation = wish.incarnation, nonce = NULL,
                     assigned_at = now(), waiting = NULL, not_before = NULL, progress_number = 0
@@ -72,11 +54,15 @@ WITH wish AS (
                           AND workers.revision = coalesce(wish.revision, workers.revision)
     WHERE jobs.id = wish.job AND jobs.attempt = wish.attempt AND jobs.state = 'pending'
     RETURNING jobs.id, jobs.attempt, jobs.worker_id, jobs.incarnation, wish.gpus, wish.vram_mb, wish.whole, wish.slots,
+              wish.placement,
               jobs.strict OR wish.strict AS strict,
               coalesce(wish.timeout_s, jobs.timeout_s) AS timeout_s
 ), written AS (
-    INSERT INTO attempts (job_id, number, worker_id, incarnation, gpus, vram_mb, whole, slots, strict, timeout_s)
-    SELECT id, attempt, worker_id, incarnation, coalesce(gpus, '{}'), vram_mb, whole, slots, strict, timeout_s FROM moved
+    INSERT INTO attempts (job_id, number, worker_id, incarnation, gpus, vram_mb, whole, slots, strict, timeout_s,
+                          placement)
+    SELECT id, attempt, worker_id, incarnation, coalesce(gpus, '{}'), vram_mb, whole, slots, strict, timeout_s,
+           placement
+    FROM moved
 )
 SELECT id FROM moved;
 
@@ -177,18 +163,6 @@ SELECT jobs.id AS job, attempts.number AS attempt, attempts.worker_id AS worker,
        extract(epoch FROM now() - coalesce(attempts.started_at, attempts.assigned_at))::float8 AS age_s
 FROM attempts JOIN jobs ON jobs.id = attempts.job_id
 WHERE attempts.end_word IS NULL AND (%(worker)s::text IS NULL OR attempts.worker_id = %(worker)s);
-
--- name: jobs_note_barred
--- Why a repetition waits that jobs_waiting_heads leaves out.
-UPDATE jobs SET waiting = %(why)s
-FROM attempts
-WHERE jobs.retry_of = attempts.job_id AND attempts.end_word IS NULL AND attempts.strict AND jobs.state = 'pending'
-  AND jobs.waiting IS DISTINCT FROM %(why)s;
-
--- name: jobs_note_waiting
-UPDATE jobs SET waiting = note.why
-FROM jsonb_to_recordset(%(notes)s) AS note(job text, why text)
-WHERE jobs.id = note.job AND jobs.state = 'pending' AND jobs.waiting IS DISTINCT FROM note.why;
 
 -- name: job_end
 -- The end of a running attempt. Failures that may be tried again name the state 'pending'.

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from app.ledger import jobs, reports, tokens, workers
+from app.ledger import jobs, reports, tokens, waiting, workers
 from app.ledger.db import Ledger
+from app.ledger.waiting import WaitingJob
 from app.pool import matching
 from app.pool.model import Gpu, Job, JobSpec, Requirement, Worker, Workflow
 from app.pool.protocol import Offer, Report
@@ -63,6 +64,12 @@ def join(
 def submit(ledger: Ledger, requirement: Requirement = ANY, **rest: object) -> Job:
     spec = JobSpec(requirement, **{"owner": "ana", **rest})  # type: ignore[arg-type]
     return jobs.submit(ledger, spec, matching.class_name(requirement))
+
+
+def heads(ledger: Ledger, each: int = 9) -> list[WaitingJob]:
+    """The first so many of every queue, oldest first."""
+    found = waiting.heads(ledger, [each.name for each in waiting.classes(ledger)], each)
+    return sorted(found, key=lambda head: (head.job.created_at, head.job.id))
 
 
 def assign(ledger: Ledger, job: Job, worker: Worker) -> Job:

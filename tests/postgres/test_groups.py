@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.ledger import groups, jobs, setups, workers
+from app.ledger import groups, jobs, setups, waiting, workers
 from app.ledger.db import Ledger
 from app.pool.matching import class_name
 from app.pool.model import JobState, Requirement, Worker
@@ -40,7 +40,7 @@ def changed(ledger: Ledger, name: str, change: Callable[[Ledger], object]) -> No
 
 def classes(ledger: Ledger) -> list[str]:
     """Of the due jobs, as dispatch finds them."""
-    return [head.class_name for head in jobs.waiting_heads(ledger, 10)]
+    return [each.name for each in waiting.classes(ledger)]
 
 
 def test_a_rename_takes_members_strategy_and_unended_jobs_along(ledger: Ledger, worker: Worker) -> None:

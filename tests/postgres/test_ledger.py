@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from app.ledger import attempts, jobs, workers
+from app.ledger import attempts, jobs, waiting, workers
 from app.ledger.db import Ledger
 from app.ledger.reports import Applied
-from app.pool.model import AttemptEnd, Health, Intent, JobState, Requirement
-from tests.postgres.conftest import assign, found, join, running, submit, tell
+from app.pool.model import AttemptEnd, Health, Intent, JobState
+from tests.postgres.conftest import assign, found, heads, join, running, submit, tell
 
 
 def test_a_claim_moves_exactly_the_assigned_attempt(ledger: Ledger) -> None:
@@ -194,9 +195,11 @@ def test_the_jobs_own_error_waits_before_it_is_tried_again(ledger: Ledger) -> No
     job = running(ledger, worker)
     tell(ledger, worker, job, 1, "end", end="failed", cause="workflow", error="bad")
 
-    due = jobs.next_due_s(ledger)
-    assert due is not None and 0 < due <= 5
-    assert jobs.waiting_heads(ledger, 10) == []
+    due = found(ledger, job).not_before
+    assert due is not None and timedelta(0) < due - datetime.now(timezone.utc) <= timedelta(seconds=5)
+    assert not waiting.due(ledger) and not waiting.classes(ledger)
+    assert waiting.due(ledger, due + timedelta(seconds=1)) == 1
+    assert [head.job.id for head in heads(ledger)] == [job.id]
 
 
 @pytest.mark.parametrize("cause", ["deadline", "slot"])
@@ -262,16 +265,6 @@ def test_of_two_leaders_one_writes_the_transition(ledger: Ledger) -> None:
     assert sorted(won) == [False, True]
     degraded = [t for t in workers.transitions(ledger, worker.id) if t.to_health is Health.DEGRADED]
     assert len(degraded) == 1 and degraded[0].cause == "silent"
-
-
-def test_heads_of_classes_come_by_priority_and_age(ledger: Ledger) -> None:
-    low = submit(ledger, priority=10)
-    high = submit(ledger, priority=90)
-    other = submit(ledger, Requirement("burn", tags=("fast",)))
-    later = submit(ledger)
-
-    assert [w.job.id for w in jobs.waiting_heads(ledger, 1)] == [high.id, other.id]
-    assert [w.job.id for w in jobs.waiting_heads(ledger, 9)] == [high.id, other.id, later.id, low.id]
 
 
 def _begin(ledger: Ledger, name: str) -> workers.Join:

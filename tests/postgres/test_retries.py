@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from app.ledger import attempts, jobs, reports
+from app.ledger import attempts, reports
 from app.ledger.db import Ledger
 from app.ledger.failures import RETRY_FIRST_S, Shortage
 from app.ledger.reports import Applied
+from app.ledger.waiting import WaitingJob
 from app.pool.model import Job, JobState, Worker
 from app.pool.protocol import Report
-from tests.postgres.conftest import found, join, running, submit, tell
+from tests.postgres.conftest import found, heads, join, running, submit, tell
 
 
 def failed(ledger: Ledger, worker: Worker, shortage: Shortage | None = None, **rest: Any) -> Job:
@@ -31,8 +32,8 @@ def waits_s(job: Job) -> float:
     return (job.not_before - datetime.now(timezone.utc)).total_seconds() if job.not_before else 0.0
 
 
-def due(ledger: Ledger) -> list[jobs.WaitingJob]:
-    return jobs.waiting_heads(ledger, 9)
+def due(ledger: Ledger) -> list[WaitingJob]:
+    return heads(ledger)
 
 
 def test_a_rule_that_says_never_fails_the_job_whatever_it_may_still_spend(ledger: Ledger) -> None:

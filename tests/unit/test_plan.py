@@ -98,6 +98,19 @@ def test_every_class_reads_exactly_the_workers_that_match_it(
         check(plan, demand, now, rules)
 
 
+def test_workers_that_offer_a_workflow_differently_stand_in_different_sets() -> None:
+    """Those that say how much memory it takes and those that do not, where more than either is wanted free."""
+    says = a_worker("x", (24_000,), workflows=(Workflow("burn", "python", vram_mb=2_000),))
+    takes_none = a_worker("y", (24_000,), workflows=(Workflow("burn", "python", vram_mb=0),))
+    plan, demand = Plan(), Demand(Requirement("burn", only_workers=(says.id, takes_none.id)), 9_000)
+    for worker in (says, takes_none):
+        plan.take(worker)
+    plan.open(demand)
+    for worker in (says, takes_none):
+        plan.take(worker)
+    check(plan, demand, [says, takes_none], Rules())
+
+
 @settings(max_examples=200, deadline=None)
 @given(fleets, demands)
 def test_workers_of_one_kind_are_alike_to_every_filter(workers: list[Worker], asked: list[Demand]) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from app.coordinator.plan import Entry
-from app.coordinator.rooms import Mean, Means, means, places, room
+from app.coordinator.rooms import Mean, Means, means, room
 from app.coordinator.waiting import why_waiting
 from app.coordinator.wanted import wanted_of
-from app.pool.capacity import Card, Need, Room, capacity_refusal, need
+from app.pool.capacity import Card, Need, Room, capacity_refusal, need, takes
 from app.pool.capacity import room as capacity_room
 from app.pool.matching import Refusal
 from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, WorkerId, Workflow
@@ -129,8 +129,8 @@ def test_why_a_worker_has_no_room_now_is_said_in_words() -> None:
     ],
 )
 def test_who_may_not_be_given_jobs_is_given_none(worker: Worker, leaving: bool) -> None:
-    assert not places(worker, beat(leaving=leaving))
-    assert places(WORKER, beat())
+    assert not takes(worker, beat(leaving=leaving))
+    assert takes(WORKER, beat())
 
 
 def test_a_job_says_why_it_waits() -> None:
@@ -138,6 +138,8 @@ def test_a_job_says_why_it_waits() -> None:
     assert why_waiting(BURN, []) == "no worker has joined the pool yet"
     assert why_waiting(Requirement("render"), [WORKER]) == "no worker offers render"
     assert why_waiting(Requirement("burn", tags=("fast",)), [WORKER]) == "no worker fits: 1 lacks fast"
+    twice = [WORKER, replace(WORKER, id=WorkerId("y" * 12))]
+    assert why_waiting(Requirement("burn", tags=("fast",)), twice) == "no worker fits: 2 lack fast"
     assert why_waiting(BURN, [WORKER]) == "waits for a free slot: render-1 is full"
     assert why_waiting(BURN, [left]) == "its worker render-1 said good-bye at 19:02 UTC; no other can run it"
     assert why_waiting(BURN, [left, replace(WORKER, id=WorkerId("x" * 12), health=Health.DOWN)]) == (

@@ -97,7 +97,8 @@ def test_metrics_have_every_figure_by_uuid(web: Web, leader: tuple[Fleet, Eligib
 def test_the_series_is_of_means_over_the_steps_asked_for(web: Web) -> None:
     first, _ = two_workers(web)
     retention.make_partitions(web.ledger, 1)
-    begin = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
+    today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    begin = today + timedelta(days=1)  # no sample is taken there meanwhile
     for minute in range(20):
         _sample(web, first["worker"], begin + timedelta(minutes=minute), minute / 20)
     _sample(web, first["worker"], begin + timedelta(minutes=20), None)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from app.ledger import blocks, events, groups, jobs, setups, workers
+from app.ledger import blocks, events, groups, setups, waiting, workers
 from app.ledger.setups import Setup
 from app.pool.model import Intent, WorkerId
 from app.pool.policy import Policy
@@ -267,4 +267,4 @@ def test_only_admins_set_anything(web: Web, worker: str, kind: str) -> None:
         assert web.ask(method, path, token, json={}).status_code == 403
     found = workers.find(web.ledger, WorkerId(worker))
     assert found is not None and setups.setup_of(found) == Setup((), (), (), None, None)
-    assert jobs.pending_count(web.ledger) == 0
+    assert waiting.count(web.ledger) == 0

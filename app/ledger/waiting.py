@@ -1,0 +1,89 @@
+"""Jobs that wait: their classes, the first of each queue, and why they wait.
+
+A queue is what one owner has waiting in one class at one priority, oldest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from app.ledger.db import Ledger
+from app.ledger.jobs import job_of, notes_of, requirement_of
+from app.pool.model import Job, JobId, Requirement, WorkerId
+
+
+@dataclass(frozen=True)
+class WaitingClass:
+    """Due jobs with equal requirements; `why` they wait as it was noted last."""
+
+    name: str
+    requirement: Requirement
+    why: str | None
+
+
+@dataclass(frozen=True)
+class WaitingJob:
+    """A due pending job, and the workers on which it has failed before."""
+
+    job: Job
+    class_name: str
+    failed_on: tuple[WorkerId, ...]
+    age_s: float
+
+    @property
+    def above_mb(self) -> int:
+        """It wants a card with more free memory than this, where there is one; 0 unless it ran out of it."""
+        return self.job.above_vram_mb or 0
+
+
+def due(ledger: Ledger, now: datetime | None = None) -> int:
+    """How many jobs begin to wait like all others, because their time has come."""
+    return ledger.do("waiting_due", now=now)
+
+
+def classes(ledger: Ledger) -> list[WaitingClass]:
+    """Every class that has due jobs."""
+    return [WaitingClass(row["class"], requirement_of(row), row["why"]) for row in ledger.all("waiting_classes")]
+
+
+def heads(ledger: Ledger, classes: Collection[str], each: int) -> list[WaitingJob]:
+    """Of each queue of these classes the first so many jobs, in no order."""
+    rows = ledger.all("waiting_heads", classes=list(classes), each=each) if classes else []
+    return [WaitingJob(job_of(row), row["class"], tuple(row["failed_on"]), row["age_s"]) for row in rows]
+
+
+def slots_in_use(ledger: Ledger) -> dict[str, int]:
+    """By owner, of those that have anything that has not ended."""
+    return {row["owner"]: row["slots"] for row in ledger.all("waiting_slots_in_use")}
+
+
+def count(ledger: Ledger) -> int:
+    """How many jobs are pending."""
+    row = ledger.one("waiting_count")
+    return int(row["jobs"]) if row else 0
+
+
+def note_jobs(ledger: Ledger, why: Mapping[JobId, str | None]) -> None:
+    """Write why these pending jobs wait; None for one that waits for the same reason as its class."""
+    if why:
+        ledger.do("waiting_note_jobs", notes=Jsonb([{"job": job, "why": text} for job, text in why.items()]))
+
+
+def note_barred(ledger: Ledger, why: str) -> None:
+    """Write why those wait that repeat a strict job which has processes left."""
+    ledger.do("waiting_note_barred", why=why)
+
+
+def note_classes(ledger: Ledger, why: Mapping[str, str]) -> None:
+    """Write why the jobs of these classes wait."""
+    if why:
+        ledger.do("waiting_note_classes", notes=notes_of(why))
+
+
+def forget_classes(ledger: Ledger) -> int:
+    """Forget the classes in which nothing waits; how many."""
+    return ledger.do("waiting_forget_classes")

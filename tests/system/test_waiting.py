@@ -1,0 +1,233 @@
+"""Who comes first, who waits for what, and what wakes it: a leader on real stores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.coordinator.hints import Hint
+from app.ledger import attempts, jobs, setups, waiting
+from app.pool.matching import class_name
+from app.pool.model import AttemptEnd, Gpu, Job, JobSpec, JobState, Requirement
+from app.pool.protocol import Order
+from tests.peer import Peer
+from tests.postgres.conftest import submit
+from tests.scene import Scene, scene
+
+__all__ = ["scene"]
+BELL = Hint(jobs=True)
+FAST = Requirement("burn", tags=("fast",))
+CARD = Gpu("GPU-1", 0, "A10", 24_000)
+SMALL, LARGE = Requirement("burn", min_vram_mb=8_000), Requirement("burn", min_vram_mb=20_000)
+
+
+def set_up(scene: Scene, peer: Peer, **what: Any) -> None:
+    setups.change(scene.ledger, [peer.id], lambda worker: replace(setups.setup_of(worker), **what), "ana")
+    peer.slots = what.get("slots") or peer.slots
+    peer.beat()
+    scene.step()
+
+
+def wide(scene: Scene, slots: int, name: str = "render-1", *gpus: Gpu) -> Peer:
+    """A worker with so many slots."""
+    peer = scene.peer(name, *gpus)
+    set_up(scene, peer, slots=slots)
+    return peer
+
+
+def state(scene: Scene, *some: Job) -> list[JobState]:
+    return [scene.job(job.id).state for job in some]
+
+
+def begun(scene: Scene, peer: Peer) -> Order:
+    """The next order, claimed."""
+    order = peer.next_order()
+    peer.claim(order)
+    scene.step()
+    return order
+
+
+def end(scene: Scene, peer: Peer, order: Order) -> None:
+    peer.end(order)
+    peer.beat()
+    scene.step()
+
+
+def test_one_person_s_many_jobs_keep_nobody_waiting(scene: Scene) -> None:
+    specs = [(JobSpec(Requirement("burn"), owner="ana"), class_name(Requirement("burn"))) for _ in range(300)]
+    jobs.submit_all(scene.ledger, specs)
+    bob = [submit(scene.ledger, owner="bob") for _ in range(3)]
+    peer = wide(scene, 4)
+    assert state(scene, *bob) == [JobState.ASSIGNED, JobState.ASSIGNED, JobState.PENDING]
+    end(scene, peer, begun(scene, peer))
+    owners = {scene.job(order.job).spec.owner for order in iter(peer.pop, None)}
+    assert owners == {"ana", "bob"}
+
+
+def test_a_large_class_does_not_block_a_small_one(scene: Scene) -> None:
+    lacking = Requirement("burn", tags=("nobody-has-it",))
+    jobs.submit_all(scene.ledger, [(JobSpec(lacking, owner="ana"), class_name(lacking))] * 300)
+    small = submit(scene.ledger)
+    peer = scene.peer()
+    assert peer.next_order().job == small.id
+
+
+def test_jobs_that_may_not_go_to_the_free_worker_do_not_hide_those_behind_them(scene: Scene) -> None:
+    free, full = scene.peer("render-1"), scene.peer("render-2")
+    needs = Requirement("burn")
+    scene.running(full, requirement=replace(needs, exclude_workers=(free.id,)))
+    elsewhere = replace(needs, exclude_workers=(free.id,))
+    jobs.submit_all(scene.ledger, [(JobSpec(elsewhere, owner="ana"), class_name(needs))] * 100)
+    last = submit(scene.ledger)
+    scene.step()
+    assert free.next_order().job == last.id
+
+
+def test_what_waits_is_woken_by_a_slot_that_is_freed_and_by_a_worker_that_recovers(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    freed = submit(scene.ledger)
+    scene.leader.step(BELL)
+    assert (scene.job(freed.id).waiting or "").startswith("waits for a free slot: render-1 is full")
+    peer.end(order)
+    scene.leader.step(Hint(reports={peer.id}))
+    assert peer.next_order().job == freed.id
+
+
+def test_a_job_that_nobody_could_run_says_so_at_once_and_goes_when_somebody_can(scene: Scene) -> None:
+    peer = scene.peer()
+    job = submit(scene.ledger, FAST)
+    scene.leader.step(BELL)
+    assert scene.job(job.id).waiting == "no worker fits: 1 lacks fast"
+    peer.tags = ("fast",)
+    peer.beat()
+    scene.later(1)
+    assert peer.next_order().job == job.id
+    assert scene.job(job.id).waiting is None
+
+
+def test_a_reason_follows_what_changes(scene: Scene) -> None:
+    job = submit(scene.ledger, FAST)
+    scene.step()
+    assert scene.job(job.id).waiting == "no worker has joined the pool yet"
+    peer = scene.peer()
+    scene.later(1, peer)
+    assert scene.job(job.id).waiting == "no worker fits: 1 lacks fast"
+
+
+def test_a_job_for_much_memory_is_not_starved_by_small_ones(scene: Scene) -> None:
+    peer = wide(scene, 3, "render-1", CARD)
+    runs = [scene.running(peer, requirement=SMALL) for _ in range(2)]
+    large = submit(scene.ledger, LARGE)
+    scene.later(1, peer)  # it is found out to be large
+    late = [submit(scene.ledger, SMALL) for _ in range(3)]
+    for order in runs:
+        end(scene, peer, order)
+    assert state(scene, large, *late) == [JobState.ASSIGNED, *[JobState.PENDING] * 3]
+    end(scene, peer, begun(scene, peer))
+    assert state(scene, *late) == [JobState.ASSIGNED, JobState.ASSIGNED, JobState.PENDING]
+
+
+def test_while_a_worker_is_kept_the_others_say_for_whom(scene: Scene) -> None:
+    peer = wide(scene, 3, "render-1", CARD)
+    scene.running(peer, requirement=SMALL)
+    large = submit(scene.ledger, LARGE)
+    scene.later(1, peer)
+    late = submit(scene.ledger, SMALL)
+    scene.later(1, peer)
+    assert scene.job(late.id).waiting == (
+        f"waits for a free slot: render-1 is kept for job {large.id}, which comes first and needs more"
+    )
+    jobs.cancel(scene.ledger, large.id)
+    scene.leader.step(BELL)
+    assert state(scene, late) == [JobState.ASSIGNED]
+
+
+def test_who_comes_before_a_large_job_is_not_kept_out_for_it(scene: Scene) -> None:
+    peer = wide(scene, 3, "render-1", CARD)
+    scene.running(peer, requirement=SMALL)
+    submit(scene.ledger, LARGE, priority=10)
+    scene.later(1, peer)
+    urgent = submit(scene.ledger, SMALL)
+    scene.leader.step(BELL)
+    assert state(scene, urgent) == [JobState.ASSIGNED]
+
+
+def test_nothing_stays_behind_a_slot_while_another_is_free(scene: Scene) -> None:
+    peer = scene.peer("render-1")
+    set_up(scene, peer, queue_depth=2)
+    order = scene.running(peer)
+    behind = submit(scene.ledger)
+    scene.step()
+    assert scene.job(behind.id).worker == peer.id
+    other = scene.peer("render-2")
+    scene.later(1, peer, other)
+    moved = other.next_order()
+    assert (moved.job, moved.attempt) == (behind.id, 2)
+    first = attempts.of_job(scene.ledger, behind.id)[0]
+    assert (first.end, first.cause) == (AttemptEnd.TAKEN_BACK, "a slot is free elsewhere")
+    assert peer.queued() == 0 and peer.lease(behind.id) is None and peer.lease(order.job) is not None
+
+
+def test_what_its_own_worker_is_about_to_start_is_left_alone(scene: Scene) -> None:
+    peer = scene.peer("render-1")
+    set_up(scene, peer, queue_depth=2)
+    job = submit(scene.ledger)
+    scene.step()
+    scene.peer("render-2")
+    scene.later(2, peer)
+    assert (scene.job(job.id).worker, scene.job(job.id).attempt) == (peer.id, 1)
+
+
+def test_a_claim_that_comes_first_keeps_its_job(scene: Scene) -> None:
+    peer = scene.peer("render-1")
+    set_up(scene, peer, queue_depth=2)
+    order = scene.running(peer)
+    behind = submit(scene.ledger)
+    scene.step()
+    taken = peer.next_order()
+    other = Peer(scene.stores, scene.ledger, "render-2")
+    other.beat()
+    peer.end(order)
+    peer.claim(taken)
+    scene.later(2, peer, other)
+    assert (scene.job(behind.id).state, scene.job(behind.id).worker) == (JobState.RUNNING, peer.id)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_new_leader_keeps_a_worker_too(scene: Scene, restarted: bool) -> None:
+    peer = wide(scene, 3, "render-1", CARD)
+    run = scene.running(peer, requirement=SMALL)
+    large = submit(scene.ledger, LARGE)
+    scene.later(1, peer)
+    if restarted:
+        scene.new_leader()
+        scene.step()
+        scene.later(1, peer)
+    late = submit(scene.ledger, SMALL)
+    scene.leader.step(BELL)
+    assert state(scene, late) == [JobState.PENDING]
+    end(scene, peer, run)
+    assert state(scene, large) == [JobState.ASSIGNED]
+
+
+def test_a_placement_is_kept_with_its_attempt(scene: Scene) -> None:
+    wide(scene, 2)
+    job = submit(scene.ledger)
+    scene.step()
+    with scene.ledger.transaction() as tx:
+        assert tx._connection is not None
+        row = tx._connection.execute("SELECT placement FROM attempts WHERE job_id = %s", [job.id]).fetchone()
+    assert row is not None
+    assert row["placement"]["strategy"] == "least-loaded" and "queue" in row["placement"]["parts"]
+
+
+def test_reasons_of_classes_go_with_their_last_job(scene: Scene) -> None:
+    job = submit(scene.ledger, FAST)
+    scene.step()
+    assert [each.why for each in waiting.classes(scene.ledger)] == ["no worker has joined the pool yet"]
+    jobs.cancel(scene.ledger, job.id)
+    scene.later(6)
+    assert waiting.forget_classes(scene.ledger) == 0  # it was done
