@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, Union
 from app.pool.model import FileFact, Gpu, JobId, Json, Then, Word, WorkerId, Workflow
 
 T = TypeVar("T")
+SCALARS = frozenset({str, int, float, bool, type(None)})
 
 # The memfd that only the beat process writes: aligned int64 words, CLOCK_BOOTTIME in ns.
 # Other attempts end at ORPHAN, or at the job's own max_orphan_s after THROUGH (SIGTERM), and 10 s later (SIGKILL).
@@ -255,6 +256,8 @@ def to_json(value: Any) -> str:
 def plain(value: Any) -> Any:
     """A dataclass as dicts, lists and scalars."""
     kind: Any = type(value)
+    if kind in SCALARS:
+        return value
     names = _names(kind)
     if names is not None:
         return {name: plain(getattr(value, name)) for name in names}
