@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, Union
 from app.pool.model import FileFact, Gpu, JobId, Json, Then, Word, WorkerId, Workflow
 
 T = TypeVar("T")
+SCALARS = frozenset({str, int, float, bool, type(None)})
 Build = Callable[[Any], Any]
 
 # The memfd that only the beat process writes: aligned int64 words, CLOCK_BOOTTIME in ns.
@@ -256,13 +257,23 @@ def to_json(value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """A dataclass as dicts, lists and scalars."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    kind: Any = type(value)
+    if kind in SCALARS:
+        return value
+    names = _names(kind)
+    if names is not None:
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return value
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...] | None:
+    """Of a dataclass's fields; None for what is none. Asked once for each kind: a job's envelope asks fifty times."""
+    return tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
 
 
 def from_json(kind: type[T], text: str | bytes) -> T:
