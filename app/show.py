@@ -49,8 +49,8 @@ def jobs(found: Iterable[Shown]) -> None:
     _table(("id", "name", "workflow", "status", "done", "owner", "submitted"), rows, "no jobs; submit one with: submit")
 
 
-def job(found: Shown, attempts: Sequence[Shown]) -> None:
-    """One job: its facts, then its attempts as a story."""
+def job(found: Shown, attempts: Sequence[Shown], why: str | None) -> None:
+    """One job: its facts, what turned it away where it waits, then its attempts as a story."""
     facts = {
         "job": found["id"],
         "name": found["name"],
@@ -58,6 +58,7 @@ def job(found: Shown, attempts: Sequence[Shown]) -> None:
         "params": json.dumps(found["params"], ensure_ascii=False),
         "status": f"{found['status']} {percent(found)} {found['text']}".strip(),
         "waiting": found["waiting"] and found["waiting"]["why"],
+        "why": why,
         "owner": found["owner"],
         "submitted": moment(found["created_at"]),
         "ended": moment(found["ended_at"]),

@@ -120,6 +120,7 @@ def _attempt(row: Row) -> Attempt:
         lost_s=row["lost_s"],
         refused=row["refused"],
         lost_steps=row["lost_steps"],
+        placement=row["placement"],
     )
 
 

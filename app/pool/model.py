@@ -322,3 +322,4 @@ class Attempt:
     lost_s: float | None = None
     refused: int = 0
     lost_steps: int | None = None
+    placement: Mapping[str, Json] | None = None  # strategy, score, load, parts, runners_up when it was placed

@@ -14,6 +14,7 @@ from app.web.services import Services
 from app.web.worker_answers import GpuAnswer, WorkerAnswer, worker_answers
 
 SPARK_S = 600
+Registered = Mapping[WorkerId, tuple[str, Worker]]  # as the ledger had them, each with its row's version
 HEARD_JITTER = timedelta(seconds=1.5)
 
 
@@ -75,10 +76,10 @@ class Fleet:
 
     rows: tuple[Row, ...]
     jobs_waiting: int
-    registered: Mapping[WorkerId, tuple[str, Worker]]  # as the ledger had them, each with its row's version
+    registered: Registered
 
 
-def registered(found: Services, former: Mapping[WorkerId, tuple[str, Worker]]) -> dict[WorkerId, tuple[str, Worker]]:
+def registered(found: Services, former: Registered) -> Registered:
     """The workers by name; only those are read that have changed since `former`."""
     versions = workers.versions(found.ledger)
     changed = [worker for worker, version in versions.items() if former.get(worker, ("",))[0] != version]

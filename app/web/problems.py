@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 SENTENCES = {  # in place of werkzeug's own
     NotFound.description: "there is nothing at this path; is the id right?",
     MethodNotAllowed.description: "this path does not take this method; the header Allow names those that it takes",
-    RequestEntityTooLarge.description: "the body is larger than this path takes",
 }
 NO_BODY = "must be a JSON object; send {} to say nothing more"
 MEDIA_TYPE = "application/problem+json"
@@ -115,6 +114,8 @@ def _tell_name(response: Response) -> Response:
 
 
 def _http(error: HTTPException) -> Response:
+    if isinstance(error, RequestEntityTooLarge):
+        return problem(413, f"the body is larger than the {request.max_content_length} bytes that this path takes")
     answer = error.get_response()
     kept = {name: value for name, value in answer.headers if name.lower() in ("allow", "retry-after", "location")}
     if error.code is not None and error.code < 400:

@@ -268,3 +268,16 @@ def _declare(ledger: Ledger, parameters: tuple[Parameter, ...]) -> None:
     offered = replace(offer(), workflows=(Workflow("burn", "python", parameters=parameters),))
     begun = workers.begin_join(ledger, None, offered, "0" * 64)
     assert workers.confirm_join(ledger, begun)
+
+
+def test_a_file_of_jobs_is_submitted_as_one(home: Environment, tmp_path: Path) -> None:
+    lines, listed = tmp_path / "jobs.jsonl", tmp_path / "jobs.json"
+    lines.write_text('{"workflow": "burn", "name": "one"}\n\n{"workflow": "burn", "name": "two"}\n')
+    made = said(home, "batch", str(lines)).splitlines()
+    assert [shown(home, "job", job)["name"] for job in made] == ["one", "two"]
+    listed.write_text('[{"workflow": "burn"}, {"workflow": "burn", "priority": 101}]')
+    refused = call(home, "batch", str(listed))
+    assert (refused.exit_code, "/jobs/1/priority" in refused.stderr) == (1, True)
+    lines.write_text("{}\n{")
+    assert "line 2 cannot be read as JSON" in call(home, "batch", str(lines)).stderr
+    assert len(shown(home, "jobs")) == 2
