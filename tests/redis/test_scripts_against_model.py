@@ -178,7 +178,7 @@ class Scripts(RuleBasedStateMachine):
         for want, answer in zip(wants, answers, strict=True):
             place = placed(answer, "least-loaded")
             fitting = [w for w, room in self.rooms.items() if w not in excluded and room.takes(want, name)]
-            assert (place.worker if place else None) in (fitting or [None])
+            assert place.worker in fitting if place else not fitting
             if place:
                 self._placed(want, place, asked(want, name))
 
