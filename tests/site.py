@@ -22,7 +22,7 @@ from tests.pool import Pool
 from tests.services import Services, eventually
 
 INTERVAL_S = 1.0
-BUSY_S = 2.0  # what a busy computer of two cores adds to whatever is awaited
+BUSY_S = 4.0  # what a busy computer of two cores adds to whatever is awaited
 MOST_STEPS = 10_000  # of a job that runs until it is told to finish
 TTL_S, DOWN_S = 7 / 3 * INTERVAL_S, 3 * INTERVAL_S
 
