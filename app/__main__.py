@@ -249,8 +249,12 @@ def revoke(token: str) -> None:
 def _act(workers: tuple[str, ...], action: dict[str, Any]) -> None:
     """One action on these, named as people know them; exit code 1 when it failed for any."""
     client = Client.from_environment()
-    ids = {each["name"]: each["id"] for each in client.pages("/admin/workers")}
-    named = [ids.get(worker, worker) for worker in workers]
+    found = list(client.pages("/admin/workers"))
+    ids = {each["id"]: each["id"] for each in found} | {each["name"]: each["id"] for each in found}
+    unknown = [worker for worker in workers if worker not in ids]
+    if unknown:
+        raise PoolError(f"there is no worker {', '.join(unknown)}; `python -m app workers` lists them")
+    named = [ids[worker] for worker in workers]
     done = client.post("/admin/workers/actions", {**action, "workers": named})["items"]
     sys.exit(0 if show.results(done) else 1)
 

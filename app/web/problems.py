@@ -13,7 +13,7 @@ from flask import Flask, Response, g, request
 from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
-from app.pool.errors import BadRequest, PoolError, Unavailable
+from app.pool.errors import FIELDS, BadRequest, PoolError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def install(app: Flask) -> None:
 
 def invalid(error: ValidationError) -> Response:
     """422 for what pydantic refused; each field by its pointer."""
-    return problem(422, "some fields cannot be taken", field_errors(error))
+    return problem(422, FIELDS, field_errors(error))
 
 
 def field_errors(error: ValidationError) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from app.ledger import groups, workflows
 from app.ledger.db import Ledger
 from app.ledger.workflows import Declared
 from app.pool import parameters
-from app.pool.errors import BadRequest
+from app.pool.errors import BadFields, BadRequest
 from app.pool.model import JobSpec, Requirement, WorkerId
 from app.pool.settings import ServerSettings
 from app.web.auth import Caller
@@ -56,7 +56,7 @@ def check(ledger: Ledger, settings: ServerSettings, caller: Caller, bodies: Mapp
         spec = _spec(body, _owner(caller, pointer, body))
         found.append(Submission(spec, None if offers else _nobody_offers(body.workflow)))
     if errors:
-        raise BadRequest("some fields cannot be taken", errors)
+        raise BadFields(*errors)
     return found
 
 

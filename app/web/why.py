@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from flask import Response, current_app
 from pydantic import BaseModel
 
-from app.ledger import attempts, fleet, jobs, policy
+from app.ledger import attempts, fleet, jobs, policy, workers
+from app.ledger.workers import Rows
 from app.pool.capacity import takes
 from app.pool.matching import Refusal
 from app.pool.model import Attempt, AttemptEnd, Job, JobId, JobState, Json, Worker, WorkerId
 from app.pool.why import Asked, Seen, Turned, by_filter, by_room, by_setup
-from app.web import api, fleet_rows
+from app.web import api
 from app.web.answers import answer
 from app.web.auth import PEOPLE, visible
-from app.web.fleet_rows import Registered
 from app.web.job_answers import WaitingAnswer, job_answer
 from app.web.recent import Recent
 from app.web.schemas import JobPath
@@ -147,9 +147,9 @@ def _seen(some: Sequence[Worker]) -> dict[WorkerId, Seen]:
     return {id_: Seen(present.get(id_), leases.get(id_, {})) for id_ in ids}
 
 
-def _registered() -> Registered:
-    kept: Recent[Registered] = current_app.extensions.setdefault(KEPT, Recent(KEPT_S))
-    return kept.get(lambda former: fleet_rows.registered(services(), former or {}))
+def _registered() -> Rows:
+    kept: Recent[Rows] = current_app.extensions.setdefault(KEPT, Recent(KEPT_S))
+    return kept.get(lambda former: workers.renewed(services().ledger, former or {}))
 
 
 def _filter_answer(turned: Turned, job: Job) -> FilterAnswer:

@@ -81,7 +81,7 @@ def test_a_pause_tells_who_why_and_until_when(ledger: Ledger) -> None:
 @pytest.mark.parametrize("intent", [Intent.DRAINING, Intent.DECOMMISSIONED])
 def test_only_an_active_worker_is_paused_and_only_a_paused_one_resumed(ledger: Ledger, intent: Intent) -> None:
     worker = join(ledger)
-    assert workers.set_intent(ledger, worker.id, intent)
+    assert workers.set_intents(ledger, [worker.id], intent)
     assert not pauses.pause(ledger, [worker.id], Pause(), "ana")
     assert not pauses.resume(ledger, [worker.id], "ana")
     assert now(ledger, worker).intent is intent

@@ -29,7 +29,7 @@ def joined(web: Web, name: str, **rest: Any) -> WorkerId:
 
 def test_every_filter_says_how_many_and_whom_it_turned_away(web: Web) -> None:
     full, paused, other = joined(web, "full"), joined(web, "paused"), joined(web, "other", workflows=[])
-    workers.set_intent(web.ledger, paused, Intent.PAUSED)
+    workers.set_intents(web.ledger, [paused], Intent.PAUSED)
     web.services.redis.hset(f"pool:lease:{full}", "0" * 12, '{"attempt": 1, "state": "given", "slots": 1}')
     answered = web.get(f"/jobs/{web.submit()['id']}/why")
     assert {each["filter"]: (each["workers"], each["first"][0]["id"]) for each in answered["filters"]} == {
