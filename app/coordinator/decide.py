@@ -103,6 +103,8 @@ class Decider:
             self._reload()
         if whole and self._leads():
             self._reconcile_all()
+        if sweep:
+            waiting.due(self._stores.ledger)
         if sweep or news or hint.jobs:
             self._dispatch_all()
         if sweep and self._queued.step(self._dispatch.kept.workers()):

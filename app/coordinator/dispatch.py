@@ -66,7 +66,6 @@ class Dispatch:
     def step(self) -> bool:
         """Place what can be placed now; note why the rest waits."""
         until = self._now() + LONGEST_S
-        waiting.due(self._ledger)
         classes = {each.name: each for each in waiting.classes(self._ledger)}
         open_classes = self._eligible.has_room({name: each.requirement for name, each in classes.items()})
         full = classes.keys() - open_classes
