@@ -106,9 +106,7 @@ class Decider:
         if sweep:
             waiting.due(self._stores.ledger)
         if sweep or news or hint.jobs:
-            self._dispatch_all()
-        if sweep and self._queued.step(self._dispatch.kept.workers()):
-            self._dispatch_all()
+            self._dispatch_all(sweep)
         self._notes.step()
 
     def period_s(self, events: bool) -> float:
@@ -181,8 +179,11 @@ class Decider:
         self._eligible.rebuild(whole=self._is_due("whole", WHOLE_S))
         waiting.forget_classes(self._stores.ledger)
 
-    def _dispatch_all(self) -> None:
-        if self._dispatch.step():
+    def _dispatch_all(self, sweep: bool) -> None:
+        other = self._dispatch.step()
+        if sweep and self._queued.step(self._dispatch.kept.workers()):
+            other |= self._dispatch.step()
+        if other:
             self._done.pop("reconcile", None)  # a worker was other than we knew
 
     def _is_due(self, name: str, every_s: float) -> bool:
