@@ -1,7 +1,7 @@
 # make up      the whole pool on this host (ARGS="--port 9000 --workers 2")
 # make test    every check, as CI runs them
 # make chaos   faults on a pool of agents (SEED=1 SECONDS=600); needs root
-# make faults  each fault by itself, on agents and on several hosts; needs root, takes minutes
+# make faults  only those that inject faults into whole pools; needs root
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -15,13 +15,14 @@ up: .venv/.server
 	@exec $(BIN)/python -m app up $(ARGS)
 
 test: programs lint
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 4 -m "not alone" $(ARGS)
+	$(BIN)/python -m pytest -n 0 -m alone
 
 chaos: programs .venv/.dev
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
 
 faults: programs .venv/.dev
-	$(BIN)/python -m pytest -n 2 -o addopts= $(ARGS) tests/chaos tests/system/test_faults_*.py
+	$(BIN)/python -m pytest -n 2 $(ARGS) tests/chaos tests/system/test_faults_*.py
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from agent.reporter import Reporter
 from app.pool.model import Rule
 from app.pool.protocol import Report
 
-WITHIN_S = 0.5  # hundreds of times what 20 ordinary patterns need for all the lines
+WITHIN_S = 0.5  # several times what 20 ordinary patterns need for all the lines
 TOO_SLOW = f"the patterns of this workflow's rules were given up after {WITHIN_S} s"
 
 

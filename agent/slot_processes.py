@@ -75,10 +75,6 @@ class SlotProcesses:
         """Of those that run."""
         return {each.process.pid for each in self._slots if each.process}
 
-    def channels(self) -> dict[socket.socket, SlotProcess]:
-        """What there is to listen to."""
-        return {each.channel: each for each in self._slots if each.channel}
-
     def free(self, busy: Callable[[int], bool]) -> int:
         """How many could begin an attempt now."""
         return 0 if self._leaving else sum(each.ready and not busy(each.number) for each in self._lasting())

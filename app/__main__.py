@@ -7,7 +7,7 @@ import os
 import sys
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -15,7 +15,7 @@ from app import follow, show
 from app.client import Client
 from app.pool.errors import PoolError, SettingsError
 from app.pool.settings import DEFAULT_PORT, ServerSettings, home_folder
-from app.submit import preferences, typed_params
+from app.submit import batch_of, preferences, typed_params
 
 INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
 
@@ -117,6 +117,19 @@ def submit(
 
 
 @main.command()
+@click.argument("file", type=click.File(encoding="utf-8"))
+@as_json
+def batch(file: TextIO, as_json: bool) -> None:
+    """Submit the jobs of FILE ("-": standard input): all of them, or none.
+
+    It holds one JSON object for each job, as POST /jobs takes it: a line each, or together in a list.
+    """
+    body = {"jobs": batch_of(file.read())}
+    made = Client.from_environment().post("/jobs/batch", body, {"Idempotency-Key": str(uuid.uuid4())})["items"]
+    show.as_json(made) if as_json else click.echo("\n".join(job["id"] for job in made))
+
+
+@main.command()
 @click.option("--state", multiple=True, help="Only jobs in this state.")
 @click.option("--workflow", help="Only jobs of this workflow.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="At most so many.")
@@ -134,7 +147,8 @@ def job(job: str, as_json: bool) -> None:
     """Show one job and its attempts."""
     client = Client.from_environment()
     found, attempts = client.get(f"/jobs/{job}"), client.get(f"/jobs/{job}/attempts")["items"]
-    show.as_json({**found, "attempts": attempts}) if as_json else show.job(found, attempts)
+    why = client.get(f"/jobs/{job}/why") if found["waiting"] else None
+    show.as_json({**found, "attempts": attempts}) if as_json else show.job(found, attempts, why and why["summary"])
 
 
 @main.command()
@@ -235,8 +249,12 @@ def revoke(token: str) -> None:
 def _act(workers: tuple[str, ...], action: dict[str, Any]) -> None:
     """One action on these, named as people know them; exit code 1 when it failed for any."""
     client = Client.from_environment()
-    ids = {each["name"]: each["id"] for each in client.pages("/admin/workers")}
-    named = [ids.get(worker, worker) for worker in workers]
+    found = list(client.pages("/admin/workers"))
+    ids = {each["id"]: each["id"] for each in found} | {each["name"]: each["id"] for each in found}
+    unknown = [worker for worker in workers if worker not in ids]
+    if unknown:
+        raise PoolError(f"there is no worker {', '.join(unknown)}; `python -m app workers` lists them")
+    named = [ids[worker] for worker in workers]
     done = client.post("/admin/workers/actions", {**action, "workers": named})["items"]
     sys.exit(0 if show.results(done) else 1)
 

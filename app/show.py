@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 Shown = Mapping[str, Any]
 
@@ -49,8 +49,8 @@ def jobs(found: Iterable[Shown]) -> None:
     _table(("id", "name", "workflow", "status", "done", "owner", "submitted"), rows, "no jobs; submit one with: submit")
 
 
-def job(found: Shown, attempts: Sequence[Shown]) -> None:
-    """One job: its facts, then its attempts as a story."""
+def job(found: Shown, attempts: Sequence[Shown], why: str | None) -> None:
+    """One job: its facts, what turned it away where it waits, then its attempts as a story."""
     facts = {
         "job": found["id"],
         "name": found["name"],
@@ -58,6 +58,7 @@ def job(found: Shown, attempts: Sequence[Shown]) -> None:
         "params": json.dumps(found["params"], ensure_ascii=False),
         "status": f"{found['status']} {percent(found)} {found['text']}".strip(),
         "waiting": found["waiting"] and found["waiting"]["why"],
+        "why": why,
         "owner": found["owner"],
         "submitted": moment(found["created_at"]),
         "ended": moment(found["ended_at"]),
@@ -87,7 +88,7 @@ def workers(found: Iterable[Shown]) -> None:
         (
             worker["id"],
             worker["name"],
-            _word(worker["status"]) + (f" ({escape(worker['reason'])})" if worker["reason"] else ""),
+            _word(worker["status"]).append(f" ({worker['reason']})" if worker["reason"] else ""),
             f"{worker['jobs']}/{worker['slots']}",
             worker["gpu_model"] or "none",
             "" if worker["load"]["utilisation"] is None else f"{worker['load']['utilisation']:.0%}",
@@ -144,12 +145,12 @@ def _state(token: Shown) -> str:
     return until if token["uses_left"] is None else f"{until}, {token['uses_left']} uses left"
 
 
-def _word(status: str) -> str:
-    colour = COLOURS.get(status.split(" ", 1)[0])
-    return f"[{colour}]{status}[/]" if colour else status
+def _word(status: str) -> Text:
+    found = Text()
+    return found.append(status, COLOURS.get(status.split(" ", 1)[0]))
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str | Text]], empty: str) -> None:
     if not rows:
         click.echo(empty)
         return
@@ -157,6 +158,6 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> N
     for head in heads:
         table.add_column(head, overflow="fold", no_wrap=head == "id")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))  # people's words: no markup
     # A line for each row where a program reads; an id is copied, so it is never broken.
     Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table)

@@ -32,6 +32,20 @@ def preferences(words: Sequence[str]) -> dict[str, float]:
     return found
 
 
+def batch_of(text: str) -> list[Json]:
+    """The jobs of a file: a JSON list, or one object a line. Raises PoolError naming a line that is not JSON."""
+    if text.lstrip().startswith("["):
+        return list(_read(text, "this list"))
+    return [_read(line, f"line {number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+
+
+def _read(text: str, what: str) -> Json:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise PoolError(f"{what} cannot be read as JSON: {error}") from error
+
+
 def _declared(client: Client, workflow: str) -> dict[str, Parameter] | None:
     """The parameters of the most common declaration; None when no worker offers the workflow."""
     for found in client.get("/workflows")["items"]:

@@ -18,7 +18,7 @@ from redis import Redis
 
 from bench.figures import publish
 from bench.plain import plain_rq
-from bench.pool import Pool, descendants, memory_kib, noop_pool
+from bench.pool import Pool, cpu_s, descendants, memory_kib, noop_pool
 
 SETTLE_S = 10.0
 CONNECTED = "01"  # TCP_ESTABLISHED in /proc/net/tcp
@@ -86,13 +86,7 @@ def _cost(redis: Redis, pids: set[int]) -> Cost:
         for name, client in clients.items()
         if int(client["addr"].rpartition(":")[2]) in ports
     }
-    return Cost(sum(_cpu_s(pid) for pid in pids), counts)
-
-
-def _cpu_s(pid: int) -> float:
-    """Of all its threads, in the scheduler's nanoseconds: a tick is too coarse for what is idle."""
-    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+    return Cost(sum(cpu_s(pid) for pid in pids), counts)
 
 
 def _ports(pid: int) -> set[int]:

@@ -35,14 +35,23 @@ class Pool:
     process: subprocess.Popen[bytes]
     ready_s: float
 
+    @property
+    def redis_server(self) -> str:
+        """The URL of the embedded Valkey, without a database."""
+        return (self.home / "valkey" / "url").read_text().strip()
+
     def redis_url(self, database: int) -> str:
-        """The embedded Valkey: RQ is in database 0, the pool in 1."""
-        return f"{(self.home / 'valkey' / 'url').read_text().strip()}/{database}"
+        """One of its databases: RQ is in 0, the pool in 1."""
+        return f"{self.redis_server}/{database}"
 
     @property
     def database_url(self) -> str:
         """The embedded PostgreSQL."""
         return f"postgresql://postgres@/postgres?host={self.home / 'postgresql'}"
+
+    def part(self, words: str) -> int:
+        """The pid of the oldest of its processes whose command line has these words."""
+        return min(pid for pid in descendants(self.process.pid) if words in command_line(pid))
 
     def await_idle(self, seconds: float = 60) -> None:
         """Until no lease is held: the last attempt is over for all that took part. Raises TimeoutError."""
@@ -128,6 +137,20 @@ def descendants(root: int) -> set[int]:
     while more := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
         found |= more
     return found
+
+
+def command_line(pid: int) -> str:
+    """Its words; '' when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def cpu_s(pid: int) -> float:
+    """Of all its threads, in the scheduler's nanoseconds: a tick is too coarse for what is idle."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
 def memory_kib(pid: int) -> dict[str, int]:

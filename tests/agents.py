@@ -22,7 +22,7 @@ from tests.pool import ROOT, Pool, clean
 from tests.scripted_pool import alive
 from tests.services import eventually
 
-HEALTHY_S = 30
+HEALTHY_S = 60  # of seven that start at once beside other tests
 MODULES = {"beat": "agent.beat", "sampler": "agent.sampler", "slot": "agent.slots"}
 
 

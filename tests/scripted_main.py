@@ -28,7 +28,20 @@ from app.pool.policy import Clocks
 from app.pool.protocol import Order, plain
 
 Message = dict[str, Any]
-STEPS = ("quick", "marks", "broken", "shot", "stubborn", "polite", "talkative", "silent", "chatty", "hungry", "when")
+STEPS = (
+    "quick",
+    "marks",
+    "broken",
+    "shot",
+    "stubborn",
+    "polite",
+    "talkative",
+    "silent",
+    "chatty",
+    "hungry",
+    "when",
+    "cards",
+)
 PARAMETERS = (Parameter("seed", "int"), Parameter("mark"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +22,7 @@ from app.processes import Process, start, stop
 T = TypeVar("T")
 TEMPLATE = "migrated"
 END_S = 5
+QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def eventually(condition: Callable[[], T], seconds: float = 10.0) -> T:
@@ -36,8 +37,9 @@ def eventually(condition: Callable[[], T], seconds: float = 10.0) -> T:
 class Services:
     """Starts each server when it is first asked for; `close` ends them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, postgresql: Mapping[str, str] = QUICK) -> None:
         self._folder = folder
+        self._postgresql = postgresql  # settings of that server
         self._stack = ExitStack()
         self._urls: dict[str, str] = {}
         self._servers: dict[str, tuple[Server, Process]] = {}
@@ -78,8 +80,7 @@ class Services:
 
     def _sql(self, statement: str) -> None:
         if "postgresql" not in self._urls:
-            quick = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-            self._start("postgresql", postgresql(self._folder / "postgresql", quick))
+            self._start("postgresql", postgresql(self._folder / "postgresql", self._postgresql))
             self._sql(f"CREATE DATABASE {TEMPLATE}")
             migrate(_named(self._urls["postgresql"], TEMPLATE))
         with psycopg.connect(self._urls["postgresql"], autocommit=True) as connection:

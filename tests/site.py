@@ -22,7 +22,7 @@ from tests.pool import Pool
 from tests.services import Services, eventually
 
 INTERVAL_S = 1.0
-BUSY_S = 2.0  # what a busy computer of two cores adds to whatever is awaited
+BUSY_S = 4.0  # what a busy computer of two cores adds to whatever is awaited
 MOST_STEPS = 10_000  # of a job that runs until it is told to finish
 TTL_S, DOWN_S = 7 / 3 * INTERVAL_S, 3 * INTERVAL_S
 
@@ -35,7 +35,7 @@ class Site:
         self.folder = folder
         self.network = network
         self.interval_s = interval_s
-        self._database_url = database_url
+        self.database_url = database_url
         self.ledger = Ledger.connect(database_url)
         self.pool = Pool(folder / "home", bind=network.address if network else "127.0.0.1")
         self.agents: list[Agent] = []
@@ -52,7 +52,7 @@ class Site:
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         """What the ledger answers; a query of a test's own words."""
-        with psycopg.connect(self._database_url, row_factory=dict_row, autocommit=True) as connection:
+        with psycopg.connect(self.database_url, row_factory=dict_row, autocommit=True) as connection:
             return connection.execute(query.encode()).fetchall()
 
     def agent(self, **environment: str) -> Agent:
@@ -86,7 +86,11 @@ class Site:
 
     def change(self, **settings: Any) -> None:
         """Change the pool's settings, as an admin does."""
-        self.pool.client._json("PATCH", "/admin/settings", settings)
+        self.patch("/admin/settings", **settings)
+
+    def patch(self, path: str, **changes: Any) -> None:
+        """Change these fields of a resource."""
+        self.pool.client._json("PATCH", path, changes)
 
     def job(self, job: str) -> dict[str, Any]:
         """What the API says of it."""

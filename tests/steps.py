@@ -33,6 +33,12 @@ def quick(job: Job) -> dict[str, Any]:
     return dict(job.params)
 
 
+def cards(job: Job) -> dict[str, Any]:
+    """What it and a program that it starts may use."""
+    told = subprocess.run(["printenv", "CUDA_VISIBLE_DEVICES"], capture_output=True, text=True, check=True)
+    return {"gpus": list(job.gpus), "own": os.environ["CUDA_VISIBLE_DEVICES"], "program": told.stdout.strip()}
+
+
 def marks(job: Job) -> None:
     """Leave a mark outside of the attempt's folder."""
     Path(str(job.params["mark"])).write_text(str(os.getpid()))

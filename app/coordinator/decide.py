@@ -25,10 +25,11 @@ from app.coordinator.queued import Queued
 from app.coordinator.reconcile import Reconcile
 from app.coordinator.reports import Reports
 from app.coordinator.stores import Stores
+from app.coordinator.turns import Turns
 from app.coordinator.wanted import WantedWriter
 from app.ledger import blocks, pauses, waiting
 from app.pool.faults import point
-from app.pool.model import Health
+from app.pool.model import Health, WorkerId
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,8 @@ SWEEP_S = 1.0
 RECONCILE_S = 5.0
 SOON_S = 0.2  # where something is about to be decided: a worker joined, a beat expired, a presence was lost
 AGAIN_S = 1.0  # where reconcile waits for a newer beat
-WHOLE_S = 60.0  # every score is written anew, changed or not
+WHOLE_S = 60.0  # every score is written anew, changed or not; each worker of a large fleet is compared within it
+QUIET_S = 10.0  # within which the streams are read of all that have nothing to report
 
 
 class Decider:
@@ -62,23 +64,31 @@ class Decider:
         self._eligible = Eligible(stores, self.fleet)
         self._reports = Reports(stores, self.fleet, leases, self.health.hear)
         self.health.drain = self._reports.apply
-        self._reconcile = Reconcile(stores, self.fleet, self._failover, self.health, leases, envelopes, now)
+        wanted, compared = Turns(RECONCILE_S, WHOLE_S), Turns(RECONCILE_S, WHOLE_S)
+        self._streams = Turns(SWEEP_S, QUIET_S)
+        self._turns = (wanted, compared, self._streams)
+        self._reconcile = Reconcile(
+            stores, self.fleet, self._failover, self.health, leases, envelopes, now, turns=compared
+        )
         self._dispatch = Dispatch(stores, self.fleet, self._eligible, leases, envelopes, now)
         self._queued = Queued(stores, self.fleet, self._failover, now)
-        self._wanted = WantedWriter(stores, self.fleet)
+        self._wanted = WantedWriter(stores, self.fleet, wanted)
         self._notes = Notes(stores, self.fleet, self.health)
         self._generation: str | None = None
+        self._policy = self.fleet.policy
         self._again = False  # reconcile waits for a newer beat
         self._done: dict[str, float] = {}
 
     def step(self, hint: Hint) -> None:
         """Decide all that is due or hinted at. Raises what the stores raise: the next step looks at everything."""
+        if hint.everything:
+            self._start_over()
         whole = hint.everything or hint.fleet or not self.fleet.workers or self._is_due("reconcile", self._reconcile_s)
         if whole:
             self._reload()
         sweep = whole or self._is_due("sweep", self._sweep_s)
         losses = self.presence.losses()
-        news = self._reports.apply(set(self.fleet.workers) if sweep else hint.reports & self.fleet.workers.keys())
+        news = self._reports.apply(self._reporting(hint, sweep))
         self._again |= self._reports.refused
         for job in hint.cancelled:
             self._reconcile.cancelled(job)
@@ -93,6 +103,8 @@ class Decider:
             self._reload()
         if whole and self._leads():
             self._reconcile_all()
+        if sweep:
+            waiting.due(self._stores.ledger)
         if sweep or news or hint.jobs:
             self._dispatch_all()
         if sweep and self._queued.step(self._dispatch.kept.workers()):
@@ -114,6 +126,19 @@ class Decider:
         quick = SOON_S if self.health.waits else SWEEP_S
         return min(quick, self.fleet.policy.heartbeat_interval_s / 10)
 
+    def _reporting(self, hint: Hint, sweep: bool) -> set[WorkerId]:
+        """Whose streams are to be read: those hinted at; in a sweep all that have attempts, quiet ones in turns."""
+        named = hint.reports & self.fleet.workers.keys()
+        if not sweep:
+            return named
+        lively = {worker for worker, beat in self.fleet.beats.items() if beat.attempts or beat.leaving}
+        return named | lively | set(self._streams.next(self.fleet.workers))
+
+    def _start_over(self) -> None:
+        """Nobody's turn was before: everything is compared with everything."""
+        for turns in self._turns:
+            turns.restart()
+
     def _is_barred(self, sweep: bool) -> bool:
         """Whether a worker was barred from something, or takes again what it did not because the time is over."""
         over = sweep and blocks.over(self._stores.ledger) + pauses.over(self._stores.ledger) > 0
@@ -122,6 +147,9 @@ class Decider:
 
     def _reload(self) -> None:
         self.fleet.reload()
+        if self.fleet.policy != self._policy:
+            self._policy = self.fleet.policy
+            self._start_over()
         self.presence.watch(worker for worker in self.fleet.workers.values() if worker.health is not Health.LEFT)
         self._wanted.write()
 
@@ -142,6 +170,7 @@ class Decider:
             log.warning("generation: Redis is empty or new, made %s", found)
         self._generation = found
         self.health.begin()
+        self._start_over()
         self._wanted.write()
         self._done.clear()
 

@@ -40,10 +40,13 @@ class Envelopes:
         self._version: tuple[int, int, int] | None = None
 
     def put(self, orders: Iterable[Order]) -> None:
-        """Put one envelope for each order, all in one pipeline."""
+        """Put one envelope for each order, in their order, all in one pipeline."""
+        of_workers: dict[WorkerId, list[Any]] = {}
+        for order in orders:
+            of_workers.setdefault(order.worker, []).append(_envelope(order))
         with self._rq.pipeline(transaction=False) as pipe:
-            for order in orders:
-                self._queue(order.worker).enqueue_many([_envelope(order)], pipeline=pipe)
+            for worker, envelopes in of_workers.items():
+                self._queue(worker).enqueue_many(envelopes, pipeline=pipe)
             pipe.execute()
 
     def lying(self, workers: Sequence[WorkerId]) -> dict[WorkerId, Lying]:

@@ -33,16 +33,20 @@ class Fleet:
         self.silenced: set[WorkerId] = set()  # silent for so long that strict attempts have ended too
         self.cut_off: dict[WorkerId, int] = {}  # said that its beats get lost; which was the newest then
         self.silence_s: dict[WorkerId, float] = {}  # of those that joined anew: how silent they had been
+        self._rows: workers.Rows = {}  # as the ledger had them
 
     def reload(self) -> None:
-        """Read workers and policy anew; what a worker reports of itself stays."""
+        """Read the policy and the workers that have changed; what a worker reports of itself stays."""
         self.policy = policy.read(self._ledger)
         self.groups = frozenset(groups.names(self._ledger))
         self.strategies = groups.strategies(self._ledger)
-        self.workers = {worker.id: worker for worker in workers.listed(self._ledger)}
-        beats, self.beats = self.beats, {}
-        for beat in beats.values():
-            self.heard(beat)
+        former, self._rows = self._rows, workers.renewed(self._ledger, self._rows)
+        changed = {worker for worker, row in self._rows.items() if row is not former.get(worker)}
+        self.workers = {id_: row[1] if id_ in changed else self.workers[id_] for id_, row in self._rows.items()}
+        for worker in changed | (self.beats.keys() - self.workers.keys()):
+            beat = self.beats.pop(worker, None)
+            if beat is not None:
+                self.heard(beat)
 
     def heard(self, beat: Beat) -> bool:
         """Take note of a beat; False when it is not one of the worker's present incarnation, or it has left."""

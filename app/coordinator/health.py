@@ -19,7 +19,7 @@ from app.coordinator.presence import Loss, Presence, Word
 from app.coordinator.stores import Stores
 from app.ledger import jobs, workers
 from app.pool.faults import point
-from app.pool.live import Look
+from app.pool.live import Look, Looks
 from app.pool.model import Health, Worker, WorkerId
 from app.pool.protocol import Beat, Report
 from app.pool.status import worker_status
@@ -46,6 +46,7 @@ class HealthJudge:
     ) -> None:
         self._ledger = stores.ledger
         self._live = stores.live
+        self._looks = Looks(stores.redis, stores.keys)
         self._fleet = fleet
         self._failover = failover
         self._presence = presence
@@ -53,6 +54,8 @@ class HealthJudge:
         self._clock = Clock(lambda: fleet.policy.heartbeat_interval_s, now)
         presence.saw = self._clock.tick
         self._sights: dict[WorkerId, Sight] = {}
+        self._unsettled: set[WorkerId] = set()  # whose sight is another one when a look finds nothing new
+        self._judged_as: dict[WorkerId, Worker] = {}
         self._looked = self._clock.read()
         self._begun = False  # every worker was looked at once: whom we do not know has joined since
         self._newest: dict[WorkerId, Beat] = {}  # also when it has expired
@@ -66,6 +69,7 @@ class HealthJudge:
     def begin(self) -> None:
         """A new term, or a new generation of Redis: nobody has been silent yet."""
         self._sights.clear()
+        self._unsettled.clear()
         self._begun = False
         self._suspected.clear()
         self._clock.forgive()
@@ -73,20 +77,23 @@ class HealthJudge:
 
     def look(self) -> Look:
         """Read all beats. Raises redis' errors: then nothing is judged, and the time does not count as silence."""
-        look = self._live.look(list(self._fleet.workers))
+        look = self._looks.look(list(self._fleet.workers))
         self._clock.tick()
         return look
 
     def judge(self, look: Look, losses: Iterable[Loss] = ()) -> set[WorkerId]:
         """Judge by this look and these losses; returns the workers whose rooms may have changed."""
-        self.anew = any(self._know(beat) for beat in look.beats.values())
-        changed = self._see_all(look.beats)
+        self.anew = any(self._know(look.beats[worker]) for worker in look.fresh)
+        changed = self._changed()
+        doubtful = self._doubtful(look) | changed
+        changed |= self._see_all(look.beats, doubtful)
         self._begun = True
-        verdicts = [(worker, self._judged(worker)) for worker in self._fleet.workers.values()]
+        verdicts = [(self._fleet.workers[worker], self._judged(self._fleet.workers[worker])) for worker in doubtful]
         changed |= {worker.id for worker, verdict in verdicts if verdict and self._settle(worker, verdict)}
         changed |= self._lost(losses)
         self._silence()
-        self.waits = bool(self._suspected or self._owing) or any(map(self._unsure, self._fleet.workers.values()))
+        self.waits = bool(self._suspected or self._owing) or any(map(self._unsure, self._dark()))
+        self._judged_as = dict(self._fleet.workers)
         return changed
 
     def change(self, worker: Worker, verdict: Verdict) -> bool:
@@ -143,18 +150,36 @@ class HealthJudge:
         self._fleet.reload()
         return True
 
-    def _see_all(self, beats: dict[WorkerId, Beat]) -> set[WorkerId]:
-        """Take the look's beats; returns the workers of which something is new."""
+    def _changed(self) -> set[WorkerId]:
+        """Those that are not as they were when they were last judged, whoever changed them."""
+        judged = self._judged_as
+        return {id_ for id_, worker in self._fleet.workers.items() if judged.get(id_) is not worker}
+
+    def _doubtful(self, look: Look) -> set[WorkerId]:
+        """Whose health may be another one: whoever beats as at the last look is as healthy as it was then."""
+        workers = self._fleet.workers.keys()
+        unseen = (workers - look.beats.keys()) | (workers - self._sights.keys())
+        return unseen | ((look.fresh | self._unsettled) & workers)
+
+    def _dark(self) -> list[Worker]:
+        """Those that do not beat."""
+        return [self._fleet.workers[worker] for worker in self._unsettled if not self._sights[worker].beating]
+
+    def _see_all(self, beats: dict[WorkerId, Beat], doubtful: set[WorkerId]) -> set[WorkerId]:
+        """Take the look's beats of these workers; returns those of which something is new."""
         before, self._looked = self._looked, self._clock.read()
-        fresh = [beat for beat in beats.values() if self._is_fresh(beat)]
+        fresh = [beats[worker] for worker in doubtful if worker in beats and self._is_fresh(beats[worker])]
         ages = self._live.ages_s(fresh)
         # Received after the look before this one, or that one would have found it.
         received = {worker: max(before, self._looked - age) for worker, age in ages.items()}
-        return {
-            worker.id
-            for worker in list(self._fleet.workers.values())
-            if self._see(worker, beats, received.get(worker.id, self._looked))
+        new = {
+            worker
+            for worker in doubtful
+            if self._see(self._fleet.workers[worker], beats, received.get(worker, self._looked))
         }
+        sights = ((worker, self._sights[worker]) for worker in doubtful)
+        self._unsettled = {worker for worker, sight in sights if sight.fresh or not sight.beating}
+        return new
 
     def _is_fresh(self, beat: Beat) -> bool:
         sight = self._sights.get(beat.worker)

@@ -57,9 +57,10 @@ class Leadership:
             if why:
                 self._lost(why)
             self.bell.wait(PING_S)
+        self._leads = False
 
     def _lead(self, session: leader.LeaderSession) -> str | None:
-        """Wait for the lock and keep it; returns why it was given up, None when it never was ours."""
+        """Wait for the lock and keep it; returns why it was given up, None when the bell was stopped."""
         while not session.try_lock():
             self._silent = False
             if not self.bell.wait(PING_S):
@@ -70,7 +71,7 @@ class Leadership:
                 return f"its loop finished no step for {HANGS_AFTER_S:.0f} s"
             session.ping()
             self._pinged_at = time.monotonic()
-        return "it stops"
+        return None
 
     def _won(self) -> None:
         self._finished_at = self._pinged_at = time.monotonic()

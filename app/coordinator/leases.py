@@ -35,18 +35,20 @@ class Leases:
         self._stores = stores
         self._mark = source("mark")
         self._release = source("release")
+        self.touched: set[WorkerId] = set()  # changed since reconcile last looked
 
     def batch(self) -> Batch:
         """An empty batch of changes."""
-        return Batch(self._stores, self._mark, self._release)
+        return Batch(self._stores, self._mark, self._release, self.touched)
 
 
 class Batch:
     """Changes that go out together when `send` is called; at least once: each may be repeated."""
 
-    def __init__(self, stores: Stores, mark: str, release: str) -> None:
+    def __init__(self, stores: Stores, mark: str, release: str, touched: set[WorkerId]) -> None:
         self._stores = stores
         self._scripts = (mark, release)
+        self._touched = touched
         self._pipe = stores.redis.pipeline(transaction=False)
         self._rung: set[WorkerId] = set()
 
@@ -97,6 +99,7 @@ class Batch:
         # Sent whole: for registered ones each pipeline first asks the server whether it knows them.
         self._pipe.eval(self._scripts[which], 3, keys.lease(worker), keys.worker(worker), keys.load, *arguments)
         self._rung.add(worker)
+        self._touched.add(worker)
 
 
 def _fields(reserved: Reservation | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from app.coordinator.fleet import Fleet
@@ -17,25 +18,33 @@ from app.pool.protocol import Beat, plain
 from app.pool.status import worker_status
 
 MINUTE_S = 60.0
+AT_ONCE = 200  # between two other decisions: some hundredths of a second
 
 
 class Notes:
-    """Writes once a minute; the first time when a leader begins."""
+    """Writes each worker's once a minute, of a large fleet some at a time; the first time when a leader begins."""
 
     def __init__(self, stores: Stores, fleet: Fleet, health: HealthJudge) -> None:
         self._stores = stores
         self._fleet = fleet
         self._health = health
         self._due = time.monotonic()
+        self._left: list[WorkerId] = []
 
     def step(self) -> None:
-        """Write notes and samples when a minute has passed."""
-        if time.monotonic() < self._due:
-            return
-        self._due = time.monotonic() + MINUTE_S
-        workers.note(self._stores.ledger, [self._note(worker) for worker in self._fleet.workers.values()])
-        loads = self._stores.live.loads(list(self._fleet.beats))
-        workers.sample(self._stores.ledger, [_sample(beat, loads) for beat in self._fleet.beats.values()])
+        """Write some notes and samples when a minute has passed, or when some of this minute's are left."""
+        if not self._left and time.monotonic() >= self._due:
+            self._due = time.monotonic() + MINUTE_S
+            self._left = list(self._fleet.workers)
+        some, self._left = self._left[:AT_ONCE], self._left[AT_ONCE:]
+        if some:
+            self._write([worker for worker in some if worker in self._fleet.workers])
+
+    def _write(self, some: Sequence[WorkerId]) -> None:
+        workers.note(self._stores.ledger, [self._note(self._fleet.workers[worker]) for worker in some])
+        loads = self._stores.live.loads(some)
+        beats = [self._fleet.beats[worker] for worker in some if worker in self._fleet.beats]
+        workers.sample(self._stores.ledger, [_sample(beat, loads) for beat in beats])
 
     def _note(self, worker: Worker) -> Note:
         beating = self._health.is_beating(worker.id)

@@ -20,14 +20,14 @@ import redis
 
 from app.coordinator.stores import Stores
 from app.pool.call import NoAnswer, who_is
-from app.pool.live import KEEPALIVE_S
+from app.pool.live import AT_ONCE, KEEPALIVE_S
 from app.pool.model import Worker, WorkerId
 from app.pool.protocol import WhoIs
 
 log = logging.getLogger(__name__)
 
 ASK_S = 0.1
-ASKED_AT_ONCE = 10_000  # beyond so many workers it is asked less often
+MOST_ASKED = 1_000  # at once ten times a second; a larger fleet is asked less often: ten thousand once a second
 CALL_S = 1.0
 CALL_AGAIN_S = 10.0  # one that listens and has not answered yet
 CALLERS = 16  # calls at once; a rack that loses its switch is called in a few rounds
@@ -76,7 +76,10 @@ class Presence:
         self._now = now
         self.saw: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
-        self._watched: dict[WorkerId, Worker] = {}
+        self._watched: list[Worker] = []
+        self._lives: list[Life] = []  # theirs
+        self._counts: list[int] = []  # how many listened to each of them at the last look
+        self._strangers: list[int] = []  # which of them have an address and never answered there
         self._listens: dict[Life, bool] = {}  # this leader saw it listen: is it listening still?
         self._answered: set[Life] = set()  # this leader called it, and it answered for itself
         self._reached: dict[Life, bool] = {}  # whether its last call was answered by itself
@@ -89,13 +92,18 @@ class Presence:
 
     def watch(self, workers: Iterable[Worker]) -> None:
         """From now on watch these workers' present incarnations, and forget all others."""
+        watched = list(workers)
+        ordered = [(worker.id, worker.incarnation) for worker in watched]
         with self._lock:
-            self._watched = {worker.id: worker for worker in workers}
-            lives = {_life(worker) for worker in self._watched.values()}
+            if ordered == self._lives:
+                return
+            lives = set(ordered)
+            self._watched, self._lives, self._counts = watched, ordered, []
             self._answered &= lives
             self._listens = {life: there for life, there in self._listens.items() if life in lives}
             self._reached = {life: there for life, there in self._reached.items() if life in lives}
             self._call_due = {key: due for key, due in self._call_due.items() if key[0] in lives}
+            self._strangers = [n for n, each in enumerate(watched) if each.address and each.port]
 
     def losses(self) -> list[Loss]:
         """What was found since the last call."""
@@ -121,12 +129,12 @@ class Presence:
     def step(self) -> None:
         """Ask once who listens, and look into each loss."""
         with self._lock:
-            watched = list(self._watched.values())
+            watched = self._watched
         if not watched or self._now() < self._due:
             return
-        self._due = self._now() + ASK_S * (len(watched) / ASKED_AT_ONCE - 1)
+        self._due = self._now() + ASK_S * (len(watched) / MOST_ASKED - 1)
         try:
-            lost = [worker for worker, there in self._listening(watched) if self._note(worker, there)]
+            lost = self._lost_of(watched, self._listening(watched))
             beats = self._live.look([worker.id for worker in lost]).beats if lost else {}
         except redis.RedisError as error:
             self._blind(error)
@@ -149,23 +157,38 @@ class Presence:
         self._away = True
         with self._lock:
             self._listens.clear()
+            self._counts = []
 
-    def _listening(self, workers: Sequence[Worker]) -> list[tuple[Worker, bool]]:
+    def _listening(self, workers: Sequence[Worker]) -> list[int]:
+        """How many listen on each one's bell."""
         bells = [self._keys.bell_of(worker.id) for worker in workers]
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.info("server")
-            pipe.pubsub_numsub(*bells)
-            server, counts = pipe.execute()
+            for first in range(0, len(bells), AT_ONCE):
+                pipe.pubsub_numsub(*bells[first : first + AT_ONCE])
+            server, *parts = pipe.execute()
         if server["run_id"] != self._run_id:
             self._new_run(server["run_id"])
-        count = dict(counts)
-        return [(worker, count[bell] > 0) for worker, bell in zip(workers, bells, strict=True)]
+        return [count for part in parts for _, count in part]  # in the order in which they were asked for
+
+    def _lost_of(self, watched: list[Worker], counts: list[int]) -> list[Worker]:
+        """Those that listened and do not any more; whoever listens as at the last look is passed over."""
+        with self._lock:
+            known = self._watched is watched
+            before = self._counts if known else []
+            strangers = self._strangers if known else []
+            if known:
+                self._counts = counts
+                self._strangers = [n for n in strangers if _life(watched[n]) not in self._answered]
+        moved = [n for n, count in enumerate(counts) if not before or count != before[n]] if counts != before else []
+        return [watched[n] for n in sorted({*moved, *strangers}) if self._note(watched[n], counts[n] > 0)]
 
     def _new_run(self, run_id: str) -> None:
         """Another run of Redis: nobody has had time to subscribe, so nobody has been lost."""
         self._run_id = run_id
         with self._lock:
             self._listens.clear()
+            self._counts = []
         try:
             if self._live.keepalive_problem():
                 self._redis.config_set("tcp-keepalive", KEEPALIVE_S)

@@ -20,6 +20,7 @@ from app.coordinator.health import HealthJudge
 from app.coordinator.judge import takes_nothing
 from app.coordinator.leases import Batch, Leases
 from app.coordinator.stores import Stores
+from app.coordinator.turns import Turns
 from app.coordinator.untaken import Untaken
 from app.coordinator.view import View, moved_on, refs
 from app.ledger import jobs, waiting, workers
@@ -64,6 +65,8 @@ class Reconcile:
         leases: Leases,
         envelopes: Envelopes,
         now: Callable[[], float] = time.monotonic,
+        *,
+        turns: Turns,
     ) -> None:
         self._stores = stores
         self._fleet = fleet
@@ -72,6 +75,8 @@ class Reconcile:
         self._leases = leases
         self._envelopes = envelopes
         self._now = now
+        self._turns = turns
+        self._busy: set[WorkerId] = set()  # had leases or envelopes at the last look at them
         self._omitted: dict[AttemptKey, Omission] = {}
         self._settled: dict[AttemptKey, tuple[int, int]] = {}
         self._popped: dict[str, float] = {}  # envelopes whose attempts have moved on: since when
@@ -119,11 +124,22 @@ class Reconcile:
         return live and view.leases[key[0]][key[1]].state is not LeaseState.ENDED
 
     def _look(self) -> View:
+        """Of all workers that have something to compare, and of the quiet ones whose turn it is."""
         held: dict[WorkerId, list[HeldAttempt]] = {}
         for each in jobs.held(self._stores.ledger):
             held.setdefault(each.worker, []).append(each)
-        workers = list(self._fleet.workers)
-        return View(held, self._stores.live.leases_of(workers), self._envelopes.lying(workers))
+        touched = set(self._leases.touched)
+        some = (held.keys() | touched | self._busy | self._lively()) & self._fleet.workers.keys()
+        looked_at = [*some, *(worker for worker in self._turns.next(self._fleet.workers) if worker not in some)]
+        view = View(held, self._stores.live.leases_of(looked_at), self._envelopes.lying(looked_at))
+        self._leases.touched -= touched
+        self._busy = {worker for worker in looked_at if view.leases[worker] or view.lying[worker] != Lying()}
+        return view
+
+    def _lively(self) -> set[WorkerId]:
+        """Those whose beat lists attempts, and those that have yet to show that they take."""
+        listing = {worker for worker, beat in self._fleet.beats.items() if beat.attempts}
+        return listing | {worker.id for worker in self._fleet.workers.values() if takes_nothing(worker)}
 
     def _attempt(self, held: HeldAttempt, view: View, batch: Batch, omitted: dict[AttemptKey, Omission]) -> None:
         worker = self._fleet.workers.get(held.worker)

@@ -10,6 +10,7 @@ from app.pool.model import Health, Requirement, Worker
 from app.pool.status import FREE_SLOT, worker_status
 
 NAMED = 3
+PLURALS = {"lacks": "lack", "has": "have", "is": "are", "does": "do"}
 
 
 def without_group(requirement: Requirement, groups: Collection[str]) -> str | None:
@@ -32,7 +33,15 @@ def why_waiting(requirement: Requirement, workers: Iterable[Worker], above_mb: i
     if all(refused is not None and refused.filter == "workflow" for _, refused in refusals):
         return f"no worker offers {requirement.workflow}"
     reasons = Counter(refused.why for _, refused in refusals if refused is not None)
-    return "no worker fits: " + "; ".join(f"{count} {why}" for why, count in sorted(reasons.items()))
+    return "no worker fits: " + "; ".join(
+        f"{count} {_of_several(why, count)}" for why, count in sorted(reasons.items())
+    )
+
+
+def _of_several(why: str, count: int) -> str:
+    """Reasons begin with a verb that speaks of one worker."""
+    verb, _, rest = why.partition(" ")
+    return f"{PLURALS.get(verb, verb)} {rest}" if count > 1 else why
 
 
 def _busy(fitting: Sequence[Worker], card: str = "") -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
+from app.coordinator.turns import Turns
 from app.pool.model import Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Wanted, from_json, to_json
@@ -17,13 +18,27 @@ log = logging.getLogger(__name__)
 class WantedWriter:
     """Writes where something has changed; the number rises with each change, also after Redis forgot."""
 
-    def __init__(self, stores: Stores, fleet: Fleet) -> None:
+    def __init__(self, stores: Stores, fleet: Fleet, turns: Turns) -> None:
         self._stores = stores
         self._fleet = fleet
+        self._turns = turns
+        self._seen: dict[WorkerId, Worker] = {}
+        self._done: dict[WorkerId, tuple[Wanted, int]] = {}  # without its number; and the incarnation
 
     def write(self) -> None:
-        """Bring every worker's hash up to date, and ring those whose `wanted` changed."""
-        workers = list(self._fleet.workers.values())
+        """Bring the hashes up to date of all that have changed and of those whose turn it is; ring whose changed."""
+        workers = self._fleet.workers
+        changed = [worker for id_, worker in workers.items() if self._seen.get(id_) is not worker]
+        due = {worker.id for worker in changed if self._done.get(worker.id) != self._wanted(worker)}
+        due.update(self._turns.next(workers))  # another leader may have written there
+        self._bring([workers[worker] for worker in due])
+        self._seen = dict(workers)
+        self._done |= {worker: self._wanted(workers[worker]) for worker in due}
+
+    def _wanted(self, worker: Worker) -> tuple[Wanted, int]:
+        return wanted_of(worker, self._fleet.policy, 0), worker.incarnation
+
+    def _bring(self, workers: list[Worker]) -> None:
         changed: set[WorkerId] = set()
         written = self._read(workers)
         with self._stores.redis.pipeline(transaction=False) as pipe:
@@ -52,6 +67,8 @@ class WantedWriter:
         beat = self._fleet.beats.get(worker.id)
         obeyed = beat.wanted if beat else 0
         wanted = wanted_of(worker, self._fleet.policy, before.number if before else obeyed)
+        if wanted == before and written["incarnation"] == str(worker.incarnation):
+            return wanted, written
         if wanted != before:
             wanted = replace(wanted, number=max(wanted.number, obeyed) + 1)
         return wanted, {"wanted": to_json(wanted), "incarnation": str(worker.incarnation)}

@@ -63,14 +63,8 @@ def checkpoints(ledger: Ledger, job: JobId, limit: int = 200) -> list[Checkpoint
     return [_checkpoint(row) for row in ledger.all("checkpoints_of_job", job=job, limit=limit)]
 
 
-def newest_checkpoint(ledger: Ledger, job: JobId) -> Checkpoint | None:
-    """The one from which a next attempt resumes, or None."""
-    row = ledger.one("checkpoint_newest", job=job)
-    return _checkpoint(row) if row else None
-
-
 def newest_checkpoints(ledger: Ledger, jobs: Sequence[JobId]) -> dict[JobId, Checkpoint]:
-    """The newest kept checkpoint of each of these jobs that has one."""
+    """The newest kept checkpoint of each of these jobs that has one: from it a next attempt resumes."""
     return {row["job_id"]: _checkpoint(row) for row in ledger.all("checkpoints_of_jobs", jobs=list(jobs))}
 
 
@@ -120,6 +114,7 @@ def _attempt(row: Row) -> Attempt:
         lost_s=row["lost_s"],
         refused=row["refused"],
         lost_steps=row["lost_steps"],
+        placement=row["placement"],
     )
 
 

@@ -15,6 +15,8 @@ from app.ledger.db import Ledger, Row
 from app.pool.model import INTENT_MOVES, Gpu, Health, Intent, Json, Worker, WorkerId, Workflow, new_id
 from app.pool.protocol import Offer, from_plain, plain
 
+Rows = Mapping[WorkerId, tuple[str, Worker]]  # workers as they were read, each with its row's version
+
 
 @dataclass(frozen=True)
 class Join:
@@ -69,6 +71,16 @@ def versions(ledger: Ledger) -> dict[WorkerId, str]:
 def found(ledger: Ledger, ids: Collection[WorkerId]) -> list[Worker]:
     """Those of these workers that are registered."""
     return [worker_of(row) for row in ledger.all("workers_found", ids=list(ids))] if ids else []
+
+
+def renewed(ledger: Ledger, former: Rows) -> dict[WorkerId, tuple[str, Worker]]:
+    """Every registered worker by name, with its version; only those are read that have changed since `former`."""
+    now = versions(ledger)
+    changed = [worker for worker, version in now.items() if former.get(worker, ("",))[0] != version]
+    # A row that changes between the two reads is read again the next time.
+    new = {worker.id: (now[worker.id], worker) for worker in found(ledger, changed)}
+    known = {**former, **new}
+    return {worker: known[worker] for worker in now if worker in known}
 
 
 def page(ledger: Ledger, decommissioned: bool, after: tuple[str, str] | None = None, limit: int = 50) -> list[Worker]:
@@ -190,11 +202,6 @@ class Moved:
     id: WorkerId
     name: str
     until: datetime | None
-
-
-def set_intent(ledger: Ledger, worker: WorkerId, to: Intent) -> bool:
-    """Move its intent by a legal move; False when there is none from where it is."""
-    return bool(set_intents(ledger, [worker], to))
 
 
 def set_intents(

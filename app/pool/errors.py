@@ -1,5 +1,7 @@
 """The few kinds of error that a caller treats differently. Everything else is a bug and is raised as it is."""
 
+FIELDS = "some fields cannot be taken"
+
 
 class PoolError(Exception):
     """Muster cannot do what was asked; the message says why and what to do next."""
@@ -15,6 +17,13 @@ class BadRequest(PoolError):
     def __init__(self, detail: str, errors: list[tuple[str, str]] | None = None) -> None:
         super().__init__(detail)
         self.errors = errors or []
+
+
+class BadFields(BadRequest):
+    """Some fields of what was sent cannot be taken; each stands there as (pointer, what is wrong with it)."""
+
+    def __init__(self, *errors: tuple[str, str]) -> None:
+        super().__init__(FIELDS, list(errors))
 
 
 class Unavailable(PoolError):

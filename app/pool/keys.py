@@ -22,6 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.pool.model import ID_LENGTH, JobId, WorkerId
+from app.pool.parameters import whole
 
 JOIN_MS = 60_000
 OPEN_CLASS = "any"  # the class without demands; always open
@@ -106,7 +107,8 @@ def envelope_id(worker: WorkerId, job: JobId, attempt: int) -> str:
 def envelope_parts(envelope: str) -> tuple[WorkerId, JobId, int] | None:
     """(worker, job, attempt) of an envelope's id, or None when it is not one of ours."""
     worker, _, rest = envelope.partition("_")
-    job, _, number = rest.partition("_a")
-    if len(worker) != ID_LENGTH or len(job) != ID_LENGTH or not number.isdigit():
+    job, _, text = rest.partition("_a")
+    number = whole(text)
+    if len(worker) != ID_LENGTH or len(job) != ID_LENGTH or number is None:
         return None
-    return WorkerId(worker), JobId(job), int(number)
+    return WorkerId(worker), JobId(job), number

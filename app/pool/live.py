@@ -17,6 +17,8 @@ from app.pool.protocol import Beat, Lease, from_json
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 1_000  # keys a call, or workers a pipeline: the server is busy for a millisecond
+CROWDED = 0.8  # of maxclients: a worker more takes several, so there is time to raise it
 KEEPALIVE_S = 5  # Redis drops a connection after so long without an answer, and two probes more
 
 
@@ -34,6 +36,7 @@ class Look:
 
     generation: str | None
     beats: dict[WorkerId, Beat]
+    fresh: frozenset[WorkerId] = frozenset()  # whose beat is not the one that the reader had seen before
 
 
 class Live:
@@ -45,12 +48,7 @@ class Live:
 
     def look(self, workers: Sequence[WorkerId]) -> Look:
         """The generation, and the beats of those workers that have one."""
-        with self._redis.pipeline(transaction=True) as pipe:
-            pipe.get(self._keys.generation)
-            if workers:
-                pipe.mget([self._keys.beat(worker) for worker in workers])
-            answers = pipe.execute()
-        return Look(answers[0], _beats(workers, answers[1] if workers else []))
+        return Looks(self._redis, self._keys).look(workers)
 
     def ages_s(self, beats: Sequence[Beat]) -> dict[WorkerId, float]:
         """How long ago Redis received each of these; one that has expired meanwhile is as old as its TTL."""
@@ -98,11 +96,15 @@ class Live:
         return parse_leases(self._redis.hgetall(self._keys.lease(worker)))
 
     def leases_of(self, workers: Sequence[WorkerId]) -> dict[WorkerId, dict[JobId, Lease]]:
-        """The same for many in one round trip."""
+        """The same for many, in as many round trips as it takes to keep no other client waiting."""
+        found: dict[WorkerId, dict[JobId, Lease]] = {}
         with self._redis.pipeline(transaction=False) as pipe:
-            for worker in workers:
-                pipe.hgetall(self._keys.lease(worker))
-            return {worker: parse_leases(found) for worker, found in zip(workers, pipe.execute())}
+            for first in range(0, len(workers), AT_ONCE):
+                part = workers[first : first + AT_ONCE]
+                for worker in part:
+                    pipe.hgetall(self._keys.lease(worker))
+                found |= {worker: parse_leases(fields) for worker, fields in zip(part, pipe.execute())}
+        return found
 
     def keepalive_problem(self) -> str | None:
         """Why Redis would notice late that a host was cut off; None where it drops one in good time."""
@@ -114,10 +116,56 @@ class Live:
             return None
         return f"its tcp-keepalive is {found}, not {KEEPALIVE_S}: hosts that are cut off are noticed by silence only"
 
+    def crowded(self) -> str | None:
+        """What to do about the connections, when four in five of those that Redis allows are open; else None."""
+        told = self._redis.info("clients")
+        clients, most = int(told["connected_clients"]), int(told.get("maxclients", 0))
+        if clients < CROWDED * most or not most:
+            return None
+        share = 100 * clients // most
+        return f"{share} % of its {most} connections are open, with all of them no worker can join: raise maxclients"
+
     def generation(self) -> str | None:
         """The pool's generation; None when Redis has forgotten it."""
         found: str | None = self._redis.get(self._keys.generation)
         return found
+
+
+class Looks:
+    """A reader that remembers: of thousands of beats it parses only those that are new."""
+
+    def __init__(self, redis: Any, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._texts: dict[WorkerId, str] = {}
+        self._beats: dict[WorkerId, Beat] = {}
+
+    def look(self, workers: Sequence[WorkerId]) -> Look:
+        """The generation, None where it changed meanwhile, and the beats of those workers that have one."""
+        generations, texts = self._read(workers)
+        new = {w: text for w, text in zip(workers, texts) if text is not None and self._texts.get(w) != text}
+        parsed = _beats(list(new), new.values())
+        known = {**self._beats, **parsed}
+        unreadable = new.keys() - parsed.keys()
+        beats = {w: known[w] for w, text in zip(workers, texts) if text is not None and w not in unreadable}
+        self._texts = {w: text for w, text in zip(workers, texts) if w in beats and text is not None}
+        self._beats = beats
+        return Look(generations.pop() if len(generations) == 1 else None, beats, frozenset(parsed))
+
+    def _read(self, workers: Sequence[WorkerId]) -> tuple[set[str | None], list[str | None]]:
+        """In parts, each in one MULTI with the generation, so that no other client waits for long."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            parts = [workers[first : first + AT_ONCE] for first in range(0, len(workers), AT_ONCE)] or [()]
+            generations: set[str | None] = set()
+            texts: list[str | None] = []
+            for part in parts:
+                pipe.get(self._keys.generation)
+                if part:
+                    pipe.mget([self._keys.beat(worker) for worker in part])
+                generation, *found = pipe.execute()
+                generations.add(generation)
+                texts += found[0] if found else []
+        return generations, texts
 
 
 def parse_leases(fields: dict[str, str]) -> dict[JobId, Lease]:

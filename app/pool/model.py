@@ -95,7 +95,7 @@ INTENT_MOVES: Mapping[Intent, frozenset[Intent]] = {
 
 JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
     JobState.PENDING: frozenset({JobState.ASSIGNED, JobState.CANCELLED, JobState.FAILED}),
-    JobState.ASSIGNED: frozenset({JobState.RUNNING, JobState.PENDING, JobState.CANCELLED}),
+    JobState.ASSIGNED: frozenset({JobState.RUNNING, JobState.PENDING, JobState.CANCELLED, JobState.FAILED}),
     JobState.RUNNING: frozenset({JobState.PENDING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
     JobState.SUCCEEDED: frozenset(),
     JobState.FAILED: frozenset(),
@@ -322,3 +322,4 @@ class Attempt:
     lost_s: float | None = None
     refused: int = 0
     lost_steps: int | None = None
+    placement: Mapping[str, Json] | None = None  # strategy, score, load, parts, runners_up when it was placed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -56,6 +57,11 @@ def typed(parameter: Parameter, text: str) -> Json:
         return int(text) if parameter.type == "int" else float(text)
     except ValueError as error:
         raise ValueError(_EXPECTED[parameter.type]) from error
+
+
+def whole(text: str) -> int | None:
+    """The whole number that somebody wrote in ASCII digits, up to 18 of them; None when it is none."""
+    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else None
 
 
 _EXPECTED = {

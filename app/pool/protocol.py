@@ -10,6 +10,7 @@ import dataclasses
 import json
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeVar, Union
@@ -17,6 +18,8 @@ from typing import Any, Literal, TypeVar, Union
 from app.pool.model import FileFact, Gpu, JobId, Json, Then, Word, WorkerId, Workflow
 
 T = TypeVar("T")
+SCALARS = frozenset({str, int, float, bool, type(None)})
+Build = Callable[[Any], Any]
 
 # The memfd that only the beat process writes: aligned int64 words, CLOCK_BOOTTIME in ns.
 # Other attempts end at ORPHAN, or at the job's own max_orphan_s after THROUGH (SIGTERM), and 10 s later (SIGKILL).
@@ -254,13 +257,23 @@ def to_json(value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """A dataclass as dicts, lists and scalars."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    kind: Any = type(value)
+    if kind in SCALARS:
+        return value
+    names = _names(kind)
+    if names is not None:
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return value
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...] | None:
+    """Of a dataclass's fields; None for what is none. Asked once for each kind: a job's envelope asks fifty times."""
+    return tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
 
 
 def from_json(kind: type[T], text: str | bytes) -> T:
@@ -273,74 +286,95 @@ def from_json(kind: type[T], text: str | bytes) -> T:
 
 def from_plain(kind: type[T], value: Any) -> T:
     """The same from dicts and lists."""
-    built: T = _build(kind, value)
+    hashable: Any = kind
+    built: T = _builder(hashable)(value)
     return built
 
 
 def look_up(*kinds: Any) -> None:
-    """Remember what fields these have, and all within them: a process that will fork does it once for its forks."""
+    """Make what turns plain values into these: a process that will fork does it once for its forks."""
     for kind in kinds:
-        if dataclasses.is_dataclass(kind):
-            hints, _ = _fields(kind)  # type: ignore[arg-type]
-            look_up(*hints.values())
-        else:
-            look_up(*typing.get_args(kind))
-
-
-def _build(kind: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _dataclass(kind, value)
-    origin = typing.get_origin(kind)
-    arguments = typing.get_args(kind)
-    if origin in (Union, types.UnionType):
-        if value is None:
-            return None
-        return _build(next(a for a in arguments if a is not type(None)), value)
-    if origin is tuple:
-        return _tuple(arguments, value)
-    if origin is dict:
-        _expect(isinstance(value, dict), kind, value)
-        return {key: _build(arguments[1], item) for key, item in value.items()}
-    if origin is Literal:
-        _expect(value in arguments, kind, value)
-        return value
-    return _scalar(getattr(kind, "__supertype__", kind), value)
-
-
-def _dataclass(kind: Any, value: Any) -> Any:
-    _expect(isinstance(value, dict), kind, value)
-    hints, required = _fields(kind)
-    missing = required - value.keys()
-    if missing:
-        raise ValueError(f"{kind.__name__} lacks {', '.join(sorted(missing))}")
-    return kind(**{name: _build(hint, value[name]) for name, hint in hints.items() if name in value})
-
-
-def _tuple(arguments: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    _expect(isinstance(value, (list, tuple)), tuple, value)
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        return tuple(_build(arguments[0], item) for item in value)
-    _expect(len(value) == len(arguments), tuple, value)
-    return tuple(_build(kind, item) for kind, item in zip(arguments, value))
-
-
-def _scalar(kind: Any, value: Any) -> Any:
-    if kind is Any:
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(kind, type) and issubclass(kind, Word):
-        return kind(value)
-    _expect(isinstance(value, kind) and (kind is bool or not isinstance(value, bool)), kind, value)
-    return value
-
-
-def _expect(good: bool, kind: Any, value: Any) -> None:
-    if not good:
-        raise ValueError(f"expected {getattr(kind, '__name__', kind)}, got {str(value)[:80]!r}")
+        _builder(kind)
 
 
 @cache
+def _builder(kind: Any) -> Build:
+    """What turns plain values into this kind. Made once for each kind: beats come by the thousand."""
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind)
+    origin = typing.get_origin(kind)
+    arguments = typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        present = _builder(next(a for a in arguments if a is not type(None)))
+        return lambda value: None if value is None else present(value)
+    if origin is tuple:
+        return _tuple(arguments)
+    if origin is dict:
+        return _dict(kind, arguments[1])
+    if origin is Literal:
+        return lambda value: _expected(value in arguments, kind, value)
+    return _scalar(getattr(kind, "__supertype__", kind))
+
+
+def _dataclass(kind: Any) -> Build:
+    hints, required = _fields(kind)
+    builders = [(name, _builder(hint)) for name, hint in hints.items()]
+
+    def build(value: Any) -> Any:
+        _expected(isinstance(value, dict), kind, value)
+        if missing := required - value.keys():
+            raise ValueError(f"{kind.__name__} lacks {', '.join(sorted(missing))}")
+        return kind(**{name: built(value[name]) for name, built in builders if name in value})
+
+    return build
+
+
+def _tuple(arguments: tuple[Any, ...]) -> Build:
+    builders = [_builder(kind) for kind in arguments if kind is not Ellipsis]
+    repeated = len(arguments) == 2 and arguments[1] is Ellipsis
+
+    def build(value: Any) -> Any:
+        _expected(isinstance(value, (list, tuple)), tuple, value)
+        if repeated:
+            return tuple(map(builders[0], value))
+        _expected(len(value) == len(builders), tuple, value)
+        return tuple(built(item) for built, item in zip(builders, value))
+
+    return build
+
+
+def _dict(kind: Any, item_kind: Any) -> Build:
+    built = _builder(item_kind)
+
+    def build(value: Any) -> Any:
+        _expected(isinstance(value, dict), kind, value)
+        return {key: built(item) for key, item in value.items()}
+
+    return build
+
+
+def _scalar(kind: Any) -> Build:
+    if kind is Any:
+        return lambda value: value
+    if isinstance(kind, type) and issubclass(kind, Word):
+        return kind
+
+    def build(value: Any) -> Any:
+        if type(value) is kind:
+            return value
+        if kind is float and type(value) is int:
+            return float(value)
+        return _expected(isinstance(value, kind) and not isinstance(value, bool), kind, value)
+
+    return build
+
+
+def _expected(good: bool, kind: Any, value: Any) -> Any:
+    if not good:
+        raise ValueError(f"expected {getattr(kind, '__name__', kind)}, got {str(value)[:80]!r}")
+    return value
+
+
 def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
     hints = typing.get_type_hints(kind)
     required = frozenset(

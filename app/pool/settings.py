@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from app.pool.errors import SettingsError
+from app.pool.parameters import whole
 
 DEFAULT_PORT = 8046
 RQ_DATABASE = 0
@@ -147,9 +148,10 @@ def _required(environ: Environment, name: str, what: str) -> str:
 
 def _integer(environ: Environment, name: str, default: int, least: int, most: int) -> int:
     value = environ.get(name, str(default))
-    if not value.lstrip("-").isdigit() or not least <= int(value) <= most:
+    number = whole(value)
+    if number is None or not least <= number <= most:
         raise SettingsError(f"{name} is {value!r}; give a whole number from {least} to {most}")
-    return int(value)
+    return number
 
 
 def _url(environ: Environment, name: str, default: str) -> str:

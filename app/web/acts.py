@@ -11,7 +11,7 @@ from app.ledger import blocks, groups, pauses, setups, workers
 from app.ledger.db import Ledger
 from app.ledger.pauses import Pause
 from app.ledger.setups import Change, Setup, setup_of
-from app.pool.errors import BadRequest
+from app.pool.errors import BadFields
 from app.pool.model import LIMITS, Intent, Worker, WorkerId
 from app.web.auth import caller
 from app.web.services import services
@@ -47,7 +47,7 @@ def perform(which: Sequence[WorkerId], wish: Wish) -> list[Result]:
     """Do it to each, in this order, and ring. Raises BadRequest naming what the action cannot take."""
     errors = _errors(wish)
     if errors:
-        raise BadRequest("some fields cannot be taken", errors)
+        raise BadFields(*errors)
     done = VERBS[wish.action](which, wish)
     ring(which)
     return done
@@ -65,7 +65,7 @@ def pin_groups(tx: Ledger, names: Iterable[str]) -> None:
     if missing:
         named = [(place, name) for place, name in enumerate(wanted) if name in missing]
         errors = [(f"/groups/{place}", f"there is no group {name}") for place, name in named]
-        raise BadRequest("some fields cannot be taken", errors)
+        raise BadFields(*errors)
 
 
 def _errors(wish: Wish) -> list[tuple[str, str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from app.web import auth
-from app.web.bodies import json_only
+from app.web.bodies import BODY_BYTES, json_only
 from app.web.problems import MEDIA_TYPE
 
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
@@ -17,7 +18,9 @@ BEARER = {"bearer": {"type": "http", "scheme": "bearer"}}
 ALWAYS = (400, 401, 403, 404, 409, 413, 415, 422, 503)
 
 
-def group(name: str, reads: Iterable[str], writes: Iterable[str] = ("admin",)) -> APIBlueprint:
+def group(
+    name: str, reads: Iterable[str], writes: Iterable[str] = ("admin",), most_bytes: int = BODY_BYTES
+) -> APIBlueprint:
     """Paths that these kinds of token may read and write, answering problem+json when something is wrong."""
     blueprint = APIBlueprint(
         name,
@@ -27,7 +30,7 @@ def group(name: str, reads: Iterable[str], writes: Iterable[str] = ("admin",)) -
         abp_responses={status: problem_response() for status in ALWAYS},
     )
     auth.guard(blueprint, reads, writes)
-    blueprint.before_request(json_only)
+    blueprint.before_request(partial(json_only, most_bytes))
     return blueprint
 
 

@@ -11,6 +11,7 @@ from app.pool.settings import ServerSettings
 from app.web import (
     agents,
     api,
+    batch,
     face,
     groups,
     headers,
@@ -21,6 +22,7 @@ from app.web import (
     outputs,
     problems,
     tokens,
+    why,
     worker_actions,
     worker_setup,
     workers,
@@ -33,6 +35,8 @@ from app.web.services import EXTENSION, open_services
 VERSION = "1"
 GROUPS = (
     jobs.blueprint,
+    why.blueprint,
+    batch.blueprint,
     logs.blueprint,
     outputs.blueprint,
     workflows.blueprint,

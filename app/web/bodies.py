@@ -24,8 +24,9 @@ class StrictJson(DefaultJSONProvider):
         return value
 
 
-def json_only() -> None:
-    """Refuse a body that is not JSON (415) or cannot be read (400), before a view looks at its fields."""
+def json_only(most_bytes: int = BODY_BYTES) -> None:
+    """Refuse a body that is too large (413), not JSON (415) or unreadable (400), before a view looks at its fields."""
+    request.max_content_length = most_bytes
     has_body = request.content_length or request.headers.get("Transfer-Encoding")
     if request.method in ("POST", "PUT", "PATCH") and has_body:
         if not request.is_json:

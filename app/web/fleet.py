@@ -9,7 +9,7 @@ from flask import Blueprint, current_app, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from app.ledger import fleet as ledger_fleet
-from app.ledger import groups, waiting
+from app.ledger import groups, waiting, workers
 from app.ledger.fleet import Sample
 from app.pool.model import WorkerId
 from app.web import fleet_rows, htmx
@@ -54,6 +54,7 @@ class Shown:
     page: int
     before: str | None
     after: str | None
+    warning: str | None
     server: str  # what a joining agent is told
     reader: str
     acts: bool  # whether its reader may tick workers and do something with them
@@ -92,6 +93,7 @@ def shown(found: Fleet, asked: Filter) -> Shown:
         page=number,
         before=f"/{asked.url(number - 1)}" if number > 1 else None,
         after=f"/{asked.url(number + 1)}" if number < pages else None,
+        warning=found.warning,
         server=request.host_url.rstrip("/"),
         reader=caller().owner,
         acts=caller().kind == "admin",
@@ -114,9 +116,9 @@ def _fleet() -> Fleet:
 
 def _look(former: Fleet | None) -> Fleet:
     known = {row.id: row for row in former.rows} if former else {}
-    found = fleet_rows.registered(services(), former.registered if former else {})
+    found = workers.renewed(services().ledger, former.registered if former else {})
     rows = fleet_rows.rows(services(), [worker for _, worker in found.values()], _samples(), known)
-    return Fleet(rows, waiting.count(services().ledger), found)
+    return Fleet(rows, waiting.count(services().ledger), found, services().live.crowded())
 
 
 def _samples() -> Samples:

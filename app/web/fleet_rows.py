@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.ledger import fleet, investigations, workers
+from app.ledger import fleet, investigations
 from app.ledger.fleet import HeldJob, Sample
+from app.ledger.workers import Rows
 from app.pool.model import Worker, WorkerId
 from app.web import sparkline
 from app.web.services import Services
@@ -75,17 +76,8 @@ class Fleet:
 
     rows: tuple[Row, ...]
     jobs_waiting: int
-    registered: Mapping[WorkerId, tuple[str, Worker]]  # as the ledger had them, each with its row's version
-
-
-def registered(found: Services, former: Mapping[WorkerId, tuple[str, Worker]]) -> dict[WorkerId, tuple[str, Worker]]:
-    """The workers by name; only those are read that have changed since `former`."""
-    versions = workers.versions(found.ledger)
-    changed = [worker for worker, version in versions.items() if former.get(worker, ("",))[0] != version]
-    # A row that changes between the two reads is read again the next time.
-    new = {worker.id: (versions[worker.id], worker) for worker in workers.found(found.ledger, changed)}
-    known = {**former, **new}
-    return {worker: known[worker] for worker in versions if worker in known}
+    registered: Rows  # as the ledger had them
+    warning: str | None  # what people should see to before it hurts
 
 
 def rows(

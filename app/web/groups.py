@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from app.ledger import events, groups, workers
 from app.ledger.db import Ledger
 from app.ledger.groups import Group
-from app.pool.errors import BadRequest
+from app.pool.errors import BadFields
 from app.pool.model import WorkerId
 from app.pool.policy import STRATEGIES
 from app.web import api
@@ -169,13 +169,13 @@ def waiting_words(group: Group) -> str:
 def _lock(tx: Ledger, name: str, matches: Matches | None, move_to: str | None = None) -> Group:
     """The group, held for a change together with where its jobs shall go."""
     if move_to == name:
-        raise BadRequest("some fields cannot be taken", [("?move_to", "name another group")])
+        raise BadFields(("?move_to", "name another group"))
     both = groups.lock(tx, name, *([move_to] if move_to else []))
     group = groups.find(tx, name)
     if group is None:
         abort(404, "there is no such group")
     if not both:
-        raise BadRequest("some fields cannot be taken", [("?move_to", f"there is no group {move_to}")])
+        raise BadFields(("?move_to", f"there is no group {move_to}"))
     if matches is not None and not matches(group.version):
         abort(412, STALE)
     return group
@@ -196,7 +196,7 @@ def _fill(tx: Ledger, name: str, members: Sequence[str]) -> None:
         if member not in there
     ]
     if errors:
-        raise BadRequest("some fields cannot be taken", errors)
+        raise BadFields(*errors)
     groups.fill(tx, name, which, caller().owner)
 
 

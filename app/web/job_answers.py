@@ -69,6 +69,12 @@ class JobList(BaseModel):
     next: str | None
 
 
+class JobBatch(BaseModel):
+    """The jobs of one submission, in its order."""
+
+    items: list[JobAnswer]
+
+
 class ResumedFrom(BaseModel):
     """The checkpoint that an attempt began from."""
 

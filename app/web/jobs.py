@@ -32,7 +32,7 @@ def submit(header: IdempotencyHeader, body: JobBody) -> Response:
     """Submit a job; when this is answered, the job is kept and will run."""
 
     def work(ledger: Ledger) -> JobAnswer:
-        asked = submission.check(ledger, services().settings, caller(), body)
+        [asked] = submission.check(ledger, services().settings, caller(), {"": body})
         return _submitted(ledger, asked.spec, asked.waiting)
 
     return once(header.idempotency_key, work, lambda: services().ring("jobs"))

@@ -13,14 +13,13 @@ from flask import Flask, Response, g, request
 from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
-from app.pool.errors import BadRequest, PoolError, Unavailable
+from app.pool.errors import FIELDS, BadRequest, PoolError, Unavailable
 
 log = logging.getLogger(__name__)
 
 SENTENCES = {  # in place of werkzeug's own
     NotFound.description: "there is nothing at this path; is the id right?",
     MethodNotAllowed.description: "this path does not take this method; the header Allow names those that it takes",
-    RequestEntityTooLarge.description: "the body is larger than this path takes",
 }
 NO_BODY = "must be a JSON object; send {} to say nothing more"
 MEDIA_TYPE = "application/problem+json"
@@ -82,7 +81,7 @@ def install(app: Flask) -> None:
 
 def invalid(error: ValidationError) -> Response:
     """422 for what pydantic refused; each field by its pointer."""
-    return problem(422, "some fields cannot be taken", field_errors(error))
+    return problem(422, FIELDS, field_errors(error))
 
 
 def field_errors(error: ValidationError) -> list[tuple[str, str]]:
@@ -115,6 +114,8 @@ def _tell_name(response: Response) -> Response:
 
 
 def _http(error: HTTPException) -> Response:
+    if isinstance(error, RequestEntityTooLarge):
+        return problem(413, f"the body is larger than the {request.max_content_length} bytes that this path takes")
     answer = error.get_response()
     kept = {name: value for name, value in answer.headers if name.lower() in ("allow", "retry-after", "location")}
     if error.code is not None and error.code < 400:

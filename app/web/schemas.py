@@ -17,6 +17,7 @@ ID_PATTERN = f"[0-9a-z]{{{ID_LENGTH}}}"
 DAY_S = 24 * 60 * 60
 LONGEST_S = 365 * DAY_S
 MOST_VRAM_MB = 16 * 1024 * 1024
+BATCH_JOBS = 10_000
 LISTED = 50
 LISTED_MOST = 200
 
@@ -142,6 +143,14 @@ class JobBody(Body):
         None, description=f"a state to begin from; at most {LIMITS.checkpoint_bytes // 1024} KiB as JSON"
     )
     owner: Annotated[Name, Field(min_length=1)] | None = Field(None, description="only admins may name another")
+
+
+class BatchBody(Body):
+    """Jobs to be submitted together."""
+
+    jobs: list[JobBody] = Field(
+        min_length=1, max_length=BATCH_JOBS, description=f"all of them are kept or none; at most {BATCH_JOBS}"
+    )
 
 
 class TokenBody(Body):

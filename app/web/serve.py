@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from app.pool.pickles import refuse_pickle
 from app.pool.settings import ServerSettings
@@ -17,6 +18,7 @@ from app.web.services import EXTENSION
 
 THREADS = 8
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+REFUSED = 400  # and above, of HTTP's status codes
 GRACE_S = 2  # what `up` and a supervisor wait for is 3
 ACCESS_LOG = "%(h)s %(m)s %(U)s %(s)s %(B)sB %(M)sms"  # %(U)s has no query: a token may stand there
 
@@ -38,6 +40,7 @@ class Web(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": GRACE_S,
             "control_socket_disable": True,
             "accesslog": "-",
+            "logger_class": ChangesOnly,
             "access_log_format": ACCESS_LOG,
             "proc_name": "muster-web",
             "post_fork": _end_with_parent,
@@ -50,6 +53,15 @@ class Web(BaseApplication):  # type: ignore[misc]
         """Called by gunicorn in each worker process."""
         refuse_pickle()  # rq-dashboard fetches envelopes with RQ's default serializer
         return create_app(self._settings, THREADS)
+
+
+class ChangesOnly(Logger):  # type: ignore[misc]
+    """An access log of what may have changed something or was refused: open pages ask every other second."""
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
+        """Called by gunicorn after each answer."""
+        if req.method not in ("GET", "HEAD") or resp.status_code >= REFUSED:
+            super().access(resp, req, environ, request_time)
 
 
 def main(bind: str, port: int, settings: ServerSettings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flask import abort
@@ -11,7 +11,7 @@ from app.ledger import groups, workflows
 from app.ledger.db import Ledger
 from app.ledger.workflows import Declared
 from app.pool import parameters
-from app.pool.errors import BadRequest
+from app.pool.errors import BadFields, BadRequest
 from app.pool.model import JobSpec, Requirement, WorkerId
 from app.pool.settings import ServerSettings
 from app.web.auth import Caller
@@ -37,19 +37,27 @@ def again(ledger: Ledger, spec: JobSpec) -> JobSpec:
     return replace(spec, requirement=replace(spec.requirement, group=now))
 
 
-def check(ledger: Ledger, settings: ServerSettings, caller: Caller, body: JobBody) -> Submission:
-    """The submission that this body asks for; in a transaction, so that its group stays until it is committed.
+def check(ledger: Ledger, settings: ServerSettings, caller: Caller, bodies: Mapping[str, JobBody]) -> list[Submission]:
+    """The submissions that these bodies ask for, by their pointers; in a transaction, so that their groups stay
+    until it is committed.
 
     Raises BadRequest naming each field that cannot be taken.
     """
-    owner = body.owner or caller.owner
-    if owner != caller.owner and caller.kind != "admin":
-        abort(403, "only admins may name another owner")
-    declared = workflows.declared(ledger, [body.workflow])
-    errors = _group_errors(ledger, body.group) + _params_errors(declared, body, settings)
+    declared: dict[str, list[Declared]] = {}
+    for each in workflows.declared(ledger, list({body.workflow for body in bodies.values()})):
+        declared.setdefault(each.workflow.name, []).append(each)
+    gone = set(groups.pin(ledger, {body.group for body in bodies.values() if body.group is not None}))
+    errors: Errors = []
+    found = []
+    for pointer, body in bodies.items():
+        offers = declared.get(body.workflow, [])
+        wrong = _group_errors(gone, body.group) + _params_errors(offers, body, settings)
+        errors += [(pointer + field, why) for field, why in wrong]
+        spec = _spec(body, _owner(caller, pointer, body))
+        found.append(Submission(spec, None if offers else _nobody_offers(body.workflow)))
     if errors:
-        raise BadRequest("some fields cannot be taken", errors)
-    return Submission(_spec(body, owner), None if declared else _nobody_offers(body.workflow))
+        raise BadFields(*errors)
+    return found
 
 
 def waiting_for(ledger: Ledger, workflow: str) -> str | None:
@@ -61,10 +69,15 @@ def _nobody_offers(workflow: str) -> str:
     return f"no worker offers {workflow}"
 
 
-def _group_errors(ledger: Ledger, group: str | None) -> Errors:
-    if group is None or not groups.pin(ledger, [group]):
-        return []
-    return [("/group", f"there is no group {group}")]
+def _owner(caller: Caller, pointer: str, body: JobBody) -> str:
+    owner = body.owner or caller.owner
+    if owner != caller.owner and caller.kind != "admin":
+        abort(403, f"only admins may name another owner: {pointer}/owner")
+    return owner
+
+
+def _group_errors(gone: Container[str], group: str | None) -> Errors:
+    return [("/group", f"there is no group {group}")] if group is not None and group in gone else []
 
 
 def _params_errors(declared: Sequence[Declared], body: JobBody, settings: ServerSettings) -> Errors:

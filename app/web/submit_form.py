@@ -9,7 +9,7 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 
 from app.pool import parameters
-from app.pool.errors import BadRequest
+from app.pool.errors import BadFields
 from app.pool.model import Json, Parameter, Workflow
 
 UNITS = {"_s": "seconds", "_mb": "MiB"}
@@ -73,7 +73,7 @@ def params(workflow: Workflow, form: MultiDict[str, str]) -> dict[str, Json]:
         if value is not None:
             found[parameter.name] = value
     if errors:
-        raise BadRequest("some fields cannot be taken", errors)
+        raise BadFields(*errors)
     return found
 
 
@@ -105,6 +105,7 @@ def _whole(form: MultiDict[str, str], name: str) -> int | None:
     text = form.get(name, "").strip()
     if not text:
         return None
-    if not text.lstrip("-").isdigit():
-        raise BadRequest("some fields cannot be taken", [(f"/{name}", "must be a whole number")])
-    return int(text)
+    number = parameters.whole(text)
+    if number is None:
+        raise BadFields((f"/{name}", "must be a whole number"))
+    return number

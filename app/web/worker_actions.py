@@ -8,7 +8,7 @@ from flask import Response, abort
 from pydantic import BaseModel, Field
 
 from app.ledger.pauses import Pause
-from app.pool.errors import BadRequest
+from app.pool.errors import BadFields
 from app.pool.model import LIMITS, WorkerId
 from app.web import acts, api, workers
 from app.web.acts import Action, Result, Wish
@@ -118,7 +118,7 @@ def _refuse(done: Result) -> None:
 
 def _which(body: ActionBody) -> list[WorkerId]:
     if (body.workers is None) == (body.filter is None):
-        raise BadRequest("some fields cannot be taken", [("/workers", "name either workers or a filter")])
+        raise BadFields(("/workers", "name either workers or a filter"))
     if body.filter is not None:
         return matching(body.filter)
     return [WorkerId(worker) for worker in dict.fromkeys(body.workers or ())]

@@ -10,6 +10,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.ledger import setups
 from app.pool.model import Worker
+from app.pool.parameters import whole
 
 Written = MultiDict[str, str]
 
@@ -80,7 +81,8 @@ def number(text: str) -> int | str | None:
     stripped = text.strip()
     if not stripped:
         return None
-    return int(stripped) if stripped.lstrip("-").isdecimal() else stripped
+    found = whole(stripped)
+    return stripped if found is None else found
 
 
 def errors_by_field(errors: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.ledger import attempts, workers
 from app.pool.model import Health, JobState, WorkerId
+from app.pool.parameters import whole
 from app.web import api
 from app.web.answers import answer, cursor_of, place_of
 from app.web.job_answers import AttemptAnswer, attempt_answer
@@ -94,7 +95,7 @@ def jobs_given(worker: WorkerId, query: HistoryQuery) -> WorkerJobList:
 def transitions(worker: WorkerId, query: HistoryQuery) -> TransitionList:
     """A page of the changes of this worker's health."""
     place = place_of(query.cursor)
-    before = int(place[1]) if place and place[1].isdigit() else None
+    before = whole(place[1]) if place else None
     found = workers.transitions(services().ledger, worker, before, query.limit + 1)
     page = found[: query.limit]
     items = [TransitionAnswer(**{name: getattr(each, name) for name in TransitionAnswer.model_fields}) for each in page]

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from app.ledger import setups
 from app.ledger.setups import Setup
-from app.pool.errors import BadRequest
+from app.pool.errors import BadFields
 from app.pool.model import LIMITS, Worker
 from app.pool.policy import RANGES
 from app.web import acts, api, workers
@@ -89,4 +89,4 @@ def _check(worker: Worker, narrowing: list[str]) -> None:
         if name not in known
     ]
     if errors:
-        raise BadRequest("some fields cannot be taken", errors)
+        raise BadFields(*errors)

@@ -40,9 +40,6 @@ ON CONFLICT DO NOTHING;
 -- name: report_checkpoint_known
 SELECT 1 AS found FROM checkpoints WHERE job_id = %(job)s AND attempt = %(attempt)s AND number >= %(number)s;
 
--- name: checkpoint_newest
-SELECT * FROM checkpoints WHERE job_id = %(job)s ORDER BY attempt DESC, number DESC LIMIT 1;
-
 -- name: checkpoints_of_jobs
 SELECT DISTINCT ON (job_id) * FROM checkpoints WHERE job_id = ANY(%(jobs)s) ORDER BY job_id, attempt DESC, number DESC;
 

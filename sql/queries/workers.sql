@@ -6,8 +6,10 @@ SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, unt
 FROM workers WHERE %(decommissioned)s OR decommissioned_at IS NULL ORDER BY name, id;
 
 -- name: workers_versions
--- Which row stands there of each registered worker: its xmin is another one after every change; and its open blocks.
-SELECT workers.id, concat_ws('-', workers.xmin, blocks.ids) AS version
+-- Which row stands there of each registered worker: its xmin is another one after every change, but a note's does not
+-- count; and its open blocks.
+SELECT workers.id, concat_ws('-', CASE WHEN workers.xmin::text::bigint = noted THEN noted_before
+                                       ELSE workers.xmin::text::bigint END, blocks.ids) AS version
 FROM workers LEFT JOIN (SELECT worker_id, string_agg(id::text, ',' ORDER BY id) AS ids FROM worker_blocks
                         WHERE forgiven_at IS NULL GROUP BY worker_id) blocks ON blocks.worker_id = workers.id
 WHERE decommissioned_at IS NULL ORDER BY name, workers.id;
@@ -125,6 +127,9 @@ WHERE workers.id = new.id;
 -- name: workers_note
 -- What people see of a worker, once a minute and at each transition.
 UPDATE workers SET status = note.status, dynamic_tags = coalesce(note.tags, '{}'),
+                   noted = pg_current_xact_id()::xid::text::bigint,
+                   noted_before = CASE WHEN workers.xmin::text::bigint = noted THEN noted_before
+                                       ELSE workers.xmin::text::bigint END,
                    last_heartbeat = CASE WHEN note.beating THEN now() ELSE last_heartbeat END
 FROM jsonb_to_recordset(%(notes)s) AS note(id text, status text, tags text[], beating boolean)
 WHERE workers.id = note.id;

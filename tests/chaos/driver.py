@@ -16,12 +16,15 @@ from app.pool.errors import PoolError
 from tests.agents import Agent, alive_with
 from tests.chaos.faults import Fault, inject
 from tests.chaos.history import S
+from tests.chaos.people import NEEDS, everything_everywhere, found_group, meddle, record
+from tests.chaos.placement import Waits
 from tests.services import eventually
 from tests.site import Site
 
 AGENTS = 4
 AT_ONCE = 10  # jobs that have not ended
 MAX_FAILURES = 50
+MEDDLES = 0.4  # share of the faults that are people's doing
 PAUSE_S = (0.3, 2.0)  # between two faults
 LOOK_S = 0.1
 LINGER_S = 1.0 + 1.5  # invariant 9, and what a busy computer adds
@@ -43,11 +46,11 @@ class Life:
 
 @dataclass
 class Run:
-    """What happened; `problems` are the violations that were seen while it ran."""
+    """What happened; `problems` are the violations that were seen while it ran: what, and of which job."""
 
     jobs: dict[str, bool] = field(default_factory=dict)  # id -> strict
     faults: list[Fault] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str | None]] = field(default_factory=list)
 
 
 class Driver:
@@ -62,13 +65,19 @@ class Driver:
         self._lives: list[Life] = []
         self._next_fault_s = 0.0
         self._asked_s = 0.0
+        self._waits = Waits(site)
 
     def run(self, seconds: float) -> Run:
         """Faults for so long; then all is mended and every job must end."""
+        record(self._site.database_url)
+        found_group(self._site)
+        # What is killed here a hundred times is not the workflow's fault.
+        self._site.change(block_failures=100)
         for _ in range(AGENTS):
             self._lives.append(Life(self._life(self._site.starting())))
         for life in self._lives:
             life.agent.healthy()
+        everything_everywhere(self._site)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._turn(faults=True)
@@ -77,10 +86,11 @@ class Driver:
         return self._run
 
     def _settle(self) -> None:
+        everything_everywhere(self._site)
         end = time.monotonic() + SETTLE_S
         while self._open and time.monotonic() < end:
             self._turn(faults=False)
-        self._run.problems += [f"job {job} has not ended: {self._site.job(job)}" for job in sorted(self._open)]
+        self._run.problems += [(f"1: it has not ended: {self._site.job(job)}", job) for job in sorted(self._open)]
         eventually(self._all_healthy, 40)
 
     def _all_healthy(self) -> bool:
@@ -137,7 +147,7 @@ class Driver:
         for number in numbers:
             left = alive_with("MUSTER_TEST_LIFE", f"{life.agent.name}-{number}")
             if left:
-                self._run.problems.append(f"invariant 9: {sorted(left.items())} of {life.agent.name} live {when}")
+                self._run.problems.append((f"9: {sorted(left.items())} of {life.agent.name} live {when}", None))
 
     def _submit(self) -> None:
         while len(self._open) < AT_ONCE:
@@ -149,6 +159,7 @@ class Driver:
                 strict=strict,
                 max_failures=MAX_FAILURES,
                 params={"escapes": escapes},
+                **self._random.choice(NEEDS),
             )
             self._run.jobs[job] = strict
             self._open.add(job)
@@ -158,15 +169,19 @@ class Driver:
         if life.agent.process is None or life.agent.process.poll() is not None:
             return
         worker = life.agent.worker()
-        fault = inject(self._random, life.agent, worker["id"] if worker else None)
+        if worker and self._random.random() < MEDDLES:
+            fault = meddle(self._random, self._site, life.agent, worker["id"])
+        else:
+            fault = inject(self._random, life.agent, worker["id"] if worker else None)
         self._run.faults.append(fault)
         self._say(str(fault))
 
     def _ask(self, now_s: float) -> None:
-        """Which jobs have ended; once a second."""
+        """Which jobs have ended, and which wait; once a second."""
         if now_s < self._asked_s + 1:
             return
         self._asked_s = now_s
+        self._run.problems += self._waits.look()
         try:
             self._open = {job for job in self._open if self._site.job(job)["state"] not in ENDED}
         except PoolError as error:

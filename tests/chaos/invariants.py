@@ -16,6 +16,7 @@ from app.pool.keys import Keys, queue
 from tests.chaos.driver import ENDED, Run
 from tests.chaos.faults import Fault
 from tests.chaos.history import Moment, S, attempts, by_job, read
+from tests.chaos.placement import assigned_what_does_not_fit
 from tests.services import eventually
 from tests.site import Site
 
@@ -49,8 +50,10 @@ class Evidence:
 
 def violations(found: Evidence) -> list[Violation]:
     """Everything that does not hold."""
-    checks = (_ends_once, _one_result, _resumes_from_the_newest, _strict, _transitions, _left_over)
-    return [Violation(each) for each in found.run.problems] + [each for check in checks for each in check(found)]
+    checks = (_ends_once, _one_result, _resumes_from_the_newest, _strict, _fits, _transitions, _left_over)
+    return [Violation(what, job) for what, job in found.run.problems] + [
+        each for check in checks for each in check(found)
+    ]
 
 
 def report(violation: Violation, found: Evidence) -> str:
@@ -128,6 +131,12 @@ def _strict(found: Evidence) -> Iterator[Violation]:
 def _thawed(found: Evidence, moment: Moment) -> bool:
     ends = [each.undone_at for each in found.frozen(moment.worker) if each.undone_at]
     return any(end <= moment.at <= end + THAW_S * S for end in ends)
+
+
+def _fits(found: Evidence) -> Iterator[Violation]:
+    """5: a worker is given only what it matches at that moment, and never more than it has room for."""
+    for what, job in assigned_what_does_not_fit(found.rows):
+        yield Violation(what, job)
 
 
 def _transitions(found: Evidence) -> Iterator[Violation]:

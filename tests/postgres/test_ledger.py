@@ -78,7 +78,7 @@ def test_two_placements_of_one_job_give_one_attempt(ledger: Ledger) -> None:
 @pytest.mark.parametrize("intent", [Intent.PAUSED, Intent.DRAINING])
 def test_a_worker_that_is_not_active_is_assigned_nothing(ledger: Ledger, intent: Intent) -> None:
     worker = join(ledger)
-    assert workers.set_intent(ledger, worker.id, intent)
+    assert workers.set_intents(ledger, [worker.id], intent)
 
     assert not jobs.assign(ledger, [jobs.Assignment(submit(ledger).id, 1, worker.id, worker.incarnation)])
 
@@ -99,7 +99,7 @@ def test_a_slow_worker_is_refused_after_failover(ledger: Ledger) -> None:
     assert tell(ledger, fresh, job, 2, "checkpoint", number=1, state={"frame": 10}) is Applied.KEPT
     assert tell(ledger, slow, job, 1, "checkpoint", number=9, state={"frame": 99}) is Applied.REFUSED
     assert tell(ledger, slow, job, 1, "end", end="succeeded", result="old") is Applied.REFUSED
-    newest = attempts.newest_checkpoint(ledger, job.id)
+    newest = attempts.newest_checkpoints(ledger, [job.id]).get(job.id)
     assert newest is not None and newest.state == {"frame": 10}
     assert tell(ledger, fresh, job, 2, "end", end="succeeded", result="new") is Applied.ENDED
     result = jobs.result(ledger, job.id)
@@ -115,7 +115,7 @@ def test_a_checkpoint_of_a_later_attempt_counts_more_than_a_higher_number_of_an_
     running(ledger, worker, found(ledger, job))
 
     assert tell(ledger, worker, job, 2, "checkpoint", number=1, state="new") is Applied.KEPT
-    newest = attempts.newest_checkpoint(ledger, job.id)
+    newest = attempts.newest_checkpoints(ledger, [job.id]).get(job.id)
     assert newest is not None and newest.state == "new"
 
 

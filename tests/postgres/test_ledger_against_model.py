@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from app.ledger import attempts, jobs
 from app.ledger.db import Ledger
 from app.ledger.reports import Applied
-from app.pool.model import Job, JobState, Worker
+from app.pool.model import JOB_MOVES, Job, JobState, Worker
 from tests.postgres.conftest import found, join, submit, tell
 
 NAMES = ("render-a", "render-b")
@@ -28,6 +28,7 @@ class Believed:
     job: Job
     max_failures: int
     state: JobState = JobState.PENDING
+    seen: JobState = JobState.PENDING  # after the step before
     attempt: int = 1
     failures: int = 0
     worker: Worker | None = None
@@ -157,7 +158,9 @@ class LedgerVerbs(RuleBasedStateMachine):
         for it in self.jobs:
             now = found(self.ledger, it.job)
             assert (now.state, now.attempt, now.failures) == (it.state, it.attempt, it.failures)
-            newest = attempts.newest_checkpoint(self.ledger, it.job.id)
+            assert now.state is it.seen or now.state in JOB_MOVES[it.seen]
+            it.seen = now.state
+            newest = attempts.newest_checkpoints(self.ledger, [it.job.id]).get(it.job.id)
             assert (newest and (newest.attempt, newest.number)) == it.checkpoint
             result = jobs.result(self.ledger, it.job.id)
             assert (result and result.attempt) == it.result

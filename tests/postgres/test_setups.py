@@ -12,7 +12,7 @@ from app.ledger import events, pauses, setups, workers
 from app.ledger.db import Ledger
 from app.ledger.pauses import Pause
 from app.ledger.setups import Setup
-from app.pool.model import Intent, Worker, WorkerId
+from app.pool.model import Health, Intent, Worker, WorkerId
 from tests.postgres.conftest import join
 
 SETUP = Setup(("optix",), (), ("burn",), 3, 2)
@@ -81,7 +81,7 @@ def test_a_pause_tells_who_why_and_until_when(ledger: Ledger) -> None:
 @pytest.mark.parametrize("intent", [Intent.DRAINING, Intent.DECOMMISSIONED])
 def test_only_an_active_worker_is_paused_and_only_a_paused_one_resumed(ledger: Ledger, intent: Intent) -> None:
     worker = join(ledger)
-    assert workers.set_intent(ledger, worker.id, intent)
+    assert workers.set_intents(ledger, [worker.id], intent)
     assert not pauses.pause(ledger, [worker.id], Pause(), "ana")
     assert not pauses.resume(ledger, [worker.id], "ana")
     assert now(ledger, worker).intent is intent
@@ -97,3 +97,27 @@ def test_a_pause_ends_by_itself_once(ledger: Ledger, database_url: str) -> None:
     assert [pauses.over(ledger), pauses.over(ledger)] == [1, 0]
     assert [now(ledger, worker).intent for worker in (short, long, ever)] == ["active", "paused", "paused"]
     assert told(ledger, short)[0] == "short takes jobs again: its pause is over"
+
+
+def test_what_is_noted_each_minute_is_no_change_and_all_else_is(ledger: Ledger) -> None:
+    worker = join(ledger)
+
+    def version() -> str:
+        return workers.versions(ledger)[worker.id]
+
+    def note() -> None:
+        workers.note(ledger, [workers.Note(worker.id, "healthy", ("model:sdxl",), True)])
+
+    first = version()
+    note()
+    note()
+    assert version() == first
+    workers.set_health(ledger, worker, Health.DEGRADED, "silent", "degraded")
+    second = version()
+    assert second != first
+    note()
+    assert version() == second
+    known = workers.renewed(ledger, {})
+    setups.change(ledger, [worker.id], lambda now: replace(setups.setup_of(now), tags=("fast",)), "ana")
+    assert version() not in (first, second)
+    assert workers.renewed(ledger, known)[worker.id][1].tags == ("fast",)

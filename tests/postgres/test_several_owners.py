@@ -104,7 +104,7 @@ def test_a_fifth_of_the_pool_is_the_most_that_is_paused_so(ledger: Ledger, pool:
 
 
 def test_what_people_have_paused_is_not_counted_in_that_fifth(ledger: Ledger, pool: list[Worker]) -> None:
-    assert workers.set_intent(ledger, pool[1].id, Intent.PAUSED)
+    assert workers.set_intents(ledger, [pool[1].id], Intent.PAUSED)
     for owner in ("ana", "ben", "cem"):
         fail(ledger, pool[0], owner)
 
@@ -126,7 +126,7 @@ def test_decommissioned_workers_do_not_make_the_pool_larger(
 
 def test_a_worker_that_drains_stays_draining(ledger: Ledger, pool: list[Worker]) -> None:
     held = [running(ledger, pool[0], submit(ledger, owner=owner, max_failures=1)) for owner in ("ana", "ben", "cem")]
-    assert workers.set_intent(ledger, pool[0].id, Intent.DRAINING)
+    assert workers.set_intents(ledger, [pool[0].id], Intent.DRAINING)
     for job in held:
         assert tell(ledger, pool[0], job, 1, "end", end="failed", cause="workflow") is Applied.ENDED
 
@@ -178,7 +178,7 @@ def test_a_worker_that_a_person_resumed_is_counted_anew(ledger: Ledger, pool: li
     [opened] = investigations.listed(ledger)
     assert investigations.resolve(ledger, opened.id, "root", "new driver")
     assert now(ledger, pool[0]).intent is Intent.PAUSED  # resolving it resumes nothing
-    assert workers.set_intent(ledger, pool[0].id, Intent.ACTIVE)
+    assert workers.set_intents(ledger, [pool[0].id], Intent.ACTIVE)
 
     assert [fail(ledger, pool[0], owner) for owner in ("ana", "ben")] == [Applied.ENDED] * 2
     assert not looked_into(ledger, pool[0])

@@ -53,6 +53,17 @@ def test_a_full_worker_is_in_no_set_and_a_full_fleet_gives_nothing(pool: Pool) -
     assert pool.loads()[A] > 0
 
 
+def test_a_full_fleet_costs_one_read_for_each_set(pool: Pool) -> None:
+    for worker in (A, B):
+        pool.worker(worker)
+    pool.place(BURN, "j1", "j2")
+    pool.stores.redis.config_resetstat()
+    assert workers_of(pool.place(BURN, "j3", "j4")) == [None, None]
+    stats = pool.stores.redis.info("commandstats")
+    client_s_own = {"cmdstat_evalsha", "cmdstat_script|exists", "cmdstat_config|resetstat"}
+    assert {name: stats[name]["calls"] for name in stats.keys() - client_s_own} == {"cmdstat_zrange": 1}
+
+
 def test_a_class_has_room_while_some_worker_that_matches_has(pool: Pool) -> None:
     pool.worker(A, tags=("fast",))
     pool.worker(B)

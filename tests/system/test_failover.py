@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.ledger import events
 from app.pool.model import Health, JobState
-from app.pool.protocol import LeaseState
+from app.pool.protocol import LeaseState, Order
 from tests.peer import Peer
 from tests.postgres.conftest import submit
 from tests.scene import Scene, scene, state_of
@@ -83,13 +83,18 @@ def test_a_result_that_has_arrived_is_never_thrown_away(scene: Scene) -> None:
     assert scene.job(order.job).state is JobState.SUCCEEDED
 
 
-def test_a_good_bye_makes_a_worker_left_and_its_jobs_pending(scene: Scene) -> None:
-    peer = scene.peer()
-    order = scene.running(peer)
+def leave(scene: Scene, peer: Peer, order: Order) -> None:
+    """It says good-bye, and what ran there has stopped."""
     peer.beat(leaving=True)
     peer.end(order, "stopped", cause="good-bye")
     peer.report("goodbye")
     scene.step()
+
+
+def test_a_good_bye_makes_a_worker_left_and_its_jobs_pending(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    leave(scene, peer, order)
     assert scene.health(peer) is Health.LEFT
     job = scene.job(order.job)
     assert (job.state, job.attempt, job.failures) == (JobState.PENDING, 2, 0)
@@ -100,10 +105,7 @@ def test_a_good_bye_makes_a_worker_left_and_its_jobs_pending(scene: Scene) -> No
 def test_a_worker_that_returns_after_its_good_bye_is_given_its_job_with_its_first_beat(scene: Scene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
-    peer.beat(leaving=True)
-    peer.end(order, "stopped", cause="good-bye")
-    peer.report("goodbye")
-    scene.step()
+    leave(scene, peer, order)
     scene.new_leader()
     scene.step()
     assert peer.lease(order.job) is None

@@ -26,7 +26,7 @@ from tests.proxy import Proxy
 from tests.services import Services, eventually
 from tests.site import BUSY_S, INTERVAL_S, Site, new_site
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 KEYS = Keys("pool:")
 BACK_S = 0.1
 LOOK_S = 0.002  # between two looks: who spins would keep the proxy from its work
@@ -89,6 +89,7 @@ def prefer(pids: set[int], nice: int) -> None:
                 os.setpriority(os.PRIO_PROCESS, int(thread.name), nice)
 
 
+@pytest.mark.alone
 def test_of_200_forced_disconnects_none_degrades_and_each_is_back_within_100_ms(
     site: Site, proxy: Proxy, client: Any
 ) -> None:

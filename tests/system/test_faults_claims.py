@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.chaos import history
 from tests.services import Services, eventually
 from tests.site import Site, new_site
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,17 @@ class Envelope:
         eventually(lambda: self._rq.hget(key, "ended_at"))
 
 
+@contextmanager
+def without_coordinator(site: Site) -> Iterator[None]:
+    """It stands still meanwhile."""
+    coordinator = [site.pool.only("app coordinator")]
+    send(signal.SIGSTOP, coordinator)
+    try:
+        yield
+    finally:
+        send(signal.SIGCONT, coordinator)
+
+
 def steps_of(site: Site, job: str) -> list[int]:
     return [each.step for each in site.moments(job) if each.what == "begin"]
 
@@ -70,7 +82,8 @@ def test_second_deliveries_and_stale_envelopes_run_nothing(site: Site) -> None:
     eventually(lambda: site.rows(refused))
     assert agent.end() == 0
     agent.start().healthy()
-    envelope.deliver()  # it was of an older incarnation
+    with without_coordinator(site):  # which might remove it first
+        envelope.deliver()  # it was of an older incarnation
     assert "is not ours" in agent.said
     assert steps_of(site, job) == steps
     assert site.ended(site.submit(steps=1))["state"] == "succeeded"
@@ -94,15 +107,10 @@ def test_an_end_that_has_arrived_wins_over_the_take_away(site: Site) -> None:
     job, _ = site.running()
     site.crew(1)
     out = Keys("pool:").out(WorkerId((agent.worker() or {})["id"]))
-    coordinator = [site.pool.only("app coordinator")]
-    with redis.Redis.from_url(f"{site.redis_url}/1", decode_responses=True) as client:
-        send(signal.SIGSTOP, coordinator)
-        try:
-            site.let_finish(job)
-            eventually(lambda: any('"end":"succeeded"' in fields["report"] for _, fields in client.xrange(out)))
-            agent.kill()
-        finally:
-            send(signal.SIGCONT, coordinator)
+    with redis.Redis.from_url(f"{site.redis_url}/1", decode_responses=True) as client, without_coordinator(site):
+        site.let_finish(job)
+        eventually(lambda: any('"end":"succeeded"' in fields["report"] for _, fields in client.xrange(out)))
+        agent.kill()
     done = site.ended(job)
     assert (done["state"], done["attempt"]) == ("succeeded", 1)
     eventually(lambda: agent.is_("down"))

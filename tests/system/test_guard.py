@@ -35,6 +35,15 @@ def test_an_accepted_claim_runs_the_workflow_and_its_words_become_reports(main: 
     main.told("ready")
 
 
+@pytest.mark.parametrize("gpus", [("GPU-a", "GPU-b"), ()])
+def test_what_runs_sees_the_cards_that_it_was_given_by_their_uuid(main: ScriptedMain, gpus: tuple[str, ...]) -> None:
+    main.put(main.order("cards", gpus=gpus))
+    line = main.guard().claimed()
+    assert line.gone() and line.end
+    shown = ",".join(gpus)
+    assert line.end["result"] == {"gpus": list(gpus), "own": shown, "program": shown}
+
+
 def test_a_refused_claim_runs_nothing(main: ScriptedMain, tmp_path: Path) -> None:
     order = main.order("marks", params={"mark": str(tmp_path / "mark")})
     main.put(order)

@@ -25,6 +25,6 @@ def test_the_step_that_hears_of_the_third_owners_error_gives_the_worker_nothing_
     assert found is not None and found.paused_by == "pool"
     assert scene.job(waits.id).state is JobState.PENDING
     assert bad.id in investigations.open_of(scene.ledger, [bad.id])
-    assert workers.set_intent(scene.ledger, bad.id, Intent.ACTIVE)
+    assert workers.set_intents(scene.ledger, [bad.id], Intent.ACTIVE)
     scene.step()
     assert scene.job(waits.id).worker == bad.id

@@ -6,7 +6,6 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -33,14 +32,6 @@ def process(ref: AttemptRef) -> Iterator[subprocess.Popen[bytes]]:
     ) as process:
         yield process
         process.kill()
-
-
-@pytest.fixture
-def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
-    driver = Driver(tmp_path / "nvml")
-    for name in ("LD_LIBRARY_PATH", "MUSTER_NVML_FILE"):
-        monkeypatch.setenv(name, driver.environ[name])
-    return driver
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pynvml
@@ -45,14 +44,6 @@ FIGURES: dict[str, tuple[str, dict[str, Any]]] = {
     "nvmlDeviceGetComputeRunningProcesses_v3": ("processes", {"memory": Memory(free=16284)}),
     "nvmlDeviceGetGraphicsRunningProcesses_v3": ("graphics processes", {}),
 }
-
-
-@pytest.fixture
-def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
-    driver = Driver(tmp_path / "nvml")
-    for name in ("LD_LIBRARY_PATH", "MUSTER_NVML_FILE"):
-        monkeypatch.setenv(name, driver.environ[name])
-    return driver
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pynvml
 import pytest
@@ -24,14 +23,6 @@ from tests.nvml import Card, Driver
 DEADLINE_S = 30.0  # for a busy computer; every wait ends with its event
 ONE = Gpu("GPU-1", 0, "NVIDIA Test", 16384)
 TWO = Gpu("GPU-2", 1, "NVIDIA Test", 16384)
-
-
-@pytest.fixture
-def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
-    driver = Driver(tmp_path / "nvml")
-    for name in ("LD_LIBRARY_PATH", "MUSTER_NVML_FILE"):
-        monkeypatch.setenv(name, driver.environ[name])
-    return driver
 
 
 @pytest.fixture

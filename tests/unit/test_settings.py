@@ -64,3 +64,9 @@ def test_no_gpu_named_means_every_gpu_and_an_empty_list_means_none() -> None:
     assert AgentSettings.from_environment({}).gpu_uuids is None
     assert AgentSettings.from_environment({"MUSTER_GPUS": ""}).gpu_uuids == ()
     assert AgentSettings.from_environment({"MUSTER_GPUS": "GPU-a,GPU-b"}).gpu_uuids == ("GPU-a", "GPU-b")
+
+
+@pytest.mark.parametrize("text", ["--5", "²", "0", "65", "9" * 5000])
+def test_a_number_that_is_none_is_named_with_its_limits(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"MUSTER_SLOTS is .*from 1 to 64"):
+        AgentSettings.from_environment({"MUSTER_SLOTS": text})

@@ -190,7 +190,8 @@ def test_workers_are_tagged_paused_and_resumed_by_name(home: Environment, ledger
     assert said(home, "resume", one.id) == "render-1: takes jobs again"
     refused = call(home, "resume", "render-1", "render-2")
     assert (refused.exit_code, refused.stderr.splitlines()[0]) == (1, "render-1: is active, not paused")
-    assert "Error" in call(home, "pause", "nobody").stderr
+    assert "no worker nobody" in call(home, "pause", "render-1", "nobody").stderr
+    assert all(worker["intent"] == "active" for worker in shown(home, "workers"))
 
 
 def test_workers_are_listed_to_the_last_page(
@@ -201,6 +202,11 @@ def test_workers_are_listed_to_the_last_page(
     assert [worker["name"] for worker in shown(home, "workers")] == [worker.name for worker in joined]
     lines = said(home, "workers").splitlines()  # a line for each, whatever the terminal's width: a program reads it
     assert [line.split()[0] for line in lines] == ["id", *(worker.id for worker in joined)]
+
+
+def test_people_s_words_are_listed_as_they_are(home: Environment) -> None:
+    said(home, "submit", "burn", "--name", "[/red] [bold]x")
+    assert "[/red] [bold]x" in said(home, "jobs")
 
 
 def test_what_goes_wrong_is_one_clear_error(home: Environment) -> None:
@@ -233,17 +239,20 @@ def test_every_command_explains_itself() -> None:
         assert "Usage" in result.output
 
 
-def test_a_web_process_ends_within_3_s_and_logs_no_query(
+def test_a_web_process_ends_within_3_s_and_logs_neither_queries_nor_looks(
     home: Environment, server: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     port = int((tmp_path / "server").read_text().rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as idle:
         idle.sendall(b"GET /healthz?token=secret HTTP/1.1\r\nHost: muster\r\n\r\n")
         assert idle.recv(65536).startswith(b"HTTP/1.1 200")
+        idle.sendall(b"GET /nowhere?token=secret HTTP/1.1\r\nHost: muster\r\n\r\n")
+        assert idle.recv(65536).startswith(b"HTTP/1.1 404")
         server.send_signal(signal.SIGTERM)
         assert server.wait(5) == 0
     log = (tmp_path / "web.log").read_text()
-    assert re.search(r"GET /healthz 200", log)
+    assert re.search(r"GET /nowhere 404", log)
+    assert "/healthz" not in log
     assert "secret" not in log
 
 
@@ -268,3 +277,16 @@ def _declare(ledger: Ledger, parameters: tuple[Parameter, ...]) -> None:
     offered = replace(offer(), workflows=(Workflow("burn", "python", parameters=parameters),))
     begun = workers.begin_join(ledger, None, offered, "0" * 64)
     assert workers.confirm_join(ledger, begun)
+
+
+def test_a_file_of_jobs_is_submitted_as_one(home: Environment, tmp_path: Path) -> None:
+    lines, listed = tmp_path / "jobs.jsonl", tmp_path / "jobs.json"
+    lines.write_text('{"workflow": "burn", "name": "one"}\n\n{"workflow": "burn", "name": "two"}\n')
+    made = said(home, "batch", str(lines)).splitlines()
+    assert [shown(home, "job", job)["name"] for job in made] == ["one", "two"]
+    listed.write_text('[{"workflow": "burn"}, {"workflow": "burn", "priority": 101}]')
+    refused = call(home, "batch", str(listed))
+    assert (refused.exit_code, "/jobs/1/priority" in refused.stderr) == (1, True)
+    lines.write_text("{}\n{")
+    assert "line 2 cannot be read as JSON" in call(home, "batch", str(lines)).stderr
+    assert len(shown(home, "jobs")) == 2

@@ -115,7 +115,7 @@ def test_errors_of_several_owners_are_told_with_the_pause_that_a_person_must_end
     web.ask("POST", f"/admin/investigations/{one['id']}/resolve", web.admin, json={"note": "new driver"})
     assert web.get(f"/admin/workers/{bad.id}")["intent"] == "paused"
     assert "Resolving this does not resume it" in client.get(f"/investigations/{one['id']}", headers=HTML).text
-    assert workers.set_intent(web.ledger, bad.id, Intent.ACTIVE)
+    assert workers.set_intents(web.ledger, [bad.id], Intent.ACTIVE)
     assert "does not resume it" not in client.get(f"/investigations/{one['id']}", headers=HTML).text
 
 

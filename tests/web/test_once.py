@@ -49,7 +49,7 @@ def test_of_two_at_once_with_one_key_one_job_is_made(web: Web) -> None:
 def test_while_the_first_runs_the_second_is_told_to_wait(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     check, seen = submission.check, []
 
-    def slow(*given: Any) -> submission.Submission:
+    def slow(*given: Any) -> list[submission.Submission]:
         monkeypatch.setattr(submission, "check", check)
         seen.append(post(web, "k").status_code)
         return check(*given)

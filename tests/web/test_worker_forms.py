@@ -61,6 +61,7 @@ def intent(web: Web, worker: str) -> Intent:
         ({"groups": ["farm", "barn"]}, "there is no group barn"),
         ({"workflows": "transcode"}, "it does not offer transcode; it offers burn"),
         ({"slots": "many"}, "valid integer"),
+        ({"slots": "--5"}, "valid integer"),
         ({"slots": "65"}, "less than or equal to 64"),
         ({"queue_depth": "-1"}, "greater than or equal to 0"),
     ],
@@ -86,7 +87,7 @@ def test_an_empty_setup_is_the_agents_and_the_pools_own(web: Web, client: FlaskC
 
 def test_what_was_done_is_told_once_and_seen_at_once(web: Web, client: FlaskClient, worker: str) -> None:
     other = web.join(web.offer("render-2"))["worker"]
-    assert workers.set_intent(web.ledger, WorkerId(other), Intent.DRAINING)
+    assert workers.set_intents(web.ledger, [WorkerId(other)], Intent.DRAINING)
     assert "night" not in client.get("/", headers=HTML).text  # which is kept for two seconds
     answered = post(client, "/", "/ui/workers/actions", action="tag", tags="night", worker=[worker, other])
     assert (answered.status_code, answered.location) == (303, "/")

@@ -176,7 +176,7 @@ def test_a_worker_is_paused_and_resumed(web: Web, worker: str) -> None:
     assert told(web, worker) == "root resumed render-1"
     refused = web.ask("POST", f"{path}/resume", web.admin)
     assert (refused.status_code, refused.get_json()["detail"]) == (409, "render-1 is active, not paused")
-    assert workers.set_intent(web.ledger, WorkerId(worker), Intent.DRAINING)
+    assert workers.set_intents(web.ledger, [WorkerId(worker)], Intent.DRAINING)
     refused = web.ask("POST", f"{path}/pause", web.admin, json={})
     assert (refused.status_code, refused.get_json()["detail"]) == (
         409,
@@ -206,7 +206,7 @@ def test_a_pause_that_ends_in_the_past_or_twice_is_refused(web: Web, worker: str
 
 def test_many_are_paused_and_resumed(web: Web, worker: str) -> None:
     other = web.join(web.offer("render-2"))["worker"]
-    assert workers.set_intent(web.ledger, WorkerId(other), Intent.DRAINING)
+    assert workers.set_intents(web.ledger, [WorkerId(other)], Intent.DRAINING)
     assert acted(web, 202, action="pause", filter={}) == [
         ("render-1", True, "paused until it is resumed"),
         ("render-2", False, "is draining; only an active worker can be paused"),

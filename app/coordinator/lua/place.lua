@@ -21,11 +21,14 @@ local heads = {} -- the heads of the zsets as far as they were read, while they 
 local turn -- of the latest of these wants; the counter moves once for all of them
 local at = 6 -- in ARGV
 
-local function numbers(count)
-  at = at + count
-  local found = {}
-  for i = 1, count do found[i] = tonumber(ARGV[at - count + i]) end
-  return found
+local function number()
+  at = at + 1
+  return tonumber(ARGV[at])
+end
+
+local function word()
+  at = at + 1
+  return ARGV[at]
 end
 
 local function head(name, count)
@@ -109,10 +112,13 @@ local function nearest(demand, lists, places)
   return lists[best][places[best] - 2], lowest, demand[best]
 end
 
--- Of each zset so many; `count` are looked at in all.
+-- Of each zset so many, `count` in all. Returns the answer, and whether there are more to look at.
 local function choose(demand, job, attempt, least, mb, excluded, each, count)
-  local answer, lists, places = nil, {}, {}
-  for i, part in ipairs(demand) do lists[i], places[i] = head(part.name, each), 1 end
+  local answer, more, lists, places = nil, false, {}, {}
+  for i, part in ipairs(demand) do
+    lists[i], places[i] = head(part.name, each), 1
+    more = more or #lists[i] >= 2 * each
+  end
   for _ = 1, count do
     local worker, score, part = nearest(demand, lists, places)
     if not worker then break end
@@ -124,34 +130,26 @@ local function choose(demand, job, attempt, least, mb, excluded, each, count)
       answer = give(worker, score, part, job, attempt, least, mb)
     end
   end
-  return answer
+  return answer, more
 end
 
 local demands = {}
 for i = 1, tonumber(ARGV[6]) do
   local parts = {}
-  for _ = 1, numbers(1)[1] do
-    local need = numbers(5)
-    for _ = 1, need[5] do
-      parts[#parts + 1] = {name = ARGV[at + 1], offset = tonumber(ARGV[at + 2]), need = need}
-      at = at + 2
-    end
+  for _ = 1, number() do
+    local need = {number(), number(), number(), number()}
+    for _ = 1, number() do parts[#parts + 1] = {name = word(), offset = number(), need = need} end
   end
   demands[i] = parts
 end
 
 local answers = {}
-for number = 1, WANTS do
-  local job, excluded = ARGV[at + 1], {}
-  at = at + 1
-  local attempt, demand, least, mb, others = unpack(numbers(5))
-  for _ = 1, others do
-    at = at + 1
-    excluded[ARGV[at]] = true
-  end
-  local parts = demands[demand]
+for i = 1, WANTS do
+  local job, attempt, parts, least, mb, others, excluded = word(), number(), demands[number()], number(), number(), number(), {}
+  for _ = 1, others do excluded[word()] = true end
   local few, many = math.ceil((1 + RUNNERS_UP) / math.max(1, #parts)), others + LOOK_AT
-  answers[number] = choose(parts, job, attempt, least, mb, excluded, few, 1 + RUNNERS_UP)
-    or choose(parts, job, attempt, least, mb, excluded, many, many) or {}
+  local answer, more = choose(parts, job, attempt, least, mb, excluded, few, 1 + RUNNERS_UP)
+  if not answer and more then answer = choose(parts, job, attempt, least, mb, excluded, many, many) end
+  answers[i] = answer or {}
 end
 return answers

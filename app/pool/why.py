@@ -1,0 +1,98 @@
+"""Why a job waits: which filter turned which worker away. Pure.
+
+By the filters that fill the eligible sets (matching.py) and the room that placement looks for (capacity.py).
+What only the leader knows, a worker that it keeps for a larger job, is in the sentence that it notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from app.pool.capacity import capacity_refusal, need, room, takes
+from app.pool.matching import Refusal, largest_mb, refusal
+from app.pool.model import Health, JobId, Requirement, Worker, WorkerId
+from app.pool.policy import Policy
+from app.pool.protocol import Beat, Lease
+from app.pool.status import pause_words, worker_status
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one job wants, beside what its class does."""
+
+    requirement: Requirement
+    failed_on: frozenset[WorkerId] = frozenset()  # avoided while another worker can run it
+    above_mb: int = 0  # wanted free on a card, where any has more
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is live of a worker: the beat of its present incarnation, and its leases."""
+
+    beat: Beat | None
+    leases: Mapping[JobId, Lease]
+
+
+def by_setup(worker: Worker, requirement: Requirement) -> Refusal | None:
+    """Why this worker is given no such job, as it is set up and as it stands; None when its room decides."""
+    return refusal(worker, requirement) or _standing(worker)
+
+
+def by_room(
+    fitting: Collection[Worker], seen: Mapping[WorkerId, Seen], asked: Asked, policy: Policy
+) -> dict[WorkerId, Refusal | None]:
+    """The same of workers whose beats and leases are known; None for one that could take it now."""
+    now = [_as_it_beats(worker, seen[worker.id].beat) for worker in fitting]
+    able = [
+        worker for worker in now if takes(worker, seen[worker.id].beat) and by_setup(worker, asked.requirement) is None
+    ]
+    larger = [worker for worker in able if largest_mb(worker) > asked.above_mb]
+    above_mb = asked.above_mb if larger else 0
+    others = {worker.id for worker in (larger if above_mb else able)} - asked.failed_on
+    asked = replace(asked, failed_on=asked.failed_on if others else frozenset(), above_mb=above_mb)
+    return {worker.id: _verdict(worker, seen[worker.id], asked, policy) for worker in now}
+
+
+def _verdict(worker: Worker, seen: Seen, asked: Asked, policy: Policy) -> Refusal | None:
+    refused = by_setup(worker, asked.requirement)
+    if refused:
+        return refused
+    if worker.id in asked.failed_on:
+        return Refusal("failed", "failed this job before")
+    if seen.beat is None or not takes(worker, seen.beat):
+        return Refusal("heartbeat", "has no heartbeat at the moment, or says good-bye")
+    if asked.above_mb and largest_mb(worker) <= asked.above_mb:
+        return Refusal("vram", f"has {largest_mb(worker)} MiB on its largest GPU; the job ran out of {asked.above_mb}")
+    has = room(worker, seen.beat, seen.leases, policy)
+    return capacity_refusal(has, need(worker, asked.requirement, asked.above_mb))
+
+
+def _as_it_beats(worker: Worker, beat: Beat | None) -> Worker:
+    return worker if beat is None else replace(worker, dynamic_tags=beat.tags)
+
+
+def _standing(worker: Worker) -> Refusal | None:
+    status = worker_status(worker)
+    if status == Health.HEALTHY:
+        return None
+    reason = pause_words(worker) or worker.reason
+    return Refusal(status, f"is {status}" + (f" ({reason})" if reason else ""))
+
+
+@dataclass(frozen=True)
+class Turned:
+    """How many workers a filter turned away, and the first of them with their reasons."""
+
+    filter: str
+    workers: int
+    first: tuple[tuple[Worker, str], ...]
+
+
+def by_filter(refused: Iterable[tuple[Worker, Refusal]], named: int) -> list[Turned]:
+    """Those that turned away most come first; so many workers of each are named."""
+    found: dict[str, list[tuple[Worker, str]]] = {}
+    for worker, why in refused:
+        found.setdefault(why.filter, []).append((worker, why.why))
+    turned = [Turned(name, len(some), tuple(some[:named])) for name, some in found.items()]
+    return sorted(turned, key=lambda each: (-each.workers, each.filter))

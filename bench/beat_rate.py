@@ -1,0 +1,88 @@
+"""Beats a second that one core of the server carries, beside plain `SET key value PX` in the same run.
+
+Each client waits for its answer before it asks again, as beats do; counted by the server's own CPU
+time, so that slow clients on the same computer change nothing.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Callable
+from typing import Any
+
+from app.pool.keys import Keys
+from app.pool.model import WorkerId, new_id
+from app.pool.protocol import to_json
+from bench.figures import publish
+from bench.line import Line, unheard
+from bench.pool import cpu_s
+from bench.sim import LARGE_MB, Told, beat_of, card
+
+CLIENTS = 50
+ROUND_S = 4.0
+ROUNDS = 3
+INTERVAL_S, TTL_S = 15.0, 35.0
+COLUMNS = ("a second of the server's CPU", "rounds", "min", "median", "max", "ratio")
+
+Ask = Callable[[Line, WorkerId, Callable[[Any], object]], None]
+
+
+def measure(url: str, server: int) -> None:
+    """Both in turns, on the server of this process id."""
+    asks = _asks()
+    rates: dict[str, list[float]] = {word: [] for word in asks}
+    for _ in range(ROUNDS):
+        for word, ask in asks.items():
+            rates[word].append(_rate(url, server, ask))
+    middle = {word: sorted(found)[len(found) // 2] for word, found in rates.items()}
+    base = middle["plain SET PX"]
+    rows = [[word, ROUNDS, min(found), middle[word], max(found), middle[word] / base] for word, found in rates.items()]
+    publish("beat_rate", "Beats on one core of the server (target: at least 0.4 of plain SET)", COLUMNS, rows)
+
+
+def _asks() -> dict[str, Ask]:
+    keys = Keys("bench:")
+    told = Told(WorkerId(new_id()), 1, 1, (card("bench", 0, LARGE_MB),), ("bench",))
+    text, ttl_ms = to_json(beat_of(told, 1, INTERVAL_S, TTL_S)), round(TTL_S * 1000)
+
+    def plain(line: Line, worker: WorkerId, then: Callable[[Any], object]) -> None:
+        line.call("SET", keys.beat(worker), text, "PX", ttl_ms, answered=then)
+
+    def beat(line: Line, worker: WorkerId, then: Callable[[Any], object]) -> None:
+        line.pipeline(
+            (("SET", keys.beat(worker), text, "PX", ttl_ms), unheard),
+            (("HGETALL", keys.lease(worker)), unheard),
+            (("HMGET", keys.worker(worker), "wanted", "incarnation"), unheard),
+            (("GET", keys.generation), then),
+        )
+
+    return {"plain SET PX": plain, "beat (SET PX, leases, wanted, generation)": beat}
+
+
+def _rate(url: str, server: int, ask: Ask) -> float:
+    selector = selectors.DefaultSelector()
+    lines = [Line(url, selector) for _ in range(CLIENTS)]
+    names = [WorkerId(new_id()) for _ in lines]
+    done = 0
+    end = time.monotonic() + ROUND_S
+
+    def asked(number: int) -> None:
+        def again(_: Any) -> None:
+            nonlocal done
+            done += 1
+            asked(number)
+
+        if time.monotonic() < end:
+            ask(lines[number], names[number], again)
+
+    before = cpu_s(server)
+    for number in range(CLIENTS):
+        asked(number)
+    while time.monotonic() < end:
+        for key, events in selector.select(0.1):
+            key.data.ready(events)
+    used = cpu_s(server) - before
+    for line in lines:
+        line.close()
+    return done / used

@@ -1,0 +1,103 @@
+"""Jobs a second from the ledger into RQ's queues: placed, assigned, leased and put, beside plain RQ's `enqueue_many`.
+
+Both on one Valkey in one run, in turns; the ledger is a PostgreSQL as `up` starts it, with its log on disk.
+The leader's own steps do it, for workers whose beats the bench writes and that take nothing.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from app.coordinator.decide import Decider
+from app.coordinator.hints import Hint
+from app.coordinator.stores import Stores
+from app.ledger import jobs, policy, waiting
+from app.ledger.db import Ledger
+from app.pool.keys import Keys
+from app.pool.matching import class_name
+from app.pool.model import JobSpec, Requirement
+from tests.peer import Peer
+from tests.services import Services
+
+WORKERS = 20
+AT_ONCE = 500  # jobs in one enqueue_many, and in one insert
+BURN = Requirement("burn")
+PLAIN, PUT, WHOLE = "plain RQ, enqueue_many", "Muster, from the ledger to the queues", "Muster, submission included"
+COLUMNS = ("", "jobs", "rounds", "min", "median", "max", "ratio (target: at least 0.5)")
+
+
+def rows(services: Services, count: int, rounds: int) -> list[list[Any]]:
+    """Jobs a second each way, and what the medians are of plain RQ's."""
+    found: dict[str, list[float]] = {PLAIN: [], PUT: [], WHOLE: []}
+    for _ in range(rounds):
+        found[PLAIN].append(count / _plain_s(services, count))
+        submit_s, put_s = _muster_s(services, count)
+        found[PUT].append(count / put_s)
+        found[WHOLE].append(count / (submit_s + put_s))
+    base = statistics.median(found[PLAIN])
+    return [
+        [name, count, rounds, min(rates), statistics.median(rates), max(rates), statistics.median(rates) / base]
+        for name, rates in found.items()
+    ]
+
+
+def _plain_s(services: Services, count: int) -> float:
+    """They carry what an envelope carries that has no parameters: a name."""
+    with redis.Redis.from_url(f"{services.redis('valkey')}/0") as rq:
+        queue = Queue("bench-plain", connection=rq, serializer=JSONSerializer)
+
+        def put() -> None:
+            for first in range(0, count, AT_ONCE):
+                names = [f"plain-{first + n}" for n in range(min(AT_ONCE, count - first))]
+                queue.enqueue_many(
+                    [Queue.prepare_data("bench.noop.plain", args=(name,), job_id=name) for name in names]
+                )
+
+        seconds = _timed(put)
+        assert queue.count == count
+    return seconds
+
+
+def _muster_s(services: Services, count: int) -> tuple[float, float]:
+    url = services.redis("valkey")
+    with (
+        redis.Redis.from_url(f"{url}/1", decode_responses=True) as pool,
+        redis.Redis.from_url(f"{url}/0") as rq,
+        closing(Ledger.connect(services.new_database())) as ledger,
+    ):
+        stores = Stores(ledger, pool, rq, Keys("pool:"))
+        policy.write(ledger, {"queue_depth": -(-count // WORKERS)}, "bench")
+        for number in range(WORKERS):
+            Peer(stores, ledger, f"render-{number}", interval_s=300.0).beat()
+        leader = Decider(stores)
+        leader.step(Hint(everything=True))
+        submit_s = _timed(lambda: _submit(ledger, count))
+        put_s = _timed(lambda: _dispatch(leader, ledger))
+        put = sum(Queue(key.decode().removeprefix("rq:queue:"), connection=rq).count for key in rq.keys("rq:queue:*"))
+        assert put == count, f"{put} of {count} were put"
+    return submit_s, put_s
+
+
+def _submit(ledger: Ledger, count: int) -> None:
+    spec = (JobSpec(BURN), class_name(BURN))
+    for first in range(0, count, AT_ONCE):
+        jobs.submit_all(ledger, [spec] * min(AT_ONCE, count - first))
+
+
+def _dispatch(leader: Decider, ledger: Ledger) -> None:
+    while waiting.count(ledger):
+        leader.step(Hint(jobs=True))
+
+
+def _timed(act: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began

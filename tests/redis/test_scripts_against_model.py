@@ -1,0 +1,282 @@
+"""The scripts in any order, called by two leaders at odds, against a model that fits on a page.
+
+The model knows leases, room and who stands in which set. Scores it does not know; but however they came
+about, writing the same rooms once more must change none of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from app.coordinator.kinds import Demand
+from app.coordinator.leases import Leases, script
+from app.coordinator.placing import Place, Want, arguments, placed
+from app.coordinator.plan import Part
+from app.coordinator.stores import Stores
+from app.ledger.db import Ledger
+from app.pool.capacity import Need
+from app.pool.model import JobId, Requirement, WorkerId
+from app.pool.protocol import LeaseState, Reservation
+from tests.fleet import KEYS
+
+WORKERS = (WorkerId("aaaaaaaaaaaa"), WorkerId("bbbbbbbbbbbb"))
+JOBS = tuple(JobId(f"j{number}") for number in range(3))
+NEEDS = {
+    "any": Need(),
+    "shares": Need(vram_mb=5000, least_mb=5000),
+    "whole": Need(cards=1),
+    "large": Need(slots=2, cards=2, least_mb=6000),
+}
+CARDS_MB = {"g0": 8000, "g1": 10_000}
+STATES = tuple(LeaseState)  # a lease only moves on
+RESERVED = (Reservation(), Reservation(("g1",), 1000), Reservation(("g0",), whole=True), Reservation(slots=2))
+OURS, BOTH, UNMEASURED = 0, -1, -2  # what is known of the memory in use on a card
+WHO, WORKER, JOB = st.integers(0, 1), st.sampled_from(WORKERS), st.sampled_from(JOBS)
+
+
+@dataclass(frozen=True)
+class Believed:
+    """A lease as the model has it."""
+
+    attempt: int
+    state: LeaseState
+    holds: Reservation
+
+
+@dataclass
+class Room:
+    """What a worker may hold, and its leases, which outlive it."""
+
+    text: str = ""  # as it was last written; '': it is not there
+    capacity: int = 0
+    others_mb: int = 0  # in use on each card
+    measured: int = OURS
+    sets: frozenset[str] = frozenset()
+    leases: dict[JobId, Believed] = field(default_factory=dict)
+
+    @property
+    def held(self) -> list[Reservation]:
+        return [lease.holds for lease in self.leases.values() if lease.state is not LeaseState.ENDED]
+
+    def on(self, uuid: str) -> list[Reservation]:
+        return [each for each in self.held if uuid in each.gpus and (each.whole or each.vram_mb)]
+
+    def free_mb(self, uuid: str) -> int:
+        ours = sum(each.vram_mb for each in self.on(uuid))
+        others = max(0, self.others_mb - ours) if self.measured == BOTH else self.others_mb
+        return CARDS_MB[uuid] - others - ours
+
+    def fits(self, need: Need) -> list[str]:
+        """The cards that would do for it."""
+        return [
+            uuid
+            for uuid in CARDS_MB
+            if not any(need.cards or each.whole for each in self.on(uuid))
+            and (not need.least_mb or self.free_mb(uuid) >= need.least_mb)
+        ]
+
+    def has_room(self, need: Need) -> bool:
+        cards = max(need.cards, 1 if need.least_mb else 0)
+        return sum(each.slots for each in self.held) + need.slots <= self.capacity and len(self.fits(need)) >= cards
+
+    def stands_in(self, name: str) -> bool:
+        return bool(self.text) and name in self.sets and self.has_room(NEEDS[name])
+
+    def takes(self, want: Want, name: str) -> bool:
+        lease = self.leases.get(want.job)
+        free = lease is None or lease.state is LeaseState.ENDED
+        return free and self.stands_in(name) and self.has_room(asked(want, name))
+
+
+def asked(want: Want, name: str) -> Need:
+    """What this job needs in this set: of memory the larger."""
+    need = NEEDS[name]
+    return replace(
+        need,
+        least_mb=max(need.least_mb, want.vram_mb),
+        vram_mb=0 if need.cards else max(need.vram_mb, want.vram_mb),
+    )
+
+
+class Scripts(RuleBasedStateMachine):
+    """Two workers, two leaders; each call is one leader's, whatever the other has just done."""
+
+    leaders: tuple[Stores, Stores]
+
+    @initialize()
+    def redis_is_empty(self) -> None:
+        self.leaders[0].redis.flushdb()
+        self.rooms = {worker: Room() for worker in WORKERS}
+        self.attempts = dict.fromkeys(JOBS, 1)
+
+    @rule(
+        who=WHO,
+        worker=WORKER,
+        capacity=st.integers(1, 6),
+        others_mb=st.sampled_from((0, 0, 4000)),
+        measured=st.sampled_from((OURS, BOTH, UNMEASURED)),
+        sets=st.frozensets(st.sampled_from(sorted(NEEDS)), min_size=1),
+        order=st.sampled_from(("load", "turn")),
+        gone=st.sampled_from((*[False] * 7, True)),
+    )
+    def refresh(
+        self,
+        who: int,
+        worker: WorkerId,
+        capacity: int,
+        others_mb: int,
+        measured: int,
+        sets: frozenset[str],
+        order: str,
+        gone: bool,
+    ) -> None:
+        room = self.rooms[worker]
+        room.capacity, room.others_mb, room.measured, room.sets = capacity, others_mb, measured, sets
+        needs = {name: NEEDS[name] for name in sorted(sets)}
+        facts = {
+            "incarnation": 1,
+            "slots": 1,
+            "capacity": capacity,
+            "weights": [0.3, 0.4, 0.3],
+            "gpu": 0.5,
+            "reserve": 0,
+            "cards": [[uuid, size, others_mb, measured] for uuid, size in CARDS_MB.items()],
+            "sets": [[name, it.slots, it.cards, it.least_mb, order, 0.1] for name, it in needs.items()],
+        }
+        room.text = "" if gone else json.dumps(facts)
+        self._write(who, worker)
+
+    def _write(self, who: int, worker: WorkerId) -> None:
+        script(self.leaders[who].redis, "refresh")(
+            keys=[KEYS.lease(worker), KEYS.worker(worker), KEYS.load],
+            args=[worker, KEYS.eligible_prefix, self.rooms[worker].text],
+        )
+
+    @rule(
+        who=WHO,
+        jobs=st.lists(JOB, min_size=1, max_size=3, unique=True),
+        name=st.sampled_from(sorted(NEEDS)),
+        vram_mb=st.sampled_from((0, 0, 3000, 9000)),
+        excluded=st.sets(WORKER, max_size=1),
+    )
+    def place(self, who: int, jobs: list[JobId], name: str, vram_mb: int, excluded: set[WorkerId]) -> None:
+        wants = [Want(job, self._next(job), vram_mb, excluded=tuple(excluded)) for job in jobs]
+        parts = [(Demand(Requirement(name)), (Part(name, 0.0, NEEDS[name]),))] * len(wants)
+        answers = script(self.leaders[who].redis, "place")(
+            keys=[KEYS.load, KEYS.turn], args=arguments(KEYS, wants, parts)
+        )
+        for want, answer in zip(wants, answers, strict=True):
+            place = placed(answer, "least-loaded")
+            fitting = [w for w, room in self.rooms.items() if w not in excluded and room.takes(want, name)]
+            assert place.worker in fitting if place else not fitting
+            if place:
+                self._placed(want, place, asked(want, name))
+
+    def _next(self, job: JobId) -> int:
+        self.attempts[job] += 1
+        return self.attempts[job]
+
+    def _placed(self, want: Want, place: Place, need: Need) -> None:
+        room = self.rooms[place.worker]
+        assert set(place.gpus) <= set(room.fits(need))
+        assert len(set(place.gpus)) == min(len(room.fits(need)), max(1, need.cards))
+        assert (place.vram_mb, place.whole, place.slots) == (need.vram_mb, need.cards > 0, need.slots)
+        holds = Reservation(place.gpus, place.vram_mb, place.whole, place.slots)
+        room.leases[want.job] = Believed(want.attempt, LeaseState.GIVEN, holds)
+
+    @rule(
+        who=WHO,
+        worker=WORKER,
+        job=JOB,
+        state=st.sampled_from(STATES),
+        older=st.sampled_from((0, 0, 0, 1, -1)),
+        reserved=st.sampled_from(RESERVED),
+    )
+    def mark(
+        self, who: int, worker: WorkerId, job: JobId, state: LeaseState, older: int, reserved: Reservation
+    ) -> None:
+        attempt = max(1, self.attempts[job] - older)
+        lease = self.rooms[worker].leases.get(job)
+        batch = Leases(self.leaders[who]).batch()
+        if state is LeaseState.GIVEN:
+            batch.given(worker, job, attempt, reserved)
+        elif state is LeaseState.CLAIMED:
+            # A claim names what it holds where Redis forgot the lease, else says the same again.
+            reserved = lease.holds if lease and lease.attempt == attempt else reserved
+            batch.claimed(worker, job, attempt, f"n{who}", reserved)
+        elif state is LeaseState.REVOKED:
+            batch.revoked(worker, job, attempt, "for a test")
+        else:
+            batch.ended(worker, job, attempt)
+        batch.send()
+        if lease and (lease.attempt, STATES.index(lease.state)) >= (attempt, STATES.index(state)):
+            return
+        named = reserved if state in (LeaseState.GIVEN, LeaseState.CLAIMED) else Reservation()
+        holds = lease.holds if lease and lease.attempt == attempt else named
+        self.rooms[worker].leases[job] = Believed(attempt, state, holds)
+
+    @rule(who=WHO, worker=WORKER, job=JOB, older=st.sampled_from((0, 1)))
+    def release(self, who: int, worker: WorkerId, job: JobId, older: int) -> None:
+        leases = self.rooms[worker].leases
+        attempt = max(1, (leases[job].attempt if job in leases else 1) - older)
+        batch = Leases(self.leaders[who]).batch()
+        batch.released(worker, job, attempt)
+        batch.send()
+        if job in leases and leases[job].attempt == attempt:
+            del leases[job]
+
+    @invariant()
+    def redis_and_model_agree(self) -> None:
+        for worker, room in self.rooms.items():
+            found = {job: believed(lease) for job, lease in self.leaders[0].live.leases(worker).items()}
+            assert found == room.leases
+        for name in NEEDS:
+            members = {worker for worker, room in self.rooms.items() if room.stands_in(name)}
+            assert set(self._scores(KEYS.eligible(name))) == members
+        assert set(self._scores(KEYS.load)) == {worker for worker, room in self.rooms.items() if room.text}
+
+    @invariant()
+    def no_score_depends_on_how_it_came_about(self) -> None:
+        names = [KEYS.load, *map(KEYS.eligible, NEEDS)]
+        before = [self._scores(name) for name in names]
+        for worker in WORKERS:
+            self._write(1, worker)
+        assert [self._scores(name) for name in names] == before
+
+    def _scores(self, key: str) -> dict[str, float]:
+        return dict(self.leaders[0].redis.zrange(key, 0, -1, withscores=True))
+
+
+def believed(lease: Any) -> Believed:
+    return Believed(lease.attempt, lease.state, Reservation(lease.gpus, lease.vram_mb, lease.whole, lease.slots))
+
+
+@pytest.fixture
+def leaders(redis_url: str) -> Iterator[tuple[Stores, Stores]]:
+    with ExitStack() as stack:
+        clients: list[Any] = [
+            stack.enter_context(redis.Redis.from_url(redis_url, decode_responses=True)) for _ in range(2)
+        ]
+        no_ledger = cast(Ledger, None)
+        yield Stores(no_ledger, clients[0], None, KEYS), Stores(no_ledger, clients[1], None, KEYS)
+
+
+@pytest.mark.timeout(300)  # it ends within seconds, unless the computer is very busy
+def test_any_order_of_scripts_by_any_leader_leaves_what_the_model_says(leaders: tuple[Stores, Stores]) -> None:
+    scripts = type("OnRedis", (Scripts,), {"leaders": leaders})
+    run_state_machine_as_test(
+        scripts,
+        settings=settings(
+            max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

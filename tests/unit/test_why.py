@@ -1,0 +1,95 @@
+"""Why a job waits: each filter turns away whom placement would not take, and is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from app.pool.matching import Refusal
+from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, WorkerId, Workflow
+from app.pool.policy import Policy
+from app.pool.protocol import Beat, Lease
+from app.pool.why import Asked, Seen, by_filter, by_room, by_setup
+from app.web.why_words import sentence
+
+BURN = Workflow("burn", "python", vram_mb=0)
+CARD = Gpu("GPU-1", 0, "RTX", 24_000)
+LEASE = Lease(1, "given", slots=1)  # type: ignore[arg-type]
+
+
+def worker(name: str, **rest: Any) -> Worker:
+    facts: dict[str, Any] = {"health": Health.HEALTHY, "intent": Intent.ACTIVE, "workflows": (BURN,), **rest}
+    return Worker(WorkerId(name), name, name, name, "b", 1, slots=1, **facts)
+
+
+def seen(one: Worker, *leases: Lease, tags: tuple[str, ...] = ()) -> Seen:
+    beat = Beat(one.id, 1, 1, 15_000, 35_000, "b", 1, 1, tags=tags)
+    return Seen(beat, {JobId(f"j{number}"): lease for number, lease in enumerate(leases)})
+
+
+def verdict(one: Worker, asked: Asked, live: Seen | None = None) -> str | None:
+    found = by_room([one], {one.id: live or seen(one)}, asked, Policy())[one.id]
+    return found.filter if found else None
+
+
+ANY = Asked(Requirement("burn"))
+
+
+def test_a_worker_that_stands_apart_is_named_by_how_it_stands() -> None:
+    def filter_of(one: Worker) -> str | None:
+        found = by_setup(one, ANY.requirement)
+        return found.filter if found else None
+
+    assert filter_of(worker("w")) is None
+    assert filter_of(worker("w", intent=Intent.PAUSED)) == "paused"
+    assert filter_of(worker("w", intent=Intent.DRAINING)) == "draining"
+    assert filter_of(worker("w", health=Health.DEGRADED)) == "degraded"
+    assert filter_of(worker("w", blocked={"burn": "until noon"})) == "blocked"
+    assert filter_of(worker("w", workflows=(), intent=Intent.PAUSED)) == "workflow"
+
+
+def test_room_turns_away_for_slots_cards_and_memory() -> None:
+    assert verdict(worker("w"), ANY) is None
+    assert verdict(worker("w"), ANY, seen(worker("w"), LEASE)) == "slots"
+    two = replace(worker("w", gpus=(CARD,)), slots=2)
+    live = seen(two, replace(LEASE, gpus=("GPU-1",), vram_mb=20_000))
+    live = replace(live, beat=live.beat and replace(live.beat, slots=2))
+    assert verdict(two, Asked(Requirement("burn", min_vram_mb=8_000)), live) == "free vram"
+    assert verdict(two, Asked(Requirement("burn", gpus=1)), live) == "cards"
+    assert verdict(two, ANY, live) is None
+
+
+def test_a_worker_without_a_beat_takes_nothing() -> None:
+    assert verdict(worker("w"), ANY, Seen(None, {})) == "heartbeat"
+
+
+def test_a_tag_that_only_the_beat_has_counts() -> None:
+    model = Asked(Requirement("burn", tags=("model:x",)))
+    assert verdict(worker("w"), model) == "tags"
+    assert verdict(worker("w"), model, seen(worker("w"), tags=("model:x",))) is None
+
+
+def test_where_it_failed_is_avoided_only_while_another_could_run_it() -> None:
+    one, two = worker("one"), worker("two")
+    asked = replace(ANY, failed_on=frozenset({one.id}))
+    assert verdict(one, asked) is None
+    both = by_room([one, two], {w.id: seen(w) for w in (one, two)}, asked, Policy())
+    assert (both[one.id], both[two.id]) == (Refusal("failed", "failed this job before"), None)
+
+
+def test_a_larger_card_is_asked_for_only_where_there_is_one() -> None:
+    small, large = worker("small", gpus=(CARD,)), worker("large", gpus=(replace(CARD, vram_mb=48_000),))
+    asked = replace(ANY, above_mb=24_000)
+    assert verdict(small, asked) is None
+    both = by_room([small, large], {w.id: seen(w) for w in (small, large)}, asked, Policy())
+    assert {id_: found and found.filter for id_, found in both.items()} == {small.id: "vram", large.id: None}
+
+
+def test_the_sentence_counts_each_filter_and_names_the_first_few() -> None:
+    needs = Requirement("burn", tags=("optix",))
+    many = [worker(f"w{number:04}") for number in range(7)]
+    refused = [(each, Refusal("tags", "lacks optix")) for each in many]
+    turned = by_filter([*refused, (worker("p"), Refusal("paused", "is paused"))], 5)
+    assert [(each.filter, each.workers, len(each.first)) for each in turned] == [("tags", 7, 5), ("paused", 1, 1)]
+    assert sentence(needs, 9, turned, 1, 0) == "9 workers: 7 lack optix, 1 is paused, 1 could take it now"
+    assert sentence(needs, 0, [], 0, 0) == "no worker has joined the pool yet"
