@@ -77,7 +77,7 @@ SITUATIONS = (
     Situation("500 of one owner", [500]),
     Situation("10,000 of one owner", [10_000]),
     Situation("the same, 3 of each of 9 others", [10_000, *[3] * 9]),
-    Situation("10 of each of 1,000 owners", [10] * 1_000),
+    Situation("10 of each of 100 owners", [10] * 100),
     Situation("500; 100 classes parked, 10 jobs each", [500], 100, 10),
     Situation("500; 100 classes parked, 1,000 jobs each", [500], 100, 1_000),
 )
