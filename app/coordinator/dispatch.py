@@ -28,7 +28,8 @@ from app.ledger.waiting import WaitingJob
 from app.pool.faults import point
 from app.pool.model import JobId, WorkerId
 
-HEADS, MORE, MOST_HEADS = 4, 16, 512  # of each queue: a first look, and the next ones where that was not all
+PORTION = 256  # jobs that are placed in one round trip, and assigned in one statement
+HEADS, MORE, MOST_HEADS = 1, 8, 512  # of each queue: a first look, and the next ones where that was not all
 TOLD = 16  # of those that wait for reasons of their own, in one round
 LONGEST_S = 1.0  # then reports and health have their turn
 
@@ -73,21 +74,33 @@ class Dispatch:
         each = HEADS
         while open_classes:
             heads = waiting.heads(self._ledger, open_classes, each)
-            candidates = self._candidates(heads, full)
-            placed, left_over = self._place(candidates)
-            moved = self._assigning.assign(placed)
-            self._served |= {queue_of(each.waiting): self._now() for each in moved}
-            crowded = self._note(left_over)
-            if len(moved) < len(placed):
+            crowded: set[str] = set()
+            given, wanted = self._give(self._candidates(heads, full), crowded)
+            if given < wanted:
                 return True
             full |= crowded
             because |= self.kept.why(crowded)
             open_classes = _longer(heads, each) - crowded
-            if self._now() > until or (each == MOST_HEADS and not placed):
+            if self._now() > until or (each == MOST_HEADS and not given):
                 break
             each = min(MOST_HEADS, each * MORE)
         self._parked.step([classes[name] for name in sorted(full)], because)
         return False
+
+    def _give(self, candidates: Sequence[Candidate], crowded: set[str]) -> tuple[int, int]:
+        """How many of these were assigned, and how many were to be; adds the classes that had room for no more.
+
+        In portions: most often few slots are free, and who waits are many.
+        """
+        given = wanted = 0
+        for first in range(0, len(candidates), PORTION):
+            some = candidates[first : first + PORTION]
+            placed, left_over = self._place([each for each in some if each.waiting.class_name not in crowded])
+            moved = self._assigning.assign(placed)
+            self._served |= {queue_of(each.waiting): self._now() for each in moved}
+            crowded |= self._note(left_over)
+            given, wanted = given + len(moved), wanted + len(placed)
+        return given, wanted
 
     def _candidates(self, heads: Sequence[WaitingJob], full: set[str]) -> list[Candidate]:
         """In their order; jobs that need much at once keep a worker from those behind them."""

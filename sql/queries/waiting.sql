@@ -43,7 +43,9 @@ WITH RECURSIVE queues AS (
     WHERE attempts.end_word IS NULL AND attempts.strict AND jobs.state = 'pending'
 )
 SELECT head.*, true AS attempt_ended, extract(epoch FROM now() - head.created_at)::float8 AS age_s,
-       ARRAY(SELECT DISTINCT worker_id FROM attempts WHERE job_id = head.id AND end_word = 'failed') AS failed_on
+       CASE WHEN attempt > 1 THEN
+           ARRAY(SELECT DISTINCT worker_id FROM attempts WHERE job_id = head.id AND end_word = 'failed')
+       ELSE '{}' END AS failed_on
 FROM queues CROSS JOIN LATERAL (
     SELECT * FROM jobs
     WHERE state = 'pending' AND not_before IS NULL AND jobs.class = queues.class AND -priority = queues.rank

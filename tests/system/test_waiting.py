@@ -66,6 +66,14 @@ def test_one_person_s_many_jobs_keep_nobody_waiting(scene: Scene) -> None:
     assert owners == {"ana", "bob"}
 
 
+def test_of_many_people_those_who_came_first_come_first(scene: Scene) -> None:
+    specs = [(JobSpec(Requirement("burn"), owner=f"o{n}"), class_name(Requirement("burn"))) for n in range(300)]
+    first = jobs.submit_all(scene.ledger, specs)[:2]
+    peer = wide(scene, 2)
+    assert state(scene, *first) == [JobState.ASSIGNED] * 2
+    assert peer.queued() == 2 and waiting.count(scene.ledger) == 298
+
+
 def test_a_large_class_does_not_block_a_small_one(scene: Scene) -> None:
     lacking = Requirement("burn", tags=("nobody-has-it",))
     jobs.submit_all(scene.ledger, [(JobSpec(lacking, owner="ana"), class_name(lacking))] * 300)
