@@ -182,6 +182,6 @@ def test_any_order_of_verbs_by_any_worker_leaves_what_the_model_says(ledger: Led
     run_state_machine_as_test(
         verbs,
         settings=settings(
-            max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=12, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -277,6 +277,6 @@ def test_any_order_of_scripts_by_any_leader_leaves_what_the_model_says(leaders: 
     run_state_machine_as_test(
         scripts,
         settings=settings(
-            max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=12, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -74,7 +74,7 @@ def check(plan: Plan, demand: Demand, workers: list[Worker], rules: Rules) -> No
             assert part.offset + entry.offset == pytest.approx(added)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(fleets, demands, st.sampled_from(STRATEGIES), st.sampled_from([{}, {"night": "round-robin"}]), fleets)
 def test_every_class_reads_exactly_the_workers_that_match_it(
     workers: list[Worker], asked: list[Demand], strategy: str, of_groups: dict[str, str], changed: list[Worker]
@@ -111,7 +111,7 @@ def test_workers_that_offer_a_workflow_differently_stand_in_different_sets() -> 
     check(plan, demand, [says, takes_none], Rules())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(fleets, demands)
 def test_workers_of_one_kind_are_alike_to_every_filter(workers: list[Worker], asked: list[Demand]) -> None:
     words = frozenset(word for demand in asked for word in words_of(demand, "capability-first"))
