@@ -190,7 +190,10 @@ class Guard:
             self._main.send({"m": "tag", "tag": message["tag"], "has": message["has"]})
             return
         self._reporter.heard(message)
-        if self._reporter.ended:
+        ended = self._reporter.ended
+        if ended and ended.end == "stopped" and self._why is None and self._deadline.past() is not Past.NOT:
+            self._why = DEADLINE  # its context looks at the deadline too, and was the first to see it
+        if ended:
             self._main.send({"m": "done"})  # its timeout cannot pass any more
             self._kill_at = min(self._kill_at or math.inf, time.monotonic() + FAREWELL_S)
 
