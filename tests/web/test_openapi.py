@@ -17,7 +17,7 @@ from app.ledger.leader import LEADER_LOCK
 from app.web.app import GROUPS
 from tests.web.conftest import Web
 
-EXAMPLES = 10  # good and as many bad requests an operation: together about 20 s
+EXAMPLES = 6  # good and as many bad requests an operation
 WITHOUT_INPUT = ("/healthz", "/readyz")  # no request to them can be bad
 # What these name must be there, or must not have been used; no document can say so.
 NAMES_WHAT_IS_THERE = (
