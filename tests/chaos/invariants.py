@@ -13,6 +13,7 @@ from typing import Any
 import redis
 
 from app.pool.keys import Keys, queue
+from app.pool.model import HEALTH_MOVES, Health
 from tests.chaos.driver import ENDED, Run
 from tests.chaos.faults import Fault
 from tests.chaos.history import Moment, S, attempts, by_job, read
@@ -140,14 +141,20 @@ def _fits(found: Evidence) -> Iterator[Violation]:
 
 
 def _transitions(found: Evidence) -> Iterator[Violation]:
-    """8: each change of health stands there once, from what it was, with its cause."""
+    """8: each change of health stands there once, from what it was, with its cause, and is one that there is."""
     last: dict[str, str] = {}
     for row in found.rows("SELECT * FROM worker_transitions ORDER BY id"):
         worker = row["worker_id"]
-        anew = row["from_health"] == row["to_health"] and not row["cause"].startswith("join")
-        if row["from_health"] != last.get(worker) or anew or not row["cause"]:
+        if row["from_health"] != last.get(worker) or not row["cause"] or not _is_legal(row):
             yield Violation(f"8: of {worker}, after {last.get(worker)}: {row}")
         last[worker] = row["to_health"]
+
+
+def _is_legal(row: dict[str, Any]) -> bool:
+    before, after = row["from_health"], Health(row["to_health"])
+    if before is None or before == after:
+        return bool(row["cause"].startswith("join"))
+    return after in HEALTH_MOVES[Health(before)]
 
 
 def _left_over(found: Evidence) -> Iterator[Violation]:
