@@ -95,7 +95,7 @@ class Reports:
 
 def _answer(batch: Batch, report: Report, applied: Applied) -> None:
     job = JobId(report.job or "")
-    if applied is Applied.CLAIMED:
+    if applied in (Applied.CLAIMED, Applied.REPEATED):
         batch.claimed(report.worker, job, report.attempt, report.nonce)
     elif _frees(report, applied):
         batch.ended(report.worker, job, report.attempt)  # accepted or not: no process of it is left
@@ -103,7 +103,7 @@ def _answer(batch: Batch, report: Report, applied: Applied) -> None:
         batch.revoked(report.worker, job, report.attempt, REFUSED)
     elif applied is Applied.DOUBLED:
         batch.ring(report.worker)  # its lease, claimed by another nonce, is the answer
-    if applied not in (Applied.KEPT, Applied.IGNORED):
+    if applied not in (Applied.KEPT, Applied.REPEATED, Applied.IGNORED):
         log.info(
             "report: %s %s worker=%s job=%s attempt=%d",
             report.end or report.kind,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
+from typing import Literal
 
 from psycopg.types.json import Jsonb
 
@@ -15,6 +16,9 @@ from app.pool.protocol import Reservation, plain
 
 NOT_STARTED = (JobState.ASSIGNED,)
 STARTED = (JobState.RUNNING,)
+
+
+Claimed = Literal["now", "before"]  # before: the claim was sent again
 
 
 @dataclass(frozen=True)
@@ -138,9 +142,10 @@ def assign(ledger: Ledger, wishes: Iterable[Assignment]) -> set[JobId]:
     return {row["id"] for row in moved}
 
 
-def claim(ledger: Ledger, job: JobId, attempt: int, worker: WorkerId, incarnation: int, nonce: str) -> bool:
-    """Whether exactly this attempt may start (or has started by this same claim): assigned becomes running."""
-    return 1 == ledger.do("job_claim", job=job, attempt=attempt, worker=worker, incarnation=incarnation, nonce=nonce)
+def claim(ledger: Ledger, job: JobId, attempt: int, worker: WorkerId, incarnation: int, nonce: str) -> Claimed | None:
+    """When exactly this attempt was started by this claim: assigned becomes running. None when it may not start."""
+    row = ledger.one("job_claim", job=job, attempt=attempt, worker=worker, incarnation=incarnation, nonce=nonce)
+    return None if row is None else "before" if row["before"] else "now"
 
 
 def take_back(ledger: Ledger, job: JobId, attempt: int, cause: str) -> Taken | None:

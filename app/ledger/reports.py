@@ -32,6 +32,7 @@ class Applied(Enum):
 
     KEPT = "kept"  # progress, checkpoint, log: the lease stays
     CLAIMED = "claimed"
+    REPEATED = "repeated"  # a claim that was sent again: its lease is to say so, should Redis have forgotten it
     ENDED = "ended"
     BARRED = "barred"  # ended, and its worker may not take from now on what it took: the fleet is to be read anew
     REFUSED = "refused"  # its attempt is not (or no longer) the worker's: the lease is to be revoked
@@ -92,10 +93,10 @@ def apply(tx: Ledger, report: Report, shortage: Shortage | None = None) -> Appli
 def _claim(tx: Ledger, report: Report) -> Applied:
     assert report.job is not None
     nonce = report.nonce or ""
-    if jobs.claim(tx, report.job, report.attempt, report.worker, report.incarnation, nonce):
+    if claimed := jobs.claim(tx, report.job, report.attempt, report.worker, report.incarnation, nonce):
         if report.attempt > 1:
             news.moved(tx, report.job, report.attempt)
-        return Applied.CLAIMED
+        return Applied.CLAIMED if claimed == "now" else Applied.REPEATED
     row = tx.one("report_current", **_whose(report))
     if row and row["mine"] and row["state"] == JobState.RUNNING:
         _refuse(tx, report, "another claim has started this attempt")

@@ -82,7 +82,8 @@ UPDATE attempts SET started_at = coalesce(started_at, now()),
                                   'step', c.state->'step')
         FROM checkpoints c WHERE c.job_id = claimed.id AND c.attempt < claimed.attempt
         ORDER BY c.attempt DESC, c.number DESC LIMIT 1))
-FROM claimed WHERE attempts.job_id = claimed.id AND attempts.number = claimed.attempt;
+FROM claimed WHERE attempts.job_id = claimed.id AND attempts.number = claimed.attempt
+RETURNING attempts.started_at < now() AS before;
 
 -- name: jobs_take
 -- Makes attempts that stand in these states pending again, attempt + 1, and ends their rows.

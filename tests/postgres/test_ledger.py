@@ -27,14 +27,14 @@ def test_a_claim_sent_twice_is_one_claim(ledger: Ledger) -> None:
     job = assign(ledger, submit(ledger), worker)
 
     assert tell(ledger, worker, job, 1, "claim", nonce="n1") is Applied.CLAIMED
-    assert tell(ledger, worker, job, 1, "claim", nonce="n1") is Applied.CLAIMED
+    assert tell(ledger, worker, job, 1, "claim", nonce="n1") is Applied.REPEATED
 
 
 def test_an_attempt_from_the_beginning_never_resumes_from_its_own_checkpoint(ledger: Ledger) -> None:
     worker = join(ledger)
     job = running(ledger, worker)
     tell(ledger, worker, job, 1, "checkpoint", number=1, state={"step": 1})
-    assert tell(ledger, worker, job, 1, "claim", nonce="n") is Applied.CLAIMED  # it was sent again
+    assert tell(ledger, worker, job, 1, "claim", nonce="n") is Applied.REPEATED
 
     assert attempts.of_job(ledger, job.id)[0].resumed_from is None
 

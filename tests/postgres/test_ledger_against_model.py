@@ -92,7 +92,7 @@ class LedgerVerbs(RuleBasedStateMachine):
         applied = tell(self.ledger, worker, it.job, attempt, "claim", nonce=nonce)
         rightful = attempt == it.attempt and worker is it.worker and worker is self.present[worker.name]
         if rightful and (it.state is JobState.ASSIGNED or (it.state is JobState.RUNNING and it.nonce == nonce)):
-            assert applied is Applied.CLAIMED
+            assert applied is (Applied.CLAIMED if it.state is JobState.ASSIGNED else Applied.REPEATED)
             it.state, it.nonce = JobState.RUNNING, nonce
         else:
             doubled = rightful and it.state is JobState.RUNNING
