@@ -61,6 +61,7 @@ class Dispatch:
         self._now = now
         self._parked = Parked(stores.ledger, fleet, now)
         self.kept = Kept(stores, fleet)
+        self._missed: set[str] = set()  # had room for the least of their jobs, but not for those that came first
         self._began = now()
         self._served: dict[QueueKey, float] = {}  # when a queue was given something; before a restart is as never
 
@@ -68,8 +69,8 @@ class Dispatch:
         """Place what can be placed now; note why the rest waits."""
         until = self._now() + LONGEST_S
         classes = {each.name: each for each in waiting.classes(self._ledger)}
-        open_classes = self._eligible.has_room({name: each.requirement for name, each in classes.items()})
-        full = classes.keys() - open_classes
+        has_room = self._eligible.has_room({name: each.requirement for name, each in classes.items()})
+        open_classes, full = has_room, classes.keys() - has_room
         because: dict[str, str] = {}
         each = HEADS
         while open_classes:
@@ -84,6 +85,7 @@ class Dispatch:
             if self._now() > until or (each == MOST_HEADS and not given):
                 break
             each = min(MOST_HEADS, each * MORE)
+        self._missed = full & has_room
         self._parked.step([classes[name] for name in sorted(full)], because)
         return False
 
@@ -109,13 +111,12 @@ class Dispatch:
         owners = {head.job.spec.owner for head in everyone}
         held = waiting.slots_in_use(self._ledger) if len(owners) > 1 else {}
         ordered = in_order(everyone, held, lambda key: self._now() - self._served.get(key, self._began))
-        self.kept.choose(_first_of_each(ordered, full))
+        self.kept.choose(_first_of_each(ordered, full | (self._missed & self._parked.large)))
         found, behind = [], frozenset[WorkerId]()
         for head in ordered:
-            if head.class_name in full:
-                behind |= self.kept.of(head.job.id)
-            else:
+            if head.class_name not in full:
                 found.append(Candidate(head, behind))
+            behind |= self.kept.of(head.job.id)
         return found
 
     def _place(self, candidates: Sequence[Candidate]) -> tuple[list[Placed], list[tuple[WaitingJob, Want]]]:
@@ -141,9 +142,9 @@ class Dispatch:
         return placed, left_over
 
     def _want(self, candidate: Candidate) -> Want:
-        job, above_mb = candidate.waiting.job, self._above_mb(candidate.waiting)
+        job = candidate.waiting.job
+        others, above_mb = self._fleet.wishes_of(candidate.waiting)
         requirement = job.spec.requirement
-        others = self._avoided(candidate.waiting, above_mb)
         return Want(
             job.id,
             job.attempt,
@@ -152,18 +153,6 @@ class Dispatch:
             tuple({*requirement.exclude_workers, *others, *candidate.behind, *self._fleet.cut_off}),
             above_mb,
         )
-
-    def _avoided(self, waiting: WaitingJob, above_mb: int) -> tuple[WorkerId, ...]:
-        """Not back to where it failed, unless nobody else can run it."""
-        failed_on = waiting.failed_on
-        fits = failed_on and self._fleet.healthy_fits(waiting.job.spec.requirement, failed_on, above_mb)
-        return failed_on if fits else ()
-
-    def _above_mb(self, waiting: WaitingJob) -> int:
-        """A larger card than where it ran out of memory, unless nobody has one."""
-        above_mb = waiting.above_mb
-        fits = above_mb and self._fleet.healthy_fits(waiting.job.spec.requirement, above_mb=above_mb)
-        return above_mb if fits else 0
 
     def _note(self, left_over: Sequence[tuple[WaitingJob, Want]]) -> set[str]:
         """Note why those wait that wait for other reasons than their class; returns the classes of the others."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from app.coordinator.stores import Stores
 from app.ledger import groups, policy, workers
+from app.ledger.waiting import WaitingJob
 from app.pool.capacity import takes
 from app.pool.matching import largest_mb, refusal
 from app.pool.model import Health, Requirement, Worker, WorkerId
@@ -91,6 +92,16 @@ class Fleet:
             and refusal(worker, requirement) is None
             and (not above_mb or largest_mb(worker) > above_mb)
         )
+
+    def wishes_of(self, waiting: WaitingJob) -> tuple[tuple[WorkerId, ...], int]:
+        """Where it is not to go, and on what card it is: elsewhere than it failed, on a larger one than it ran out of.
+
+        Both only while somebody healthy can fulfil them.
+        """
+        requirement, above_mb = waiting.job.spec.requirement, waiting.above_mb
+        above_mb = above_mb if above_mb and self.healthy_fits(requirement, above_mb=above_mb) else 0
+        avoided = waiting.failed_on
+        return avoided if avoided and self.healthy_fits(requirement, avoided, above_mb) else (), above_mb
 
     def healthy_fits(self, requirement: Requirement, without: Collection[WorkerId] = (), above_mb: int = 0) -> bool:
         """Whether there is one."""

@@ -72,10 +72,11 @@ class Kept:
         return min(could)[1] if could else None
 
     def _fitting(self, waiting: WaitingJob) -> Iterator[Worker]:
-        return self._fleet.healthy_fitting(waiting.job.spec.requirement, waiting.failed_on, waiting.above_mb)
+        avoided, above_mb = self._fleet.wishes_of(waiting)
+        return self._fleet.healthy_fitting(waiting.job.spec.requirement, avoided, above_mb)
 
     def _need(self, worker: Worker, waiting: WaitingJob) -> Need:
-        return need(worker, waiting.job.spec.requirement, waiting.above_mb)
+        return need(worker, waiting.job.spec.requirement, self._fleet.wishes_of(waiting)[1])
 
 
 def _nibbled(now: Room, wants: Need) -> bool:

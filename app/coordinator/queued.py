@@ -89,7 +89,11 @@ class Queued:
         for id_, has in free.items():
             worker = self._fleet.workers[id_]
             wants = need(worker, attempt.requirement)
-            if id_ == attempt.worker or refusal(worker, attempt.requirement) or capacity_refusal(has, wants):
+            if (
+                id_ in (attempt.worker, *attempt.failed_on)
+                or refusal(worker, attempt.requirement)
+                or capacity_refusal(has, wants)
+            ):
                 continue
             if wants.cards or wants.least_mb:
                 del free[id_]  # which cards are left is known when it has been placed

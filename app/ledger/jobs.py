@@ -55,6 +55,7 @@ class HeldAttempt:
     timeout_s: int | None
     age_s: float  # since its start, or since it was assigned
     requirement: Requirement  # as it is now: people may have moved the job to another group
+    failed_on: tuple[WorkerId, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,7 @@ def held(ledger: Ledger, worker: WorkerId | None = None) -> list[HeldAttempt]:
             row["timeout_s"],
             row["age_s"],
             requirement_of(row),
+            tuple(row["failed_on"]),
         )
         for row in ledger.all("jobs_held", worker=worker)
     ]

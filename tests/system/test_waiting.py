@@ -49,8 +49,8 @@ def begun(scene: Scene, peer: Peer) -> Order:
     return order
 
 
-def end(scene: Scene, peer: Peer, order: Order) -> None:
-    peer.end(order)
+def end(scene: Scene, peer: Peer, order: Order, word: str = "succeeded", **rest: Any) -> None:
+    peer.end(order, word, **rest)
     peer.beat()
     scene.step()
 
@@ -138,6 +138,18 @@ def test_a_job_for_much_memory_is_not_starved_by_small_ones(scene: Scene) -> Non
     assert state(scene, *late) == [JobState.ASSIGNED, JobState.ASSIGNED, JobState.PENDING]
 
 
+def test_a_job_is_not_starved_either_where_a_smaller_one_of_its_class_would_fit(scene: Scene) -> None:
+    peer = wide(scene, 3, "render-1", CARD)
+    run = scene.running(peer, requirement=Requirement("burn", min_vram_mb=13_000))
+    large = submit(scene.ledger, Requirement("burn", min_vram_mb=12_000))
+    scene.later(2, peer)
+    late = submit(scene.ledger, Requirement("burn", min_vram_mb=2_000))
+    scene.leader.step(BELL)
+    assert state(scene, large, late) == [JobState.PENDING] * 2
+    end(scene, peer, run)
+    assert state(scene, large) == [JobState.ASSIGNED]
+
+
 def test_while_a_worker_is_kept_the_others_say_for_whom(scene: Scene) -> None:
     peer = wide(scene, 3, "render-1", CARD)
     scene.running(peer, requirement=SMALL)
@@ -177,6 +189,17 @@ def test_nothing_stays_behind_a_slot_while_another_is_free(scene: Scene) -> None
     first = attempts.of_job(scene.ledger, behind.id)[0]
     assert (first.end, first.cause) == (AttemptEnd.TAKEN_BACK, "a slot is free elsewhere")
     assert peer.queued() == 0 and peer.lease(behind.id) is None and peer.lease(order.job) is not None
+
+
+def test_nothing_goes_from_behind_a_slot_to_where_it_failed(scene: Scene) -> None:
+    other = scene.peer("render-2")
+    order = scene.running(other)
+    peer = scene.peer("render-1")
+    set_up(scene, peer, queue_depth=2)
+    scene.running(peer)
+    end(scene, other, order, "failed", cause="workflow", then="elsewhere")
+    scene.later(2, peer, other)
+    assert (scene.job(order.job).worker, scene.job(order.job).attempt) == (peer.id, 2)
 
 
 def test_what_its_own_worker_is_about_to_start_is_left_alone(scene: Scene) -> None:
