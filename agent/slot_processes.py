@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from app.pool.loop import back_off
 log = logging.getLogger(__name__)
 
 LONG_LIFE_S = 60.0  # after which a death counts as a first one again
+AT_ONCE = os.cpu_count() or 1
+START_S = 10.0  # what starts for longer no longer keeps others from starting
 
 Said = Callable[["SlotProcess", Message, list[int]], None]
 
@@ -33,6 +36,7 @@ class SlotProcess:
     setup: SlotSetup
     process: subprocess.Popen[bytes] | None = None
     channel: socket.socket | None = None
+    up: bool = False  # it has been ready once
     ready: bool = False  # it waits for an envelope
     started_at: float = 0.0
     start_at: float = 0.0
@@ -80,14 +84,20 @@ class SlotProcesses:
         return 0 if self._leaving else sum(each.ready and not busy(each.number) for each in self._lasting())
 
     def start_due(self, busy: Callable[[int], bool], now: float) -> list[SlotProcess]:
-        """Start those that are to be started; not while something of the last one is left."""
+        """Start those that are to be started; not while something of the last one is left.
+
+        At most one a processor at once: a dozen that all import would starve the beat, and be ready no sooner.
+        """
         if self._leaving:
             return []
-        due = [each for each in self._lasting() if not each.process and now >= each.start_at and not busy(each.number)]
+        lasting = self._lasting()
+        due = [each for each in lasting if not each.process and now >= each.start_at and not busy(each.number)]
+        starting = sum(each.process is not None and not each.up and now - each.started_at < START_S for each in lasting)
+        due = due[: max(0, AT_ONCE - starting)]
         for each in due:
             each.setup = replace(each.setup, start=each.setup.start + 1)
             each.process, each.channel = start_slot(each.setup)
-            each.started_at = now
+            each.up, each.started_at = False, now
         return due
 
     def hear(self, slot: SlotProcess, now: float) -> tuple[Message, list[int]] | None:
@@ -101,6 +111,7 @@ class SlotProcesses:
             self._bury(slot, now)
         elif message[0]["m"] in ("ready", "guard"):
             slot.ready = message[0]["m"] == "ready"
+            slot.up = True
         return message
 
     def leave(self) -> None:

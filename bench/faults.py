@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.processes import boottime_ns
-from tests.agents import Agent, send
+from tests.agents import Agent
+from tests.processes import send
 
 OLD_S = 5.0  # for how long a host stays cut off or frozen when its job runs elsewhere already
 

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from agent.processes import boottime_ns
 from app.processes import Program, start
 from tests.hosts import Host
 from tests.pool import ROOT, Pool, clean
-from tests.scripted_pool import alive
+from tests.processes import alive_with, children, send
 from tests.services import eventually
 
 HEALTHY_S = 60  # of seven that start at once beside other tests
@@ -98,10 +98,10 @@ class Agent:
         if name == "main":
             return [self.pid] if self.process and self.process.poll() is None else []
         if name in MODULES:
-            return [pid for pid in _children(self.pid) if _runs(pid, MODULES[name])]
-        guards = [pid for slot in self.parts("slot") for pid in _children(slot)]
+            return children(self.pid, MODULES[name])
+        guards = [pid for slot in self.parts("slot") for pid in children(slot)]
         # A workflow is its guard's child, by fork or exec; what has escaped it may have fallen to the guard, too.
-        return guards if name == "guard" else [pid for guard in guards for pid in _children(guard)]
+        return guards if name == "guard" else [pid for guard in guards for pid in children(guard)]
 
     def freeze(self) -> None:
         """All of it, as a host that stands still; main first, which would notice."""
@@ -153,50 +153,3 @@ class Agent:
             **(self.host.environment if self.host else {}),
             **self.environment,
         }
-
-
-def alive_with(variable: str, value: str) -> dict[int, str]:
-    """Living processes that were exec'd with this in their environment, and what they run."""
-    mark = f"{variable}={value}".encode()
-    found = [pid for pid in _pids() if mark in _read(pid, "environ").split(b"\0") and alive(pid)]
-    return {pid: _read(pid, "cmdline").replace(b"\0", b" ").decode() for pid in found}
-
-
-def send(number: signal.Signals, pids: Iterable[int]) -> None:
-    """Send it to those that still live."""
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue  # it has just ended
-
-
-def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _children(pid: int) -> list[int]:
-    """Of all its threads: RQ starts a guard from its main one, an agent all from its main one."""
-    try:
-        texts = [(each / "children").read_text() for each in Path(f"/proc/{pid}/task").iterdir()]
-    except OSError:
-        return []
-    return [int(child) for text in texts for child in text.split() if alive(int(child))]
-
-
-def _runs(pid: int, module: str) -> bool:
-    return module.encode() in _read(pid, "cmdline").split(b"\0")
-
-
-def _read(pid: int, name: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
-    except OSError:
-        return b""
-
-
-def _named(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""  # it has ended

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -308,24 +307,3 @@ def ended(agent: subprocess.Popen[str], seconds: float = 20) -> tuple[int, str]:
     """Its exit code and what it said."""
     _, said = agent.communicate(timeout=seconds)
     return agent.returncode, said
-
-
-def children(pid: int, module: str) -> list[int]:
-    """Child processes of an agent that run this module."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(each) for each in found if f"\0{module}\0" in Path(f"/proc/{each}/cmdline").read_text()]
-
-
-def kill_together(pids: list[int]) -> None:
-    """All in one blow: none sees another's death before its own."""
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid in pids:
-            os.kill(pid, number)
-
-
-def alive(pid: int) -> bool:
-    """Whether it runs, not merely waits to be waited for."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.processes import boottime_ns
-from tests.agents import Agent, send
+from tests.agents import Agent
 from tests.chaos.history import S
 from tests.hosts import DROP, REJECT, Host
-from tests.scripted_pool import kill_together
+from tests.processes import kill_together, send
 
 PARTS = ("main", "beat", "slot", "guard", "workflow")
 TCP = "meta l4proto tcp"

@@ -14,7 +14,8 @@ import pytest
 from agent.processes import carried_by
 from app.pool.model import JobId, new_id
 from app.pool.protocol import Lease, LeaseState, Order
-from tests.scripted_pool import ScriptedPool, children, ended
+from tests.processes import children
+from tests.scripted_pool import ScriptedPool, ended
 from tests.services import eventually
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripted_pool import ScriptedPool, alive, children, ended, kill_together
+from tests.processes import alive, children, kill_together
+from tests.scripted_pool import ScriptedPool, ended
 from tests.services import eventually
 
 

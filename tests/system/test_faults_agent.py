@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from agent.processes import boottime_ns, carried_by
-from tests.agents import Agent, send
+from tests.agents import Agent
 from tests.chaos import history
 from tests.clock import WallClock
-from tests.scripted_pool import kill_together
+from tests.processes import kill_together, send
 from tests.services import Services, eventually
 from tests.site import BUSY_S, DOWN_S, INTERVAL_S, TTL_S, Site, new_site
 

@@ -20,8 +20,9 @@ from app.pool.live import Live
 from app.pool.model import WorkerId
 from app.pool.policy import Clocks
 from app.pool.protocol import Beat
-from tests.agents import Agent, send
+from tests.agents import Agent
 from tests.chaos import history
+from tests.processes import send
 from tests.proxy import Proxy
 from tests.services import Services, eventually
 from tests.site import BUSY_S, INTERVAL_S, Site, new_site

@@ -13,8 +13,9 @@ import redis
 
 from app.pool.keys import Keys, envelope_id, queue
 from app.pool.model import JobId, WorkerId
-from tests.agents import Agent, send
+from tests.agents import Agent
 from tests.chaos import history
+from tests.processes import send
 from tests.services import Services, eventually
 from tests.site import Site, new_site
 

@@ -16,7 +16,7 @@ from agent.reporter import RECENT_CHARACTERS, RECENT_LINES, Reporter
 from agent.rules import TOO_SLOW, WITHIN_S, ruled
 from app.pool.model import JobId, Rule, WorkerId
 from app.pool.protocol import Order, Report
-from tests.scripted_pool import alive
+from tests.processes import alive
 from tests.services import eventually
 
 ORDER = Order(JobId("0123456789ab"), 3, WorkerId("abcdefghjkmn"), 1, "burn", {})

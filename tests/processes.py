@@ -1,0 +1,54 @@
+"""Processes of the pool under test: found, frozen and killed. One that ends meanwhile is merely not there."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs, not merely waits to be waited for."""
+    return (_read(pid, "stat").rpartition(b")")[2].split() or [b"X"])[0] not in (b"Z", b"X")
+
+
+def alive_with(variable: str, value: str) -> dict[int, str]:
+    """Living processes that were exec'd with this in their environment, and what they run."""
+    mark = f"{variable}={value}".encode()
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    found = [pid for pid in pids if mark in _read(pid, "environ").split(b"\0") and alive(pid)]
+    return {pid: _read(pid, "cmdline").replace(b"\0", b" ").decode() for pid in found}
+
+
+def children(pid: int, module: str | None = None) -> list[int]:
+    """The living children of all its threads, only those that run this module when one is given."""
+    try:
+        texts = [(each / "children").read_text() for each in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return []
+    found = [int(child) for text in texts for child in text.split() if alive(int(child))]
+    return [child for child in found if not module or module.encode() in _read(child, "cmdline").split(b"\0")]
+
+
+def send(number: signal.Signals, pids: Iterable[int]) -> None:
+    """Send it to those that still live."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue  # it has just ended
+
+
+def kill_together(pids: list[int]) -> None:
+    """All in one blow: none sees another's death before its own."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            os.kill(pid, number)
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""

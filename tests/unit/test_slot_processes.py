@@ -1,0 +1,65 @@
+"""Which slots main starts when; the processes are real ones that wait, ready when the test says so for them."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from agent import slot_processes
+from agent.channel import SlotSetup, tell
+from agent.slot_processes import START_S, SlotProcess, SlotProcesses
+from app.pool.model import WorkerId
+
+
+@pytest.fixture
+def theirs(monkeypatch: pytest.MonkeyPatch) -> dict[int, socket.socket]:
+    """The slots' own ends, by slot; two processors."""
+    ends: dict[int, socket.socket] = {}
+
+    def start(setup: SlotSetup) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        ours, ends[setup.slot] = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return subprocess.Popen(["sleep", "60"]), ours
+
+    monkeypatch.setattr(slot_processes, "start_slot", start)
+    monkeypatch.setattr(slot_processes, "AT_ONCE", 2)
+    return ends
+
+
+@pytest.fixture
+def slots(theirs: dict[int, socket.socket]) -> Iterator[SlotProcesses]:
+    slots = SlotProcesses(SlotSetup(WorkerId("0" * 12), 1, 0, 0, 1, 0, 0, "", "", ()), 5)
+    yield slots
+    slots.stop(0)
+
+
+def started(slots: SlotProcesses, now: float) -> list[SlotProcess]:
+    return slots.start_due(lambda _: False, now)
+
+
+def test_no_more_slots_start_at_once_than_there_are_processors(
+    slots: SlotProcesses, theirs: dict[int, socket.socket]
+) -> None:
+    first = started(slots, 0.0)
+    assert [each.number for each in first] == [0, 1] and not started(slots, 0.1)
+    tell(theirs[1], {"m": "ready"})
+    slots.hear(first[1], 0.2)
+    assert [each.number for each in started(slots, 0.2)] == [2]
+    tell(theirs[1], {"m": "guard"})
+    slots.hear(first[1], 0.3)  # what runs a job has started
+    assert not started(slots, 0.3)
+
+
+def test_a_slot_that_never_gets_ready_keeps_no_other_from_starting(slots: SlotProcesses) -> None:
+    started(slots, 0.0)
+    assert not started(slots, START_S - 0.1)
+    assert [each.number for each in started(slots, START_S)] == [2, 3]
+
+
+def test_one_that_died_while_it_started_leaves_its_turn(slots: SlotProcesses, theirs: dict[int, socket.socket]) -> None:
+    first = started(slots, 0.0)
+    theirs[0].close()
+    assert slots.hear(first[0], 0.1) is None
+    assert [each.number for each in started(slots, 0.1)] == [2]
