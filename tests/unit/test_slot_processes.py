@@ -15,17 +15,21 @@ from app.pool.model import WorkerId
 
 
 @pytest.fixture
-def theirs(monkeypatch: pytest.MonkeyPatch) -> dict[int, socket.socket]:
+def theirs(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, socket.socket]]:
     """The slots' own ends, by slot; two processors."""
     ends: dict[int, socket.socket] = {}
+    mains: list[socket.socket] = []
 
     def start(setup: SlotSetup) -> tuple[subprocess.Popen[bytes], socket.socket]:
         ours, ends[setup.slot] = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mains.append(ours)
         return subprocess.Popen(["sleep", "60"]), ours
 
     monkeypatch.setattr(slot_processes, "start_slot", start)
     monkeypatch.setattr(slot_processes, "AT_ONCE", 2)
-    return ends
+    yield ends
+    for each in (*ends.values(), *mains):
+        each.close()
 
 
 @pytest.fixture
