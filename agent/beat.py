@@ -66,6 +66,7 @@ class Heart:
         self._failures = 0
         self._next = 0.0
         self._starved = False
+        self._slots = 0  # that the pool knows of
         self._through_ns = boottime_ns()
 
     def run(self) -> None:
@@ -111,11 +112,19 @@ class Heart:
         wanted = from_plain(Wanted, answer["wanted"]) if answer["wanted"] else None
         self._max_orphan_s = wanted.max_orphan_s if wanted else self._max_orphan_s
         self._deadline.move_on(sent_ns, clocks, self._max_orphan_s)
+        self._tell_of_slots()
         self._through_ns = sent_ns
         self._failures = 0
         if wanted:
             self._obey(wanted)
         self._link.send({"m": "through", "seq": self._seq, **answer})
+
+    def _tell_of_slots(self) -> None:
+        """Who waits for a slot is not to wait for the next look at beats."""
+        assert self._pulse is not None
+        before, self._slots = self._slots, self._pulse["beat"]["slots"]
+        if self._slots > before:
+            self._client.publish(self._keys.bell, "beats")
 
     def _silent_for_long(self) -> bool:
         return boottime_ns() - self._through_ns > self._clocks.ttl_s * 1e9

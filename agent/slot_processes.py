@@ -72,8 +72,8 @@ class SlotProcesses:
 
     @property
     def count(self) -> int:
-        """How many there are, but for those that are on their way out."""
-        return len(self._lasting())
+        """How many could run something, now or when what they run has ended: neither starting nor on their way out."""
+        return sum(each.process is not None and each.up for each in self._lasting())
 
     def pids(self) -> set[int]:
         """Of those that run."""

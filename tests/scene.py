@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from app.coordinator.decide import SWEEP_S, Decider
 from app.coordinator.hints import Hint
 from app.coordinator.presence import Presence
 from app.coordinator.stores import Stores
-from app.ledger import jobs, workers
+from app.ledger import jobs, setups, workers
 from app.ledger.db import Ledger
 from app.pool.keys import Keys
 from app.pool.model import Gpu, Health, Job, JobId, JobState
@@ -23,6 +23,7 @@ from tests.postgres.conftest import submit
 
 BOOT_ID = "boot-1"  # the workers' too
 EVERYTHING = Hint(everything=True)
+RUNG = Hint(jobs=True, fleet=True)  # what "worker <id>" on the bell says
 
 
 @dataclass
@@ -59,6 +60,20 @@ class Scene:
     def peer(self, name: str = "render-1", *gpus: Gpu) -> Peer:
         """A worker that has joined and beats."""
         peer = Peer(self.stores, self.ledger, name, gpus=gpus)
+        peer.beat()
+        self.step()
+        return peer
+
+    def set_up(self, peer: Peer, **what: Any) -> None:
+        """An admin sets this of the worker, and the bell is rung."""
+        setups.change(self.ledger, [peer.id], lambda worker: replace(setups.setup_of(worker), **what), "ana")
+        self.leader.step(RUNG)
+
+    def wide(self, slots: int, name: str = "render-1", *gpus: Gpu) -> Peer:
+        """A worker with so many slots."""
+        peer = self.peer(name, *gpus)
+        self.set_up(peer, slots=slots)
+        peer.slots = slots
         peer.beat()
         self.step()
         return peer

@@ -150,7 +150,7 @@ class Dispatch:
             job.attempt,
             requirement.min_vram_mb or 0,
             requirement.gpus or 0,
-            tuple({*requirement.exclude_workers, *others, *candidate.behind, *self._fleet.cut_off}),
+            tuple({*requirement.exclude_workers, *others, *candidate.behind, *self._fleet.outdated}),
             above_mb,
         )
 

@@ -32,7 +32,7 @@ class Fleet:
         self.strategies: dict[str, str] = {}  # by group, of those that have their own
         self.proven: set[WorkerId] = set()  # dead by proof: what they ran goes nowhere on
         self.silenced: set[WorkerId] = set()  # silent for so long that strict attempts have ended too
-        self.cut_off: dict[WorkerId, int] = {}  # said that its beats get lost; which was the newest then
+        self.outdated: dict[WorkerId, int] = {}  # by its own word; which beat that is, the newest then
         self.silence_s: dict[WorkerId, float] = {}  # of those that joined anew: how silent they had been
         self._rows: workers.Rows = {}  # as the ledger had them
 
@@ -56,8 +56,8 @@ class Fleet:
         if worker is None or worker.incarnation != beat.incarnation or worker.health is Health.LEFT:
             return False
         self.beats[beat.worker] = beat
-        if beat.seq > self.cut_off.get(beat.worker, beat.seq):
-            del self.cut_off[beat.worker]
+        if beat.seq > self.outdated.get(beat.worker, beat.seq):
+            del self.outdated[beat.worker]
         if worker.dynamic_tags != beat.tags:
             self.workers[beat.worker] = replace(worker, dynamic_tags=beat.tags)
         return True
@@ -67,7 +67,7 @@ class Fleet:
         found = self.workers.get(worker)
         if found is not None:
             self.workers[worker] = replace(found, health=health, reason=reason)
-            self.cut_off.pop(worker, None)
+            self.outdated.pop(worker, None)
 
     def is_live(self, worker: Worker) -> bool:
         """Whether it beats and is neither given up nor gone."""
@@ -78,7 +78,7 @@ class Fleet:
         return (
             worker
             for worker in self.workers.values()
-            if worker.id not in self.cut_off and takes(worker, self.beats.get(worker.id))
+            if worker.id not in self.outdated and takes(worker, self.beats.get(worker.id))
         )
 
     def healthy_fitting(

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 GOODBYE = "said good-bye"
 LAST_WORDS_S = 1.0  # a beat that was under way when its worker died does not revive it
+SLOT = "slot"  # the cause of an end: its slot process died
 CUT_OFF = "deadline"  # the cause of an end: no beat of its worker had got through for so long
 LEAST_APART = 0.9  # of an interval, two beats
 NEWER_S = 1.0  # or a tenth of its interval: the time for a newer beat after a presence was lost
@@ -113,15 +114,18 @@ class HealthJudge:
         return True
 
     def hear(self, report: Report) -> None:
-        """What a worker says of itself: that it leaves, or that its beats do not get through."""
+        """What a worker says of itself: that it leaves, or that its newest beat is not true any more.
+
+        Its beats do not get through, or a slot of it has died.
+        """
         worker = self._fleet.workers.get(report.worker)
         if worker is None or worker.incarnation != report.incarnation:
             return
         if report.kind == "goodbye" and worker.health is not Health.LEFT:
             # Every end has been reported before it; what is held nevertheless has no process left.
             self.change(worker, Verdict(Health.LEFT, GOODBYE))
-        elif report.kind == "end" and report.cause == CUT_OFF and self._is_late(worker):
-            self._fleet.cut_off[worker.id] = self._sights[worker.id].seq
+        elif report.kind == "end" and self._outdates(report, worker) and worker.id in self._sights:
+            self._fleet.outdated[worker.id] = self._sights[worker.id].seq
 
     def takes_nothing(self, worker: Worker, why: str) -> None:
         """Its slots let an envelope lie: degraded until they take it, though it beats."""
@@ -195,7 +199,7 @@ class HealthJudge:
             joined = sight is not None or self._begun
             sight = first_sight(worker.incarnation, self._looked, self._fleet.policy.clocks, joined)
             self._fleet.proven.discard(worker.id)
-            self._fleet.cut_off.pop(worker.id, None)
+            self._fleet.outdated.pop(worker.id, None)
         beat = beats.get(worker.id)
         mine = beat is not None and self._fleet.heard(beat)  # an older incarnation's is no sign of life
         if beat is not None and mine:
@@ -253,6 +257,10 @@ class HealthJudge:
     def _is_silenced(self, worker: Worker) -> bool:
         sight = self._sights[worker.id]
         return not sight.beating and self._silence_s(worker) >= sight.down_s
+
+    def _outdates(self, end: Report, worker: Worker) -> bool:
+        """Whether what its newest beat says is not true any more."""
+        return end.cause == SLOT or (end.cause == CUT_OFF and self._is_late(worker))
 
     def _is_late(self, worker: Worker) -> bool:
         """Whether a beat is overdue; where none is, what was said of its beats is old."""

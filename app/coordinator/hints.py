@@ -1,6 +1,7 @@
 """Hints: one subscription that tells the leader's loop where to look first.
 
-Keyspace events (an entry in a worker's stream, a beat that expired) and the coordinator's own bell.
+Keyspace events (an entry in a worker's stream, a beat that expired) and the coordinator's own bell, which
+agents ring too: that a beat says of more slots.
 Losing one costs time, never truth: every step looks at everything once a second anyway.
 """
 
@@ -93,6 +94,8 @@ class Hints:
         subject, _, about = message.partition(" ")
         if subject == "jobs":
             self._note(Hint(jobs=True))
+        elif subject == "beats":
+            self._note(Hint(beats=True))
         elif subject == "job":
             self._note(Hint(jobs=True, cancelled={JobId(about)}))
         else:

@@ -84,8 +84,8 @@ def need(worker: Worker, requirement: Requirement, above_mb: int = 0) -> Need:
 
 
 def slots(worker: Worker, beat: Beat) -> int:
-    """How many jobs it runs at a time: as many as it has slot processes for."""
-    return max(1, min(worker.slots, beat.slots))
+    """How many jobs it runs at a time: as many as it has slot processes for; 0 while none has started."""
+    return min(worker.slots, beat.slots)
 
 
 def depth(worker: Worker, policy: Policy) -> int:
@@ -151,6 +151,8 @@ def _card(gpu: Gpu, use: Use | None, leases: Iterable[Lease], reserve_mb: int) -
 
 def _slots_why(has: Room, wants: Need) -> str:
     free = max(0, has.capacity - has.held)
+    if not has.slots:
+        return "has no slot process at the moment"
     if wants.slots > 1:
         return f"has {free} free slots of {has.capacity}, {wants.slots} are needed"
     return f"is full ({has.held} of {has.capacity})"

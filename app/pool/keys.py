@@ -12,7 +12,7 @@
 | turn            | string        | coordinator | counts placements                        |
 | eligible:{set}  | zset          | coordinator | workers of one kind with room, by score  |
 | bell:{worker}   | channel       | coordinator | a message says: look now                 |
-| bell            | channel       | web, coordinator | the coordinator's own bell          |
+| bell            | channel       | all         | the coordinator's own bell               |
 
 RQ's keys lie in another database; only the queue's and the envelope's names are ours.
 """

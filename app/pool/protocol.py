@@ -73,7 +73,7 @@ class Beat:
     interval_ms: int
     ttl_ms: int
     boot_id: str
-    slots: int
+    slots: int  # that have started
     free_slots: int
     attempts: tuple[AttemptRef, ...] = ()
     gpus: tuple[GpuFigures, ...] = ()

@@ -252,3 +252,29 @@ def test_a_policy_is_changed_only_by_who_has_seen_it(scene: Scene) -> None:
     assert policy.write(scene.ledger, {"stall_s": 60}, "ann", known=seen) is not None
     assert policy.write(scene.ledger, {"stall_s": None}, "ben", known=seen) is None
     assert policy.read(scene.ledger) == replace(policy.read(scene.ledger), stall_s=60)
+
+
+def test_a_worker_whose_slot_died_is_given_nothing_until_it_says_that_one_has_started(scene: Scene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    peer.end(order, "stopped", cause="slot", signal=9)
+    scene.leader.step(Hint(reports={peer.id}))
+    assert scene.job(order.job).state is JobState.PENDING  # though the newest beat has a slot for it
+    peer.slots = 0
+    peer.beat()
+    scene.leader.step(Hint(beats=True))
+    assert scene.job(order.job).state is JobState.PENDING
+    peer.slots = 1
+    peer.beat()
+    scene.leader.step(Hint(beats=True))
+    assert scene.job(order.job).worker == peer.id
+
+
+def test_a_job_whose_slot_died_goes_on_at_once_where_one_is_free(scene: Scene) -> None:
+    peer = scene.peer("render-1")
+    order = scene.running(peer)
+    other = scene.wide(2, "render-2")
+    scene.running(other)  # so that the first one would be less loaded
+    peer.end(order, "stopped", cause="slot", signal=9)
+    scene.leader.step(Hint(reports={peer.id}))
+    assert (scene.job(order.job).worker, scene.job(order.job).attempt) == (other.id, 2)

@@ -15,17 +15,10 @@ from app.pool.model import AttemptEnd, JobId, JobState, Requirement
 from app.pool.protocol import LeaseState, Wanted, from_json
 from tests.peer import Peer
 from tests.postgres.conftest import submit
-from tests.scene import Scene, scene, state_of
+from tests.scene import RUNG, Scene, scene, state_of
 
 __all__ = ["scene"]
 OPTIX = Requirement("burn", tags=("optix",))
-RUNG = Hint(jobs=True, fleet=True)  # what "worker <id>" on the bell says
-
-
-def set_up(scene: Scene, peer: Peer, **what: Any) -> None:
-    """An admin sets this, and the bell is rung."""
-    setups.change(scene.ledger, [peer.id], lambda worker: replace(setups.setup_of(worker), **what), "ana")
-    scene.leader.step(RUNG)
 
 
 def first_end(scene: Scene, job: JobId) -> tuple[AttemptEnd | None, str | None]:
@@ -39,7 +32,7 @@ def test_a_waiting_job_goes_to_a_worker_that_is_given_its_tag(scene: Scene) -> N
     job = submit(scene.ledger, OPTIX)
     scene.step()
     assert scene.job(job.id).state is JobState.PENDING
-    set_up(scene, peer, tags=("optix",))
+    scene.set_up(peer, tags=("optix",))
     assert peer.next_order().job == job.id
 
 
@@ -57,13 +50,13 @@ def test_what_has_not_started_leaves_a_worker_that_does_not_fit_any_more(
 ) -> None:
     groups.create(scene.ledger, "farm", None)
     peer, other = scene.peer("render-1"), scene.peer("render-2")
-    set_up(scene, peer, **before)
+    scene.set_up(peer, **before)
     job = submit(scene.ledger, replace(needs, only_workers=(peer.id, other.id)))
-    set_up(scene, other, workflows=("transcode",))
+    scene.set_up(other, workflows=("transcode",))
     scene.step()
     assert scene.job(job.id).worker == peer.id
     setups.change(scene.ledger, [other.id], lambda w: replace(setups.setup_of(w), workflows=(), **before), "ana")
-    set_up(scene, peer, **after)
+    scene.set_up(peer, **after)
     end, cause = first_end(scene, job.id)
     assert end is AttemptEnd.TAKEN_BACK and cause == f"its worker does not fit any more {why}"
     assert peer.queued() == 0 and peer.lease(job.id) is None
@@ -72,12 +65,12 @@ def test_what_has_not_started_leaves_a_worker_that_does_not_fit_any_more(
 
 def test_a_claim_that_comes_before_the_take_back_wins(scene: Scene) -> None:
     peer = scene.peer()
-    set_up(scene, peer, tags=("optix",))
+    scene.set_up(peer, tags=("optix",))
     submit(scene.ledger, OPTIX)
     scene.step()
     order = peer.next_order()
     peer.claim(order)
-    set_up(scene, peer, tags=())  # reports are applied first
+    scene.set_up(peer, tags=())  # reports are applied first
     assert scene.job(order.job).state is JobState.RUNNING
     scene.later(3, peer)
     assert (scene.job(order.job).state, scene.job(order.job).attempt) == (JobState.RUNNING, 1)
@@ -88,11 +81,11 @@ def test_a_claim_that_comes_before_the_take_back_wins(scene: Scene) -> None:
 
 def test_a_claim_that_comes_after_the_take_back_is_refused(scene: Scene) -> None:
     peer = scene.peer()
-    set_up(scene, peer, tags=("optix",))
+    scene.set_up(peer, tags=("optix",))
     submit(scene.ledger, OPTIX)
     scene.step()
     order = peer.next_order()  # popped: its slot is about to claim
-    set_up(scene, peer, tags=())
+    scene.set_up(peer, tags=())
     peer.claim(order)
     scene.step()
     assert state_of(peer.lease(order.job)) is LeaseState.REVOKED
@@ -101,7 +94,7 @@ def test_a_claim_that_comes_after_the_take_back_is_refused(scene: Scene) -> None
 
 def test_a_leader_that_has_not_heard_of_a_new_setup_assigns_nothing_by_the_old_one(scene: Scene) -> None:
     peer = scene.peer()
-    set_up(scene, peer, tags=("optix",))
+    scene.set_up(peer, tags=("optix",))
     setups.change(scene.ledger, [peer.id], lambda worker: replace(setups.setup_of(worker), tags=()), "ana")
     job = submit(scene.ledger, OPTIX)
     scene.leader.step(Hint(jobs=True))  # and not of the worker
@@ -112,7 +105,7 @@ def test_a_leader_that_has_not_heard_of_a_new_setup_assigns_nothing_by_the_old_o
 
 def test_slots_grow_when_the_agent_has_followed_and_shrink_at_once(scene: Scene) -> None:
     peer = scene.peer()
-    set_up(scene, peer, slots=3)
+    scene.set_up(peer, slots=3)
     written = from_json(Wanted, scene.stores.redis.hget(scene.stores.keys.worker(peer.id), "wanted"))
     assert written.slots == 3
     for _ in range(4):
@@ -127,7 +120,7 @@ def test_slots_grow_when_the_agent_has_followed_and_shrink_at_once(scene: Scene)
         order = peer.next_order()
         peer.claim(order)
         scene.step()
-        set_up(scene, peer, slots=1)  # its beat still says 3
+        scene.set_up(peer, slots=1)  # its beat still says 3
         peer.end(order)
         peer.beat()
         scene.step()
@@ -136,7 +129,7 @@ def test_slots_grow_when_the_agent_has_followed_and_shrink_at_once(scene: Scene)
 
 def test_a_queue_depth_lets_jobs_wait_behind_the_slots(scene: Scene) -> None:
     peer = scene.peer()
-    set_up(scene, peer, queue_depth=2)
+    scene.set_up(peer, queue_depth=2)
     for _ in range(4):
         submit(scene.ledger)
     scene.step()
@@ -145,7 +138,7 @@ def test_a_queue_depth_lets_jobs_wait_behind_the_slots(scene: Scene) -> None:
 
 def test_a_paused_worker_finishes_what_runs_and_gives_back_what_has_not_started(scene: Scene) -> None:
     peer = scene.peer()
-    set_up(scene, peer, queue_depth=1)
+    scene.set_up(peer, queue_depth=1)
     order = scene.running(peer)
     behind = submit(scene.ledger)
     scene.step()
@@ -229,7 +222,7 @@ def test_jobs_follow_their_group_when_it_is_renamed(scene: Scene) -> None:
     with scene.ledger.transaction() as tx:
         groups.lock(tx, "farm")
         groups.rename(tx, "farm", "barn")
-    set_up(scene, peer, groups=("barn",))
+    scene.set_up(peer, groups=("barn",))
     assert peer.next_order().job == job.id
 
 
@@ -237,7 +230,7 @@ def test_a_job_whose_group_is_deleted_under_it_says_so_and_goes_on_when_there_is
     peer = scene.peer()
     groups.create(scene.ledger, "farm", None)
     job = submit(scene.ledger, Requirement("burn", group="farm"))
-    set_up(scene, peer, groups=("farm",))
+    scene.set_up(peer, groups=("farm",))
     assert scene.job(job.id).state is JobState.ASSIGNED
     with scene.ledger.transaction() as tx:
         groups.lock(tx, "farm")
@@ -246,7 +239,7 @@ def test_a_job_whose_group_is_deleted_under_it_says_so_and_goes_on_when_there_is
     assert first_end(scene, job.id)[1] == "its worker does not fit any more (group): is not in group farm"
     assert scene.job(job.id).waiting == "its group farm was deleted; it waits until there is one of this name again"
     groups.create(scene.ledger, "farm", None)
-    set_up(scene, peer, groups=("farm",))
+    scene.set_up(peer, groups=("farm",))
     assert scene.job(job.id).state is JobState.ASSIGNED
 
 
@@ -279,10 +272,10 @@ def test_a_group_s_own_strategy_holds_for_its_jobs_at_once(scene: Scene) -> None
     peers = [scene.peer(f"render-{number}") for number in range(2)]
     groups.create(scene.ledger, "farm", None)
     for peer in peers:
-        set_up(scene, peer, groups=("farm",), slots=4)
+        scene.set_up(peer, groups=("farm",), slots=4)
         peer.slots = 4
         peer.beat()
-    set_up(scene, peers[0], tags=("optix",))
+    scene.set_up(peers[0], tags=("optix",))
     scene.step()
     with scene.ledger.transaction() as tx:
         groups.set_strategy(tx, "farm", "capability-first")

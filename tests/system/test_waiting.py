@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.coordinator.hints import Hint
-from app.ledger import attempts, jobs, setups, waiting
+from app.ledger import attempts, jobs, waiting
 from app.pool.matching import class_name
 from app.pool.model import AttemptEnd, Gpu, Job, JobSpec, JobState, Requirement
 from app.pool.protocol import Order
@@ -21,20 +21,6 @@ BELL = Hint(jobs=True)
 FAST = Requirement("burn", tags=("fast",))
 CARD = Gpu("GPU-1", 0, "A10", 24_000)
 SMALL, LARGE = Requirement("burn", min_vram_mb=8_000), Requirement("burn", min_vram_mb=20_000)
-
-
-def set_up(scene: Scene, peer: Peer, **what: Any) -> None:
-    setups.change(scene.ledger, [peer.id], lambda worker: replace(setups.setup_of(worker), **what), "ana")
-    peer.slots = what.get("slots") or peer.slots
-    peer.beat()
-    scene.step()
-
-
-def wide(scene: Scene, slots: int, name: str = "render-1", *gpus: Gpu) -> Peer:
-    """A worker with so many slots."""
-    peer = scene.peer(name, *gpus)
-    set_up(scene, peer, slots=slots)
-    return peer
 
 
 def state(scene: Scene, *some: Job) -> list[JobState]:
@@ -59,7 +45,7 @@ def test_one_person_s_many_jobs_keep_nobody_waiting(scene: Scene) -> None:
     specs = [(JobSpec(Requirement("burn"), owner="ana"), class_name(Requirement("burn"))) for _ in range(300)]
     jobs.submit_all(scene.ledger, specs)
     bob = [submit(scene.ledger, owner="bob") for _ in range(3)]
-    peer = wide(scene, 4)
+    peer = scene.wide(4)
     assert state(scene, *bob) == [JobState.ASSIGNED, JobState.ASSIGNED, JobState.PENDING]
     end(scene, peer, begun(scene, peer))
     owners = {scene.job(order.job).spec.owner for order in iter(peer.pop, None)}
@@ -69,7 +55,7 @@ def test_one_person_s_many_jobs_keep_nobody_waiting(scene: Scene) -> None:
 def test_of_many_people_those_who_came_first_come_first(scene: Scene) -> None:
     specs = [(JobSpec(Requirement("burn"), owner=f"o{n}"), class_name(Requirement("burn"))) for n in range(300)]
     first = jobs.submit_all(scene.ledger, specs)[:2]
-    peer = wide(scene, 2)
+    peer = scene.wide(2)
     assert state(scene, *first) == [JobState.ASSIGNED] * 2
     assert peer.queued() == 2 and waiting.count(scene.ledger) == 298
 
@@ -126,7 +112,7 @@ def test_a_reason_follows_what_changes(scene: Scene) -> None:
 
 
 def test_a_job_for_much_memory_is_not_starved_by_small_ones(scene: Scene) -> None:
-    peer = wide(scene, 3, "render-1", CARD)
+    peer = scene.wide(3, "render-1", CARD)
     runs = [scene.running(peer, requirement=SMALL) for _ in range(2)]
     large = submit(scene.ledger, LARGE)
     scene.later(1, peer)  # it is found out to be large
@@ -139,7 +125,7 @@ def test_a_job_for_much_memory_is_not_starved_by_small_ones(scene: Scene) -> Non
 
 
 def test_a_job_is_not_starved_either_where_a_smaller_one_of_its_class_would_fit(scene: Scene) -> None:
-    peer = wide(scene, 3, "render-1", CARD)
+    peer = scene.wide(3, "render-1", CARD)
     run = scene.running(peer, requirement=Requirement("burn", min_vram_mb=13_000))
     large = submit(scene.ledger, Requirement("burn", min_vram_mb=12_000))
     scene.later(2, peer)
@@ -151,7 +137,7 @@ def test_a_job_is_not_starved_either_where_a_smaller_one_of_its_class_would_fit(
 
 
 def test_while_a_worker_is_kept_the_others_say_for_whom(scene: Scene) -> None:
-    peer = wide(scene, 3, "render-1", CARD)
+    peer = scene.wide(3, "render-1", CARD)
     scene.running(peer, requirement=SMALL)
     large = submit(scene.ledger, LARGE)
     scene.later(1, peer)
@@ -166,7 +152,7 @@ def test_while_a_worker_is_kept_the_others_say_for_whom(scene: Scene) -> None:
 
 
 def test_who_comes_before_a_large_job_is_not_kept_out_for_it(scene: Scene) -> None:
-    peer = wide(scene, 3, "render-1", CARD)
+    peer = scene.wide(3, "render-1", CARD)
     scene.running(peer, requirement=SMALL)
     submit(scene.ledger, LARGE, priority=10)
     scene.later(1, peer)
@@ -177,7 +163,7 @@ def test_who_comes_before_a_large_job_is_not_kept_out_for_it(scene: Scene) -> No
 
 def test_nothing_stays_behind_a_slot_while_another_is_free(scene: Scene) -> None:
     peer = scene.peer("render-1")
-    set_up(scene, peer, queue_depth=2)
+    scene.set_up(peer, queue_depth=2)
     order = scene.running(peer)
     behind = submit(scene.ledger)
     scene.step()
@@ -195,7 +181,7 @@ def test_nothing_goes_from_behind_a_slot_to_where_it_failed(scene: Scene) -> Non
     other = scene.peer("render-2")
     order = scene.running(other)
     peer = scene.peer("render-1")
-    set_up(scene, peer, queue_depth=2)
+    scene.set_up(peer, queue_depth=2)
     scene.running(peer)
     end(scene, other, order, "failed", cause="workflow", then="elsewhere")
     scene.later(2, peer, other)
@@ -204,7 +190,7 @@ def test_nothing_goes_from_behind_a_slot_to_where_it_failed(scene: Scene) -> Non
 
 def test_what_its_own_worker_is_about_to_start_is_left_alone(scene: Scene) -> None:
     peer = scene.peer("render-1")
-    set_up(scene, peer, queue_depth=2)
+    scene.set_up(peer, queue_depth=2)
     job = submit(scene.ledger)
     scene.step()
     scene.peer("render-2")
@@ -214,7 +200,7 @@ def test_what_its_own_worker_is_about_to_start_is_left_alone(scene: Scene) -> No
 
 def test_a_claim_that_comes_first_keeps_its_job(scene: Scene) -> None:
     peer = scene.peer("render-1")
-    set_up(scene, peer, queue_depth=2)
+    scene.set_up(peer, queue_depth=2)
     order = scene.running(peer)
     behind = submit(scene.ledger)
     scene.step()
@@ -229,7 +215,7 @@ def test_a_claim_that_comes_first_keeps_its_job(scene: Scene) -> None:
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_new_leader_keeps_a_worker_too(scene: Scene, restarted: bool) -> None:
-    peer = wide(scene, 3, "render-1", CARD)
+    peer = scene.wide(3, "render-1", CARD)
     run = scene.running(peer, requirement=SMALL)
     large = submit(scene.ledger, LARGE)
     scene.later(1, peer)
@@ -245,7 +231,7 @@ def test_a_new_leader_keeps_a_worker_too(scene: Scene, restarted: bool) -> None:
 
 
 def test_a_placement_is_kept_with_its_attempt(scene: Scene) -> None:
-    wide(scene, 2)
+    scene.wide(2)
     job = submit(scene.ledger)
     scene.step()
     with scene.ledger.transaction() as tx:

@@ -77,7 +77,7 @@ local function load_of(room, held, taken)
     end
   end
   local vram = math.min(1, (room.vram or 0) + (total > 0 and used / total or 0))
-  local gpu, queue, weights = room.gpu or 0, held / room.slots, room.weights
+  local gpu, queue, weights = room.gpu or 0, held / math.max(room.slots, 1), room.weights
   local rest = weights[1] * gpu + weights[3] * vram
   local load = string.format('%.6f', rest + weights[2] * math.min(1, queue))
   local gpu_word = weights[1] == 0 and '-' or room.gpu_mean and '%.4f~' or '%.4f'
