@@ -80,12 +80,14 @@ class Agent:
         return worker is not None and worker["status"] == status
 
     def is_healthy(self) -> bool:
-        """Whether this life is: an older one's health is not its own."""
+        """Whether this life is, with all its slots: an older one's health is not its own."""
         worker = self.worker()
-        return worker is not None and worker["status"] == "healthy" and worker["pid"] == self.pid
+        if worker is None or worker["pid"] != self.pid:
+            return False
+        return bool(worker["status"] == "healthy" and worker["slots_started"] == worker["slots"])
 
     def healthy(self, seconds: float = HEALTHY_S) -> Agent:
-        """Wait until this life is healthy."""
+        """Wait until this life is healthy and all its slots have started."""
         eventually(self.is_healthy, seconds)
         return self
 

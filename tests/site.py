@@ -199,7 +199,8 @@ def new_site(
     database_url = services.new_database()
     site = Site(folder, database_url, network, interval_s)
     try:
-        policy.write(site.ledger, {"heartbeat_interval_s": interval_s}, "test")
+        # The agents share one host: what each has measured of its processors a moment ago tells them apart by chance.
+        policy.write(site.ledger, {"heartbeat_interval_s": interval_s, "w_gpu": 0.0}, "test")
         site.pool.environment |= environment or {}
         site.pool.start("--no-agent", DATABASE_URL=database_url)
         yield site

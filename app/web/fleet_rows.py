@@ -57,6 +57,7 @@ class Row:
     status: str
     reason: str | None
     slots: int
+    started: int | None  # of these; None without heartbeat
     jobs: tuple[JobCell, ...]
     idle_since: datetime | None
     cards: tuple[Card, ...]
@@ -114,6 +115,7 @@ def row(
         status=now.status,
         reason=now.reason,
         slots=worker.slots,
+        started=now.slots_started,
         jobs=tuple(_job(job) for job in held),
         idle_since=idle_since or worker.joined_at,
         cards=tuple(_card(gpu) for gpu in now.gpus),

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from app.pool.capacity import slots
 from app.pool.live import Live, LiveBeat
 from app.pool.load import Load, Parts, means, measured
 from app.pool.matching import offered
@@ -73,6 +74,7 @@ class WorkerAnswer(BaseModel):
     slots: int  # an admin's word, else what its agent offers
     slots_wanted: int | None  # an admin's word, PATCH's `slots`
     slots_offered: int
+    slots_started: int | None  # that could run something, now or when what they run has ended; null without heartbeat
     queue_depth: int | None  # null: the pool's
     status: str
     reason: str | None
@@ -144,6 +146,7 @@ def _answer(
         **_stored(worker),
         gpus=_gpus(worker.gpus, live),
         gpu_reason=live.beat.gpu_reason if live else worker.gpu_reason,
+        slots_started=slots(worker, live.beat) if live else None,
         status=worker_status(worker, live is not None),
         reason=_reason(worker, live),
         score=load.score if live and load else None,

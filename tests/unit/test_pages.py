@@ -26,6 +26,7 @@ ROW = Row(
     status="healthy",
     reason=None,
     slots=1,
+    started=1,
     jobs=(),
     idle_since=None,
     cards=(),
