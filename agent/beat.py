@@ -7,6 +7,7 @@ moves the deadlines, and to times counted from before it was sent.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -112,19 +113,20 @@ class Heart:
         wanted = from_plain(Wanted, answer["wanted"]) if answer["wanted"] else None
         self._max_orphan_s = wanted.max_orphan_s if wanted else self._max_orphan_s
         self._deadline.move_on(sent_ns, clocks, self._max_orphan_s)
-        self._tell_of_slots()
         self._through_ns = sent_ns
         self._failures = 0
         if wanted:
             self._obey(wanted)
         self._link.send({"m": "through", "seq": self._seq, **answer})
+        self._tell_of_slots()
 
     def _tell_of_slots(self) -> None:
         """Who waits for a slot is not to wait for the next look at beats."""
         assert self._pulse is not None
         before, self._slots = self._slots, self._pulse["beat"]["slots"]
         if self._slots > before:
-            self._client.publish(self._keys.bell, "beats")
+            with contextlib.suppress(redis.RedisError):  # then it is seen at the next look
+                self._client.publish(self._keys.bell, "beats")
 
     def _silent_for_long(self) -> bool:
         return boottime_ns() - self._through_ns > self._clocks.ttl_s * 1e9

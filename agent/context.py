@@ -20,7 +20,7 @@ from agent.runners.wire import Signals, Wire
 from agent.tags import is_tag
 from app.pool.errors import LeaseLost
 from app.pool.model import LIMITS, FileFact, JobId, Json, Workflow
-from app.pool.protocol import plain
+from app.pool.protocol import nested, plain
 
 CUT = " … (cut)"
 LOG_FULL = f"… the log of this attempt is full ({LIMITS.log_lines} lines); what follows is not kept"
@@ -205,6 +205,8 @@ def deadline_of(start: Start) -> Deadline | None:
 def check_json(value: Json, most: int, what: str) -> None:
     """Raise ValueError when it is no JSON that PostgreSQL can hold, or has more bytes than `most`."""
     try:
+        if nested(value) > LIMITS.nested:
+            raise ValueError(f"it is nested deeper than {LIMITS.nested} levels")
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         size = len(text.encode())
     except (TypeError, ValueError) as error:

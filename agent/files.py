@@ -19,7 +19,14 @@ _CHUNK = 1 << 20
 
 
 def fact(path: Path, name: str) -> FileFact:
-    """Its fact under this name, after an fsync. Raises OSError when it cannot be read."""
+    """Its fact under this name, after an fsync.
+
+    Raises OSError when it cannot be read, ValueError when its name is no UTF-8 and so cannot be told.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the file {os.fsencode(name)!r} has no name in UTF-8; give it another one") from error
     digest = hashlib.sha256()
     size = 0
     with path.open("rb") as file:

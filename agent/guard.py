@@ -181,7 +181,7 @@ class Guard:
             self._child.link.flush()
             for message in self._child.link.receive():
                 self._heard(message)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             self._kill(failure("workflow", f"its process said what cannot be read: {error!r}"))
         self._reporter.log(self._child.output.lines())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,12 +19,12 @@ from agent.connect import connect
 from app.pool.errors import SettingsError
 from app.pool.loop import back_off
 from app.pool.protocol import WhoIs, to_json
+from app.pool.subscription import listen
 
 log = logging.getLogger(__name__)
 
 MOST_PAUSE_S = 0.1  # between tries to be present again: half of what presence may be missed for
-PING_S = 5.0  # a connection that says nothing for so long is asked whether it lives
-CALLER_S = 2.0  # a caller that does not finish its question is dropped
+CALLER_S = 2.0  # a caller that says nothing for so long is dropped
 
 
 class Ear:
@@ -56,17 +57,7 @@ class Ear:
     def _listen(self) -> None:
         with connect(self._url) as client, client.pubsub() as pubsub:
             pubsub.subscribe(self._channel)
-            asked = False
-            while True:
-                message = pubsub.get_message(timeout=PING_S)
-                if message is not None:
-                    asked = False
-                    self._heard(message["type"], client)
-                elif asked:
-                    raise redis.TimeoutError("the connection does not answer")
-                else:
-                    pubsub.ping()
-                    asked = True
+            listen(pubsub, lambda message: self._heard(message["type"], client))
 
     def _heard(self, kind: str, client: redis.Redis) -> None:
         if kind == "subscribe":
@@ -105,6 +96,11 @@ class _Server(ThreadingHTTPServer):
         self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         self.who = b""
         super().__init__((host, port), _Caller)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A caller that hung up is nobody's fault."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            log.exception("address: a call failed")
 
 
 class _Caller(BaseHTTPRequestHandler):

@@ -129,6 +129,7 @@ class Outbox:
         """Send what is to be sent. Raises redis.RedisError, and then sends it all again the next time."""
         batch, full = self._batch()
         if not batch and not self._leaving:
+            self._failures = 0  # what could not be sent was forgotten meanwhile
             return
         try:
             self._waiting = self._send(batch, full)
@@ -155,7 +156,8 @@ class Outbox:
             if full:
                 pipe.xtrim(self._key, maxlen=0, approximate=False)
             for report in batch:
-                pipe.xadd(self._key, {FIELD: to_json(report)})
+                # Half of a surrogate pair is no reason to fall silent.
+                pipe.xadd(self._key, {FIELD: to_json(report).encode(errors="replace")})
             pipe.xlen(self._key)
             answers: list[Any] = pipe.execute()
         return int(answers[-1])

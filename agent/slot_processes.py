@@ -94,11 +94,7 @@ class SlotProcesses:
         due = [each for each in lasting if not each.process and now >= each.start_at and not busy(each.number)]
         starting = sum(each.process is not None and not each.up and now - each.started_at < START_S for each in lasting)
         due = due[: max(0, AT_ONCE - starting)]
-        for each in due:
-            each.setup = replace(each.setup, start=each.setup.start + 1)
-            each.process, each.channel = start_slot(each.setup)
-            each.up, each.started_at = False, now
-        return due
+        return [each for each in due if self._start(each, now)]
 
     def hear(self, slot: SlotProcess, now: float) -> tuple[Message, list[int]] | None:
         """One message with its descriptors; None when the slot has died."""
@@ -131,6 +127,17 @@ class SlotProcesses:
                 each.process.kill()
                 each.process.wait()
 
+    def _start(self, slot: SlotProcess, now: float) -> bool:
+        slot.setup = replace(slot.setup, start=slot.setup.start + 1)
+        slot.up, slot.started_at = False, now
+        try:
+            slot.process, slot.channel = start_slot(slot.setup)
+        except OSError as error:  # no memory, processes or files left: what runs goes on
+            log.warning("slot process not started: worker=%s slot=%d: %s", slot.setup.worker, slot.number, error)
+            self._wait(slot, now)
+            return False
+        return True
+
     def _lasting(self) -> list[SlotProcess]:
         return [each for each in self._slots if not each.surplus]
 
@@ -155,12 +162,16 @@ class SlotProcesses:
         slot.exit_code = code = slot.process.wait()
         slot.channel.close()
         slot.process, slot.channel, slot.ready = None, None, False
-        slot.deaths = 0 if now - slot.started_at > LONG_LIFE_S else slot.deaths + 1
-        slot.start_at = now + (back_off(slot.deaths - 1, 0.2, 30.0) if slot.deaths else 0.0)
+        self._wait(slot, now)
         if slot.surplus:
             self._drop(slot)
         elif not self._leaving:
             log.warning("slot process died: worker=%s slot=%d exit=%s", slot.setup.worker, slot.number, _how(code))
+
+    @staticmethod
+    def _wait(slot: SlotProcess, now: float) -> None:
+        slot.deaths = 0 if now - slot.started_at > LONG_LIFE_S else slot.deaths + 1
+        slot.start_at = now + (back_off(slot.deaths - 1, 0.2, 30.0) if slot.deaths else 0.0)
 
 
 def _how(code: int) -> str:

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-import redis
 
 from app.coordinator.decide import SWEEP_S, Decider
 from app.coordinator.hints import Hint
 from app.coordinator.presence import Presence
-from app.coordinator.stores import Stores
+from app.coordinator.stores import Stores, connect
 from app.ledger import jobs, setups, workers
 from app.ledger.db import Ledger
-from app.pool.keys import Keys
 from app.pool.model import Gpu, Health, Job, JobId, JobState
 from app.pool.protocol import Lease, LeaseState, Order
 from tests.peer import Peer
@@ -102,10 +100,10 @@ class Scene:
 
 @pytest.fixture
 def scene(database_url: str, redis_url: str, rq_url: str) -> Iterator[Scene]:
-    ledger = Ledger.connect(database_url)
-    with redis.Redis.from_url(redis_url, decode_responses=True) as pool, redis.Redis.from_url(rq_url) as rq:
-        yield Scene(Stores(ledger, pool, rq, Keys("pool:")))
-    ledger.close()
+    stores = connect(database_url, redis_url, rq_url, "pool:")
+    with stores.redis, stores.rq:
+        yield Scene(stores)
+    stores.ledger.close()
 
 
 def state_of(lease: Lease | None) -> LeaseState | None:

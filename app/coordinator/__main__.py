@@ -5,43 +5,35 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from app.coordinator import retention
-from app.coordinator.decide import SWEEP_S, Decider
+from app.coordinator.decide import Decider
 from app.coordinator.hints import Hints
 from app.coordinator.leader import Leadership
 from app.coordinator.presence import ASK_S, Presence
-from app.coordinator.stores import Stores
+from app.coordinator.stores import Stores, connect
 from app.coordinator.tidy import TIDY_S, Tidy
-from app.ledger.db import Ledger
 from app.pool.errors import PoolError, Unavailable
-from app.pool.keys import Keys
 from app.pool.loop import Bell, Loop, back_off, start_thread, stop_on_signals
 from app.pool.settings import ServerSettings
 
 log = logging.getLogger(__name__)
 
-REDIS_TIMEOUT_S = 1.5
 STOP_S = 1.5  # SIGTERM ends us within 2 s; what is cut off is found by the next leader
 
 
 class Coordinator:
     """Steps while this process leads. Redis or PostgreSQL away: one line, and tried again until it is back."""
 
-    def __init__(
-        self, stores: Stores, leadership: Leadership, hints: Hints, bell: Bell, boot_id: str, sweep_s: float
-    ) -> None:
+    def __init__(self, stores: Stores, leadership: Leadership, hints: Hints, bell: Bell, boot_id: str) -> None:
         self._stores = stores
         self._boot_id = boot_id
-        self._sweep_s = sweep_s
         self._leadership = leadership
         self._hints = hints
         self._bell = bell
@@ -78,7 +70,6 @@ class Coordinator:
             self._stores,
             leads=lambda: self._leadership.term == term,
             presence=presence,
-            sweep_s=self._sweep_s,
         )
 
     def _step(self, decider: Decider) -> None:
@@ -108,29 +99,32 @@ class Coordinator:
 
 
 def main() -> int:
-    """Run until a signal; returns the exit code."""
+    """Run until a signal, or until a thread has died; returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = ServerSettings.from_environment()
     except PoolError as error:
         print(error, file=sys.stderr)
         return 1
-    stores = connect(settings)
-    stopping, bell = Bell(), Bell()
+    stores = connect(settings.database_url, settings.redis_url, settings.rq_redis_url, settings.prefix)
+    stopping, bell, dead = Bell(), Bell(), threading.Event()
     stop_on_signals(stopping)
+
+    def died() -> None:
+        dead.set()
+        stopping.stop()
+
     leadership = Leadership(settings.database_url, bell.ring)
     hints = Hints(stores.redis, stores.keys, bell.ring)
-    coordinator = Coordinator(
-        stores, leadership, hints, bell, boot_id(), float(os.environ.get("MUSTER_SWEEP_S", SWEEP_S))
-    )
+    coordinator = Coordinator(stores, leadership, hints, bell, boot_id())
     presence = Loop("presence", coordinator.ask_presence, ASK_S, Bell())
     keep = Loop("retention", lambda: retention.step(stores.ledger), retention.EVERY_S, Bell())
     tidy = Loop("tidy", Tidy(stores.ledger, settings.output_folder).step, TIDY_S, Bell())
     threads = [
-        start_thread("leader", leadership.run, stopping.stop),
-        start_thread("hints", hints.run, stopping.stop),
-        start_thread("decide", coordinator.run, stopping.stop),
-        *[start_thread(loop.name, loop.run, stopping.stop) for loop in (presence, keep, tidy)],
+        start_thread("leader", leadership.run, died),
+        start_thread("hints", hints.run, died),
+        start_thread("decide", coordinator.run, died),
+        *[start_thread(loop.name, loop.run, died) for loop in (presence, keep, tidy)],
     ]
     while stopping.wait(3600):
         pass
@@ -138,23 +132,7 @@ def main() -> int:
         each.stop()
     if _joined(threads):
         stores.ledger.close()
-    return 0
-
-
-def connect(settings: ServerSettings) -> Stores:
-    """The stores; nothing is connected before it is used."""
-    # No retries: the loop tries again, and place must not be repeated when nobody knows whether it ran.
-    timeouts: dict[str, Any] = {
-        "socket_timeout": REDIS_TIMEOUT_S,
-        "socket_connect_timeout": REDIS_TIMEOUT_S,
-        "retry": Retry(NoBackoff(), 0),
-    }
-    return Stores(
-        ledger=Ledger.connect(settings.database_url),
-        redis=redis.Redis.from_url(settings.redis_url, decode_responses=True, **timeouts),
-        rq=redis.Redis.from_url(settings.rq_redis_url, **timeouts),
-        keys=Keys(settings.prefix),
-    )
+    return 1 if dead.is_set() else 0  # its supervisor starts it anew
 
 
 def boot_id() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from app.coordinator.dispatch import Dispatch
 from app.coordinator.eligible import Eligible
@@ -77,6 +77,7 @@ class Decider:
         self._generation: str | None = None
         self._policy = self.fleet.policy
         self._again = False  # reconcile waits for a newer beat
+        self._losses: list[Loss] = []  # that health has not heard of: each is said once, and a store may fail
         self._done: dict[str, float] = {}
 
     def step(self, hint: Hint) -> None:
@@ -87,7 +88,7 @@ class Decider:
         if whole:
             self._reload()
         sweep = whole or self._is_due("sweep", self._sweep_s)
-        losses = self.presence.losses()
+        self._losses += self.presence.losses()
         news = self._reports.apply(self._reporting(hint, sweep))
         self._again |= self._reports.refused
         for job in hint.cancelled:
@@ -95,8 +96,8 @@ class Decider:
         if not self._leads():
             return  # frozen in the middle of a step and thawed: what we know is old
         anew = self._is_barred(sweep)
-        if sweep or hint.beats or losses or self._is_due("look", self._look_s()):
-            news |= self._look(losses)
+        if sweep or hint.beats or self._losses or self._is_due("look", self._look_s()):
+            news |= self._look()
             anew |= self.health.anew
         if anew:
             whole = True
@@ -151,12 +152,14 @@ class Decider:
         self.presence.watch(worker for worker in self.fleet.workers.values() if worker.health is not Health.LEFT)
         self._wanted.write()
 
-    def _look(self, losses: Sequence[Loss]) -> bool:
+    def _look(self) -> bool:
         """Judge health; True when who may be given jobs has changed."""
         look = self.health.look()
         if look.generation is None or look.generation != self._generation:
             self._begin_generation(look.generation)
-        changed = self.health.judge(look, losses)
+        self.health.suspect(self._losses)
+        self._losses = []
+        changed = self.health.judge(look)
         self._eligible.refresh(changed)
         return bool(changed)
 

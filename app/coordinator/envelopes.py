@@ -98,7 +98,7 @@ def _envelope(order: Order) -> Any:
 
 
 def _ids(found: Iterable[bytes]) -> frozenset[str]:
-    return frozenset(each.decode() for each in found)
+    return frozenset(each.decode(errors="replace") for each in found)
 
 
 def _key(worker: WorkerId) -> str:

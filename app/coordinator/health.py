@@ -82,8 +82,12 @@ class HealthJudge:
         self._clock.tick()
         return look
 
-    def judge(self, look: Look, losses: Iterable[Loss] = ()) -> set[WorkerId]:
-        """Judge by this look and these losses; returns the workers whose rooms may have changed."""
+    def suspect(self, losses: Iterable[Loss]) -> None:
+        """Remember that these are no longer present, until it is settled what became of them."""
+        self._suspected.update({loss.worker: loss for loss in losses})
+
+    def judge(self, look: Look) -> set[WorkerId]:
+        """Judge by this look and by who is suspected; returns the workers whose rooms may have changed."""
         self.anew = any(self._know(look.beats[worker]) for worker in look.fresh)
         changed = self._changed()
         doubtful = self._doubtful(look) | changed
@@ -91,7 +95,7 @@ class HealthJudge:
         self._begun = True
         verdicts = [(self._fleet.workers[worker], self._judged(self._fleet.workers[worker])) for worker in doubtful]
         changed |= {worker.id for worker, verdict in verdicts if verdict and self._settle(worker, verdict)}
-        changed |= self._lost(losses)
+        changed |= self._lost()
         self._silence()
         self.waits = bool(self._suspected or self._owing) or any(map(self._unsure, self._dark()))
         self._judged_as = dict(self._fleet.workers)
@@ -217,20 +221,19 @@ class HealthJudge:
             return None
         return judge(worker.health, sight, self._clock.read())
 
-    def _lost(self, losses: Iterable[Loss]) -> set[WorkerId]:
+    def _lost(self) -> set[WorkerId]:
         """Fast failover: proof at once, silence on the line when no newer beat comes."""
         if not self._fleet.policy.fast_failover:
             self._suspected.clear()
             return set()
-        self._suspected.update({loss.worker: loss for loss in losses})
         due = [loss for loss in self._suspected.values() if self._is_due(loss)]
         changed = set()
         for loss in due:
-            del self._suspected[loss.worker]
             worker = self._fleet.workers.get(loss.worker)
             if worker and self._is_gone(worker, loss):
                 verdict = Verdict(Health.DOWN, loss.why, proven=loss.word is Word.DEAD)
                 changed |= {worker.id} if self._settle(worker, verdict) else set()
+            del self._suspected[loss.worker]  # last: it is said once, and a store may fail
         return changed
 
     def _is_due(self, loss: Loss) -> bool:

@@ -18,6 +18,7 @@ import redis
 from app.pool.keys import Keys
 from app.pool.loop import Bell, back_off
 from app.pool.model import JobId, WorkerId
+from app.pool.subscription import listen
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Hints:
         self._hint = Hint(everything=True)
         database = client.connection_pool.connection_kwargs.get("db", 0)
         self._space = f"__keyspace@{database}__:"
+        self._failures = 0
         self.events = False  # whether the server sends keyspace events
 
     def take(self) -> Hint:
@@ -59,29 +61,30 @@ class Hints:
 
     def run(self) -> None:
         """Listen until the bell is stopped."""
-        failures = 0
         while not self.bell.stopped:
             try:
                 self._listen()
-                failures = 0
             except redis.RedisError as error:
-                if not failures:
+                if not self._failures:
                     log.warning("hints: Redis does not answer, looking each second: %s", error)
-                failures += 1
-                self.bell.wait(back_off(failures))
+                self._failures += 1
+                self.bell.wait(back_off(self._failures))
 
     def _listen(self) -> None:
         self.events = allow_events(self._client)
         with self._client.pubsub() as pubsub:
             pubsub.subscribe(self._keys.bell)
             pubsub.psubscribe(f"{self._space}{self._keys.out_prefix}*", f"{self._space}{self._keys.beat_prefix}*")
-            self._note(Hint(everything=True))
-            while not self.bell.stopped:
-                message = pubsub.get_message(ignore_subscribe_messages=True, timeout=LISTEN_S)
-                if message is not None:
-                    self._heard(message["channel"], message["data"])
+            listen(pubsub, self._heard, lambda: not self.bell.stopped, LISTEN_S)
 
-    def _heard(self, channel: str, data: str) -> None:
+    def _heard(self, message: dict[str, Any]) -> None:
+        if message["type"] == "psubscribe":  # the last answer to our asking
+            self._failures = 0
+            self._note(Hint(everything=True))
+        elif message["type"] in ("message", "pmessage"):
+            self._said(message["channel"], message["data"])
+
+    def _said(self, channel: str, data: str) -> None:
         key = channel.removeprefix(self._space)
         if channel == self._keys.bell:
             self._rung(data)

@@ -44,6 +44,7 @@ class Sight:
     interval_s: float
     beating: bool = False  # its key was there at the last look
     fresh: bool = False  # and it was a beat not seen before
+    missing_at: float | None = None  # when a look first found its key gone
 
     @property
     def undecided(self) -> bool:
@@ -52,8 +53,13 @@ class Sight:
 
     @property
     def down_s(self) -> float:
-        """The silence after which the worker is down: two thirds of an interval after degraded."""
-        return self.ttl_s + self.interval_s * 2 / 3
+        """The silence after which the worker is down: a while after degraded."""
+        return self.ttl_s + self.missing_s
+
+    @property
+    def missing_s(self) -> float:
+        """For so long its key has to stay missing before it is down: who looked away for long looks on."""
+        return self.interval_s * 2 / 3
 
 
 class Clock:
@@ -99,11 +105,12 @@ def first_sight(incarnation: int, clock: float, clocks: Clocks, joined: bool = F
 
 
 def seen(sight: Sight, beat: Beat | None, at: float) -> Sight:
-    """The sight after a look that found this beat, received at this time, or none."""
+    """The sight after a look that found this beat, received at this time, or none at this time."""
     if beat is None:
-        return replace(sight, beating=False, fresh=False)
+        missing_at = at if sight.missing_at is None else sight.missing_at
+        return replace(sight, beating=False, fresh=False, missing_at=missing_at)
     if beat.seq == sight.seq:
-        return replace(sight, beating=True, fresh=False)
+        return replace(sight, beating=True, fresh=False, missing_at=None)
     return Sight(sight.incarnation, beat.seq, at, beat.ttl_ms / 1000, beat.interval_ms / 1000, True, True)
 
 
@@ -121,7 +128,8 @@ def judge(health: Health, sight: Sight, clock: float) -> Verdict | None:
     silence = clock - sight.at
     if health is Health.HEALTHY and silence >= sight.ttl_s:
         return Verdict(Health.DEGRADED, f"silent: no heartbeat for {silence:.1f} s")
-    if health is Health.DEGRADED and silence >= sight.down_s:
+    missing_at = clock if sight.missing_at is None else sight.missing_at
+    if health is Health.DEGRADED and silence >= sight.down_s and clock - missing_at >= sight.missing_s:
         return Verdict(Health.DOWN, f"silent: no heartbeat for {silence:.1f} s")
     return None
 

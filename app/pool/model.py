@@ -112,6 +112,7 @@ class Limits:
     params_bytes: int = 64 * 1024
     result_bytes: int = 256 * 1024
     checkpoint_bytes: int = 256 * 1024
+    nested: int = 100  # levels of a JSON value
     tags: int = 64
     tag_characters: int = 64
     log_line_bytes: int = 4 * 1024

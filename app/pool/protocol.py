@@ -276,12 +276,24 @@ def _names(kind: Any) -> tuple[str, ...] | None:
     return tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
 
 
+def nested(value: Any) -> int:
+    """How many lists and dicts lie in one another at most; without recursion, which is what is to be prevented."""
+    levels, within = 0, [value]
+    while within := [each for each in within if isinstance(each, (list, tuple, dict))]:
+        levels += 1
+        within = [item for each in within for item in (each.values() if isinstance(each, dict) else each)]
+    return levels
+
+
 def from_json(kind: type[T], text: str | bytes) -> T:
     """The dataclass that this JSON says; unknown fields are ignored.
 
     Raises ValueError (json.JSONDecodeError is one) when a field is missing or of the wrong shape.
     """
-    return from_plain(kind, json.loads(text))
+    try:
+        return from_plain(kind, json.loads(text))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def from_plain(kind: type[T], value: Any) -> T:

@@ -9,6 +9,9 @@ from typing import Any
 from flask import abort, current_app, request
 from flask.json.provider import DefaultJSONProvider
 
+from app.pool.model import LIMITS
+from app.pool.protocol import nested
+
 BODY_BYTES = 1024 * 1024  # of a request that is no upload
 
 
@@ -18,9 +21,11 @@ class StrictJson(DefaultJSONProvider):
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         try:
             value = json.loads(s, parse_constant=_refuse, parse_float=_finite)
-            _look_through(value)
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
+        if nested(value) > LIMITS.nested:
+            raise ValueError(f"nested deeper than {LIMITS.nested} levels")
+        _look_through(value)
         return value
 
 

@@ -50,6 +50,7 @@ def open_services(settings: ServerSettings, threads: int) -> Services:
     client = redis.Redis.from_url(
         settings.redis_url,
         decode_responses=True,
+        encoding_errors="replace",  # what a worker wrote and is no text breaks no page
         socket_timeout=REDIS_S,
         socket_connect_timeout=REDIS_S,
         retry=Retry(NoBackoff(), 1),  # once more, for a connection that Redis had closed meanwhile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import redis
 
 from agent.connect import connect
 from agent.outbox import KEPT_LINES, MOST_WAITING, Outbox
+from app.pool.loop import Bell
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Report, from_json
 from tests.services import eventually
@@ -172,6 +174,35 @@ class Away:
         return self._client.pipeline(transaction=transaction)
 
 
+class Counted(Bell):
+    """A bell that knows how often it was waited for."""
+
+    waits = 0
+
+    def wait(self, seconds: float) -> bool:
+        self.waits += 1
+        return super().wait(seconds)
+
+
+def test_an_outbox_rests_when_what_it_could_not_send_was_forgotten(client: redis.Redis) -> None:
+    way = Away(client)
+    outbox = Outbox(way, OUT)  # type: ignore[arg-type]
+    outbox.bell = bell = Counted()
+    tried = threading.Event()
+    way.lost = tried.set
+    outbox.put(report("claim"))
+    thread = threading.Thread(target=outbox.run)
+    thread.start()
+    assert tried.wait(5)
+    outbox.forget(JOB, 1)
+    way.lost = None
+    time.sleep(1)
+    assert bell.waits < 20
+    bell.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
 def test_leaving_waits_until_everything_is_read(outbox: Outbox, client: redis.Redis) -> None:
     thread = threading.Thread(target=outbox.run)
     thread.start()
@@ -181,3 +212,9 @@ def test_leaving_waits_until_everything_is_read(outbox: Outbox, client: redis.Re
     assert outbox.leave(5)
     outbox.bell.stop()
     thread.join(5)
+
+
+def test_what_is_no_text_goes_out_all_the_same(outbox: Outbox, client: redis.Redis) -> None:
+    outbox.put(replace(report("end"), end="failed", error="frame\udcff.png"))
+    outbox.step()
+    assert [each.error for each in sent(client)] == ["frame?.png"]

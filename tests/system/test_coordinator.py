@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from app.coordinator.hints import Hint
 from app.ledger import attempts, jobs
-from app.pool.model import JobState
+from app.pool.keys import queue
+from app.pool.model import JobState, WorkerId
 from app.pool.protocol import LeaseState
 from tests.postgres.conftest import submit
 from tests.scene import Scene, scene, state_of
@@ -112,11 +113,24 @@ def test_a_malformed_report_is_dropped_and_the_rest_goes_on(scene: Scene) -> Non
     stream = scene.stores.keys.out(peer.id)
     scene.stores.redis.xadd(stream, {"report": "{"})
     scene.stores.redis.xadd(stream, {"something": "else"})
+    scene.stores.redis.xadd(stream, {"report": b"\xff"})
+    scene.stores.redis.xadd(stream, {"report": "[" * 100_000})
+    scene.stores.rq.rpush(f"rq:queue:{queue(peer.id)}", b"\xff")
+    scene.stores.redis.set(scene.stores.keys.beat(WorkerId("0" * 12)), b"\xff")
     peer.report("checkpoint", order, number=2**70, state={})
     peer.end(order)
     scene.step()
     assert scene.job(order.job).state is JobState.SUCCEEDED
     assert scene.stores.redis.xlen(stream) == 0
+
+
+def test_a_beat_that_is_no_text_is_that_workers_own_trouble(scene: Scene) -> None:
+    peer, other = scene.peer("render-1"), scene.peer("render-2")
+    scene.stores.redis.set(scene.stores.keys.beat(peer.id), b'{"worker": "\xff"}')
+    scene.step()
+    job = submit(scene.ledger)
+    scene.step()
+    assert scene.job(job.id).worker == other.id
 
 
 def test_a_worker_speaks_for_no_other(scene: Scene) -> None:

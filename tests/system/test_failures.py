@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 
 from app.coordinator.hints import Hint
+from app.coordinator.presence import Loss, Word
 from app.coordinator.tidy import Tidy
-from app.ledger import attempts, events, investigations, jobs, policy
-from app.pool.model import AttemptEnd, JobState
+from app.ledger import attempts, events, investigations, jobs, policy, workers
+from app.pool.errors import Unavailable
+from app.pool.model import AttemptEnd, Health, JobState
 from app.pool.protocol import LeaseState, Order
 from tests.peer import Peer
 from tests.postgres.conftest import submit
@@ -278,3 +282,31 @@ def test_a_job_whose_slot_died_goes_on_at_once_where_one_is_free(scene: Scene) -
     peer.end(order, "stopped", cause="slot", signal=9)
     scene.leader.step(Hint(reports={peer.id}))
     assert (scene.job(order.job).worker, scene.job(order.job).attempt) == (other.id, 2)
+
+
+def test_a_death_is_not_forgotten_when_a_store_fails_just_then(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    told = [[Loss(peer.id, 1, Word.DEAD, "its process is gone", scene.time)]]
+    monkeypatch.setattr(scene.leader.presence, "losses", lambda: told.pop() if told else [])
+    for store in ("redis", "ledger"):
+        with monkeypatch.context() as away:
+            if store == "redis":
+                away.setattr(scene.stores.redis, "xread", failing(redis.ConnectionError("away")))
+            else:
+                away.setattr(workers, "set_health", failing(Unavailable("away")))
+            with pytest.raises((redis.ConnectionError, Unavailable)):
+                scene.step()
+        assert scene.health(peer) is Health.HEALTHY
+    scene.step()
+    assert scene.health(peer) is Health.DOWN
+    assert scene.job(order.job).state is JobState.PENDING
+
+
+def failing(error: Exception) -> Callable[..., None]:
+    """Instead of a call."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail

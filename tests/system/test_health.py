@@ -275,3 +275,18 @@ def test_a_silent_worker_s_queue_is_empty_when_it_is_degraded(scene: Scene) -> N
     scene.later(36)
     assert peer.queued() == 0
     assert scene.job(job.id).state is JobState.PENDING
+
+
+def test_hints_are_back_at_once_however_often_their_connection_was_lost(scene: Scene) -> None:
+    bell = Bell()
+    hints = Hints(scene.stores.redis, scene.stores.keys, bell.ring)
+    thread = threading.Thread(target=hints.run)
+    thread.start()
+    try:
+        for _ in range(8):
+            eventually(lambda: hints.take().everything, 1)
+            scene.stores.redis.client_kill_filter(_type="pubsub", skipme=True)
+    finally:
+        hints.bell.stop()
+        thread.join(5)
+    assert not thread.is_alive()

@@ -73,3 +73,12 @@ def test_a_worker_is_judged_by_the_interval_that_its_own_beat_names() -> None:
 def test_time_in_which_the_judge_could_not_see_does_not_count() -> None:
     assert clock_step(gap_s=0.5, interval_s=15.0) == 0.5
     assert clock_step(gap_s=600.0, interval_s=15.0) == 3.0
+
+
+def test_who_looked_away_sees_a_worker_degraded_for_as_long_as_any_other() -> None:
+    gone = silent(sight_of(7, at=100.0), 100.0 + DOWN + 20)  # the first look since then
+    assert to(Health.HEALTHY, gone, 165.0) is Health.DEGRADED
+    assert to(Health.DEGRADED, gone, 165.0 + DOWN - TTL - 0.1) is None
+    assert to(Health.DEGRADED, silent(gone, 170.0), 165.0 + DOWN - TTL + 0.1) is Health.DOWN
+    back = seen(gone, beat(7), 166.0)
+    assert silent(back, 170.0).missing_at == 170.0

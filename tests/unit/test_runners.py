@@ -143,6 +143,8 @@ def test_what_a_python_workflow_returns_is_the_result_and_what_it_prints_is_log(
         ("return float('nan')", "the result cannot be written as JSON"),
         ("job.checkpoint('x' * 300_000)", "a checkpoint's state has 300002 bytes"),
         ("job.checkpoint(chr(0))", "a checkpoint's state holds a NUL"),
+        ("state = []\n for _ in range(700): state = [state]\n job.checkpoint(state)", "nested deeper than 100 levels"),
+        ("(job.output_dir / 'frame\\udcff.png').write_text('x')", "b'frame\\xff.png' has no name in UTF-8"),
     ],
 )
 def test_a_python_workflows_error_is_its_end(tmp_path: Path, body: str, error: str) -> None:

@@ -67,3 +67,18 @@ def test_one_that_died_while_it_started_leaves_its_turn(slots: SlotProcesses, th
     theirs[0].close()
     assert slots.hear(first[0], 0.1) is None
     assert [each.number for each in started(slots, 0.1)] == [2]
+
+
+def test_a_slot_that_cannot_be_started_is_tried_again_and_costs_no_other(
+    slots: SlotProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: SlotSetup) -> None:
+        raise BlockingIOError("no process left")
+
+    with monkeypatch.context() as full:
+        full.setattr(slot_processes, "start_slot", fail)
+        assert not started(slots, 0.0)
+        assert not started(slots, 0.0)  # all five were tried, two at a time, and wait
+        assert not started(slots, 0.0)
+    assert not started(slots, 0.05)
+    assert [each.number for each in started(slots, 0.3)] == [0, 1]
