@@ -31,7 +31,7 @@ from agent.pulse import Pulse
 from agent.slot_processes import SlotProcesses
 from app.pool.errors import PoolError, Unavailable
 from app.pool.keys import Keys
-from app.pool.loop import Bell, back_off, start_thread, stop_on_signals
+from app.pool.loop import Bell, Outage, start_thread, stop_on_signals
 from app.pool.protocol import Admission, Offer, WhoIs
 from app.pool.settings import AgentSettings
 
@@ -156,16 +156,13 @@ def _introduce(address: Address | None, offer: Offer, admission: Admission) -> N
 
 def _join(joining: Joining, offer: Offer, asked: Bell) -> Joined:
     """A worker may boot before its server: without an answer it tries for ever."""
-    failures = 0
+    away = Outage(log, "trying on")
     while True:
         try:
             return joining.join(offer)
         except Unavailable as error:
-            if not failures:
-                log.warning("%s; trying on", error)
-        failures += 1
-        if not asked.wait(back_off(failures, 0.2, MOST_PAUSE_S)):
-            raise Stopped
+            if not asked.wait(away.failed(error, 0.2, MOST_PAUSE_S)):
+                raise Stopped from None
 
 
 def _begin(joined: Joined, offer: Offer, deadline_fd: int) -> Begin:

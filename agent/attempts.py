@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from agent.deadline import Deadline
-from agent.ending import killed_by
+from agent.ending import SLOT, Why, died, killed_by
 from agent.link import Link, Message
 from agent.outbox import Outbox
 from agent.processes import kill_all, oom_kills
 from agent.remains import remains_of
-from agent.running import GUARD_DIED, SLOT_DIED, STOPPED, Claim, Doom, Running, SlotRef
+from agent.running import GUARD_DIED, STOPPED, Claim, Running, SlotRef
 from agent.tags import Tags
 from app.pool import faults
 from app.pool.model import JobId, WorkerId
@@ -30,7 +30,10 @@ BURY_S = 0.2  # how long one look at what is left may hold main up; it looks aga
 
 
 class Attempts:
-    """All calls come from main's main thread. `changed` says that the beat is to tell of it at once."""
+    """All calls come from main's main thread, but for `refs`, which the bell's thread reads too.
+
+    `changed` says that the beat is to tell of it at once.
+    """
 
     def __init__(
         self, worker: WorkerId, incarnation: int, outbox: Outbox, deadline_fd: int, own: Callable[[], set[int]]
@@ -95,7 +98,7 @@ class Attempts:
         for each in self._table:
             if each.slot == slot and not each.buried:
                 each.slot_code = code
-                each.kill(SLOT_DIED, now)
+                each.kill(SLOT, now)
 
     def obey(self, leases: Mapping[JobId, Lease], now: float) -> None:
         """Do what the leases say; a missing one says nothing."""
@@ -112,7 +115,7 @@ class Attempts:
             else:
                 each.stop("checkpoint", grace_s, STOPPED, now)
 
-    def kill(self, doom: Doom, now: float) -> None:
+    def kill(self, doom: Why, now: float) -> None:
         """Have everything killed now."""
         for each in self._alive():
             each.kill(doom, now)
@@ -165,22 +168,18 @@ class Attempts:
             return
         faults.point("main.before_end")
         if running.fell_with_slot:
-            self._report(self._end_of(running, SLOT_DIED, running.slot_code))
+            self._report(self._end_of(running, SLOT, running.slot_code))
         elif running.end is not None:
             self._report(running.end)
         else:
             code = None if running.status is None else os.waitstatus_to_exitcode(running.status)
             self._report(self._end_of(running, running.doom or GUARD_DIED, code))
 
-    def _end_of(self, running: Running, doom: Doom, code: int | None) -> Report:
+    def _end_of(self, running: Running, doom: Why, code: int | None) -> Report:
         """What is known of an attempt whose guard could not say its end, or not rightly; `code`: of what died."""
         log.warning("%s: worker=%s job=%s attempt=%d", doom.error, self._worker, running.job, running.attempt)
-        killed = -code if code is not None and code < 0 else None
-        how = (
-            f", {killed_by(killed, oom_kills() > running.oom_kills)}"
-            if killed and doom in (GUARD_DIED, SLOT_DIED)
-            else ""
-        )
+        killed, exit_code = died(code)
+        how = f", {killed_by(killed, oom_kills() > running.oom_kills)}" if killed and doom in (GUARD_DIED, SLOT) else ""
         return Report(
             "end",
             self._worker,
@@ -189,9 +188,9 @@ class Attempts:
             running.attempt,
             end=doom.end,
             cause=doom.cause,
-            error="\n".join([doom.error + how, *running.last]),
+            error="\n".join([f"{doom.error}{how}", *running.last]),
             signal=killed,
-            exit_code=None if killed else code,
+            exit_code=exit_code,
         )
 
     def _forget(self) -> None:

@@ -27,7 +27,7 @@ from agent.processes import boottime_ns, die_with_parent
 from agent.word import as_number, ask, word
 from app.pool import faults
 from app.pool.keys import Keys
-from app.pool.loop import back_off
+from app.pool.loop import Outage
 from app.pool.model import JobId, WorkerId
 from app.pool.policy import Clocks
 from app.pool.protocol import Beat, Wanted, from_plain, to_json
@@ -64,7 +64,7 @@ class Heart:
         self._client = connect(begin.redis_url, max(LEAST_TIMEOUT_S, self._clocks.interval_s / 3))
         self._pulse: Message | None = None
         self._seq = 0
-        self._failures = 0
+        self._lost = Outage(log, "beats do not get through")
         self._next = 0.0
         self._starved = False
         self._slots = 0  # that the pool knows of
@@ -114,7 +114,7 @@ class Heart:
         self._max_orphan_s = wanted.max_orphan_s if wanted else self._max_orphan_s
         self._deadline.move_on(sent_ns, clocks, self._max_orphan_s)
         self._through_ns = sent_ns
-        self._failures = 0
+        self._lost.over()
         if wanted:
             self._obey(wanted)
         self._link.send({"m": "through", "seq": self._seq, **answer})
@@ -169,13 +169,9 @@ class Heart:
             self._next = min(self._next, time.monotonic() + clocks.interval_s * uniform(0.9, 1.0))
 
     def _failed(self, error: redis.RedisError) -> None:
-        if not self._failures:
-            log.warning("beats do not get through: %s", error)
-        self._failures += 1
         most_s = min(MOST_PAUSE_S, self._clocks.interval_s / 5)
         # At once the first time: most often only the connection was lost.
-        pause_s = back_off(self._failures - 1, 0.02, most_s) if self._failures > 1 else 0.0
-        self._next = time.monotonic() + pause_s
+        self._next = time.monotonic() + self._lost.failed(error, 0.02, most_s, at_once=True)
         self._link.send({"m": "failed", "why": str(error)})
 
 
@@ -185,7 +181,7 @@ def clocks_of(wanted: Wanted) -> Clocks:
 
 
 def _first(link: Link) -> Message:
-    """Main's first message, which it sends before it starts us."""
+    """Main's first message, which it sends as soon as it has started us."""
     while not link.gone:
         select.select([link], [], [])
         messages = link.receive()

@@ -12,7 +12,7 @@ from app.pool.protocol import Report
 
 @dataclass(frozen=True)
 class Why:
-    """Why a guard stopped or killed its workflow, and what the attempt's end is then."""
+    """Why an attempt is stopped or killed, by its guard or by main, and what its end is then."""
 
     cause: str
     end: Literal["failed", "stopped", "cancelled"] = "stopped"
@@ -28,7 +28,7 @@ SLOT = Why("slot", error="its slot process died")
 
 def of_order(why: str) -> Why:
     """Main's reason as a Why."""
-    return {"cancel": CANCEL, "checkpoint": GOOD_BYE}.get(why) or Why(why)
+    return {"checkpoint": GOOD_BYE, **{each.cause: each for each in (CANCEL, DEADLINE, SLOT)}}.get(why) or Why(why)
 
 
 def failure(cause: str, error: str) -> Why:
@@ -42,7 +42,7 @@ def ending(reporter: Reporter, why: Why | None, code: int | None, starved: bool 
     `starved`: the kernel has killed somebody for lack of memory while it ran.
     """
     said = reporter.ended
-    number, exit_code = (-code, None) if code is not None and code < 0 else (None, code)
+    number, exit_code = died(code)
     if said and (said.end == "succeeded" or why is None):
         # A command's exit code is not that of the process which ran it.
         return replace(said, signal=number, exit_code=exit_code if said.exit_code is None else said.exit_code)
@@ -50,6 +50,11 @@ def ending(reporter: Reporter, why: Why | None, code: int | None, starved: bool 
         why = failure("workflow", "\n".join([_died(number, exit_code, starved), *reporter.last]))
     error = why.error or (said.error if said else None)
     return reporter.report("end", end=why.end, cause=why.cause, error=error, signal=number, exit_code=exit_code)
+
+
+def died(code: int | None) -> tuple[int | None, int | None]:
+    """The signal that killed a process, or its exit code; of one of which nothing is known, neither."""
+    return (-code, None) if code is not None and code < 0 else (None, code)
 
 
 def killed_by(number: int, starved: bool) -> str:

@@ -17,7 +17,7 @@ import redis
 
 from agent.connect import connect
 from app.pool.errors import SettingsError
-from app.pool.loop import back_off
+from app.pool.loop import Outage
 from app.pool.protocol import WhoIs, to_json
 from app.pool.subscription import listen
 
@@ -40,7 +40,7 @@ class Ear:
         self._channel = channel
         self._rung = rung
         self._subscribed = subscribed  # whatever was rung before is lost: the callee looks at everything
-        self._failures = 0
+        self._lost = Outage(log, "bell lost")
 
     def run(self) -> None:
         """Listen; a lost connection is replaced at once, then with small pauses."""
@@ -48,11 +48,7 @@ class Ear:
             try:
                 self._listen()
             except redis.RedisError as error:
-                if not self._failures:
-                    log.warning("bell lost: %s", error)
-                else:
-                    time.sleep(back_off(self._failures, 0.005, MOST_PAUSE_S))
-                self._failures += 1
+                time.sleep(self._lost.failed(error, 0.005, MOST_PAUSE_S, at_once=True))
 
     def _listen(self) -> None:
         with connect(self._url) as client, client.pubsub() as pubsub:
@@ -61,7 +57,7 @@ class Ear:
 
     def _heard(self, kind: str, client: redis.Redis) -> None:
         if kind == "subscribe":
-            self._failures = 0
+            self._lost.over()
             self._subscribed()
         elif kind == "message":
             self._rung(client)

@@ -1,8 +1,9 @@
 """Main: the agent's one loop. It hears beat, slots and guards, and does what leases and signals say.
 
-Single-threaded; only the bell, the address and the outbox have threads, which ring it. It waits for
-nobody but the kernel's report of a death. When the beat process or a thread dies it kills every job
-and ends with an error: its supervisor starts it anew.
+Single-threaded; the bell, the outbox and the address have threads of their own. It waits for nobody
+but the kernel's report of a death. When the beat process, the bell's thread or the outbox's dies it
+kills every job, without the address's it says good-bye; either way it ends with an error, and its
+supervisor starts it anew.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from agent.link import Link, Message
 from agent.load import Load
 from agent.outbox import Outbox
 from agent.processes import carried_by, kill_all, reap
-from agent.pulse import BeatLost, Pulse
+from agent.pulse import Pulse
 from agent.remains import strays
 from agent.running import LOST, Running, SlotRef
 from agent.slot_processes import SlotProcess, SlotProcesses
@@ -153,12 +154,9 @@ class Main:
     def _hear_beat(self) -> None:
         for message in self._parts.pulse.hear(time.monotonic()):
             if message["m"] == "superseded":
-                raise PoolError(f"incarnation {message['by']} of this worker has taken our place")
+                raise _replaced(message["by"])
             if message["m"] == "through":
                 self._through(message)
-        if self._parts.pulse.gone:
-            self._selector.unregister(self._parts.pulse)
-            raise BeatLost("the beat process has ended")
 
     def _through(self, message: Message) -> None:
         if message["wanted"] and message["wanted"]["number"] != self._wanted:
@@ -170,7 +168,7 @@ class Main:
     def _obey(self, message: Message) -> None:
         """Do what the coordinator's word says, whichever way it came."""
         if (message["incarnation"] or 0) > self._parts.incarnation:
-            raise PoolError(f"incarnation {message['incarnation']} of this worker has taken our place")
+            raise _replaced(message["incarnation"])
         if message["generation"] != self._generation:
             if self._generation:
                 log.warning("Redis has a new generation: worker=%s", self._parts.worker)
@@ -279,3 +277,7 @@ class Main:
         left = kill_all(lambda: carried_by(worker=self._parts.worker) | strays({self._parts.pulse.pid}), DIE_S)
         if left:
             log.error("cannot be killed: worker=%s pids=%s", self._parts.worker, sorted(left))
+
+
+def _replaced(by: int) -> PoolError:
+    return PoolError(f"incarnation {by} of this worker has taken our place")

@@ -16,7 +16,7 @@ from typing import Any
 
 import redis
 
-from app.pool.loop import Bell, back_off
+from app.pool.loop import Bell, Outage
 from app.pool.model import JobId
 from app.pool.protocol import Report, to_json
 
@@ -81,7 +81,7 @@ class Outbox:
         self._waiting = 0  # entries that nobody had read when we last looked
         self._leaving = False
         self._settled = threading.Event()
-        self._failures = 0
+        self._away = Outage(log, "outbox: reports wait, Redis does not take them", "outbox: reports get through again")
         self.bell = Bell()
 
     def put(self, report: Report) -> None:
@@ -123,13 +123,14 @@ class Outbox:
             try:
                 self.step()
             except redis.RedisError as error:
-                self._failed(error)
+                # Not rung awake by new reports: they wait as the old ones do.
+                self.pause(self._away.failed(error))
 
     def step(self) -> None:
         """Send what is to be sent. Raises redis.RedisError, and then sends it all again the next time."""
         batch, full = self._batch()
         if not batch and not self._leaving:
-            self._failures = 0  # what could not be sent was forgotten meanwhile
+            self._away.over()  # what could not be sent was forgotten meanwhile
             return
         try:
             self._waiting = self._send(batch, full)
@@ -170,19 +171,10 @@ class Outbox:
             self._again = True
 
     def _reached(self) -> None:
-        if self._failures:
-            log.info("outbox: reports get through again")
-        self._failures = 0
+        self._away.over()
         with self._lock:
             if not self._waiting and not self._unsent and not self._again:
                 self._settled.set()
-
-    def _failed(self, error: redis.RedisError) -> None:
-        if not self._failures:
-            log.warning("outbox: reports wait, Redis does not take them: %s", error)
-        self._failures += 1
-        # Not rung awake by new reports: they wait as the old ones do.
-        self.pause(back_off(self._failures))
 
     def pause(self, seconds: float) -> None:
         """Let so much time pass unless the bell is stopped."""
@@ -191,6 +183,6 @@ class Outbox:
             pass
 
     def _pause_s(self) -> float:
-        if self._failures:
+        if self._away.failures:
             return 0.0
         return LOOK_S if self._leaving and not self._settled.is_set() else IDLE_S

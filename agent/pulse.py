@@ -51,11 +51,6 @@ class Pulse:
         """How often main must pulse, a little sooner than the beat process asks for."""
         return self.interval_s / 5
 
-    @property
-    def gone(self) -> bool:
-        """Whether the process has ended."""
-        return self._link.gone
-
     def due(self, now: float) -> bool:
         """Whether the next pulse is due."""
         return now >= self._due

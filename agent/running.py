@@ -8,11 +8,11 @@ import select
 import signal
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Literal
 
 from agent.deadline import Deadline
+from agent.ending import CANCEL, DEADLINE, GOOD_BYE, SLOT, Why, failure
 from agent.link import Link, Message
 from agent.processes import oom_kills
 from agent.reporter import LAST_LINES
@@ -34,24 +34,14 @@ class Claim(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True)
-class Doom:
-    """Why main ends an attempt; what is reported when its guard can no longer say it."""
-
-    end: Literal["failed", "stopped", "cancelled"]
-    cause: str
-    error: str
-
-
-CANCELLED = Doom("cancelled", "cancel", "cancelled")
-STOPPED = Doom("stopped", "good-bye", "its worker said good-bye")
-SLOT_DIED = Doom("stopped", "slot", "its slot process died")
-LOST = Doom("stopped", "agent", "its lease was revoked")
-SILENT = Doom("failed", "guard", f"its guard was silent for {LOOKING_S:g} s")
-STUCK = Doom("stopped", "slot", f"its guard had not begun after {BEGIN_S:g} s")
-GUARD_DIED = Doom("failed", "guard", "its guard died")
-CUT_OFF = Doom("stopped", "deadline", "its worker was cut off from the pool")
-OVERTIME = Doom("failed", "timeout", "it ran longer than its timeout")
+# Why main ends an attempt; reported when its guard can no longer say it.
+CANCELLED = replace(CANCEL, error="cancelled")
+STOPPED = replace(GOOD_BYE, error="its worker said good-bye")
+LOST = Why("agent", error="its lease was revoked")
+SILENT = failure("guard", f"its guard was silent for {LOOKING_S:g} s")
+STUCK = replace(SLOT, error=f"its guard had not begun after {BEGIN_S:g} s")
+GUARD_DIED = failure("guard", "its guard died")
+OVERTIME = failure("timeout", "it ran longer than its timeout")
 
 
 @dataclass(frozen=True)
@@ -78,7 +68,7 @@ class Running:
         self.heard_at = now
         self._looks = False  # its guard has begun to look at its clocks
         self.kill_at: float | None = None  # when main kills what its guard has not ended
-        self.doom: Doom | None = None
+        self.doom: Why | None = None
         self.end: Report | None = None  # as the guard said it
         self.status: int | None = None  # how the guard ended, in the words of wait(2)
         self.slot_code: int | None = None  # how its slot ended, if that died first
@@ -108,7 +98,7 @@ class Running:
 
         A dying slot lets go of its guard before it is dead, and the guard may take that for a signal of somebody's.
         """
-        if not self._guards_own or self.doom not in (None, SLOT_DIED, SILENT) or self.status is not None:
+        if not self._guards_own or self.doom not in (None, SLOT, SILENT) or self.status is not None:
             return False
         return self._slot_pidfd is None or bool(select.select([self._slot_pidfd], [], [], 0)[0])
 
@@ -153,14 +143,14 @@ class Running:
         self.settled = True
         self.link.send({"m": "refused"})
 
-    def stop(self, why: str, grace_s: float, doom: Doom, now: float) -> None:
+    def stop(self, why: str, grace_s: float, doom: Why, now: float) -> None:
         """Ask it to stop; after the grace its guard kills it, and a little later main does."""
         if self.doom is None:
             self.doom = doom
             self.kill_at = now + grace_s + OVERDUE_S
             self.link.send({"m": "stop", "why": why, "grace_s": grace_s})
 
-    def kill(self, doom: Doom, now: float) -> None:
+    def kill(self, doom: Why, now: float) -> None:
         """Have it killed by its guard, and by main if it has not done so in a second."""
         if self.kill_at is None or self.kill_at > now + OVERDUE_S:
             self.doom = self.doom or doom
@@ -174,7 +164,7 @@ class Running:
         if now - self.heard_at > (LOOKING_S if self._looks else BEGIN_S):
             self._kill_guard_for(SILENT if self._looks else STUCK)
         elif self.claim is Claim.ACCEPTED and self._deadline.overdue():
-            self._kill_guard_for(CUT_OFF)
+            self._kill_guard_for(DEADLINE)
         elif self._overtime_at is not None and now > self._overtime_at:
             self._kill_guard_for(OVERTIME)
         elif self.kill_at is not None and now > self.kill_at:
@@ -207,7 +197,7 @@ class Running:
         """Whether the end is the guard's, not the workflow's or of somebody's order."""
         return self.end is None or self.end.cause in ("guard", "slot")
 
-    def _kill_guard_for(self, doom: Doom) -> None:
+    def _kill_guard_for(self, doom: Why) -> None:
         self.doom = self.doom or doom
         self.kill_guard()
 

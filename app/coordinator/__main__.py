@@ -20,7 +20,7 @@ from app.coordinator.presence import ASK_S, Presence
 from app.coordinator.stores import Stores, connect
 from app.coordinator.tidy import TIDY_S, Tidy
 from app.pool.errors import PoolError, Unavailable
-from app.pool.loop import Bell, Loop, back_off, start_thread, stop_on_signals
+from app.pool.loop import Bell, Loop, Outage, start_thread, stop_on_signals
 from app.pool.settings import ServerSettings
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ class Coordinator:
         self._bell = bell
         self._decider: Decider | None = None
         self._term = 0
-        self._failures = 0
+        self._outage = Outage(log, "coordinator: waits", "coordinator: goes on")
+        self._pause = 0.0  # before the next try
 
     def run(self) -> None:
         """Until the bell is stopped."""
@@ -74,27 +75,20 @@ class Coordinator:
 
     def _step(self, decider: Decider) -> None:
         hint = self._hints.take()
-        hint.everything |= self._failures > 0
+        hint.everything |= self._outage.failures > 0
         try:
             decider.step(hint)
         except (redis.RedisError, Unavailable) as error:
-            self._failed(f"waits: {error}")
-        except Exception:  # a step may fail; the loop may not
+            self._pause = self._outage.failed(error, most_s=1.0)
+        except Exception as error:  # a step may fail; the loop may not
             log.exception("coordinator: step failed")
-            self._failures += 1
+            self._pause = self._outage.failed(error, most_s=1.0)
         else:
-            if self._failures:
-                log.info("coordinator: goes on")
-            self._failures = 0
-
-    def _failed(self, why: str) -> None:
-        if not self._failures:
-            log.warning("coordinator: %s", why)
-        self._failures += 1
+            self._outage.over()
 
     def _pause_s(self) -> float:
-        if self._failures:
-            return back_off(self._failures, most_s=1.0)
+        if self._outage.failures:
+            return self._pause
         return self._decider.period_s(self._hints.events) if self._decider else 1.0
 
 

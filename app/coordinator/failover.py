@@ -21,7 +21,7 @@ from app.ledger import events, jobs, news, reports
 from app.ledger.db import Ledger
 from app.ledger.jobs import HeldAttempt, Taken
 from app.pool.faults import point
-from app.pool.model import JobState, WorkerId
+from app.pool.model import JobId, JobState, WorkerId
 from app.pool.protocol import Report
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,12 @@ class Failover:
             log.warning("overdue: worker=%s job=%s attempt=%d", held.worker, held.job, held.attempt)
         self._revoke(held, TAKEN)
 
+    def withdraw(self, worker: WorkerId, job: JobId, attempt: int) -> None:
+        """Take back what was sent of an attempt that the ledger does not hold any more."""
+        batch = self._leases.batch()
+        self._withdraw(batch, worker, job, attempt)
+        batch.send()
+
     def cancelled(self, held: HeldAttempt, grace_s: float) -> None:
         """Its job was cancelled: what runs is asked to stop, and killed after the grace."""
         self._revoke(held, CANCEL, grace_s)
@@ -133,9 +139,12 @@ class Failover:
             batch.revoked(taken.worker, taken.job, taken.attempt, TAKEN)
             return
         # Popped meanwhile: its claim finds the job moved on and is answered with a revoked lease.
-        batch.released(taken.worker, taken.job, taken.attempt)
+        self._withdraw(batch, taken.worker, taken.job, taken.attempt, leave)
+
+    def _withdraw(self, batch: Batch, worker: WorkerId, job: JobId, attempt: int, leave: bool = False) -> None:
+        batch.released(worker, job, attempt)
         if not leave:
-            self._envelopes.remove(taken.worker, taken.job, taken.attempt)
+            self._envelopes.remove(worker, job, attempt)
 
     def _tell(self, tx: Ledger, taken: Taken, cause: str) -> None:
         """An event; the owner is told when the job has started anew (news.moved)."""

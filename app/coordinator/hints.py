@@ -2,7 +2,7 @@
 
 Keyspace events (an entry in a worker's stream, a beat that expired) and the coordinator's own bell, which
 agents ring too: that a beat says of more slots.
-Losing one costs time, never truth: every step looks at everything once a second anyway.
+Losing one costs time, never truth: everything is looked at anyway, in a large fleet in turns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import redis
 
 from app.pool.keys import Keys
-from app.pool.loop import Bell, back_off
+from app.pool.loop import Bell, Outage
 from app.pool.model import JobId, WorkerId
 from app.pool.subscription import listen
 
@@ -50,7 +50,7 @@ class Hints:
         self._hint = Hint(everything=True)
         database = client.connection_pool.connection_kwargs.get("db", 0)
         self._space = f"__keyspace@{database}__:"
-        self._failures = 0
+        self._lost = Outage(log, "hints: Redis does not answer, looking each second")
         self.events = False  # whether the server sends keyspace events
 
     def take(self) -> Hint:
@@ -65,10 +65,7 @@ class Hints:
             try:
                 self._listen()
             except redis.RedisError as error:
-                if not self._failures:
-                    log.warning("hints: Redis does not answer, looking each second: %s", error)
-                self._failures += 1
-                self.bell.wait(back_off(self._failures))
+                self.bell.wait(self._lost.failed(error))
 
     def _listen(self) -> None:
         self.events = allow_events(self._client)
@@ -79,7 +76,7 @@ class Hints:
 
     def _heard(self, message: dict[str, Any]) -> None:
         if message["type"] == "psubscribe":  # the last answer to our asking
-            self._failures = 0
+            self._lost.over()
             self._note(Hint(everything=True))
         elif message["type"] in ("message", "pmessage"):
             self._said(message["channel"], message["data"])

@@ -30,7 +30,7 @@ class Verdict:
     @property
     def takes_nothing(self) -> bool:
         """Degraded because its slots take nothing, though it beats."""
-        return self.to is Health.DEGRADED and self.cause.startswith(TAKES_NOTHING)
+        return _takes_nothing(self.to, self.cause)
 
 
 @dataclass(frozen=True)
@@ -136,4 +136,8 @@ def judge(health: Health, sight: Sight, clock: float) -> Verdict | None:
 
 def takes_nothing(worker: Worker) -> bool:
     """Whether it is degraded because its slots take nothing; also what an older leader wrote."""
-    return worker.health is Health.DEGRADED and (worker.reason or "").startswith(TAKES_NOTHING)
+    return _takes_nothing(worker.health, worker.reason)
+
+
+def _takes_nothing(health: Health, why: str | None) -> bool:
+    return health is Health.DEGRADED and (why or "").startswith(TAKES_NOTHING)

@@ -114,10 +114,7 @@ class Reconcile:
         for held in running:
             self._failover.cancelled(held, self._fleet.policy.cancel_grace_s)
         if not running:
-            batch = self._leases.batch()
-            batch.released(found.worker, job, found.attempt)
-            batch.send()
-            self._envelopes.remove(found.worker, job, found.attempt)
+            self._failover.withdraw(found.worker, job, found.attempt)
 
     def _holds_slot(self, key: AttemptKey, view: View) -> bool:
         live = self._fleet.workers[key[0]].health in LIVE

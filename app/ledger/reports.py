@@ -21,9 +21,9 @@ from app.pool.protocol import Report, from_plain, plain, to_json
 
 log = logging.getLogger(__name__)
 
-# Ended by the pool or its worker, not by the job: no failure is counted.
 # Of a report: a number out of range, a value that breaks a rule of the schema.
 UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError)
+# Ended by the pool or its worker, not by the job: no failure is counted.
 NOT_THE_JOBS = frozenset({"deadline", "slot", "agent"})
 
 

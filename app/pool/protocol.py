@@ -182,7 +182,7 @@ class Report:
     end: Literal["succeeded", "failed", "stopped", "cancelled"] | None = None
     result: Json = None
     error: str | None = None
-    cause: str | None = None  # workflow, gpu memory, guard, slot, timeout, stall, deadline, good-bye, cancel
+    cause: str | None = None  # workflow, gpu memory, guard, slot, timeout, stall, deadline, agent, good-bye, cancel
     then: Then | None = None  # what a rule of the workflow says of a failure
     signal: int | None = None
     exit_code: int | None = None
