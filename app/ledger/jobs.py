@@ -50,7 +50,6 @@ class HeldAttempt:
     state: JobState
     nonce: str | None
     reserved: Reservation
-    workflow: str
     strict: bool
     timeout_s: int | None
     age_s: float  # since its start, or since it was assigned
@@ -199,7 +198,6 @@ def held(ledger: Ledger, worker: WorkerId | None = None) -> list[HeldAttempt]:
             JobState(row["state"]),
             row["nonce"],
             Reservation(tuple(row["given_gpus"]), row["vram_mb"], row["whole"], row["slots"]),
-            row["workflow"],
             row["strict"],
             row["timeout_s"],
             row["age_s"],

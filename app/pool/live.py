@@ -71,11 +71,6 @@ class Live:
         left_ms = dict(zip(workers, answers[1::2]))
         return {w: LiveBeat(beat, max(0.0, (beat.ttl_ms - left_ms[w]) / 1000)) for w, beat in beats.items()}
 
-    def scores(self) -> dict[WorkerId, float]:
-        """The load of every live worker, 0 to 1."""
-        scores = self._redis.zrange(self._keys.load, 0, -1, withscores=True)
-        return {WorkerId(worker): score for worker, score in scores}
-
     def loads(self, workers: Sequence[WorkerId]) -> dict[WorkerId, Load]:
         """The loads of those of these workers that are live, with the parts that each was made of."""
         if not workers:

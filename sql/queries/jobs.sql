@@ -160,7 +160,6 @@ SELECT jobs.id AS job, attempts.number AS attempt, attempts.worker_id AS worker,
        jobs.nonce, attempts.gpus AS given_gpus, attempts.vram_mb, attempts.whole, attempts.slots, attempts.strict,
        attempts.timeout_s, jobs.workflow, jobs.requires, jobs.prefers, jobs.group_name, jobs.min_vram_mb, jobs.gpus,
        jobs.only_workers, jobs.exclude_workers,
-       attempts.started_at, attempts.assigned_at,
        CASE WHEN attempts.number > 1 THEN ARRAY(SELECT DISTINCT worker_id FROM attempts AS failed
             WHERE failed.job_id = jobs.id AND failed.end_word = 'failed') ELSE '{}' END AS failed_on,
        extract(epoch FROM now() - coalesce(attempts.started_at, attempts.assigned_at))::float8 AS age_s

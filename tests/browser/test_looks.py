@@ -44,8 +44,8 @@ def looks(page: Page) -> list[str]:
     return [*page.evaluate(CUT), *page.evaluate(WIDE), *page.evaluate(TABLE), *page.evaluate(OVER)]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["1440", "390"])
+# Colours hang on the theme, places on the size: two of the four see both.
+@pytest.mark.parametrize(("size", "theme"), [(DESK, "light"), (PHONE, "dark")], ids=["1440-light", "390-dark"])
 def test_axe_finds_no_violation(admin: Visitor, theme: str, size: ViewportSize) -> None:
     pool = scenes.studio(admin.site.seed)
     scenes.grouped(admin.site.seed, pool.busy)

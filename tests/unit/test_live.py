@@ -42,7 +42,6 @@ def live(client: Any) -> Live:
 def test_nothing_is_live_in_an_empty_database(live: Live) -> None:
     assert live.look([A]).beats == {}
     assert live.generation() is None
-    assert live.scores() == {}
     assert live.leases(A) == {}
 
 
@@ -82,9 +81,3 @@ def test_leases_are_read_by_job_and_by_worker(live: Live, client: Any) -> None:
 
     assert live.leases(A) == {JobId("j" * 12): LEASE}
     assert live.leases_of([B, A]) == {B: {}, A: {JobId("j" * 12): LEASE}}
-
-
-def test_scores_are_the_loads_of_all_workers(live: Live, client: Any) -> None:
-    client.zadd(KEYS.load, {A: 0.25, B: 1})
-
-    assert live.scores() == {A: 0.25, B: 1.0}
