@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.agents import Agent
-from tests.services import Services, eventually
-from tests.site import Site, new_site
+from tests.services import eventually
+from tests.site import Site
 
 WORKFLOWS = """
 [workflows.tags]
@@ -31,18 +30,6 @@ runner = "python"
 target = "tests.steps:polite"
 """
 MODEL = ["model:sdxl"]
-
-
-@pytest.fixture(scope="module")
-def module_site(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Iterator[Site]:
-    with new_site(tmp_path_factory.mktemp("admin"), services) as site:
-        yield site
-
-
-@pytest.fixture
-def site(module_site: Site) -> Iterator[Site]:
-    yield module_site
-    module_site.renew()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ What they share is started once; where faults do not touch each other they come 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,12 @@ from tests.agents import Agent
 from tests.chaos import history
 from tests.clock import WallClock
 from tests.processes import kill_together, send
-from tests.services import Services, eventually
-from tests.site import BUSY_S, DOWN_S, INTERVAL_S, TTL_S, Site, new_site
+from tests.services import eventually
+from tests.site import BUSY_S, DOWN_S, INTERVAL_S, TTL_S, Site
 
 pytestmark = pytest.mark.timeout(180)
 STEP_S = 0.1  # of the jobs
 ALONE_S = 1.0  # for so long at most a job outlives its agent's main
-
-
-@pytest.fixture(scope="module")
-def pool_of_module(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Iterator[Site]:
-    with new_site(tmp_path_factory.mktemp("faults"), services) as site:
-        yield site
-
-
-@pytest.fixture
-def site(pool_of_module: Site) -> Iterator[Site]:
-    yield pool_of_module
-    pool_of_module.renew()
 
 
 def now_s() -> float:

@@ -16,22 +16,10 @@ from app.pool.model import JobId, WorkerId
 from tests.agents import Agent
 from tests.chaos import history
 from tests.processes import send
-from tests.services import Services, eventually
-from tests.site import Site, new_site
+from tests.services import eventually
+from tests.site import Site
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(scope="module")
-def pool_of_module(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Iterator[Site]:
-    with new_site(tmp_path_factory.mktemp("claims"), services) as site:
-        yield site
-
-
-@pytest.fixture
-def site(pool_of_module: Site) -> Iterator[Site]:
-    yield pool_of_module
-    pool_of_module.renew()
 
 
 class Envelope:

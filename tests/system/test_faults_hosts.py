@@ -10,9 +10,9 @@ import redis
 from agent.processes import boottime_ns, carried_by
 from tests.agents import Agent
 from tests.chaos import history
-from tests.hosts import LINKS, Host, new_network
-from tests.services import Services, eventually
-from tests.site import BUSY_S, DOWN_S, INTERVAL_S, Site, new_site
+from tests.hosts import LINKS, Host, Network, new_network
+from tests.services import eventually
+from tests.site import BUSY_S, DOWN_S, INTERVAL_S, Site
 
 pytestmark = pytest.mark.timeout(180)
 ORPHAN_S = 5
@@ -20,15 +20,9 @@ LOSSES = [name for name in LINKS if name != "slow"]
 
 
 @pytest.fixture(scope="module")
-def pool_of_module(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Iterator[Site]:
-    with new_network() as network, new_site(tmp_path_factory.mktemp("hosts"), services, network) as site:
-        yield site
-
-
-@pytest.fixture
-def site(pool_of_module: Site) -> Iterator[Site]:
-    yield pool_of_module
-    pool_of_module.renew()
+def network() -> Iterator[Network]:
+    with new_network() as network:
+        yield network
 
 
 def host_of(agent: Agent) -> Host:
