@@ -18,6 +18,7 @@ from typing import Any
 
 from redis import Redis
 
+from app.pool.model import ENDED
 from app.processes import free_port
 from tests.pool import clean
 
@@ -76,7 +77,7 @@ class Pool:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = self.call("GET", f"/jobs/{job}")
-            if found["state"] in ("succeeded", "failed", "cancelled"):
+            if found["state"] in ENDED:
                 return found
             time.sleep(0.02)
         raise TimeoutError(f"job {job} has not ended after {seconds} s")

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from agent.processes import boottime_ns
+from app.pool.model import ENDED
 from bench.faults import OLD_S, Fault
 from tests.agents import Agent
 from tests.chaos.history import Moment, S
@@ -118,7 +119,7 @@ class Round:
         return next((each for each in self._moments if each.attempt > old), None)
 
     def _ended(self) -> bool:
-        return bool(self._site.job(self.job)["state"] in ("succeeded", "failed", "cancelled"))
+        return bool(self._site.job(self.job)["state"] in ENDED)
 
     def _tail(self) -> None:
         """What was written since the last look; reading all of it each time would be work beside the measured one."""

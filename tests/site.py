@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 
 from app.ledger import policy
 from app.ledger.db import Ledger
-from app.pool.model import new_id
+from app.pool.model import ENDED, new_id
 from tests.agents import Agent
 from tests.chaos import history
 from tests.chaos.steps import WORKFLOWS
@@ -119,9 +119,7 @@ class Site:
 
     def ended(self, job: str, seconds: float = 40) -> dict[str, Any]:
         """It, once it has ended."""
-        found = eventually(
-            lambda: (it := self.job(job))["state"] in ("succeeded", "failed", "cancelled") and it, seconds
-        )
+        found = eventually(lambda: (it := self.job(job))["state"] in ENDED and it, seconds)
         assert found
         return found
 
@@ -169,7 +167,7 @@ class Site:
     def renew(self) -> None:
         """End all jobs and agents, and wait until the pool has given up on them."""
         for job in self.pool.client.get("/jobs", {"limit": 200})["items"]:
-            if job["state"] not in ("succeeded", "failed", "cancelled"):
+            if job["state"] not in ENDED:
                 self.pool.client.delete(f"/jobs/{job['id']}")
         agents, self.agents = self.agents, []
         for agent in agents:

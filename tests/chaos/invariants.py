@@ -13,8 +13,8 @@ from typing import Any
 import redis
 
 from app.pool.keys import Keys, queue
-from app.pool.model import HEALTH_MOVES, Health
-from tests.chaos.driver import ENDED, Run
+from app.pool.model import ENDED, HEALTH_MOVES, Health
+from tests.chaos.driver import Run
 from tests.chaos.faults import Fault
 from tests.chaos.history import Moment, S, attempts, by_job, read
 from tests.chaos.placement import assigned_what_does_not_fit
