@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.processes import boottime_ns
+from app.pool.model import WorkerId
 from app.processes import Program, start
 from tests.hosts import Host
 from tests.pool import ROOT, Pool, clean
@@ -68,11 +69,14 @@ class Agent:
         return next((each for each in found if each["name"] == self.name), None)
 
     @property
+    def id(self) -> WorkerId:
+        """Its worker's, once it has joined."""
+        return WorkerId(self._joined()["id"])
+
+    @property
     def incarnation(self) -> int:
         """Its worker's present one."""
-        worker = self.worker()
-        assert worker
-        return int(worker["incarnation"])
+        return int(self._joined()["incarnation"])
 
     def is_(self, status: str) -> bool:
         """Whether people see it so."""
@@ -138,6 +142,11 @@ class Agent:
                 self.process.poll()
         if self.process is not None:
             self.process.wait()
+
+    def _joined(self) -> dict[str, Any]:
+        worker = self.worker()
+        assert worker is not None, f"{self.name} has not joined"
+        return worker
 
     def _settings(self) -> dict[str, str]:
         return {

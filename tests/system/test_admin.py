@@ -63,7 +63,7 @@ def waits(site: Site, job: str, words: str) -> bool:
 
 
 def act(site: Site, action: str, agent: Agent, **rest: Any) -> None:
-    done = site.pool.client.post("/admin/workers/actions", {"action": action, "workers": [worker(agent)["id"]], **rest})
+    done = site.pool.client.post("/admin/workers/actions", {"action": action, "workers": [agent.id], **rest})
     assert done["done"] == 1, done
 
 
@@ -109,7 +109,7 @@ def test_a_waiting_job_starts_within_a_second_of_a_re_tag_a_re_group_and_a_resum
 
 
 def test_an_agent_has_as_many_slots_as_an_admin_says_also_after_it_has_started_anew(site: Site, agent: Agent) -> None:
-    path = f"/admin/workers/{worker(agent)['id']}"
+    path = f"/admin/workers/{agent.id}"
     jobs = [submit(site, "polite") for _ in range(2)]
 
     def running() -> int:

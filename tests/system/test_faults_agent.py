@@ -121,7 +121,7 @@ def test_a_killed_agent_and_one_that_says_good_bye_cost_no_job_and_leave_no_proc
     for job in (quick, strict):
         site.stepped(job, 3)
         assert went_on(site, job, lost_s=ALONE_S)["failures"] == 0
-    assert [each["worker"] for each in site.investigations()] == [(agent.worker() or {})["id"]]
+    assert [each["worker"] for each in site.investigations()] == [agent.id]
 
 
 def test_a_worker_that_returns_has_its_job_at_once_after_its_death_as_after_its_good_bye(site: Site) -> None:
@@ -145,7 +145,7 @@ def test_a_worker_that_returns_has_its_job_at_once_after_its_death_as_after_its_
 
 def test_a_frozen_agent_that_thaws_finds_itself_given_up_and_is_healthy_within_an_interval(site: Site) -> None:
     [agent] = site.crew(1, MUSTER_SLOTS="3")
-    alone = {"only_workers": [(agent.worker() or {})["id"]]}
+    alone = {"only_workers": [agent.id]}
     quick, strict, own = (site.running(**spec)[0] for spec in ({}, {"strict": True}, alone))
     site.crew(1, MUSTER_SLOTS="3")
     agent.freeze()

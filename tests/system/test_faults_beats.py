@@ -61,10 +61,6 @@ def client(proxy: Proxy) -> Iterator[Any]:
         yield client
 
 
-def id_of(agent: Agent) -> WorkerId:
-    return WorkerId((agent.worker() or {})["id"])
-
-
 def doubted(site: Site, workers: list[WorkerId]) -> list[dict[str, Any]]:
     """Every change of these workers' health since they joined."""
     changes = site.rows("SELECT * FROM worker_transitions WHERE from_health IS NOT NULL")
@@ -94,7 +90,7 @@ def prefer(pids: set[int], nice: int) -> None:
 def test_of_200_forced_disconnects_none_degrades_and_each_is_back_within_100_ms(
     site: Site, proxy: Proxy, client: Any
 ) -> None:
-    ids = [id_of(agent) for agent in site.crew(2)]
+    ids = [agent.id for agent in site.crew(2)]
 
     def kill() -> None:
         for each in client.client_list():
@@ -143,9 +139,9 @@ def beats(client: Any, workers: list[WorkerId]) -> dict[WorkerId, Beat]:
 
 def test_changed_settings_hold_within_one_old_interval_without_a_false_alarm(site: Site, client: Any) -> None:
     site.crew(2)
-    victims = [(job, agent, id_of(agent)) for job, agent in (site.running(strict=True) for _ in range(2))]
+    victims = [(job, agent, agent.id) for job, agent in (site.running(strict=True) for _ in range(2))]
     [witness] = site.crew(1, MUSTER_SLOTS="2")
-    ids = [id_of(witness), *(worker for _, _, worker in victims)]
+    ids = [witness.id, *(worker for _, _, worker in victims)]
     clocks = Clocks(INTERVAL_S, 2)
     with ahead_of_others(site, client):
         for new in (Clocks(2.0, 1), Clocks(0.8, 5), Clocks(1.0, 2)):

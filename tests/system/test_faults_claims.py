@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from app.pool.keys import Keys, envelope_id, queue
-from app.pool.model import JobId, WorkerId
+from app.pool.model import JobId
 from tests.agents import Agent
 from tests.chaos import history
 from tests.processes import send
@@ -26,7 +26,7 @@ class Envelope:
     """An attempt's envelope, to be delivered once more, also when RQ has long thrown it away."""
 
     def __init__(self, site: Site, agent: Agent, job: str) -> None:
-        worker = WorkerId((agent.worker() or {})["id"])
+        worker = agent.id
         self._rq: Any = redis.Redis.from_url(f"{site.redis_url}/0")
         self._name = envelope_id(worker, JobId(job), 1)
         self._queue = f"rq:queue:{queue(worker)}"
@@ -95,7 +95,7 @@ def test_an_end_that_has_arrived_wins_over_the_take_away(site: Site) -> None:
     [agent] = site.crew(1)
     job, _ = site.running()
     site.crew(1)
-    out = Keys("pool:").out(WorkerId((agent.worker() or {})["id"]))
+    out = Keys("pool:").out(agent.id)
     with redis.Redis.from_url(f"{site.redis_url}/1", decode_responses=True) as client, without_coordinator(site):
         site.let_finish(job)
         eventually(lambda: any('"end":"succeeded"' in fields["report"] for _, fields in client.xrange(out)))
