@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import redis
 from psycopg.rows import dict_row
 
 from app.ledger import policy
 from app.ledger.db import Ledger
+from app.pool.keys import Keys
 from app.pool.model import ENDED, new_id
 from tests.agents import Agent
 from tests.chaos import history
@@ -25,6 +27,7 @@ INTERVAL_S = 1.0
 BUSY_S = 4.0  # what a busy computer of two cores adds to whatever is awaited
 MOST_STEPS = 10_000  # of a job that runs until it is told to finish
 TTL_S, DOWN_S = 7 / 3 * INTERVAL_S, 3 * INTERVAL_S
+KEYS = Keys("pool:")
 
 
 class Site:
@@ -42,13 +45,16 @@ class Site:
         self.before: tuple[str, ...] = ()  # what its agents' commands are preceded by
         self.history = folder / "history"
         self._until: dict[str, Path] = {}
+        self._clients: dict[int, Any] = {}
         self._workflows = folder / "workflows.toml"
         self._workflows.write_text(WORKFLOWS)
 
-    @property
-    def redis_url(self) -> str:
-        """The pool's own server, without a database."""
-        return (self.pool.home / "valkey" / "url").read_text().strip()
+    def redis(self, database: int) -> Any:
+        """A client of the pool's own server, which `close` closes; RQ is in database 0, the pool in 1."""
+        if database not in self._clients:
+            url = (self.pool.home / "valkey" / "url").read_text().strip()
+            self._clients[database] = redis.Redis.from_url(f"{url}/{database}", decode_responses=True)
+        return self._clients[database]
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         """What the ledger answers; a query of a test's own words."""
@@ -182,6 +188,8 @@ class Site:
             self.renew()
         finally:
             self.ledger.close()
+            for client in self._clients.values():
+                client.close()
             self.pool.stop()
 
 

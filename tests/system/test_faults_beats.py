@@ -15,7 +15,6 @@ import pytest
 import redis
 
 from agent.processes import boottime_ns
-from app.pool.keys import Keys
 from app.pool.live import Live
 from app.pool.model import WorkerId
 from app.pool.policy import Clocks
@@ -25,10 +24,9 @@ from tests.chaos import history
 from tests.processes import send
 from tests.proxy import Proxy
 from tests.services import Services, eventually
-from tests.site import BUSY_S, INTERVAL_S, Site, new_site
+from tests.site import BUSY_S, INTERVAL_S, KEYS, Site, new_site
 
 pytestmark = pytest.mark.timeout(180)
-KEYS = Keys("pool:")
 BACK_S = 0.1
 LOOK_S = 0.002  # between two looks: who spins would keep the proxy from its work
 STEP_S = 0.2  # a step of the jobs, and what the first moment of a beat takes

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import redis
 
 from agent.processes import boottime_ns, carried_by
 from tests.agents import Agent
@@ -105,8 +104,7 @@ def test_a_worker_that_comes_back_after_redis_was_wiped_stops_what_was_taken_awa
     site.crew(1)
     host_of(agent).cut()
     site.began(job, 2)
-    with redis.Redis.from_url(f"{site.redis_url}/1") as client:
-        client.flushall()
+    site.redis(1).flushall()
     host_of(agent).mend()
     eventually(lambda: not carried_by(job, 1), 15)
     site.pool.client.delete(f"/jobs/{job}")
