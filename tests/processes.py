@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 
@@ -40,11 +40,10 @@ def send(number: signal.Signals, pids: Iterable[int]) -> None:
             continue  # it has just ended
 
 
-def kill_together(pids: list[int]) -> None:
+def kill_together(pids: Collection[int]) -> None:
     """All in one blow: none sees another's death before its own."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid in pids:
-            os.kill(pid, number)
+        send(number, pids)
 
 
 def _read(pid: int, name: str) -> bytes:
