@@ -109,10 +109,9 @@ class Agent:
         # A workflow is its guard's child, by fork or exec; what has escaped it may have fallen to the guard, too.
         return guards if name == "guard" else [pid for guard in guards for pid in children(guard)]
 
-    def freeze(self) -> None:
-        """All of it, as a host that stands still; main first, which would notice."""
-        send(signal.SIGSTOP, self.parts("main"))
-        send(signal.SIGSTOP, self.processes())
+    def freeze(self) -> int:
+        """All of it, as a host that stands still; the moment (CLOCK_BOOTTIME in ns) before."""
+        return self._strike(signal.SIGSTOP)
 
     def thaw(self) -> int:
         """All of it again; the moment (CLOCK_BOOTTIME in ns) before."""
@@ -120,12 +119,12 @@ class Agent:
         send(signal.SIGCONT, self.processes())
         return moment
 
-    def kill(self) -> None:
-        """SIGKILL to all of it in one blow: none sees another's death before its own."""
-        self.freeze()
-        send(signal.SIGKILL, self.processes())
+    def kill(self) -> int:
+        """SIGKILL to all of it in one blow: none sees another's death before its own; the moment before, as `thaw`."""
+        moment = self._strike(signal.SIGSTOP, signal.SIGKILL)
         if self.process is not None:
             self.process.wait()
+        return moment
 
     def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = 20) -> int:
         """Send main a signal and wait for its end."""
@@ -142,6 +141,16 @@ class Agent:
                 self.process.poll()
         if self.process is not None:
             self.process.wait()
+
+    def _strike(self, *numbers: signal.Signals) -> int:
+        """Send these to all of it, then to what was made meanwhile; the moment before."""
+        pids = [*self.parts("main"), *self.processes()]  # main first, which would notice
+        moment = boottime_ns()
+        for number in numbers:
+            send(number, pids)
+        for number in numbers:
+            send(number, self.processes())
+        return moment
 
     def _joined(self) -> dict[str, Any]:
         worker = self.worker()
