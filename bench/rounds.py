@@ -17,7 +17,7 @@ from agent.processes import boottime_ns
 from app.pool.model import ENDED
 from bench.faults import OLD_S, Fault
 from tests.agents import Agent
-from tests.chaos.history import Moment, S
+from tests.chaos.history import Moment, S, parsed
 from tests.services import eventually
 from tests.site import Site
 
@@ -130,9 +130,7 @@ class Round:
             lines = file.read()
         whole = lines[: lines.rfind(b"\n") + 1]
         self._read += len(whole)
-        self._moments = sorted(
-            [*self._moments, *(Moment(**json.loads(line)) for line in whole.splitlines())], key=lambda each: each.at
-        )
+        self._moments = sorted([*self._moments, *parsed(whole)], key=lambda each: each.at)
 
 
 def measure(site: Site, fault: Fault, times: int) -> list[Outcome]:
