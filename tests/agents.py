@@ -24,6 +24,7 @@ from tests.processes import alive_with, children, send
 from tests.services import eventually
 
 HEALTHY_S = 60  # of seven that start at once beside other tests
+GONE_S = 10  # what waits for a device dies only when its call comes back
 MODULES = {"beat": "agent.beat", "sampler": "agent.sampler", "slot": "agent.slots"}
 
 
@@ -133,14 +134,10 @@ class Agent:
         return self.process.wait(seconds)
 
     def close(self) -> None:
-        """Nothing of it is left."""
-        while left := self.processes():
-            send(signal.SIGKILL, left)
-            send(signal.SIGCONT, left)
-            if self.process is not None:
-                self.process.poll()
+        """Nothing of it is left. Fails when something cannot be killed."""
+        eventually(self._is_gone, GONE_S)
         if self.process is not None:
-            self.process.wait()
+            self.process.wait(GONE_S)
 
     def _strike(self, *numbers: signal.Signals) -> int:
         """Send these to all of it, then to what was made meanwhile; the moment before."""
@@ -151,6 +148,13 @@ class Agent:
         for number in numbers:
             send(number, self.processes())
         return moment
+
+    def _is_gone(self) -> bool:
+        left = self.processes()
+        send(signal.SIGKILL, left)
+        if self.process is not None:
+            self.process.poll()
+        return not left
 
     def _joined(self) -> dict[str, Any]:
         worker = self.worker()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,8 +176,9 @@ class Site:
             if job["state"] not in ENDED:
                 self.pool.client.delete(f"/jobs/{job['id']}")
         agents, self.agents = self.agents, []
-        for agent in agents:
-            agent.close()
+        with ExitStack() as stack:  # each is closed, also when another cannot be
+            for agent in agents:
+                stack.callback(agent.close)
         if self.network:
             self.network.clear()
         eventually(lambda: not any(agent.is_("healthy") or agent.is_("degraded") for agent in agents), 15)

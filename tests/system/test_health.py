@@ -40,7 +40,7 @@ def leader(scene: Scene, sweep_s: float, events: bool) -> Iterator[None]:
             decider.step(hints.take())
 
     presence = Loop("presence", decider.presence.step, ASK_S, Bell())
-    threads = [threading.Thread(target=run) for run in (hints.run, presence.run, lead)]
+    threads = [threading.Thread(target=run, name=run.__qualname__) for run in (hints.run, presence.run, lead)]
     threads[0].start()
     eventually(lambda: hints.events)
     if not events:
@@ -54,6 +54,7 @@ def leader(scene: Scene, sweep_s: float, events: bool) -> Iterator[None]:
             each.stop()
         for thread in threads:
             thread.join(5)
+        assert not [thread.name for thread in threads if thread.is_alive()]
 
 
 @contextmanager
