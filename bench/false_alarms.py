@@ -17,10 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import redis
-
 from app.coordinator.stores import Stores
-from app.pool.keys import Keys
 from app.pool.live import Live
 from app.pool.model import WorkerId
 from app.pool.policy import Policy
@@ -28,7 +25,7 @@ from bench.bounds import poisson_most, share_most
 from bench.figures import publish
 from tests.peer import Peer
 from tests.services import Services, eventually
-from tests.site import Site, new_site
+from tests.site import KEYS, Site, new_site
 
 NICE = ("nice", "-n", "10")  # agents and, as their children, all that their jobs are
 START_S = 300
@@ -50,8 +47,7 @@ class Kind:
 
 def watch(site: Site, agents: int, simulated: int, seconds: float) -> list[list[Any]]:
     """Start them all, let the time pass, count. Fails when the computer or the agents were not as busy as said."""
-    pool = redis.Redis.from_url(f"{site.redis_url}/1", decode_responses=True)
-    stores = Stores(site.ledger, pool, redis.Redis(), Keys("pool:"))
+    stores = Stores(site.ledger, site.redis(1), site.redis(0), KEYS)
     real = Kind("real agents, busy", _busy_agents(site, agents))
     peers = [Peer(stores, site.ledger, f"simulated-{n}", site.interval_s) for n in range(simulated)]
     for peer in peers:

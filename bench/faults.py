@@ -46,20 +46,6 @@ def _kill(part: str) -> Callable[[Agent], int]:
     return kill
 
 
-def _kill_all(agent: Agent) -> int:
-    pids = [agent.pid, *agent.processes() - {agent.pid}]
-    at = _send(signal.SIGSTOP, pids)  # so that none sees another's death before its own
-    send(signal.SIGKILL, pids)
-    agent.kill()  # what was made meanwhile
-    return at
-
-
-def _freeze(agent: Agent) -> int:
-    at = _send(signal.SIGSTOP, [agent.pid, *agent.processes() - {agent.pid}])
-    agent.freeze()
-    return at
-
-
 def _terminate(agent: Agent) -> int:
     return _send(signal.SIGTERM, [agent.pid])
 
@@ -92,11 +78,11 @@ def _send(number: signal.Signals, pids: list[int]) -> int:
 
 
 FAULTS = (
-    Fault("agent killed", _kill_all, _again, (0.3, 0.3)),
-    Fault("agent killed, no address", _kill_all, _again, (2.2, 1.8), address=False),
-    Fault("agent killed, strict", _kill_all, _again, (47, 3.5), strict=True, silent=True),
-    Fault("agent killed, strict, no address", _kill_all, _again, (47, 3.5), strict=True, address=False, silent=True),
-    Fault("agent killed, strict, started again", _kill_all, _again, None, strict=True, again=True),
+    Fault("agent killed", Agent.kill, _again, (0.3, 0.3)),
+    Fault("agent killed, no address", Agent.kill, _again, (2.2, 1.8), address=False),
+    Fault("agent killed, strict", Agent.kill, _again, (47, 3.5), strict=True, silent=True),
+    Fault("agent killed, strict, no address", Agent.kill, _again, (47, 3.5), strict=True, address=False, silent=True),
+    Fault("agent killed, strict, started again", Agent.kill, _again, None, strict=True, again=True),
     Fault("guard killed", _kill("guard"), _nothing, (0.3, 0.3)),
     Fault("guard killed, strict", _kill("guard"), _nothing, (0.3, 0.3), strict=True),
     Fault("slot killed", _kill("slot"), _nothing, (0.3, 0.3)),
@@ -104,8 +90,8 @@ FAULTS = (
     Fault("link down", _cut, _mend, (9, 3.5), silent=True),
     Fault("link down, no address", _cut, _mend, (9, 3.5), address=False, silent=True),
     Fault("link down, strict", _cut, _mend, (47, 3.5), strict=True, silent=True),
-    Fault("agent frozen", _freeze, Agent.thaw, (47, 3.5), silent=True, still=True),
-    Fault("agent frozen, strict", _freeze, Agent.thaw, (47, 3.5), strict=True, silent=True, still=True),
+    Fault("agent frozen", Agent.freeze, Agent.thaw, (47, 3.5), silent=True, still=True),
+    Fault("agent frozen, strict", Agent.freeze, Agent.thaw, (47, 3.5), strict=True, silent=True, still=True),
     Fault("SIGTERM", _terminate, _again, (1, 1), asked=True),
     Fault("SIGTERM, strict", _terminate, _again, (1, 1), strict=True, asked=True),
 )

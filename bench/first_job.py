@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
 from bench.figures import publish, spread
-from bench.marks import Mark, Marks, marks
+from bench.marks import Mark, Marks, marked_pool
 from bench.plain import Plain, plain_rq
-from bench.pool import Pool, noop_pool
+from bench.pool import Pool
 from bench.trail import STAGES, Trail
 
 WARM_UP = 5
@@ -31,9 +29,7 @@ def main() -> None:
     parser.add_argument("--staged", type=int, default=60)
     chosen = parser.parse_args()
     with (
-        tempfile.TemporaryDirectory(prefix="muster-bench-") as name,
-        marks(Path(name)) as (told, environment),
-        noop_pool(1, Path(name), environment) as pool,
+        marked_pool(1) as (pool, told, environment),
         plain_rq(pool.redis_url(0), 1, environment) as (plain, _),
     ):
         _measure(pool, plain, told, chosen.jobs)

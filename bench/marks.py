@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.noop import MARKS
+from bench.pool import Pool, noop_pool
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -64,3 +66,14 @@ def marks(folder: Path) -> Iterator[tuple[Marks, dict[str, str]]]:
         channel.bind(str(path))
         yield Marks(channel), {MARKS: str(path)}
         channel.shutdown(socket.SHUT_RD)  # ends the thread
+
+
+@contextmanager
+def marked_pool(slots: int) -> Iterator[tuple[Pool, Marks, dict[str, str]]]:
+    """A pool of no-ops with so many slots, their marks, and the environment by which other no-ops find them."""
+    with (
+        tempfile.TemporaryDirectory(prefix="muster-bench-") as name,
+        marks(Path(name)) as (told, environment),
+        noop_pool(slots, Path(name), environment) as pool,
+    ):
+        yield pool, told, environment

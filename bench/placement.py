@@ -174,7 +174,7 @@ def _batches(pool: Pool, case: Case, size: int, names: Iterator[int]) -> float:
     if 2 * _matching(pool, case.classes[0]) < BATCH:
         return 0.0
     found = Measured()
-    for wish in [*case.classes, *case.classes * 20][:20]:
+    for wish in itertools.islice(itertools.cycle(case.classes), 20):
         jobs = [f"{next(names):012d}" for _ in range(BATCH)]
         pool.stores.redis.config_resetstat()
         places = pool.place(wish, *jobs)

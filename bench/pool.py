@@ -18,8 +18,11 @@ from typing import Any
 
 from redis import Redis
 
+from agent import processes
+from app.pool.model import ENDED
 from app.processes import free_port
 from tests.pool import clean
+from tests.processes import command_line
 
 START_S = 90
 END_S = 12  # `up` ends within 10
@@ -76,7 +79,7 @@ class Pool:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = self.call("GET", f"/jobs/{job}")
-            if found["state"] in ("succeeded", "failed", "cancelled"):
+            if found["state"] in ENDED:
                 return found
             time.sleep(0.02)
         raise TimeoutError(f"job {job} has not ended after {seconds} s")
@@ -125,26 +128,8 @@ def pool(*arguments: str, environment: Mapping[str, str] | None = None, home: Pa
 
 
 def descendants(root: int) -> set[int]:
-    """This process and all below it."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents[int(stat.parent.name)] = int(fields[1])
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
-        found |= more
-    return found
-
-
-def command_line(pid: int) -> str:
-    """Its words; '' when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-    except OSError:
-        return ""
+    """This process and all living ones below it."""
+    return {root, *processes.descendants(root)}
 
 
 def cpu_s(pid: int) -> float:

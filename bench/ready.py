@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.figures import publish, spread
 from bench.pool import Pool, descendants, memory_kib, pool
+from tests.processes import command_line
 
 REST_S = 20  # beats, samples and a sweep have been, so that what is made late is there
 
@@ -44,8 +45,7 @@ def _memory(running: Pool) -> Iterator[tuple[str, float, float]]:
     """Each process of the pool, `up` first: its name, proportional and resident memory in MiB."""
     for pid in sorted(descendants(running.process.pid)):
         try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            held = memory_kib(pid)
+            command, held = command_line(pid), memory_kib(pid)
         except (OSError, ValueError):
             continue  # it ended meanwhile
         yield _name(command), held["Pss:"] / 1024, held["Rss:"] / 1024

@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from agent.processes import boottime_ns
+from app.pool.model import ENDED
 from bench.faults import OLD_S, Fault
 from tests.agents import Agent
-from tests.chaos.history import Moment, S
+from tests.chaos.history import Moment, S, parsed
 from tests.services import eventually
 from tests.site import Site
 
@@ -118,7 +119,7 @@ class Round:
         return next((each for each in self._moments if each.attempt > old), None)
 
     def _ended(self) -> bool:
-        return bool(self._site.job(self.job)["state"] in ("succeeded", "failed", "cancelled"))
+        return bool(self._site.job(self.job)["state"] in ENDED)
 
     def _tail(self) -> None:
         """What was written since the last look; reading all of it each time would be work beside the measured one."""
@@ -129,9 +130,7 @@ class Round:
             lines = file.read()
         whole = lines[: lines.rfind(b"\n") + 1]
         self._read += len(whole)
-        self._moments = sorted(
-            [*self._moments, *(Moment(**json.loads(line)) for line in whole.splitlines())], key=lambda each: each.at
-        )
+        self._moments = sorted([*self._moments, *parsed(whole)], key=lambda each: each.at)
 
 
 def measure(site: Site, fault: Fault, times: int) -> list[Outcome]:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from app.ledger import policy
 from app.ledger.db import Ledger
 from bench.figures import publish
-from bench.marks import Marks, marks
+from bench.marks import Marks, marked_pool
 from bench.plain import Plain, plain_rq
-from bench.pool import Pool, noop_pool
+from bench.pool import Pool
 
 SLOTS = 2
 CLIENTS = 4
@@ -35,11 +33,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--submissions", type=int, default=400)
     chosen = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="muster-bench-") as name,
-        marks(Path(name)) as (told, environment),
-        noop_pool(SLOTS, Path(name), environment) as pool,
-    ):
+    with marked_pool(SLOTS) as (pool, told, environment):
         with plain_rq(pool.redis_url(0), SLOTS, environment) as (plain, _):
             _measure(pool, plain, told, chosen.jobs, chosen.rounds)
         _submissions(pool, chosen.submissions)

@@ -44,7 +44,7 @@ class Trail:
         # Kept: a client that is let go closes its connections.
         self._client: Any = Redis.from_url(pool.redis_url(1), decode_responses=True)
         pubsub = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-        present = self._client.config_get("notify-keyspace-events")["notify-keyspace-events"]
+        present = self._client.config_get("notify-keyspace-events")["notify-keyspace-events"] or ""
         self._client.config_set("notify-keyspace-events", present + "hl")
         pubsub.psubscribe(**dict.fromkeys(("pool:bell*", *EVENTS), self._hear))
         self._thread: Any = pubsub.run_in_thread(daemon=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.processes import boottime_ns
+from app.pool.model import WorkerId
 from app.processes import Program, start
 from tests.hosts import Host
 from tests.pool import ROOT, Pool, clean
@@ -23,6 +24,7 @@ from tests.processes import alive_with, children, send
 from tests.services import eventually
 
 HEALTHY_S = 60  # of seven that start at once beside other tests
+GONE_S = 10  # what waits for a device dies only when its call comes back
 MODULES = {"beat": "agent.beat", "sampler": "agent.sampler", "slot": "agent.slots"}
 
 
@@ -68,11 +70,14 @@ class Agent:
         return next((each for each in found if each["name"] == self.name), None)
 
     @property
+    def id(self) -> WorkerId:
+        """Its worker's, once it has joined."""
+        return WorkerId(self._joined()["id"])
+
+    @property
     def incarnation(self) -> int:
         """Its worker's present one."""
-        worker = self.worker()
-        assert worker
-        return int(worker["incarnation"])
+        return int(self._joined()["incarnation"])
 
     def is_(self, status: str) -> bool:
         """Whether people see it so."""
@@ -105,10 +110,9 @@ class Agent:
         # A workflow is its guard's child, by fork or exec; what has escaped it may have fallen to the guard, too.
         return guards if name == "guard" else [pid for guard in guards for pid in children(guard)]
 
-    def freeze(self) -> None:
-        """All of it, as a host that stands still; main first, which would notice."""
-        send(signal.SIGSTOP, self.parts("main"))
-        send(signal.SIGSTOP, self.processes())
+    def freeze(self) -> int:
+        """All of it, as a host that stands still; the moment (CLOCK_BOOTTIME in ns) before."""
+        return self._strike(signal.SIGSTOP)
 
     def thaw(self) -> int:
         """All of it again; the moment (CLOCK_BOOTTIME in ns) before."""
@@ -116,12 +120,12 @@ class Agent:
         send(signal.SIGCONT, self.processes())
         return moment
 
-    def kill(self) -> None:
-        """SIGKILL to all of it in one blow: none sees another's death before its own."""
-        self.freeze()
-        send(signal.SIGKILL, self.processes())
+    def kill(self) -> int:
+        """SIGKILL to all of it in one blow: none sees another's death before its own; the moment before, as `thaw`."""
+        moment = self._strike(signal.SIGSTOP, signal.SIGKILL)
         if self.process is not None:
             self.process.wait()
+        return moment
 
     def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = 20) -> int:
         """Send main a signal and wait for its end."""
@@ -130,14 +134,32 @@ class Agent:
         return self.process.wait(seconds)
 
     def close(self) -> None:
-        """Nothing of it is left."""
-        while left := self.processes():
-            send(signal.SIGKILL, left)
-            send(signal.SIGCONT, left)
-            if self.process is not None:
-                self.process.poll()
+        """Nothing of it is left. Fails when something cannot be killed."""
+        eventually(self._is_gone, GONE_S)
         if self.process is not None:
-            self.process.wait()
+            self.process.wait(GONE_S)
+
+    def _strike(self, *numbers: signal.Signals) -> int:
+        """Send these to all of it, then to what was made meanwhile; the moment before."""
+        pids = [*self.parts("main"), *self.processes()]  # main first, which would notice
+        moment = boottime_ns()
+        for number in numbers:
+            send(number, pids)
+        for number in numbers:
+            send(number, self.processes())
+        return moment
+
+    def _is_gone(self) -> bool:
+        left = self.processes()
+        send(signal.SIGKILL, left)
+        if self.process is not None:
+            self.process.poll()
+        return not left
+
+    def _joined(self) -> dict[str, Any]:
+        worker = self.worker()
+        assert worker is not None, f"{self.name} has not joined"
+        return worker
 
     def _settings(self) -> dict[str, str]:
         return {

@@ -10,13 +10,14 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
 
 DROP, REJECT = "drop", "reject with tcp reset"
+TCP = "meta l4proto tcp"
 
 
 def missing() -> str | None:
@@ -77,6 +78,18 @@ class Host:
         _run("ip", "-n", self.namespace, "route", "flush", "type", "blackhole")
         _run(*self.enter, "nft", "flush", "ruleset")
         _try("tc", "-n", self.namespace, "qdisc", "del", "dev", "eth", "root")
+
+
+# What can be wrong with a host's link; `mend` undoes each of them.
+LINKS: dict[str, Callable[[Host], None]] = {
+    "cut": Host.cut,
+    "lost route": Host.lose_route,
+    # Its firewall resets what comes and swallows what goes: the call is refused though the agent lives.
+    "rejecting": lambda host: host.filter(TCP, REJECT, "accept"),
+    "deaf": lambda host: host.filter(TCP, DROP, "accept"),
+    "mute": lambda host: host.filter(TCP, "accept", DROP),
+    "slow": Host.slow,
+}
 
 
 @dataclass

@@ -14,6 +14,7 @@ from typing import Any
 from app.client import Client
 from app.pool.errors import PoolError
 from app.processes import free_port
+from tests.processes import alive_below, alive_with, started
 from tests.services import eventually
 
 ROOT = Path(__file__).parents[1]
@@ -81,17 +82,12 @@ class Pool:
 
     def processes(self) -> dict[int, str]:
         """Every process that this pool has started, whoever is its parent now; pid -> command line."""
-        marked = f"MUSTER_TEST={self.mark}".encode()
         # Servers write their titles over their environment, but they work in the home.
-        return {
-            pid: line
-            for pid, line in _command_lines()
-            if marked in _environment(pid) or self.home in _folder(pid).parents
-        }
+        return alive_with("MUSTER_TEST", self.mark) | alive_below(self.home)
 
     def only(self, words: str) -> int:
         """The pid of the oldest process whose command line has these words."""
-        return min((pid for pid, line in self.processes().items() if words in line), key=_started)
+        return min((pid for pid, line in self.processes().items() if words in line), key=started)
 
     @property
     def mark(self) -> str:
@@ -120,34 +116,3 @@ def clean(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value for name, value in environment.items() if not name.startswith("MUSTER_") and name not in servers
     }
-
-
-def _command_lines() -> list[tuple[int, str]]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue  # it has just ended
-        if line:  # an ended process that nobody has waited for yet has none
-            found.append((int(path.name), line))
-    return found
-
-
-def _started(pid: int) -> int:
-    """When, in ticks since boot; process ids begin again at the bottom some day."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-
-
-def _environment(pid: int) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
-
-
-def _folder(pid: int) -> Path:
-    try:
-        return Path(f"/proc/{pid}/cwd").readlink()
-    except OSError:
-        return Path("/")

@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 
 def alive(pid: int) -> bool:
     """Whether it runs, not merely waits to be waited for."""
-    return (_read(pid, "stat").rpartition(b")")[2].split() or [b"X"])[0] not in (b"Z", b"X")
+    return (_stat(pid) or [b"X"])[0] not in (b"Z", b"X")
 
 
 def alive_with(variable: str, value: str) -> dict[int, str]:
     """Living processes that were exec'd with this in their environment, and what they run."""
     mark = f"{variable}={value}".encode()
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    found = [pid for pid in pids if mark in _read(pid, "environ").split(b"\0") and alive(pid)]
-    return {pid: _read(pid, "cmdline").replace(b"\0", b" ").decode() for pid in found}
+    return _alive(lambda pid: mark in _read(pid, "environ").split(b"\0"))
+
+
+def alive_below(folder: Path) -> dict[int, str]:
+    """Living processes that work somewhere below this folder, and what they run."""
+    return _alive(lambda pid: folder in _folder(pid).parents)
+
+
+def command_line(pid: int) -> str:
+    """Its words; '' when it has ended."""
+    return _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace").strip()
+
+
+def parent(pid: int) -> int:
+    """The parent of one that is there."""
+    return int(_stat(pid)[1])
+
+
+def started(pid: int) -> int:
+    """When one that is there did, in ticks since boot; process ids begin again at the bottom some day."""
+    return int(_stat(pid)[19])
 
 
 def children(pid: int, module: str | None = None) -> list[int]:
@@ -40,11 +58,28 @@ def send(number: signal.Signals, pids: Iterable[int]) -> None:
             continue  # it has just ended
 
 
-def kill_together(pids: list[int]) -> None:
+def kill_together(pids: Collection[int]) -> None:
     """All in one blow: none sees another's death before its own."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid in pids:
-            os.kill(pid, number)
+        send(number, pids)
+
+
+def _alive(wanted: Callable[[int], bool]) -> dict[int, str]:
+    """Those that are wanted; one that is just ending has no words any more."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return {pid: line for pid in pids if wanted(pid) and alive(pid) and (line := command_line(pid))}
+
+
+def _folder(pid: int) -> Path:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return Path("/")
+
+
+def _stat(pid: int) -> list[bytes]:
+    """From its state on; nothing when it is gone."""
+    return _read(pid, "stat").rpartition(b")")[2].split()
 
 
 def _read(pid: int, name: str) -> bytes:

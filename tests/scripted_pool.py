@@ -34,6 +34,7 @@ from app.pool.protocol import (
     plain,
     to_json,
 )
+from tests.processes import parent
 from tests.services import eventually
 
 JOIN_TOKEN = "let-me-in"
@@ -211,8 +212,7 @@ class ScriptedPool:
 
     def guard_of(self, job: JobId) -> int:
         """The pid of the guard: the parent of the workflow's process."""
-        runner = min(self.processes(job))
-        return int(Path(f"/proc/{runner}/stat").read_text().rpartition(")")[2].split()[1])
+        return parent(min(self.processes(job)))
 
     def _coordinate(self) -> None:
         """Read reports as they come, and answer claims and ends by the lease."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import redis
 from psycopg.rows import dict_row
 
 from app.ledger import policy
 from app.ledger.db import Ledger
-from app.pool.model import new_id
+from app.pool.keys import Keys
+from app.pool.model import ENDED, new_id
 from tests.agents import Agent
 from tests.chaos import history
 from tests.chaos.steps import WORKFLOWS
@@ -25,6 +27,7 @@ INTERVAL_S = 1.0
 BUSY_S = 4.0  # what a busy computer of two cores adds to whatever is awaited
 MOST_STEPS = 10_000  # of a job that runs until it is told to finish
 TTL_S, DOWN_S = 7 / 3 * INTERVAL_S, 3 * INTERVAL_S
+KEYS = Keys("pool:")
 
 
 class Site:
@@ -42,13 +45,16 @@ class Site:
         self.before: tuple[str, ...] = ()  # what its agents' commands are preceded by
         self.history = folder / "history"
         self._until: dict[str, Path] = {}
+        self._clients: dict[int, Any] = {}
         self._workflows = folder / "workflows.toml"
         self._workflows.write_text(WORKFLOWS)
 
-    @property
-    def redis_url(self) -> str:
-        """The pool's own server, without a database."""
-        return (self.pool.home / "valkey" / "url").read_text().strip()
+    def redis(self, database: int) -> Any:
+        """A client of the pool's own server, which `close` closes; RQ is in database 0, the pool in 1."""
+        if database not in self._clients:
+            url = (self.pool.home / "valkey" / "url").read_text().strip()
+            self._clients[database] = redis.Redis.from_url(f"{url}/{database}", decode_responses=True)
+        return self._clients[database]
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         """What the ledger answers; a query of a test's own words."""
@@ -119,9 +125,7 @@ class Site:
 
     def ended(self, job: str, seconds: float = 40) -> dict[str, Any]:
         """It, once it has ended."""
-        found = eventually(
-            lambda: (it := self.job(job))["state"] in ("succeeded", "failed", "cancelled") and it, seconds
-        )
+        found = eventually(lambda: (it := self.job(job))["state"] in ENDED and it, seconds)
         assert found
         return found
 
@@ -169,11 +173,12 @@ class Site:
     def renew(self) -> None:
         """End all jobs and agents, and wait until the pool has given up on them."""
         for job in self.pool.client.get("/jobs", {"limit": 200})["items"]:
-            if job["state"] not in ("succeeded", "failed", "cancelled"):
+            if job["state"] not in ENDED:
                 self.pool.client.delete(f"/jobs/{job['id']}")
         agents, self.agents = self.agents, []
-        for agent in agents:
-            agent.close()
+        with ExitStack() as stack:  # each is closed, also when another cannot be
+            for agent in agents:
+                stack.callback(agent.close)
         if self.network:
             self.network.clear()
         eventually(lambda: not any(agent.is_("healthy") or agent.is_("degraded") for agent in agents), 15)
@@ -184,6 +189,8 @@ class Site:
             self.renew()
         finally:
             self.ledger.close()
+            for client in self._clients.values():
+                client.close()
             self.pool.stop()
 
 

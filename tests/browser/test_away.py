@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from app.ledger import investigations
 from app.ledger.db import Ledger
+from app.pool.model import ENDED
 from tests.browser.conftest import sign_in
 from tests.pool import Pool
 from tests.services import Services, eventually
@@ -56,7 +57,7 @@ class Studio:
 
     def ended(self, name: str) -> dict[str, Any]:
         """The one job of this name, once it has ended."""
-        eventually(lambda: self._named(name)["state"] in ("succeeded", "failed", "cancelled"), END_S)
+        eventually(lambda: self._named(name)["state"] in ENDED, END_S)
         return self._named(name)
 
     def _named(self, name: str) -> dict[str, Any]:

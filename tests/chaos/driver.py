@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from agent.processes import boottime_ns
 from app.pool.errors import PoolError
+from app.pool.model import ENDED
 from tests.agents import Agent
 from tests.chaos.faults import Fault, inject
 from tests.chaos.history import S
@@ -30,7 +31,6 @@ PAUSE_S = (0.3, 2.0)  # between two faults
 LOOK_S = 0.1
 LINGER_S = 1.0 + 1.5  # invariant 9, and what a busy computer adds
 SETTLE_S = 90.0
-ENDED = ("succeeded", "failed", "cancelled")
 
 
 @dataclass

@@ -10,19 +10,10 @@ from dataclasses import dataclass
 from agent.processes import boottime_ns
 from tests.agents import Agent
 from tests.chaos.history import S
-from tests.hosts import DROP, REJECT, Host
+from tests.hosts import LINKS
 from tests.processes import kill_together, send
 
 PARTS = ("main", "beat", "slot", "guard", "workflow")
-TCP = "meta l4proto tcp"
-LINKS: dict[str, Callable[[Host], None]] = {
-    "cut": Host.cut,
-    "lost route": Host.lose_route,
-    "deaf": lambda host: host.filter(TCP, DROP, "accept"),
-    "mute": lambda host: host.filter(TCP, "accept", DROP),
-    "rejecting": lambda host: host.filter(TCP, REJECT, "accept"),
-    "slow": Host.slow,
-}
 BLINK_S, LONG_S = 0.3, 8.0  # less than a beat, more than it takes to be given up on
 
 

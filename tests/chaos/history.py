@@ -28,9 +28,12 @@ class Moment:
 
 def read(path: Path) -> list[Moment]:
     """Everything, in the order of time."""
-    if not path.exists():
-        return []
-    return sorted((Moment(**json.loads(line)) for line in path.read_text().splitlines()), key=lambda m: m.at)
+    return parsed(path.read_bytes()) if path.exists() else []
+
+
+def parsed(lines: bytes) -> list[Moment]:
+    """What these whole lines say, in the order of time."""
+    return sorted((Moment(**json.loads(line)) for line in lines.splitlines()), key=lambda each: each.at)
 
 
 def by_job(moments: Sequence[Moment]) -> dict[str, list[Moment]]:

@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import redis
-
-from app.pool.keys import Keys, queue
-from app.pool.model import HEALTH_MOVES, Health
-from tests.chaos.driver import ENDED, Run
+from app.pool.keys import queue
+from app.pool.model import ENDED, HEALTH_MOVES, Health
+from tests.chaos.driver import Run
 from tests.chaos.faults import Fault
 from tests.chaos.history import Moment, S, attempts, by_job, read
 from tests.chaos.placement import assigned_what_does_not_fit
 from tests.services import eventually
-from tests.site import Site
+from tests.site import KEYS, Site
 
 THAW_S = 1.0  # invariant 4, of a host that was frozen
 AROUND_S = 6.0  # of the history that is printed with a violation
@@ -41,8 +39,7 @@ class Evidence:
         self.run = run
         self.rows = site.rows
         self.of_job = by_job(read(site.history))
-        self.redis: Any = redis.Redis.from_url(f"{site.redis_url}/1", decode_responses=True)
-        self.rq: Any = redis.Redis.from_url(f"{site.redis_url}/0", decode_responses=True)
+        self.redis, self.rq = site.redis(1), site.redis(0)
 
     def frozen(self, worker: str) -> list[Fault]:
         """When all of this worker stood still."""
@@ -182,7 +179,7 @@ def _envelopes(found: Evidence) -> list[Any]:
 
 def _eligible(found: Evidence) -> list[Any]:
     known = {row["id"] for row in found.rows("SELECT id FROM workers WHERE health = 'healthy'")}
-    sets = [*found.redis.scan_iter("pool:eligible:*"), Keys("pool:").load]
+    sets = [*found.redis.scan_iter("pool:eligible:*"), KEYS.load]
     return [(name, worker) for name in sets for worker in found.redis.zrange(name, 0, -1) if worker not in known]
 
 

@@ -7,17 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import redis
-
-from app.pool.keys import Keys
 from app.pool.live import Live
 from app.pool.model import WorkerId
 from app.pool.protocol import LeaseState
-from tests.site import BUSY_S, TTL_S, Site
+from tests.site import BUSY_S, KEYS, TTL_S, Site
 
 BACK_S = 1.0 + BUSY_S  # by then what has not started has left a worker that does not fit any more
 WAIT_S = 1.0 + BUSY_S + TTL_S  # and a silent worker is seen to be one
-KEYS = Keys("pool:")
 FITS = "j.requires <@ {0}.tags AND (j.group_name IS NULL OR j.group_name = ANY ({0}.groups))"
 # A job that was on a worker before may be kept from it; a strict one that was anywhere may wait for its deadline.
 IDLE = f"""
@@ -74,8 +70,8 @@ class Waits:
 
     def _idle(self) -> list[dict[str, Any]]:
         rows = self.site.rows(IDLE)
-        with redis.Redis.from_url(f"{self.site.redis_url}/1", decode_responses=True) as client:
-            held = {row["worker"]: _held(Live(client, KEYS), row["worker"]) for row in rows}
+        live = Live(self.site.redis(1), KEYS)
+        held = {row["worker"]: _held(live, row["worker"]) for row in rows}
         return [row for row in rows if held[row["worker"]] < row["slots"]]
 
 

@@ -1,4 +1,4 @@
-"""The whole pool as a fixture."""
+"""The whole pool as a fixture: a test's own, or one of a whole module with agents of the test's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.hosts import Network
 from tests.pool import Pool
+from tests.services import Services
+from tests.site import Site, new_site
 
 
 @pytest.fixture
@@ -22,3 +25,25 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
     finally:
         for pid in pool.processes():
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network | None:
+    """Where each agent of the module has a host of its own; None: all are on this one. A module may override it."""
+    return None
+
+
+@pytest.fixture(scope="module")
+def pool_of_module(
+    tmp_path_factory: pytest.TempPathFactory, services: Services, network: Network | None
+) -> Iterator[Site]:
+    """What a module's tests share; it ends before its network does."""
+    with new_site(tmp_path_factory.mktemp("site"), services, network) as site:
+        yield site
+
+
+@pytest.fixture
+def site(pool_of_module: Site) -> Iterator[Site]:
+    """The module's pool, without agents; at the end nothing of the test's is left in it."""
+    yield pool_of_module
+    pool_of_module.renew()

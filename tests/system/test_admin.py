@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.agents import Agent
-from tests.services import Services, eventually
-from tests.site import Site, new_site
+from tests.services import eventually
+from tests.site import Site
 
 WORKFLOWS = """
 [workflows.tags]
@@ -31,18 +30,6 @@ runner = "python"
 target = "tests.steps:polite"
 """
 MODEL = ["model:sdxl"]
-
-
-@pytest.fixture(scope="module")
-def module_site(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Iterator[Site]:
-    with new_site(tmp_path_factory.mktemp("admin"), services) as site:
-        yield site
-
-
-@pytest.fixture
-def site(module_site: Site) -> Iterator[Site]:
-    yield module_site
-    module_site.renew()
 
 
 @pytest.fixture
@@ -76,7 +63,7 @@ def waits(site: Site, job: str, words: str) -> bool:
 
 
 def act(site: Site, action: str, agent: Agent, **rest: Any) -> None:
-    done = site.pool.client.post("/admin/workers/actions", {"action": action, "workers": [worker(agent)["id"]], **rest})
+    done = site.pool.client.post("/admin/workers/actions", {"action": action, "workers": [agent.id], **rest})
     assert done["done"] == 1, done
 
 
@@ -122,7 +109,7 @@ def test_a_waiting_job_starts_within_a_second_of_a_re_tag_a_re_group_and_a_resum
 
 
 def test_an_agent_has_as_many_slots_as_an_admin_says_also_after_it_has_started_anew(site: Site, agent: Agent) -> None:
-    path = f"/admin/workers/{worker(agent)['id']}"
+    path = f"/admin/workers/{agent.id}"
     jobs = [submit(site, "polite") for _ in range(2)]
 
     def running() -> int:

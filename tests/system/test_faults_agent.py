@@ -6,7 +6,7 @@ What they share is started once; where faults do not touch each other they come 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,12 @@ from tests.agents import Agent
 from tests.chaos import history
 from tests.clock import WallClock
 from tests.processes import kill_together, send
-from tests.services import Services, eventually
-from tests.site import BUSY_S, DOWN_S, INTERVAL_S, TTL_S, Site, new_site
+from tests.services import eventually
+from tests.site import BUSY_S, DOWN_S, INTERVAL_S, TTL_S, Site
 
 pytestmark = pytest.mark.timeout(180)
 STEP_S = 0.1  # of the jobs
 ALONE_S = 1.0  # for so long at most a job outlives its agent's main
-
-
-@pytest.fixture(scope="module")
-def pool_of_module(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Iterator[Site]:
-    with new_site(tmp_path_factory.mktemp("faults"), services) as site:
-        yield site
-
-
-@pytest.fixture
-def site(pool_of_module: Site) -> Iterator[Site]:
-    yield pool_of_module
-    pool_of_module.renew()
 
 
 def now_s() -> float:
@@ -133,7 +121,7 @@ def test_a_killed_agent_and_one_that_says_good_bye_cost_no_job_and_leave_no_proc
     for job in (quick, strict):
         site.stepped(job, 3)
         assert went_on(site, job, lost_s=ALONE_S)["failures"] == 0
-    assert [each["worker"] for each in site.investigations()] == [(agent.worker() or {})["id"]]
+    assert [each["worker"] for each in site.investigations()] == [agent.id]
 
 
 def test_a_worker_that_returns_has_its_job_at_once_after_its_death_as_after_its_good_bye(site: Site) -> None:
@@ -157,7 +145,7 @@ def test_a_worker_that_returns_has_its_job_at_once_after_its_death_as_after_its_
 
 def test_a_frozen_agent_that_thaws_finds_itself_given_up_and_is_healthy_within_an_interval(site: Site) -> None:
     [agent] = site.crew(1, MUSTER_SLOTS="3")
-    alone = {"only_workers": [(agent.worker() or {})["id"]]}
+    alone = {"only_workers": [agent.id]}
     quick, strict, own = (site.running(**spec)[0] for spec in ({}, {"strict": True}, alone))
     site.crew(1, MUSTER_SLOTS="3")
     agent.freeze()

@@ -15,7 +15,6 @@ import pytest
 import redis
 
 from agent.processes import boottime_ns
-from app.pool.keys import Keys
 from app.pool.live import Live
 from app.pool.model import WorkerId
 from app.pool.policy import Clocks
@@ -25,10 +24,9 @@ from tests.chaos import history
 from tests.processes import send
 from tests.proxy import Proxy
 from tests.services import Services, eventually
-from tests.site import BUSY_S, INTERVAL_S, Site, new_site
+from tests.site import BUSY_S, INTERVAL_S, KEYS, Site, new_site
 
 pytestmark = pytest.mark.timeout(180)
-KEYS = Keys("pool:")
 BACK_S = 0.1
 LOOK_S = 0.002  # between two looks: who spins would keep the proxy from its work
 STEP_S = 0.2  # a step of the jobs, and what the first moment of a beat takes
@@ -61,10 +59,6 @@ def client(proxy: Proxy) -> Iterator[Any]:
         yield client
 
 
-def id_of(agent: Agent) -> WorkerId:
-    return WorkerId((agent.worker() or {})["id"])
-
-
 def doubted(site: Site, workers: list[WorkerId]) -> list[dict[str, Any]]:
     """Every change of these workers' health since they joined."""
     changes = site.rows("SELECT * FROM worker_transitions WHERE from_health IS NOT NULL")
@@ -94,7 +88,7 @@ def prefer(pids: set[int], nice: int) -> None:
 def test_of_200_forced_disconnects_none_degrades_and_each_is_back_within_100_ms(
     site: Site, proxy: Proxy, client: Any
 ) -> None:
-    ids = [id_of(agent) for agent in site.crew(2)]
+    ids = [agent.id for agent in site.crew(2)]
 
     def kill() -> None:
         for each in client.client_list():
@@ -143,9 +137,9 @@ def beats(client: Any, workers: list[WorkerId]) -> dict[WorkerId, Beat]:
 
 def test_changed_settings_hold_within_one_old_interval_without_a_false_alarm(site: Site, client: Any) -> None:
     site.crew(2)
-    victims = [(job, agent, id_of(agent)) for job, agent in (site.running(strict=True) for _ in range(2))]
+    victims = [(job, agent, agent.id) for job, agent in (site.running(strict=True) for _ in range(2))]
     [witness] = site.crew(1, MUSTER_SLOTS="2")
-    ids = [id_of(witness), *(worker for _, _, worker in victims)]
+    ids = [witness.id, *(worker for _, _, worker in victims)]
     clocks = Clocks(INTERVAL_S, 2)
     with ahead_of_others(site, client):
         for new in (Clocks(2.0, 1), Clocks(0.8, 5), Clocks(1.0, 2)):

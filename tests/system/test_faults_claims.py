@@ -6,40 +6,26 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
 
-from app.pool.keys import Keys, envelope_id, queue
-from app.pool.model import JobId, WorkerId
+from app.pool.keys import envelope_id, queue
+from app.pool.model import JobId
 from tests.agents import Agent
 from tests.chaos import history
 from tests.processes import send
-from tests.services import Services, eventually
-from tests.site import Site, new_site
+from tests.services import eventually
+from tests.site import KEYS, Site
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(scope="module")
-def pool_of_module(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Iterator[Site]:
-    with new_site(tmp_path_factory.mktemp("claims"), services) as site:
-        yield site
-
-
-@pytest.fixture
-def site(pool_of_module: Site) -> Iterator[Site]:
-    yield pool_of_module
-    pool_of_module.renew()
 
 
 class Envelope:
     """An attempt's envelope, to be delivered once more, also when RQ has long thrown it away."""
 
     def __init__(self, site: Site, agent: Agent, job: str) -> None:
-        worker = WorkerId((agent.worker() or {})["id"])
-        self._rq: Any = redis.Redis.from_url(f"{site.redis_url}/0")
+        worker = agent.id
+        self._rq = site.redis(0)
         self._name = envelope_id(worker, JobId(job), 1)
         self._queue = f"rq:queue:{queue(worker)}"
         self._text = self._rq.dump(f"rq:job:{self._name}")
@@ -107,10 +93,10 @@ def test_an_end_that_has_arrived_wins_over_the_take_away(site: Site) -> None:
     [agent] = site.crew(1)
     job, _ = site.running()
     site.crew(1)
-    out = Keys("pool:").out(WorkerId((agent.worker() or {})["id"]))
-    with redis.Redis.from_url(f"{site.redis_url}/1", decode_responses=True) as client, without_coordinator(site):
+    out = KEYS.out(agent.id)
+    with without_coordinator(site):
         site.let_finish(job)
-        eventually(lambda: any('"end":"succeeded"' in fields["report"] for _, fields in client.xrange(out)))
+        eventually(lambda: any('"end":"succeeded"' in fields["report"] for _, fields in site.redis(1).xrange(out)))
         agent.kill()
     done = site.ended(job)
     assert (done["state"], done["attempt"]) == ("succeeded", 1)

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-import redis
 
 from agent.processes import boottime_ns, carried_by
 from tests.agents import Agent
 from tests.chaos import history
-from tests.hosts import DROP, REJECT, Host, new_network
-from tests.services import Services, eventually
-from tests.site import BUSY_S, DOWN_S, INTERVAL_S, Site, new_site
+from tests.hosts import LINKS, Host, Network, new_network
+from tests.services import eventually
+from tests.site import BUSY_S, DOWN_S, INTERVAL_S, Site
 
 pytestmark = pytest.mark.timeout(180)
-TCP = "meta l4proto tcp"
 ORPHAN_S = 5
+LOSSES = [name for name in LINKS if name != "slow"]
 
 
 @pytest.fixture(scope="module")
-def pool_of_module(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Iterator[Site]:
-    with new_network() as network, new_site(tmp_path_factory.mktemp("hosts"), services, network) as site:
-        yield site
-
-
-@pytest.fixture
-def site(pool_of_module: Site) -> Iterator[Site]:
-    yield pool_of_module
-    pool_of_module.renew()
-
-
-LOSSES: dict[str, Callable[[Host], None]] = {
-    "cut": Host.cut,
-    "lost route": Host.lose_route,
-    # Its firewall resets what comes and swallows what goes: the call is refused though the agent lives.
-    "rejecting": lambda host: host.filter(TCP, REJECT, "accept"),
-    "deaf": lambda host: host.filter(TCP, DROP, "accept"),
-    "mute": lambda host: host.filter(TCP, "accept", DROP),
-}
+def network() -> Iterator[Network]:
+    with new_network() as network:
+        yield network
 
 
 def host_of(agent: Agent) -> Host:
@@ -55,13 +38,13 @@ def each_on_its_own(site: Site, agents: int, **spec: object) -> dict[str, str]:
 
 
 def test_jobs_of_lost_hosts_go_on_elsewhere_and_what_they_say_late_is_refused_and_shown(site: Site) -> None:
-    victims = dict(zip([*LOSSES, "slow"], site.crew(len(LOSSES) + 1, MUSTER_SLOTS="2"), strict=True))
+    victims = dict(zip(LINKS, site.crew(len(LINKS), MUSTER_SLOTS="2"), strict=True))
     strict = each_on_its_own(site, len(victims), strict=True)
     quick = each_on_its_own(site, len(victims), max_orphan_s=ORPHAN_S)
     site.crew(1, MUSTER_SLOTS=str(2 * len(victims)))
     lost: dict[str, int] = {}
     for name, agent in victims.items():
-        LOSSES.get(name, Host.slow)(host_of(agent))
+        LINKS[name](host_of(agent))
         lost[name] = boottime_ns()
     for name in LOSSES:
         see_it_move(site, strict[victims[name].name], lost[name], name)
@@ -121,8 +104,7 @@ def test_a_worker_that_comes_back_after_redis_was_wiped_stops_what_was_taken_awa
     site.crew(1)
     host_of(agent).cut()
     site.began(job, 2)
-    with redis.Redis.from_url(f"{site.redis_url}/1") as client:
-        client.flushall()
+    site.redis(1).flushall()
     host_of(agent).mend()
     eventually(lambda: not carried_by(job, 1), 15)
     site.pool.client.delete(f"/jobs/{job}")

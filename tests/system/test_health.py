@@ -40,7 +40,7 @@ def leader(scene: Scene, sweep_s: float, events: bool) -> Iterator[None]:
             decider.step(hints.take())
 
     presence = Loop("presence", decider.presence.step, ASK_S, Bell())
-    threads = [threading.Thread(target=run) for run in (hints.run, presence.run, lead)]
+    threads = [threading.Thread(target=run, name=run.__qualname__) for run in (hints.run, presence.run, lead)]
     threads[0].start()
     eventually(lambda: hints.events)
     if not events:
@@ -54,6 +54,7 @@ def leader(scene: Scene, sweep_s: float, events: bool) -> Iterator[None]:
             each.stop()
         for thread in threads:
             thread.join(5)
+        assert not [thread.name for thread in threads if thread.is_alive()]
 
 
 @contextmanager
@@ -136,12 +137,12 @@ def test_a_changed_interval_is_no_alarm_and_each_is_judged_by_its_own(scene: Sce
     assert scene.health(old) is Health.HEALTHY
     old.silent()
     quick.silent()
-    clocks = quick.clocks
+    clocks, step_s = quick.clocks, 0.1
     while scene.health(quick) is Health.HEALTHY:
-        scene.time += 0.1
+        scene.time += step_s
         scene.step()
-    assert scene.health(old) is Health.HEALTHY or missed_beats == 5
-    assert clocks.ttl_s - 1 < scene.leader.health._silence_s(quick.worker) < clocks.ttl_s + 1
+    assert scene.health(old) is Health.HEALTHY
+    assert 0 <= scene.leader.health._silence_s(quick.worker) - clocks.ttl_s <= step_s
 
 
 def test_a_worker_that_has_joined_is_given_the_time_to_start_before_its_first_beat_is_missed(scene: Scene) -> None:
