@@ -150,7 +150,7 @@ class Scene:
 
     def _step(self) -> float:
         began = time.perf_counter()
-        stale = self._dispatch.step()
+        stale = self._dispatch.step(sweep=True)
         took_s = time.perf_counter() - began
         assert not stale, "a worker proved to be other than the leader knew"
         return took_s

@@ -8,7 +8,7 @@ attempt, or an attempt without an envelope; reconcile gives both back.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,7 +54,7 @@ class Assigning:
         moved = jobs.assign(self._ledger, [self._assignment(each) for each in placed])
         point("dispatch.assigned")
         sent = [each for each in placed if each.waiting.job.id in moved]
-        self._give_back([each for each in placed if each.waiting.job.id not in moved])
+        self.give_back([each for each in placed if each.waiting.job.id not in moved])
         self._send(sent)
         return sent
 
@@ -115,7 +115,10 @@ class Assigning:
         limits: list[int | None] = [getattr(each, name) for each in (spec, declared, self._fleet.policy) if each]
         return next((limit for limit in limits if limit is not None), None)
 
-    def _give_back(self, unmoved: Iterable[Placed]) -> None:
+    def give_back(self, unmoved: Sequence[Placed]) -> None:
+        """Remove their leases."""
+        if not unmoved:
+            return
         batch = self._leases.batch()
         for each in unmoved:
             batch.released(each.place.worker, each.waiting.job.id, each.waiting.job.attempt)

@@ -183,9 +183,9 @@ class Decider:
         waiting.forget_classes(self._stores.ledger)
 
     def _dispatch_all(self, sweep: bool) -> None:
-        other = self._dispatch.step()
+        other = self._dispatch.step(sweep)
         if sweep and self._queued.step(self._dispatch.kept.workers()):
-            other |= self._dispatch.step()
+            other |= self._dispatch.step(sweep)
         if other:
             self._done.pop("reconcile", None)  # a worker was other than we knew
 

@@ -22,16 +22,17 @@ from app.coordinator.order import QueueKey, in_order, queue_of
 from app.coordinator.parked import Parked
 from app.coordinator.placing import Run, Want
 from app.coordinator.stores import Stores
-from app.coordinator.waiting import why_waiting, without_group
+from app.coordinator.waiting import why_waiting
 from app.ledger import waiting
 from app.ledger.waiting import WaitingJob
 from app.pool.faults import point
 from app.pool.model import JobId, WorkerId
 
 PORTION = 256  # jobs that are placed in one round trip, and assigned in one statement
-HEADS, MORE, MOST_HEADS = 1, 8, 512  # of each queue: a first look, and the next ones where that was not all
-TOLD = 16  # of those that wait for reasons of their own, in one round
+HEADS, MORE, MOST_HEADS = 1, 8, 4096  # of each queue: a first look, and the next ones where that was not all
+TOLD = 64  # of those that wait for reasons of their own, in one step
 LONGEST_S = 1.0  # then reports and health have their turn
+SERVED_S = 3600.0  # what a queue was given so long ago says nothing of its turn any more
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Candidate:
 
 
 class Dispatch:
-    """Gives waiting jobs to workers. Returns True where a worker proved to be other than we knew."""
+    """Gives waiting jobs to workers."""
 
     def __init__(
         self,
@@ -65,9 +66,20 @@ class Dispatch:
         self._began = now()
         self._served: dict[QueueKey, float] = {}  # when a queue was given something; before a restart is as never
 
-    def step(self) -> bool:
-        """Place what can be placed now; note why the rest waits."""
-        until = self._now() + LONGEST_S
+        self._own: dict[JobId, str] = {}  # of this step: why those wait that wait for reasons of their own
+        self._told = True  # whether any had such a reason after the last step; of an older leader's nothing is known
+        self._fits: dict[tuple[str, int], bool] = {}  # of this step: whether any worker has so much memory for a class
+
+    def step(self, sweep: bool) -> bool:
+        """Place what can be placed now; note why the rest waits.
+
+        `sweep`: what has changed without dispatch is looked at too. True when a worker proved to be other than we knew.
+        """
+        began = self._now()
+        until = began + LONGEST_S
+        self._own, self._fits = {}, {}
+        if sweep:
+            self._served = {key: at for key, at in self._served.items() if began < at + SERVED_S}
         classes = {each.name: each for each in waiting.classes(self._ledger)}
         has_room = self._eligible.has_room({name: each.requirement for name, each in classes.items()})
         open_classes, full = has_room, classes.keys() - has_room
@@ -80,13 +92,17 @@ class Dispatch:
             if given < wanted:
                 return True
             full |= crowded
-            because |= self.kept.why(crowded)
+            because |= self.kept.why([classes[name] for name in crowded])
             open_classes = _longer(heads, each) - crowded
             if self._now() > until or (each == MOST_HEADS and not given):
                 break
             each = min(MOST_HEADS, each * MORE)
         self._missed = full & has_room
         self._parked.step([classes[name] for name in sorted(full)], because)
+        own = self._parked.own() | self._own
+        if own or self._told or sweep:
+            waiting.note_jobs(self._ledger, own)
+        self._told = bool(own)
         return False
 
     def _give(self, candidates: Sequence[Candidate], crowded: set[str]) -> tuple[int, int]:
@@ -121,6 +137,7 @@ class Dispatch:
 
     def _place(self, candidates: Sequence[Candidate]) -> tuple[list[Placed], list[tuple[WaitingJob, Want]]]:
         placed: list[Placed] = []
+        strange: list[Placed] = []  # on workers that have gone since the sets were written
         left_over: list[tuple[WaitingJob, Want]] = []
         parts = [list(some) for _, some in groupby(candidates, lambda each: each.waiting.class_name)]
         runs = [
@@ -136,8 +153,11 @@ class Dispatch:
                 worker = self._fleet.workers.get(place.worker) if place else None
                 if place and worker:
                     placed.append(Placed(each.waiting, place, worker.incarnation, worker.revision))
+                elif place:
+                    strange.append(Placed(each.waiting, place, 0, 0))
                 else:
                     left_over.append((each.waiting, want))
+        self._assigning.give_back(strange)
         point("dispatch.placed")
         return placed, left_over
 
@@ -156,22 +176,26 @@ class Dispatch:
 
     def _note(self, left_over: Sequence[tuple[WaitingJob, Want]]) -> set[str]:
         """Note why those wait that wait for other reasons than their class; returns the classes of the others."""
-        picky = [(each, want) for each, want in left_over if _is_picky(each, want)]
-        whys: dict[JobId, str | None] = {each.job.id: self._why(each, want) for each, want in picky[:TOLD]}
-        picked = {each.job.id for each, _ in picky}
-        others = [each for each, _ in left_over if each.job.id not in picked]
-        waiting.note_jobs(self._ledger, {**dict.fromkeys(each.job.id for each in others if each.job.waiting), **whys})
-        return {each.class_name for each in others}
+        others: set[str] = set()
+        for left, want in left_over:
+            if not self._is_picky(left, want):
+                others.add(left.class_name)
+            elif len(self._own) < TOLD:
+                needs, workers = left.job.spec.requirement, self._fleet.workers.values()
+                self._own[left.job.id] = why_waiting(needs, self._fleet.groups, workers, want.above_mb)
+        return others
 
-    def _why(self, left: WaitingJob, want: Want) -> str:
-        needs = left.job.spec.requirement
-        gone = without_group(needs, self._fleet.groups)
-        return gone or why_waiting(needs, self._fleet.workers.values(), want.above_mb)
+    def _is_picky(self, left: WaitingJob, want: Want) -> bool:
+        """Whether it may not go where others of its class may."""
+        avoids = left.job.spec.requirement.exclude_workers or set(left.failed_on) & set(want.excluded)
+        return bool(avoids or want.above_mb or not self._fits_somebody(left))
 
-
-def _is_picky(left: WaitingJob, want: Want) -> bool:
-    """Whether it may not go where others of its class may."""
-    return bool(left.job.spec.requirement.exclude_workers or want.above_mb or set(left.failed_on) & set(want.excluded))
+    def _fits_somebody(self, left: WaitingJob) -> bool:
+        """Jobs of one class differ in their memory: a worker may be large enough for some of them alone."""
+        key = (left.class_name, left.job.spec.requirement.min_vram_mb or 0)
+        if key not in self._fits:
+            self._fits[key] = not key[1] or self._fleet.anybody_fits(left.job.spec.requirement)
+        return self._fits[key]
 
 
 def _first_of_each(ordered: Iterable[WaitingJob], classes: Collection[str]) -> list[WaitingJob]:

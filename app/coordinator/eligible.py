@@ -19,7 +19,7 @@ from app.coordinator.placing import Place, Run, arguments, placed
 from app.coordinator.plan import Entry, Plan, Rules
 from app.coordinator.stores import Stores
 from app.pool.capacity import takes
-from app.pool.matching import VRAM_BUCKETS_MB, vram_bucket
+from app.pool.matching import least_of_class
 from app.pool.model import Requirement, WorkerId
 
 EXACT_MB = 32  # so many different demands for memory have sets of their own; further ones read their bucket's
@@ -62,7 +62,7 @@ class Eligible:
     def has_room(self, classes: Mapping[str, Requirement]) -> set[str]:
         """Those of these classes of which some job could be given to a worker now."""
         self._follow()
-        demands = {name: self._demand(_least(requirement)) for name, requirement in classes.items()}
+        demands = {name: self._demand(least_of_class(requirement)) for name, requirement in classes.items()}
         parts = {name: self._plan.parts(demand) for name, demand in demands.items()}
         with self._redis.pipeline(transaction=False) as pipe:
             for some in filter(None, parts.values()):
@@ -100,7 +100,7 @@ class Eligible:
         """What is placed by; it has sets when this returns. Beyond EXACT_MB the script has to look closer."""
         demand = Demand(replace(requirement, exclude_workers=()), above_mb)
         if not self._plan.is_open(demand) and self._plan.memories({demand}) > EXACT_MB:
-            demand = Demand(_least(requirement))
+            demand = Demand(least_of_class(requirement))
         if not self._plan.is_open(demand):
             self._renew(self._plan.open(demand))
         return demand
@@ -161,12 +161,3 @@ class Eligible:
         left = [key for key in self._redis.scan_iter(self._keys.eligible("*"), 1000) if key not in ours]
         if left:
             self._redis.delete(*left)
-
-
-def _least(requirement: Requirement) -> Requirement:
-    """What every job of its class demands at least: of its bucket of memory the least."""
-    least = requirement.min_vram_mb
-    bucket = vram_bucket(least)
-    if least and bucket in VRAM_BUCKETS_MB:
-        least = VRAM_BUCKETS_MB[VRAM_BUCKETS_MB.index(bucket) - 1] + 1
-    return replace(requirement, min_vram_mb=least, exclude_workers=())

@@ -103,6 +103,14 @@ class Fleet:
         avoided = waiting.failed_on
         return avoided if avoided and self.healthy_fits(requirement, avoided, above_mb) else (), above_mb
 
+    def anybody_fits(self, requirement: Requirement) -> bool:
+        """Whether any registered worker could run it, however it is now."""
+        return next(self.fitting(requirement), None) is not None
+
+    def fitting(self, requirement: Requirement) -> Iterator[Worker]:
+        """Those, of all that are registered."""
+        return (worker for worker in self.workers.values() if refusal(worker, requirement) is None)
+
     def healthy_fits(self, requirement: Requirement, without: Collection[WorkerId] = (), above_mb: int = 0) -> bool:
         """Whether there is one."""
         return next(self.healthy_fitting(requirement, without, above_mb), None) is not None

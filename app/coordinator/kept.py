@@ -7,14 +7,15 @@ next one chooses anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
-from app.ledger.waiting import WaitingJob
+from app.ledger.waiting import WaitingClass, WaitingJob
 from app.pool.capacity import Need, Room, capacity_refusal, need, room
-from app.pool.model import JobId, Worker, WorkerId
+from app.pool.matching import least_of_class, refusal
+from app.pool.model import JobId, Requirement, Worker, WorkerId
 from app.pool.status import FREE_SLOT
 
 MOST_KEPT = 8
@@ -47,17 +48,24 @@ class Kept:
         """All that are kept."""
         return frozenset(self._of.values())
 
-    def why(self, classes: Iterable[str]) -> dict[str, str]:
-        """Why these classes found no room though there is some."""
-        if not self._of:
-            return {}
-        job, worker = next(iter(self._of.items()))
-        name = self._fleet.workers[worker].name
-        return dict.fromkeys(classes, f"{FREE_SLOT}: {name} is kept for job {job}, which comes first and needs more")
+    def why(self, classes: Iterable[WaitingClass]) -> dict[str, str]:
+        """Why those of these classes found no room that could run on a worker which is kept from them."""
+        found = {each.name: self._kept_from(least_of_class(each.requirement)) for each in classes} if self._of else {}
+        return {
+            name: f"{FREE_SLOT}: {kept[1].name} is kept for job {kept[0]}, which comes first and needs more"
+            for name, kept in found.items()
+            if kept
+        }
+
+    def _kept_from(self, requirement: Requirement) -> tuple[JobId, Worker] | None:
+        kept = ((job, self._fleet.workers[worker]) for job, worker in self._of.items())
+        return next(((job, worker) for job, worker in kept if refusal(worker, requirement) is None), None)
 
     def _worker(self, waiting: WaitingJob, known: WorkerId | None) -> WorkerId | None:
-        taken = self.workers()
-        fitting = {worker.id: worker for worker in self._fitting(waiting) if worker.id not in taken}
+        taken, requirement = self.workers(), waiting.job.spec.requirement
+        avoided, above_mb = self._fleet.wishes_of(waiting)
+        some = self._fleet.healthy_fitting(requirement, (*avoided, *taken), above_mb)
+        fitting = {worker.id: worker for worker in some}
         if known in fitting:
             return known
         least_busy = sorted(fitting, key=lambda id_: (len(self._fleet.beats[id_].attempts), id_))[:LOOK_AT]
@@ -66,21 +74,15 @@ class Kept:
         for id_ in least_busy:
             worker = fitting[id_]
             now = room(worker, self._fleet.beats[id_], leases[id_], self._fleet.policy)
-            wants = self._need(worker, waiting)
+            wants = need(worker, requirement, above_mb)
             if _nibbled(now, wants) and capacity_refusal(_empty(now), wants) is None:
                 could.append((now.held, id_))
         return min(could)[1] if could else None
 
-    def _fitting(self, waiting: WaitingJob) -> Iterator[Worker]:
-        avoided, above_mb = self._fleet.wishes_of(waiting)
-        return self._fleet.healthy_fitting(waiting.job.spec.requirement, avoided, above_mb)
-
-    def _need(self, worker: Worker, waiting: WaitingJob) -> Need:
-        return need(worker, waiting.job.spec.requirement, self._fleet.wishes_of(waiting)[1])
-
 
 def _nibbled(now: Room, wants: Need) -> bool:
-    """Whether a job that takes one slot and no memory could be given to the worker, but not this one."""
+    """Whether small jobs could take of the worker what this one waits for: it has no room for this one, but a free
+    slot for theirs; or this one needs several slots, which small ones take one by one as they become free."""
     return capacity_refusal(now, wants) is not None and (wants.slots > 1 or now.held < now.slots)
 
 

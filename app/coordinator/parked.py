@@ -11,16 +11,18 @@ from dataclasses import replace
 from itertools import islice
 
 from app.coordinator.fleet import Fleet
-from app.coordinator.waiting import why_waiting, without_group
+from app.coordinator.waiting import why_waiting
 from app.ledger import waiting
 from app.ledger.db import Ledger
 from app.ledger.waiting import WaitingClass
 from app.pool.capacity import need
-from app.pool.model import Requirement
+from app.pool.matching import largest_mb, least_of_class, vram_bucket
+from app.pool.model import JobId, Requirement
 
 AGAIN_S = 1.0
 TURN_S = 0.05  # for one step; who is due longest comes first
 LOOK_AT = 16  # workers
+TOLD = 16  # of the jobs of a class that wait for a reason of their own
 
 
 class Parked:
@@ -32,12 +34,14 @@ class Parked:
         self._now = now
         self._asked: dict[str, float] = {}
         self.large: set[str] = set()  # whose jobs take more of a worker than a slot
+        self._too_large: dict[str, dict[JobId, str]] = {}  # of a class those that no card could hold, and why
 
     def step(self, parked: Sequence[WaitingClass], because: Mapping[str, str]) -> None:
         """Note why the jobs of these classes wait: `because`, where that is known."""
         names = {each.name for each in parked}
         self._asked = {name: at for name, at in self._asked.items() if name in names}
         self.large &= names
+        self._too_large = {name: jobs for name, jobs in self._too_large.items() if name in names}
         began, whys = self._now(), {}
         for each in sorted(parked, key=lambda one: self._asked.get(one.name, 0.0)):
             if began < self._asked.get(each.name, -AGAIN_S) + AGAIN_S or self._now() > began + TURN_S:
@@ -47,14 +51,34 @@ class Parked:
             if why != each.why:
                 whys[each.name] = why
             self._look(each)
+            self._too_large[each.name] = self._beyond(each)
         waiting.note_classes(self._ledger, whys)
 
+    def own(self) -> dict[JobId, str]:
+        """Why jobs of these classes wait that wait for another reason than the rest of them."""
+        return {job: why for some in self._too_large.values() for job, why in some.items()}
+
     def _look(self, parked: WaitingClass) -> None:
-        some = islice(self._fleet.healthy_fitting(parked.requirement), LOOK_AT)
-        wants = [need(worker, parked.requirement) for worker in some]
+        least = least_of_class(parked.requirement)
+        wants = [need(worker, least) for worker in islice(self._fleet.healthy_fitting(least), LOOK_AT)]
         if any(each.slots > 1 or each.cards or each.least_mb for each in wants):
             self.large.add(parked.name)
 
+    def _beyond(self, parked: WaitingClass) -> dict[JobId, str]:
+        """Jobs of one class differ in their memory: a worker may be large enough for some of them alone."""
+        least = least_of_class(parked.requirement)
+        largest = replace(least, min_vram_mb=vram_bucket(least.min_vram_mb))
+        if largest == least or self._fleet.anybody_fits(largest):
+            return {}
+        most_mb = max((largest_mb(worker) for worker in self._fleet.fitting(least)), default=None)
+        if most_mb is None:
+            return {}  # of the whole class
+        beyond = waiting.larger(self._ledger, parked.name, most_mb, TOLD)
+        workers, groups = self._fleet.workers.values(), self._fleet.groups
+        return {job: why_waiting(replace(least, min_vram_mb=mb), groups, workers) for job, mb in beyond.items()}
+
     def _why(self, requirement: Requirement) -> str:
-        of_class = replace(requirement, exclude_workers=())
-        return without_group(of_class, self._fleet.groups) or why_waiting(of_class, self._fleet.workers.values())
+        """What is true of all its jobs; where nobody fits the least of them, in the figures of the first."""
+        least = least_of_class(requirement)
+        asked = least if self._fleet.anybody_fits(least) else replace(requirement, exclude_workers=())
+        return why_waiting(asked, self._fleet.groups, self._fleet.workers.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from app.pool.matching import largest_mb, refusal
+from app.pool.matching import largest_mb, nobody_offers, refusal
 from app.pool.model import Health, Requirement, Worker
 from app.pool.status import FREE_SLOT, worker_status
 
@@ -13,15 +13,10 @@ NAMED = 3
 PLURALS = {"lacks": "lack", "has": "have", "is": "are", "does": "do"}
 
 
-def without_group(requirement: Requirement, groups: Collection[str]) -> str | None:
-    """Why a job waits whose group was deleted under it; None of one whose group is there."""
-    if requirement.group is None or requirement.group in groups:
-        return None
-    return f"its group {requirement.group} was deleted; it waits until there is one of this name again"
-
-
-def why_waiting(requirement: Requirement, workers: Iterable[Worker], above_mb: int = 0) -> str:
+def why_waiting(requirement: Requirement, groups: Collection[str], workers: Iterable[Worker], above_mb: int = 0) -> str:
     """One sentence for a job that no worker was given; it may want a card with more free memory than this."""
+    if requirement.group is not None and requirement.group not in groups:
+        return f"its group {requirement.group} was deleted; it waits until there is one of this name again"
     everyone = list(workers)
     if not everyone:
         return "no worker has joined the pool yet"
@@ -31,7 +26,7 @@ def why_waiting(requirement: Requirement, workers: Iterable[Worker], above_mb: i
         larger = [worker for worker in fitting if largest_mb(worker) > above_mb]
         return _busy(larger, f" on a card with more than {above_mb} MiB free") if above_mb else _busy(fitting)
     if all(refused is not None and refused.filter == "workflow" for _, refused in refusals):
-        return f"no worker offers {requirement.workflow}"
+        return nobody_offers(requirement.workflow)
     reasons = Counter(refused.why for _, refused in refusals if refused is not None)
     return "no worker fits: " + "; ".join(
         f"{count} {_of_several(why, count)}" for why, count in sorted(reasons.items())

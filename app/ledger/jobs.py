@@ -96,7 +96,7 @@ def submit_all(
 ) -> list[Job]:
     """New pending jobs with their classes, all of them or none, in this order; `waiting` by class as in submit."""
     if waiting:
-        ledger.do("waiting_guess_classes", notes=notes_of(waiting))
+        ledger.do("waiting_note_classes", notes=notes_of(waiting), known=False)
     wishes = [_spec_facts(spec, class_name) for spec, class_name in specs]
     made = {row["id"]: job_of(row) for row in ledger.all("jobs_submit", jobs=Jsonb(wishes))}
     return [made[wish["id"]] for wish in wishes]

@@ -56,6 +56,12 @@ def heads(ledger: Ledger, classes: Collection[str], each: int) -> list[WaitingJo
     return [WaitingJob(job_of(row), row["class"], tuple(row["failed_on"]), row["age_s"]) for row in rows]
 
 
+def larger(ledger: Ledger, class_name: str, than_mb: int, most: int) -> dict[JobId, int]:
+    """Of a class the first so many jobs that demand more memory than this, in MiB, and how much."""
+    rows = ledger.all("waiting_larger", class_name=class_name, than_mb=than_mb, most=most)
+    return {row["id"]: row["min_vram_mb"] for row in rows}
+
+
 def slots_in_use(ledger: Ledger) -> dict[str, int]:
     """By owner, of those that have anything that has not ended."""
     return {row["owner"]: row["slots"] for row in ledger.all("waiting_slots_in_use")}
@@ -67,10 +73,11 @@ def count(ledger: Ledger) -> int:
     return int(row["jobs"]) if row else 0
 
 
-def note_jobs(ledger: Ledger, why: Mapping[JobId, str | None]) -> None:
-    """Write why these pending jobs wait; None for one that waits for the same reason as its class."""
+def note_jobs(ledger: Ledger, why: Mapping[JobId, str]) -> None:
+    """Write why these pending jobs wait; all others that are due wait for the same reason as their class."""
     if why:
         ledger.do("waiting_note_jobs", notes=Jsonb([{"job": job, "why": text} for job, text in why.items()]))
+    ledger.do("waiting_clear_jobs", but=list(why))
 
 
 def note_barred(ledger: Ledger, why: str) -> None:
@@ -81,7 +88,7 @@ def note_barred(ledger: Ledger, why: str) -> None:
 def note_classes(ledger: Ledger, why: Mapping[str, str]) -> None:
     """Write why the jobs of these classes wait."""
     if why:
-        ledger.do("waiting_note_classes", notes=notes_of(why))
+        ledger.do("waiting_note_classes", notes=notes_of(why), known=True)
 
 
 def forget_classes(ledger: Ledger) -> int:

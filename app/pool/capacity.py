@@ -96,13 +96,12 @@ def depth(worker: Worker, policy: Policy) -> int:
 def room(worker: Worker, beat: Beat, leases: Mapping[JobId, Lease], policy: Policy) -> Room:
     """The worker's room now, from its beat and its leases."""
     open_leases = [lease for lease in leases.values() if lease.state is not LeaseState.ENDED]
+    has, used = slots(worker, beat), uses(worker, beat)
     return Room(
-        slots=slots(worker, beat),
-        capacity=slots(worker, beat) + depth(worker, policy),
+        slots=has,
+        capacity=has + depth(worker, policy),
         held=sum(lease.slots for lease in open_leases),
-        cards=tuple(
-            _card(gpu, uses(worker, beat)[gpu.uuid], open_leases, policy.vram_reserve_mb) for gpu in worker.gpus
-        ),
+        cards=tuple(_card(gpu, used[gpu.uuid], open_leases, policy.vram_reserve_mb) for gpu in worker.gpus),
     )
 
 

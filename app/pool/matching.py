@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.pool.keys import OPEN_CLASS
 from app.pool.model import Intent, Requirement, Worker, Workflow
@@ -74,6 +74,20 @@ def class_name(requirement: Requirement) -> str:
     if not any(facts):
         return OPEN_CLASS
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def least_of_class(requirement: Requirement) -> Requirement:
+    """What every job of its class demands at least: of its bucket of memory the least."""
+    least = requirement.min_vram_mb
+    bucket = vram_bucket(least)
+    if least and bucket in VRAM_BUCKETS_MB:
+        least = VRAM_BUCKETS_MB[VRAM_BUCKETS_MB.index(bucket) - 1] + 1
+    return replace(requirement, min_vram_mb=least, exclude_workers=())
+
+
+def nobody_offers(workflow: str) -> str:
+    """Why a job waits whose workflow no worker has."""
+    return f"no worker offers {workflow}"
 
 
 def vram_bucket(mebibytes: int | None) -> int | None:

@@ -1,7 +1,8 @@
 """Why a job waits: which filter turned which worker away. Pure.
 
 By the filters that fill the eligible sets (matching.py) and the room that placement looks for (capacity.py).
-What only the leader knows, a worker that it keeps for a larger job, is in the sentence that it notes.
+What only the leader knows is in the sentence that it notes: a worker that it keeps for a larger job. That a
+worker has just said its newest beat is not true any more nobody notes; it is over with the next beat.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from app.pool.capacity import capacity_refusal, need, room, takes
 from app.pool.matching import Refusal, largest_mb, refusal
 from app.pool.model import Health, JobId, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
-from app.pool.protocol import Beat, Lease
+from app.pool.protocol import Beat, Lease, LeaseState
 from app.pool.status import pause_words, worker_status
 
 
@@ -21,6 +22,7 @@ from app.pool.status import pause_words, worker_status
 class Asked:
     """What one job wants, beside what its class does."""
 
+    job: JobId
     requirement: Requirement
     failed_on: frozenset[WorkerId] = frozenset()  # avoided while another worker can run it
     above_mb: int = 0  # wanted free on a card, where any has more
@@ -60,6 +62,9 @@ def _verdict(worker: Worker, seen: Seen, asked: Asked, policy: Policy) -> Refusa
         return refused
     if worker.id in asked.failed_on:
         return Refusal("failed", "failed this job before")
+    older = seen.leases.get(asked.job)
+    if older is not None and older.state is not LeaseState.ENDED:
+        return Refusal("older attempt", "may still have an older attempt of it")
     if seen.beat is None or not takes(worker, seen.beat):
         return Refusal("heartbeat", "has no heartbeat at the moment, or says good-bye")
     if asked.above_mb and largest_mb(worker) <= asked.above_mb:

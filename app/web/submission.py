@@ -12,6 +12,7 @@ from app.ledger.db import Ledger
 from app.ledger.workflows import Declared
 from app.pool import parameters
 from app.pool.errors import BadFields, BadRequest
+from app.pool.matching import nobody_offers
 from app.pool.model import JobSpec, Requirement, WorkerId
 from app.pool.settings import ServerSettings
 from app.web.auth import Caller
@@ -54,7 +55,7 @@ def check(ledger: Ledger, settings: ServerSettings, caller: Caller, bodies: Mapp
         wrong = _group_errors(gone, body.group) + _params_errors(offers, body, settings)
         errors += [(pointer + field, why) for field, why in wrong]
         spec = _spec(body, _owner(caller, pointer, body))
-        found.append(Submission(spec, None if offers else _nobody_offers(body.workflow)))
+        found.append(Submission(spec, None if offers else nobody_offers(body.workflow)))
     if errors:
         raise BadFields(*errors)
     return found
@@ -62,11 +63,7 @@ def check(ledger: Ledger, settings: ServerSettings, caller: Caller, bodies: Mapp
 
 def waiting_for(ledger: Ledger, workflow: str) -> str | None:
     """Why a job of this workflow cannot start, where that is known before dispatch has looked at it."""
-    return None if workflows.declared(ledger, [workflow]) else _nobody_offers(workflow)
-
-
-def _nobody_offers(workflow: str) -> str:
-    return f"no worker offers {workflow}"
+    return None if workflows.declared(ledger, [workflow]) else nobody_offers(workflow)
 
 
 def _owner(caller: Caller, pointer: str, body: JobBody) -> str:

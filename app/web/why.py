@@ -111,7 +111,7 @@ def explain(job: Job) -> WhyAnswer:
 
 def _filtered(found: WhyAnswer, job: Job, tried: Sequence[Attempt]) -> WhyAnswer:
     failed_on = frozenset(each.worker for each in tried if each.end is AttemptEnd.FAILED)
-    asked = Asked(job.spec.requirement, failed_on, job.above_vram_mb or 0)
+    asked = Asked(job.id, job.spec.requirement, failed_on, job.above_vram_mb or 0)
     everyone = [worker for _, worker in _registered().values()]
     refused = {worker.id: by_setup(worker, asked.requirement) for worker in everyone}
     looked_at = _to_look_at(everyone, refused)

@@ -14,6 +14,7 @@ WORDS = {  # of one, of many
     "gpus": ("has too few GPUs", "have too few GPUs"),
     "blocked": ("is blocked for this workflow", "are blocked for this workflow"),
     "failed": ("failed this job before", "failed this job before"),
+    "older attempt": ("may still have an older attempt", "may still have an older attempt"),
     "heartbeat": ("has no heartbeat", "have no heartbeat"),
     "slots": ("is full", "are full"),
     "cards": ("has too few free GPUs", "have too few free GPUs"),

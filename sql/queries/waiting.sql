@@ -38,9 +38,6 @@ WITH RECURSIVE queues AS (
           AND (-priority, owner) > (queues.rank, queues.owner)
         ORDER BY jobs.class, -priority, owner LIMIT 1
     ) next
-), barred AS (
-    SELECT jobs.id FROM attempts JOIN jobs ON jobs.retry_of = attempts.job_id
-    WHERE attempts.end_word IS NULL AND attempts.strict AND jobs.state = 'pending'
 )
 SELECT head.*, true AS attempt_ended, extract(epoch FROM now() - head.created_at)::float8 AS age_s,
        CASE WHEN attempt > 1 THEN
@@ -54,6 +51,12 @@ FROM queues CROSS JOIN LATERAL (
     LIMIT %(each)s
 ) head;
 
+-- name: waiting_larger
+-- Of this class those that demand more memory.
+SELECT id, min_vram_mb FROM jobs
+WHERE state = 'pending' AND not_before IS NULL AND class = %(class_name)s AND min_vram_mb > %(than_mb)s
+ORDER BY class, -priority, owner, created_at, id LIMIT %(most)s;
+
 -- name: waiting_slots_in_use
 -- By owner, of everything that has not ended.
 SELECT jobs.owner, sum(attempts.slots) AS slots
@@ -63,28 +66,27 @@ FROM attempts JOIN jobs ON jobs.id = attempts.job_id WHERE attempts.end_word IS 
 SELECT count(*) AS jobs FROM jobs WHERE state = 'pending';
 
 -- name: waiting_note_jobs
--- Why these wait for other reasons than their class; null for those that do not any more.
+-- Why these wait for other reasons than their class.
 UPDATE jobs SET waiting = note.why
 FROM jsonb_to_recordset(%(notes)s) AS note(job text, why text)
 WHERE jobs.id = note.job AND jobs.state = 'pending' AND jobs.waiting IS DISTINCT FROM note.why;
 
+-- name: waiting_clear_jobs
+-- The others do not, or do not any more.
+UPDATE jobs SET waiting = NULL
+WHERE state = 'pending' AND not_before IS NULL AND waiting IS NOT NULL AND NOT id = ANY(%(but)s)
+  AND id NOT IN (SELECT id FROM barred);
+
 -- name: waiting_note_barred
 -- Why a repetition waits that waiting_heads leaves out.
 UPDATE jobs SET waiting = %(why)s
-FROM attempts
-WHERE jobs.retry_of = attempts.job_id AND attempts.end_word IS NULL AND attempts.strict AND jobs.state = 'pending'
-  AND jobs.waiting IS DISTINCT FROM %(why)s;
+WHERE id IN (SELECT id FROM barred) AND waiting IS DISTINCT FROM %(why)s;
 
 -- name: waiting_note_classes
+-- What is only guessed, before dispatch has looked, gives way to what it knows.
 INSERT INTO classes (name, why)
 SELECT name, why FROM jsonb_to_recordset(%(notes)s) AS note(name text, why text) ORDER BY name
-ON CONFLICT (name) DO UPDATE SET why = excluded.why, at = now() WHERE classes.why <> excluded.why;
-
--- name: waiting_guess_classes
--- What is known before dispatch has looked; where it has, it knew better.
-INSERT INTO classes (name, why)
-SELECT name, why FROM jsonb_to_recordset(%(notes)s) AS note(name text, why text) ORDER BY name
-ON CONFLICT (name) DO NOTHING;
+ON CONFLICT (name) DO UPDATE SET why = excluded.why, at = now() WHERE %(known)s AND classes.why <> excluded.why;
 
 -- name: waiting_forget_classes
 -- Those in which nothing waits.

@@ -57,9 +57,12 @@ def test_a_repetition_waits_for_the_strict_job_that_it_repeats(ledger: Ledger) -
     again = submit(ledger, retry_of=strict.id)
     assert heads(ledger) == []
     waiting.note_barred(ledger, "not yet")
+    waiting.note_jobs(ledger, {})
     assert found(ledger, again).waiting == "not yet"
     tell(ledger, worker, strict, 1, "end", end="cancelled")
     assert [head.job.id for head in heads(ledger)] == [again.id]
+    waiting.note_jobs(ledger, {})
+    assert found(ledger, again).waiting is None
 
 
 def test_a_class_s_reason_is_that_of_its_jobs_which_have_none_of_their_own(ledger: Ledger) -> None:
@@ -68,7 +71,7 @@ def test_a_class_s_reason_is_that_of_its_jobs_which_have_none_of_their_own(ledge
     waiting.note_jobs(ledger, {other.id: "it failed there"})
     assert (found(ledger, one).waiting, found(ledger, other).waiting) == ("all are full", "it failed there")
     assert submit(ledger).waiting == "all are full"
-    waiting.note_jobs(ledger, {other.id: None})
+    waiting.note_jobs(ledger, {})
     assert found(ledger, other).waiting == "all are full"
     assigned = assign(ledger, one, join(ledger))
     assert assigned.waiting is None

@@ -151,6 +151,40 @@ def test_while_a_worker_is_kept_the_others_say_for_whom(scene: Scene) -> None:
     assert state(scene, late) == [JobState.ASSIGNED]
 
 
+def test_who_could_not_run_on_the_kept_worker_is_not_told_of_it(scene: Scene) -> None:
+    peer = scene.wide(3, "render-1", CARD)
+    scene.running(peer, requirement=SMALL)
+    submit(scene.ledger, LARGE)
+    other = scene.peer("render-2")
+    scene.set_up(other, tags=("fast",))
+    first, second = submit(scene.ledger, FAST), submit(scene.ledger, FAST)
+    late = submit(scene.ledger, SMALL)
+    scene.later(1, peer, other)
+    assert scene.job(first.id).worker == other.id
+    assert scene.job(second.id).waiting == "waits for a free slot: render-2 is full"
+    assert "render-1 is kept for job" in (scene.job(late.id).waiting or "")
+
+
+def test_of_a_class_only_those_that_no_card_could_hold_are_told_so(scene: Scene) -> None:
+    peer = scene.wide(2, "render-1", CARD)
+    scene.running(peer)
+    fits = submit(scene.ledger, Requirement("burn", min_vram_mb=24_000))
+    too_large = submit(scene.ledger, Requirement("burn", min_vram_mb=24_500), priority=10)
+    scene.later(2, peer)
+    assert (scene.job(fits.id).waiting or "").startswith("waits for a free slot")
+    assert scene.job(too_large.id).waiting == "no worker fits: 1 has 24000 MiB on its largest GPU, less than 24500"
+
+
+def test_a_reason_of_a_job_s_own_goes_when_it_is_no_longer_true(scene: Scene) -> None:
+    peer = scene.peer("render-1")
+    job = submit(scene.ledger, Requirement("burn", exclude_workers=(peer.id,)))
+    scene.later(1, peer)
+    assert scene.job(job.id).waiting == "no worker fits: 1 is excluded"
+    scene.running(peer)
+    scene.later(2, peer)
+    assert scene.job(job.id).waiting == "waits for a free slot: render-1 is full"
+
+
 def test_who_comes_before_a_large_job_is_not_kept_out_for_it(scene: Scene) -> None:
     peer = scene.wide(3, "render-1", CARD)
     scene.running(peer, requirement=SMALL)

@@ -135,14 +135,14 @@ def test_who_may_not_be_given_jobs_is_given_none(worker: Worker, leaving: bool) 
 
 def test_a_job_says_why_it_waits() -> None:
     left = replace(WORKER, health=Health.LEFT, last_heartbeat=datetime(2026, 1, 1, 19, 2, tzinfo=timezone.utc))
-    assert why_waiting(BURN, []) == "no worker has joined the pool yet"
-    assert why_waiting(Requirement("render"), [WORKER]) == "no worker offers render"
-    assert why_waiting(Requirement("burn", tags=("fast",)), [WORKER]) == "no worker fits: 1 lacks fast"
+    assert why_waiting(BURN, (), []) == "no worker has joined the pool yet"
+    assert why_waiting(Requirement("render"), (), [WORKER]) == "no worker offers render"
+    assert why_waiting(Requirement("burn", tags=("fast",)), (), [WORKER]) == "no worker fits: 1 lacks fast"
     twice = [WORKER, replace(WORKER, id=WorkerId("y" * 12))]
-    assert why_waiting(Requirement("burn", tags=("fast",)), twice) == "no worker fits: 2 lack fast"
-    assert why_waiting(BURN, [WORKER]) == "waits for a free slot: render-1 is full"
-    assert why_waiting(BURN, [left]) == "its worker render-1 said good-bye at 19:02 UTC; no other can run it"
-    assert why_waiting(BURN, [left, replace(WORKER, id=WorkerId("x" * 12), health=Health.DOWN)]) == (
+    assert why_waiting(Requirement("burn", tags=("fast",)), (), twice) == "no worker fits: 2 lack fast"
+    assert why_waiting(BURN, (), [WORKER]) == "waits for a free slot: render-1 is full"
+    assert why_waiting(BURN, (), [left]) == "its worker render-1 said good-bye at 19:02 UTC; no other can run it"
+    assert why_waiting(BURN, (), [left, replace(WORKER, id=WorkerId("x" * 12), health=Health.DOWN)]) == (
         "no worker that could run it takes jobs now: render-1 is left; render-1 is down"
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 from app.pool.matching import Refusal
 from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import Policy
-from app.pool.protocol import Beat, Lease
+from app.pool.protocol import Beat, Lease, LeaseState
 from app.pool.why import Asked, Seen, by_filter, by_room, by_setup
 from app.web.why_words import sentence
 
@@ -32,7 +32,8 @@ def verdict(one: Worker, asked: Asked, live: Seen | None = None) -> str | None:
     return found.filter if found else None
 
 
-ANY = Asked(Requirement("burn"))
+JOB = JobId("j" * 12)
+ANY = Asked(JOB, Requirement("burn"))
 
 
 def test_a_worker_that_stands_apart_is_named_by_how_it_stands() -> None:
@@ -54,8 +55,8 @@ def test_room_turns_away_for_slots_cards_and_memory() -> None:
     two = replace(worker("w", gpus=(CARD,)), slots=2)
     live = seen(two, replace(LEASE, gpus=("GPU-1",), vram_mb=20_000))
     live = replace(live, beat=live.beat and replace(live.beat, slots=2))
-    assert verdict(two, Asked(Requirement("burn", min_vram_mb=8_000)), live) == "free vram"
-    assert verdict(two, Asked(Requirement("burn", gpus=1)), live) == "cards"
+    assert verdict(two, Asked(JOB, Requirement("burn", min_vram_mb=8_000)), live) == "free vram"
+    assert verdict(two, Asked(JOB, Requirement("burn", gpus=1)), live) == "cards"
     assert verdict(two, ANY, live) is None
 
 
@@ -63,8 +64,17 @@ def test_a_worker_without_a_beat_takes_nothing() -> None:
     assert verdict(worker("w"), ANY, Seen(None, {})) == "heartbeat"
 
 
+def test_a_worker_that_may_still_have_an_older_attempt_is_not_ready_for_the_next() -> None:
+    wide = replace(worker("w"), slots=2)
+    beat = seen(wide).beat
+    assert beat is not None
+    older = Seen(replace(beat, slots=2), {JOB: replace(LEASE, state=LeaseState.REVOKED)})
+    assert verdict(wide, ANY, older) == "older attempt"
+    assert verdict(wide, ANY, replace(older, leases={JOB: replace(LEASE, state=LeaseState.ENDED)})) is None
+
+
 def test_a_tag_that_only_the_beat_has_counts() -> None:
-    model = Asked(Requirement("burn", tags=("model:x",)))
+    model = Asked(JOB, Requirement("burn", tags=("model:x",)))
     assert verdict(worker("w"), model) == "tags"
     assert verdict(worker("w"), model, seen(worker("w"), tags=("model:x",))) is None
 
