@@ -100,5 +100,5 @@ def test_an_end_that_has_arrived_wins_over_the_take_away(site: Site) -> None:
         agent.kill()
     done = site.ended(job)
     assert (done["state"], done["attempt"]) == ("succeeded", 1)
-    eventually(lambda: agent.is_("down"))
+    eventually(lambda: agent.is_("down"), 30)  # the coordinator has to be back first
     assert len(site.attempts(job)) == 1
