@@ -78,6 +78,7 @@ class Outbox:
         self._kept: dict[AttemptKey, Kept] = {}
         self._unsent: list[Report] = []
         self._again = False  # send again all that is kept
+        self._back = False  # Redis answers again: a pause is over
         self._waiting = 0  # entries that nobody had read when we last looked
         self._leaving = False
         self._settled = threading.Event()
@@ -106,7 +107,7 @@ class Outbox:
         """Repeat what is kept. Lines are not lost without a reconnect or a new generation: they need no repeating."""
         with self._lock:
             if with_logs:
-                self._again = True
+                self._again = self._back = True
             else:
                 self._unsent += [report for kept in self._kept.values() for report in kept.repeats(False)]
         self.bell.ring()
@@ -120,6 +121,7 @@ class Outbox:
     def run(self) -> None:
         """Until the bell is stopped."""
         while self.bell.wait(self._pause_s()):
+            self._back = False  # before the try: a connection that is made meanwhile is worth another at once
             try:
                 self.step()
             except redis.RedisError as error:
@@ -177,9 +179,9 @@ class Outbox:
                 self._settled.set()
 
     def pause(self, seconds: float) -> None:
-        """Let so much time pass unless the bell is stopped."""
+        """Let so much time pass unless the bell is stopped, or somebody else has reached Redis."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and self.bell.wait(left):
+        while not self._back and (left := end - time.monotonic()) > 0 and self.bell.wait(left):
             pass
 
     def _pause_s(self) -> float:

@@ -166,9 +166,10 @@ class Decider:
     def _begin_generation(self, found: str | None) -> None:
         """Redis forgot something, or a leader begins: nobody was silent yet, and everything is made anew."""
         if found is None:
-            self._stores.redis.set(self._stores.keys.generation, uuid.uuid4().hex, nx=True)
+            made = self._stores.redis.set(self._stores.keys.generation, uuid.uuid4().hex, nx=True)
             found = self._stores.live.generation()
-            log.warning("generation: Redis is empty or new, made %s", found)
+            if made:
+                log.warning("generation: Redis is empty or new, made %s", found)
         self._generation = found
         self.health.begin()
         self._start_over()

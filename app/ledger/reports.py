@@ -178,7 +178,7 @@ def _stopped(tx: Ledger, report: Report) -> Applied:
 
 def _late(tx: Ledger, report: Report) -> Applied:
     """An end whose attempt does not run: cancelled, told before, or taken away meanwhile."""
-    if tx.do("attempt_end_cancelled", worker=None, job=report.job, attempt=report.attempt):
+    if tx.do("attempt_end_cancelled", worker=report.worker, job=report.job, attempt=report.attempt):
         return Applied.ENDED
     if tx.one("attempt_ended_as", end_word=report.end, **_whose(report)):
         return Applied.ENDED

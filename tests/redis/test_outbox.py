@@ -174,6 +174,23 @@ class Away:
         return self._client.pipeline(transaction=transaction)
 
 
+def test_a_pause_is_over_when_redis_is_seen_again(client: redis.Redis) -> None:
+    way = Away(client)
+    outbox = Outbox(way, OUT)  # type: ignore[arg-type]
+    tries: list[float] = []
+    way.lost = lambda: tries.append(time.monotonic())
+    outbox.put(report("claim"))
+    thread = threading.Thread(target=outbox.run)
+    thread.start()
+    eventually(lambda: len(tries) == 6)  # the next pause is at least 2.5 s long
+    way.lost = None
+    outbox.send_again()
+    eventually(lambda: [each.kind for each in sent(client)] == ["claim"], 1)
+    outbox.bell.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
 class Counted(Bell):
     """A bell that knows how often it was waited for."""
 
