@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pynvml as nvml  # of the package nvidia-ml-py
 
-from agent.processes import JOB_VARIABLE
+from agent.processes import JOB_VARIABLE, environment_of
 from app.pool.protocol import GpuFigures, Memory
 
 T = TypeVar("T")
@@ -197,11 +196,7 @@ def _memory(memory: Any, used: Used | None) -> Memory:
 
 def _is_ours(pid: int) -> bool:
     """Whether the process belongs to an attempt; one of another user or PID namespace does not."""
-    try:
-        environ = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False
-    return any(entry.startswith(f"{JOB_VARIABLE}=".encode()) for entry in environ.split(b"\0"))
+    return any(entry.startswith(f"{JOB_VARIABLE}=".encode()) for entry in environment_of(pid))
 
 
 def _words(error: Any) -> str:

@@ -69,7 +69,7 @@ def carried_by(job: str | None = None, attempt: int | None = None, worker: str |
     wanted = {name.encode(): str(value).encode() for name, value in named.items() if value is not None}
     if not wanted:
         raise ValueError("say which job, attempt or worker")
-    return {pid for pid in _pids() if pid != os.getpid() and _carries(_environment(pid), wanted)}
+    return {pid for pid in _pids() if pid != os.getpid() and _carries(environment_of(pid), wanted)}
 
 
 def _carries(environment: set[bytes], wanted: Mapping[bytes, bytes]) -> bool:
@@ -88,7 +88,7 @@ def _same(found: bytes, wanted: bytes) -> bool:
 
 def descendants(of: int) -> set[int]:
     """Living processes below this one; dead ones that nobody has waited for are left out."""
-    parents = {pid: state for pid in _pids() if (state := _state(pid))}
+    parents = {pid: state for pid in _pids() if (state := state_of(pid))}
     children: dict[int, list[int]] = {}
     for pid, (_, parent) in parents.items():
         children.setdefault(parent, []).append(pid)
@@ -153,7 +153,7 @@ def _pids() -> Iterator[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
-def _environment(pid: int) -> set[bytes]:
+def environment_of(pid: int) -> set[bytes]:
     """What /proc shows; nothing when it is gone, dead, or another user's."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
@@ -162,7 +162,7 @@ def _environment(pid: int) -> set[bytes]:
         return set()
 
 
-def _state(pid: int) -> tuple[str, int] | None:
+def state_of(pid: int) -> tuple[str, int] | None:
     """(state letter, parent), or None when it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:

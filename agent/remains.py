@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.processes import carried_by, descendants
+from agent.processes import carried_by, descendants, state_of
 from agent.running import Running
 
 CHILDREN = Path("/proc/self/task")
@@ -30,8 +30,5 @@ def _children() -> set[int]:
 
 
 def _living(pid: int) -> set[int]:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return set()
-    return set() if state in "ZX" else {pid}
+    found = state_of(pid)
+    return {pid} if found and found[0] not in "ZX" else set()

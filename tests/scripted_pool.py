@@ -19,6 +19,7 @@ from rq.serializers import JSONSerializer
 
 from agent.lock import path_of
 from agent.processes import carried_by, kill_all
+from app.coordinator.envelopes import Envelopes
 from app.pool import keys
 from app.pool.model import JobId, WorkerId, new_id
 from app.pool.protocol import (
@@ -152,14 +153,7 @@ class ScriptedPool:
 
     def send(self, order: Order) -> None:
         """Put its envelope, as dispatch does."""
-        self._queue.enqueue(
-            keys.FUNCTION,
-            kwargs={"order": plain(order)},
-            job_id=keys.envelope_id(order.worker, order.job, order.attempt),
-            job_timeout=-1,
-            result_ttl=300,
-            failure_ttl=300,
-        )
+        Envelopes(self._rq).put([order])
 
     def queued(self) -> int:
         """How many envelopes wait."""

@@ -142,7 +142,7 @@ def test_changed_settings_hold_within_one_old_interval_without_a_false_alarm(sit
     ids = [witness.id, *(worker for _, _, worker in victims)]
     clocks = Clocks(INTERVAL_S, 2)
     with ahead_of_others(site, client):
-        for new in (Clocks(2.0, 1), Clocks(0.8, 5), Clocks(1.0, 2)):
+        for new in (Clocks(3.0, 1), Clocks(0.8, 5), Clocks(1.0, 2)):
             site.change(heartbeat_interval_s=new.interval_s, missed_beats=new.missed_beats)
             eventually(partial(all_by, client, ids, new), clocks.interval_s)
             eventually(partial(all_newer, client, beats(client, ids)))
