@@ -29,7 +29,7 @@ from app.pool.faults import point
 from app.pool.model import JobId, WorkerId
 
 PORTION = 256  # jobs that are placed in one round trip, and assigned in one statement
-HEADS, MORE, MOST_HEADS = 1, 8, 4096  # of each queue: a first look, and the next ones where that was not all
+HEADS, MORE, MOST_HEADS = 1, 8, 512  # of each queue: a first look, and the next ones where that was not all
 TOLD = 64  # of those that wait for reasons of their own, in one step
 LONGEST_S = 1.0  # then reports and health have their turn
 SERVED_S = 3600.0  # what a queue was given so long ago says nothing of its turn any more
@@ -65,7 +65,6 @@ class Dispatch:
         self._missed: set[str] = set()  # had room for the least of their jobs, but not for those that came first
         self._began = now()
         self._served: dict[QueueKey, float] = {}  # when a queue was given something; before a restart is as never
-
         self._own: dict[JobId, str] = {}  # of this step: why those wait that wait for reasons of their own
         self._told = True  # whether any had such a reason after the last step; of an older leader's nothing is known
         self._fits: dict[tuple[str, int], bool] = {}  # of this step: whether any worker has so much memory for a class

@@ -19,6 +19,8 @@ from app.web.services import EXTENSION
 THREADS = 8
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 REFUSED = 400  # and above, of HTTP's status codes
+# Longer than an open page waits between two polls: one that asks on a connection as it is closed has to ask again.
+KEEPALIVE_S = 10
 GRACE_S = 2  # what `up` and a supervisor wait for is 3
 ACCESS_LOG = "%(h)s %(m)s %(U)s %(s)s %(B)sB %(M)sms"  # %(U)s has no query: a token may stand there
 
@@ -37,6 +39,7 @@ class Web(BaseApplication):  # type: ignore[misc]
             "bind": self._address,
             "worker_class": "gthread",
             "threads": THREADS,
+            "keepalive": KEEPALIVE_S,
             "graceful_timeout": GRACE_S,
             "control_socket_disable": True,
             "accesslog": "-",
