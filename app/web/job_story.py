@@ -126,12 +126,18 @@ def _ended(attempt: Attempt) -> str:
     return "; ".join(part for part in parts if part)
 
 
-_CAUSE_WORDS = {"gpu memory": "its GPU's memory was used up"}
+_CAUSE_WORDS = {
+    "gpu memory": "its GPU's memory was used up",
+    "slot": "its slot process died",
+    "agent": "its agent gave it up",
+    "deadline": "its worker was cut off from the pool",
+    "good-bye": "its worker said good-bye",
+}
 _THEN_WORDS = {"later": "try again later", "never": "do not try again", "elsewhere": "try another worker"}
 _END_WORDS = {
     AttemptEnd.SUCCEEDED: "finished",
     AttemptEnd.FAILED: "failed",
-    AttemptEnd.STOPPED: "stopped in order",
+    AttemptEnd.STOPPED: "stopped",
     AttemptEnd.CANCELLED: "cancelled",
     AttemptEnd.TAKEN_BACK: "taken back before it started",
     AttemptEnd.TAKEN_AWAY: "taken away",

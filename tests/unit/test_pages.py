@@ -105,6 +105,12 @@ def test_a_story_tells_the_newest_first_with_cause_loss_and_resumption() -> None
     assert (second.word, second.checkpoint, second.worker_name) == ("running", "checkpoint-1-7", "render-03")
 
 
+def test_a_story_says_in_words_what_stopped_an_attempt() -> None:
+    killed = replace(ATTEMPT, ended_at=NOW + timedelta(seconds=4), end=AttemptEnd.STOPPED, cause="slot", signal=9)
+    [entry] = job_story.tell([killed], hosts=True)
+    assert entry.sentences[1] == "stopped after 4 s: its slot process died; its process was ended by SIGKILL"
+
+
 def test_a_story_for_those_who_see_no_hosts_names_none() -> None:
     [entry] = job_story.tell([ATTEMPT], hosts=False)
     assert (entry.worker, entry.worker_name) == (None, None)
