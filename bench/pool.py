@@ -22,7 +22,7 @@ from agent import processes
 from app.pool.model import ENDED
 from app.processes import free_port
 from tests.pool import clean
-from tests.processes import command_line
+from tests.processes import command_line, started
 
 START_S = 90
 END_S = 12  # `up` ends within 10
@@ -54,7 +54,7 @@ class Pool:
 
     def part(self, words: str) -> int:
         """The pid of the oldest of its processes whose command line has these words."""
-        return min(pid for pid in descendants(self.process.pid) if words in command_line(pid))
+        return min((pid for pid in descendants(self.process.pid) if words in command_line(pid)), key=started)
 
     def await_idle(self, seconds: float = 60) -> None:
         """Until no lease is held: the last attempt is over for all that took part. Raises TimeoutError."""

@@ -112,15 +112,15 @@ def test_servers_that_are_named_are_used_and_none_is_embedded(
 def test_what_dies_is_started_again(pool: Pool) -> None:
     pool.start()
     for part in ("app coordinator", "app web", "valkey-server", "postgres -D", "-m agent"):
-        first = pool.only(part)
+        first, before = pool.only(part), set(pool.processes())
         os.kill(first, signal.SIGKILL)
-        eventually(lambda part=part, first=first: _another(pool, part, first), 20)  # type: ignore[misc]
+        eventually(lambda part=part, before=before: _another(pool, part, before), 20)  # type: ignore[misc]
         eventually(pool.healthy_workers, 30)
     assert pool.output.count("it starts again in") >= 5
 
 
-def _another(pool: Pool, part: str, first: int) -> bool:
-    return any(part in line and pid != first for pid, line in pool.processes().items() if pid > first)
+def _another(pool: Pool, part: str, before: set[int]) -> bool:
+    return any(part in line for pid, line in pool.processes().items() if pid not in before)
 
 
 def test_with_no_restart_what_dies_stays_dead(pool: Pool) -> None:
