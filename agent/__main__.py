@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 from dataclasses import replace
 from functools import partial
 
@@ -67,20 +66,14 @@ def live(settings: AgentSettings, asked: Bell) -> None:
     offered = declared(settings.workflows_file)
     address = Address(settings.address, settings.port) if settings.address else None
     offer = _offer(settings, identity, cards, offered, address)
-    dead = threading.Event()
-
-    def died() -> None:
-        dead.set()
-        asked.stop()  # in order: what runs may save its state
-
     if address:
-        start_thread("address", address.run, died)
+        start_thread("address", address.run, asked.fail)  # in order: what runs may save its state
     joining = Joining(settings, asked, partial(_introduce, address, offer))
     joined = _join(joining, offer, asked)
     lock.note(joined.admission.worker)
     log.info("joined: worker=%s incarnation=%d", joined.admission.worker, joined.admission.incarnation)
     _work(settings, joined, offer, cards, lock, asked)
-    if dead.is_set():
+    if asked.failed:
         raise PoolError("thread address died")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 import time
 from pathlib import Path
 from threading import Thread
@@ -101,13 +100,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     stores = connect(settings.database_url, settings.redis_url, settings.rq_redis_url, settings.prefix)
-    stopping, bell, dead = Bell(), Bell(), threading.Event()
+    stopping, bell = Bell(), Bell()
     stop_on_signals(stopping)
-
-    def died() -> None:
-        dead.set()
-        stopping.stop()
-
     leadership = Leadership(settings.database_url, bell.ring)
     hints = Hints(stores.redis, stores.keys, bell.ring)
     coordinator = Coordinator(stores, leadership, hints, bell, boot_id())
@@ -115,10 +109,10 @@ def main() -> int:
     keep = Loop("retention", lambda: retention.step(stores.ledger), retention.EVERY_S, Bell())
     tidy = Loop("tidy", Tidy(stores.ledger, settings.output_folder).step, TIDY_S, Bell())
     threads = [
-        start_thread("leader", leadership.run, died),
-        start_thread("hints", hints.run, died),
-        start_thread("decide", coordinator.run, died),
-        *[start_thread(loop.name, loop.run, died) for loop in (presence, keep, tidy)],
+        start_thread("leader", leadership.run, stopping.fail),
+        start_thread("hints", hints.run, stopping.fail),
+        start_thread("decide", coordinator.run, stopping.fail),
+        *[start_thread(loop.name, loop.run, stopping.fail) for loop in (presence, keep, tidy)],
     ]
     while stopping.wait(3600):
         pass
@@ -126,7 +120,7 @@ def main() -> int:
         each.stop()
     if _joined(threads):
         stores.ledger.close()
-    return 1 if dead.is_set() else 0  # its supervisor starts it anew
+    return 1 if stopping.failed else 0  # its supervisor starts it anew
 
 
 def boot_id() -> str:

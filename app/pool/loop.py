@@ -28,6 +28,7 @@ class Bell:
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
         self.stopped = False
+        self.failed = False  # stopped because something has died
 
     def ring(self) -> None:
         """Wake the waiter; safe in a signal handler and from any thread."""
@@ -37,6 +38,11 @@ class Bell:
         """End every present and future wait; safe as a signal handler."""
         self.stopped = True
         self._put(RING)
+
+    def fail(self) -> None:
+        """The same, from a thread that dies: whoever ends by it ends with an error."""
+        self.failed = True
+        self.stop()
 
     def wait(self, seconds: float) -> bool:
         """Wait so long, or until rung. Returns False once stopped."""
