@@ -12,7 +12,7 @@ from app.coordinator.stores import Stores
 from app.ledger import groups, policy, workers
 from app.ledger.waiting import WaitingJob
 from app.pool.capacity import takes
-from app.pool.matching import largest_mb, refusal
+from app.pool.matching import largest_mb, offered, refusal
 from app.pool.model import Health, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat
@@ -35,6 +35,7 @@ class Fleet:
         self.outdated: dict[WorkerId, int] = {}  # by its own word; which beat that is, the newest then
         self.silence_s: dict[WorkerId, float] = {}  # of those that joined anew: how silent they had been
         self._rows: workers.Rows = {}  # as the ledger had them
+        self._slots: dict[str, int] = {}  # by workflow, as far as it was asked
 
     def reload(self) -> None:
         """Read the policy and the workers that have changed; what a worker reports of itself stays."""
@@ -43,6 +44,8 @@ class Fleet:
         self.strategies = groups.strategies(self._ledger)
         former, self._rows = self._rows, workers.renewed(self._ledger, self._rows)
         changed = {worker for worker, row in self._rows.items() if row is not former.get(worker)}
+        if changed:
+            self._slots.clear()
         self.workers = {id_: row[1] if id_ in changed else self.workers[id_] for id_, row in self._rows.items()}
         for worker in changed | (self.beats.keys() - self.workers.keys()):
             beat = self.beats.pop(worker, None)
@@ -102,6 +105,13 @@ class Fleet:
         above_mb = above_mb if above_mb and self.healthy_fits(requirement, above_mb=above_mb) else 0
         avoided = waiting.failed_on
         return avoided if avoided and self.healthy_fits(requirement, avoided, above_mb) else (), above_mb
+
+    def slots_of(self, workflow: str) -> int:
+        """How many slots a job of this workflow takes, as one worker declares it; 1 where nobody offers it."""
+        if workflow not in self._slots:
+            offers = (offered(worker, workflow) for worker in self.workers.values())
+            self._slots[workflow] = next((offer.slots for offer in offers if offer), 1)
+        return self._slots[workflow]
 
     def anybody_fits(self, requirement: Requirement) -> bool:
         """Whether any registered worker could run it, however it is now."""

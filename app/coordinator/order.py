@@ -26,9 +26,16 @@ def queue_of(waiting: WaitingJob) -> QueueKey:
 
 
 def in_order(
-    heads: Iterable[WaitingJob], held: Mapping[str, int], unserved_s: Callable[[QueueKey], float]
+    heads: Iterable[WaitingJob],
+    held: Mapping[str, int],
+    slots_of: Callable[[str], int],
+    unserved_s: Callable[[QueueKey], float],
 ) -> list[WaitingJob]:
-    """These jobs, first first. `held`: slots in use by owner; `unserved_s`: how long a queue has got nothing."""
+    """These jobs, first first.
+
+    held: slots in use by owner. slots_of: how many a job of a workflow takes. unserved_s: how long a queue has got
+    nothing.
+    """
     queues: dict[QueueKey, list[WaitingJob]] = {}
     for head in sorted(heads, key=_age):
         queues.setdefault(queue_of(head), []).append(head)
@@ -38,17 +45,20 @@ def in_order(
         owners = tiers.setdefault(key[0] + int(waited_s // STEP_S), {})
         owners.setdefault(key[1], []).extend(members)
     given = Counter(held)
-    return [head for rank in sorted(tiers, reverse=True) for head in _in_turns(tiers[rank], given)]
+    return [head for rank in sorted(tiers, reverse=True) for head in _in_turns(tiers[rank], given, slots_of)]
 
 
-def _in_turns(owners: Mapping[str, list[WaitingJob]], given: Counter[str]) -> Iterable[WaitingJob]:
+def _in_turns(
+    owners: Mapping[str, list[WaitingJob]], given: Counter[str], slots_of: Callable[[str], int]
+) -> Iterable[WaitingJob]:
     left = {owner: deque(sorted(members, key=_age)) for owner, members in owners.items()}
     turns = [(given[owner], *_age(members[0]), owner) for owner, members in left.items()]
     heapq.heapify(turns)
     while turns:
         *_, owner = heapq.heappop(turns)
-        yield left[owner].popleft()
-        given[owner] += 1
+        head = left[owner].popleft()
+        yield head
+        given[owner] += slots_of(head.job.spec.requirement.workflow)
         if left[owner]:
             heapq.heappush(turns, (given[owner], *_age(left[owner][0]), owner))
 

@@ -6,7 +6,7 @@ Both are asked of every worker, so not more often than people look, and in turns
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from itertools import islice
 
@@ -36,22 +36,23 @@ class Parked:
         self.large: set[str] = set()  # whose jobs take more of a worker than a slot
         self._too_large: dict[str, dict[JobId, str]] = {}  # of a class those that no card could hold, and why
 
-    def step(self, parked: Sequence[WaitingClass], because: Mapping[str, str]) -> None:
-        """Note why the jobs of these classes wait: `because`, where that is known."""
-        names = {each.name for each in parked}
-        self._asked = {name: at for name, at in self._asked.items() if name in names}
-        self.large &= names
-        self._too_large = {name: jobs for name, jobs in self._too_large.items() if name in names}
+    def step(self, classes: Mapping[str, WaitingClass], parked: Collection[str], because: Mapping[str, str]) -> None:
+        """Note why the jobs of those classes wait that are parked: `because`, where that is known."""
+        # One that finds room now and then is asked no more often, and stays large.
+        self._asked = {name: at for name, at in self._asked.items() if name in classes}
+        self.large &= classes.keys()
+        self._too_large = {name: jobs for name, jobs in self._too_large.items() if name in parked}
         began, whys = self._now(), {}
-        for each in sorted(parked, key=lambda one: self._asked.get(one.name, 0.0)):
-            if began < self._asked.get(each.name, -AGAIN_S) + AGAIN_S or self._now() > began + TURN_S:
+        for name in sorted(parked, key=lambda name: (self._asked.get(name, 0.0), name)):
+            if began < self._asked.get(name, -AGAIN_S) + AGAIN_S or self._now() > began + TURN_S:
                 break
-            self._asked[each.name] = began
-            why = because.get(each.name) or self._why(each.requirement)
+            each = classes[name]
+            self._asked[name] = began
+            why = because.get(name) or self._why(each.requirement)
             if why != each.why:
-                whys[each.name] = why
+                whys[name] = why
             self._look(each)
-            self._too_large[each.name] = self._beyond(each)
+            self._too_large[name] = self._beyond(each)
         waiting.note_classes(self._ledger, whys)
 
     def own(self) -> dict[JobId, str]:

@@ -5,7 +5,7 @@ A queue is what one owner has waiting in one class at one priority, oldest first
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,6 +40,20 @@ class WaitingJob:
         return self.job.above_vram_mb or 0
 
 
+@dataclass(frozen=True)
+class NoRoom:
+    """Nobody had room for a job of this class that demands so much memory and avoids these workers."""
+
+    class_name: str
+    least_mb: int  # 0: whatever it demands
+    without: frozenset[WorkerId]
+
+    def holds_for(self, other: NoRoom) -> bool:
+        """Whether the other demands and avoids as much, and so will find none either."""
+        alike = self.class_name == other.class_name
+        return alike and self.least_mb <= other.least_mb and self.without <= other.without
+
+
 def due(ledger: Ledger, now: datetime | None = None) -> int:
     """How many jobs begin to wait like all others, because their time has come."""
     return ledger.do("waiting_due", now=now)
@@ -50,9 +64,10 @@ def classes(ledger: Ledger) -> list[WaitingClass]:
     return [WaitingClass(row["class"], requirement_of(row), row["why"]) for row in ledger.all("waiting_classes")]
 
 
-def heads(ledger: Ledger, classes: Collection[str], each: int) -> list[WaitingJob]:
-    """Of each queue of these classes the first so many jobs, in no order."""
-    rows = ledger.all("waiting_heads", classes=list(classes), each=each) if classes else []
+def heads(ledger: Ledger, classes: Collection[str], each: int, no_room: Iterable[NoRoom] = ()) -> list[WaitingJob]:
+    """Of each queue of these classes the first so many jobs, in no order, but for those that would find no room."""
+    known = [{"class": one.class_name, "least_mb": one.least_mb, "without": sorted(one.without)} for one in no_room]
+    rows = ledger.all("waiting_heads", classes=list(classes), each=each, no_room=Jsonb(known)) if classes else []
     return [WaitingJob(job_of(row), row["class"], tuple(row["failed_on"]), row["age_s"]) for row in rows]
 
 

@@ -23,14 +23,22 @@ FROM found CROSS JOIN LATERAL (
 ) one LEFT JOIN classes ON classes.name = found.class;
 
 -- name: waiting_heads
--- Of each queue of these classes the first so many; with the workers on which each has failed.
+-- Of each queue of these classes the first so many that may find room; with the workers on which each has failed.
 -- The repetition of a strict job waits until the job that it repeats has no process left.
-WITH RECURSIVE queues AS (
+WITH RECURSIVE no_room AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(no_room)s) AS one(class text, least_mb int, without text[])
+), queues AS (
     SELECT first.* FROM unnest(%(classes)s::text[]) AS wanted(class) CROSS JOIN LATERAL (
         SELECT jobs.class, -priority AS rank, owner FROM jobs
         WHERE state = 'pending' AND not_before IS NULL AND jobs.class = wanted.class
         ORDER BY jobs.class, -priority, owner LIMIT 1
     ) first
+    WHERE NOT EXISTS (
+        SELECT 1 FROM no_room WHERE no_room.class = wanted.class AND without = '{}' AND least_mb <= coalesce((
+            SELECT min(min_vram_mb) FROM jobs
+            WHERE state = 'pending' AND not_before IS NULL AND jobs.class = wanted.class
+        ), 0)
+    )
     UNION ALL
     SELECT next.* FROM queues CROSS JOIN LATERAL (
         SELECT jobs.class, -priority AS rank, owner FROM jobs
@@ -47,6 +55,10 @@ FROM queues CROSS JOIN LATERAL (
     SELECT * FROM jobs
     WHERE state = 'pending' AND not_before IS NULL AND jobs.class = queues.class AND -priority = queues.rank
       AND jobs.owner = queues.owner AND id NOT IN (SELECT id FROM barred)
+      -- A subquery of its own, not EXISTS: joined, the order of the index would be lost.
+      AND (SELECT true FROM no_room WHERE no_room.class = jobs.class
+           AND no_room.least_mb <= coalesce(jobs.min_vram_mb, 0) AND no_room.without <@ jobs.exclude_workers
+           LIMIT 1) IS NULL
     ORDER BY created_at, id
     LIMIT %(each)s
 ) head;

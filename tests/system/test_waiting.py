@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.coordinator.dispatch import MOST_HEADS
 from app.coordinator.hints import Hint
 from app.ledger import attempts, jobs, waiting
 from app.pool.matching import class_name
@@ -35,6 +36,10 @@ def begun(scene: Scene, peer: Peer) -> Order:
     return order
 
 
+def submit_many(scene: Scene, requirement: Requirement, count: int) -> None:
+    jobs.submit_all(scene.ledger, [(JobSpec(requirement, owner="ana"), class_name(requirement))] * count)
+
+
 def end(scene: Scene, peer: Peer, order: Order, word: str = "succeeded", **rest: Any) -> None:
     peer.end(order, word, **rest)
     peer.beat()
@@ -42,8 +47,7 @@ def end(scene: Scene, peer: Peer, order: Order, word: str = "succeeded", **rest:
 
 
 def test_one_person_s_many_jobs_keep_nobody_waiting(scene: Scene) -> None:
-    specs = [(JobSpec(Requirement("burn"), owner="ana"), class_name(Requirement("burn"))) for _ in range(300)]
-    jobs.submit_all(scene.ledger, specs)
+    submit_many(scene, Requirement("burn"), 300)
     bob = [submit(scene.ledger, owner="bob") for _ in range(3)]
     peer = scene.wide(4)
     assert state(scene, *bob) == [JobState.ASSIGNED, JobState.ASSIGNED, JobState.PENDING]
@@ -61,8 +65,7 @@ def test_of_many_people_those_who_came_first_come_first(scene: Scene) -> None:
 
 
 def test_a_large_class_does_not_block_a_small_one(scene: Scene) -> None:
-    lacking = Requirement("burn", tags=("nobody-has-it",))
-    jobs.submit_all(scene.ledger, [(JobSpec(lacking, owner="ana"), class_name(lacking))] * 300)
+    submit_many(scene, Requirement("burn", tags=("nobody-has-it",)), 300)
     small = submit(scene.ledger)
     peer = scene.peer()
     assert peer.next_order().job == small.id
@@ -73,10 +76,36 @@ def test_jobs_that_may_not_go_to_the_free_worker_do_not_hide_those_behind_them(s
     needs = Requirement("burn")
     scene.running(full, requirement=replace(needs, exclude_workers=(free.id,)))
     elsewhere = replace(needs, exclude_workers=(free.id,))
-    jobs.submit_all(scene.ledger, [(JobSpec(elsewhere, owner="ana"), class_name(needs))] * 100)
+    submit_many(scene, elsewhere, 2 * MOST_HEADS)
     last = submit(scene.ledger)
     scene.step()
     assert free.next_order().job == last.id
+
+
+def test_jobs_that_no_card_could_hold_do_not_hide_those_behind_them(scene: Scene) -> None:
+    peer = scene.wide(1, "render-1", CARD)
+    submit_many(scene, Requirement("burn", min_vram_mb=24_500), 2 * MOST_HEADS)
+    last = submit(scene.ledger, Requirement("burn", min_vram_mb=23_000))
+    scene.leader.step(BELL)
+    assert peer.next_order().job == last.id
+
+
+def test_of_a_class_what_fits_the_free_card_does_not_wait_for_the_larger_one_with_those_before_it(scene: Scene) -> None:
+    scene.running(scene.wide(1, "render-1", CARD))
+    free = scene.wide(1, "render-2", replace(CARD, uuid="GPU-2", vram_mb=20_000))
+    large = submit(scene.ledger, Requirement("burn", min_vram_mb=22_000))
+    small = submit(scene.ledger, Requirement("burn", min_vram_mb=18_000))
+    scene.leader.step(BELL)
+    assert (scene.job(large.id).state, scene.job(small.id).worker) == (JobState.PENDING, free.id)
+
+
+def test_a_class_of_which_all_that_is_left_avoids_a_worker_waits_for_what_its_first_does(scene: Scene) -> None:
+    peer = scene.peer("render-1")
+    elsewhere = Requirement("burn", exclude_workers=(peer.id,))
+    submit_many(scene, elsewhere, 2 * MOST_HEADS)
+    last = submit(scene.ledger, elsewhere)
+    scene.later(1, peer)
+    assert scene.job(last.id).waiting == "no worker fits: 1 is excluded"
 
 
 def test_what_waits_is_woken_by_a_slot_that_is_freed_and_by_a_worker_that_recovers(scene: Scene) -> None:

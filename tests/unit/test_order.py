@@ -8,13 +8,19 @@ from app.coordinator.order import STEP_S, in_order
 from app.ledger.waiting import WaitingJob
 from app.pool.model import Job, JobId, JobSpec, JobState, Requirement
 
+SLOTS = {"burn": 1, "wide": 3}
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
 
 def waiting(
-    name: str, owner: str = "ana", priority: int = 50, age_s: float = 10.0, class_name: str = "c"
+    name: str,
+    owner: str = "ana",
+    priority: int = 50,
+    age_s: float = 10.0,
+    class_name: str = "c",
+    workflow: str = "burn",
 ) -> WaitingJob:
-    spec = JobSpec(Requirement("burn"), owner=owner, priority=priority)
+    spec = JobSpec(Requirement(workflow), owner=owner, priority=priority)
     created_at = NOON - timedelta(seconds=age_s)
     return WaitingJob(
         Job(JobId(name), spec, JobState.PENDING, 1, 0, None, None, 0, "", created_at), class_name, (), age_s
@@ -22,7 +28,7 @@ def waiting(
 
 
 def ordered(*heads: WaitingJob, held: dict[str, int] | None = None, unserved_s: float = 1e9) -> str:
-    return " ".join(head.job.id for head in in_order(heads, held or {}, lambda _: unserved_s))
+    return " ".join(head.job.id for head in in_order(heads, held or {}, SLOTS.__getitem__, lambda _: unserved_s))
 
 
 def test_priority_comes_first_then_age() -> None:
@@ -40,6 +46,12 @@ def test_who_holds_fewer_slots_comes_first() -> None:
     assert ordered(waiting("a"), waiting("b", "bob", age_s=1), held={"ana": 2, "bob": 1}) == "b a"
     some = [waiting(f"b{n}", "bob", age_s=1) for n in range(3)]
     assert ordered(waiting("a"), *some, held={"ana": 2}) == "b0 b1 a b2"
+
+
+def test_a_job_of_several_slots_counts_as_so_many_turns() -> None:
+    wide = [waiting(f"a{n}", age_s=100 - n, workflow="wide") for n in range(2)]
+    small = [waiting(f"b{n}", "bob", age_s=9 - n) for n in range(4)]
+    assert ordered(*wide, *small) == "a0 b0 b1 b2 a1 b3"
 
 
 def test_a_queue_that_got_nothing_for_long_rises_so_that_none_starves() -> None:
