@@ -7,8 +7,8 @@ placed by the scripts in one round trip, and assigned (assigning.py). What is le
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
 from itertools import groupby
 
 from app.coordinator.assigning import Assigning, Placed
@@ -18,12 +18,12 @@ from app.coordinator.fleet import Fleet
 from app.coordinator.kept import Kept
 from app.coordinator.leases import Leases
 from app.coordinator.left_over import Candidate, LeftOver
-from app.coordinator.order import QueueKey, in_order, queue_of
+from app.coordinator.order import Queue, ends, in_order, queue_of
 from app.coordinator.parked import Parked
 from app.coordinator.placing import Run, Want
 from app.coordinator.stores import Stores
 from app.ledger import waiting
-from app.ledger.waiting import WaitingJob
+from app.ledger.waiting import WaitingClass, WaitingJob
 from app.pool.faults import point
 from app.pool.model import WorkerId
 
@@ -51,10 +51,11 @@ class Dispatch:
         self._assigning = Assigning(stores, fleet, leases, envelopes)
         self._now = now
         self._parked = Parked(stores.ledger, fleet, now)
-        self.kept = Kept(stores, fleet)
+        self.kept = Kept(stores, fleet, now)
         self._missed: set[str] = set()  # had room for the least of their jobs, but not for all
         self._began = now()
-        self._served: dict[QueueKey, float] = {}  # when a queue was given something; before a restart is as never
+        self._wishes = cache(fleet.wishes_of)
+        self._served: dict[Queue, float] = {}  # when a queue was given something; before a restart is as never
         self._told = True  # whether any had such a reason after the last step; of an older leader's nothing is known
 
     def step(self, sweep: bool) -> bool:
@@ -64,22 +65,29 @@ class Dispatch:
         """
         began = self._now()
         until = began + LONGEST_S
+        self._wishes = cache(self._fleet.wishes_of)  # of many jobs that failed alike the fleet is asked once
         if sweep:
-            self._served = {key: at for key, at in self._served.items() if began < at + SERVED_S}
+            self._served = {queue: at for queue, at in self._served.items() if began < at + SERVED_S}
         classes = {each.name: each for each in waiting.classes(self._ledger)}
-        has_room = self._eligible.has_room({name: each.requirement for name, each in classes.items()})
+        has_room = self._have_room(classes, classes)
         open_classes, full = has_room, classes.keys() - has_room
         left_over, because = LeftOver(self._fleet), dict[str, str]()
         each = HEADS
+        if sweep and not open_classes:
+            self._candidates((), HEADS, full)  # who looks for places beside us asks which workers are kept
         while open_classes:
             heads = waiting.heads(self._ledger, open_classes, each, left_over.no_room())
-            given, wanted = self._give(self._candidates(heads, full | left_over.classes), left_over)
+            candidates, others = self._candidates(heads, each, full | left_over.classes)
+            last = ends(heads, each)
+            further = others | {head.class_name for head in heads if head.job.id in last}
+            given, wanted = self._give(candidates, left_over)
             if given < wanted:
                 return True
             because |= self.kept.why([classes[name] for name in left_over.classes - because.keys()])
-            open_classes = _longer(heads, each)
             if self._now() > until or (each == MOST_HEADS and not given):
                 break
+            open_classes = self._have_room(classes, further) if given else further
+            full |= others - open_classes
             each = min(MOST_HEADS, each * MORE)
         self._missed = left_over.classes
         because = left_over.of_whole_classes() | because
@@ -90,6 +98,9 @@ class Dispatch:
             waiting.note_jobs(self._ledger, own)
         self._told = bool(own)
         return False
+
+    def _have_room(self, classes: Mapping[str, WaitingClass], names: Iterable[str]) -> set[str]:
+        return self._eligible.has_room({name: classes[name].requirement for name in names})
 
     def _give(self, candidates: Sequence[Candidate], left_over: LeftOver) -> tuple[int, int]:
         """How many of these were assigned, and how many were to be; notes those that found no room.
@@ -107,29 +118,41 @@ class Dispatch:
             given, wanted = given + len(moved), wanted + len(placed)
         return given, wanted
 
-    def _candidates(self, heads: Sequence[WaitingJob], full: set[str]) -> list[Candidate]:
-        """In their order; jobs that need much at once keep a worker from those behind them."""
-        large = waiting.heads(self._ledger, full & self._parked.large, 1)
+    def _candidates(self, heads: Sequence[WaitingJob], each: int, full: set[str]) -> tuple[list[Candidate], set[str]]:
+        """Those whose turn it is, in their order, and the classes of the others.
+
+        heads: so many of each queue. Jobs that need much at once keep a worker from those behind them.
+        """
+        large = waiting.heads(self._ledger, full & self._parked.large, 1, self._parked.too_large())
         asked = {head.job.id for head in heads}
         everyone = [*heads, *(each for each in large if each.job.id not in asked)]
         owners = {head.job.spec.owner for head in everyone}
         held = waiting.slots_in_use(self._ledger) if len(owners) > 1 else {}
-        ordered = in_order(everyone, held, self._fleet.slots_of, self._unserved_s)
-        self.kept.choose(_first_of_each(ordered, full | (self._missed & self._parked.large)))
+        ordered, sure = in_order(everyone, held, self._fleet.slots_of, self._unserved_s, ends(heads, each))
+        self.kept.choose(self._first_of_each(ordered, full | (self._missed & self._parked.large)))
+        if each == MOST_HEADS:
+            sure = len(ordered)  # the others of long queues whose first find no room are not waited for
         found, behind = [], frozenset[WorkerId]()
-        for head in ordered:
+        for head in ordered[:sure]:
             if head.job.id in asked:
                 found.append(self._candidate(head, behind))
             behind |= self.kept.of(head.job.id)
-        return found
+        return found, {head.class_name for head in ordered[sure:] if head.job.id in asked}
 
-    def _unserved_s(self, key: QueueKey) -> float:
-        return self._now() - self._served.get(key, self._began)
+    def _first_of_each(self, ordered: Iterable[WaitingJob], classes: Collection[str]) -> list[WaitingJob]:
+        firsts: dict[str, WaitingJob] = {}
+        for head in ordered:
+            if head.class_name in classes and not self._parked.is_too_large(head):
+                firsts.setdefault(head.class_name, head)
+        return list(firsts.values())
+
+    def _unserved_s(self, queue: Queue) -> float:
+        return self._now() - self._served.get(queue, self._began)
 
     def _candidate(self, head: WaitingJob, behind: frozenset[WorkerId]) -> Candidate:
         job, requirement = head.job, head.job.spec.requirement
-        avoided, above_mb = self._fleet.wishes_of(head)
-        without = frozenset({*requirement.exclude_workers, *avoided})
+        avoided, above_mb = self._wishes(requirement, head.failed_on, head.above_mb)
+        without = avoided.union(requirement.exclude_workers)
         want = Want(
             job.id,
             job.attempt,
@@ -162,17 +185,3 @@ class Dispatch:
         self._assigning.give_back(strange)
         point("dispatch.placed")
         return placed, others
-
-
-def _first_of_each(ordered: Iterable[WaitingJob], classes: Collection[str]) -> list[WaitingJob]:
-    firsts: dict[str, WaitingJob] = {}
-    for head in ordered:
-        if head.class_name in classes:
-            firsts.setdefault(head.class_name, head)
-    return list(firsts.values())
-
-
-def _longer(heads: Iterable[WaitingJob], each: int) -> set[str]:
-    """The classes with a queue of which perhaps not all was looked at."""
-    seen = Counter((head.class_name, queue_of(head)) for head in heads)
-    return {name for (name, _), number in seen.items() if number == each}

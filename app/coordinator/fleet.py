@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from functools import partial
 
 from app.coordinator.stores import Stores
+from app.coordinator.waiting import why_waiting
 from app.ledger import groups, policy, workers
-from app.ledger.waiting import WaitingJob
-from app.pool.capacity import takes
-from app.pool.matching import largest_mb, offered, refusal
+from app.pool.capacity import could_give_mb, takes, unfit
+from app.pool.matching import offered
 from app.pool.model import Health, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat
+from app.pool.why import heeded
 
 LIVE = frozenset({Health.HEALTHY, Health.DEGRADED})
 
@@ -92,19 +94,24 @@ class Fleet:
             worker
             for worker in self.taking()
             if worker.id not in without
-            and refusal(worker, requirement) is None
-            and (not above_mb or largest_mb(worker) > above_mb)
+            and unfit(worker, requirement, self.policy) is None
+            and (not above_mb or self.could_give_mb(worker) > above_mb)
         )
 
-    def wishes_of(self, waiting: WaitingJob) -> tuple[tuple[WorkerId, ...], int]:
-        """Where it is not to go, and on what card it is: elsewhere than it failed, on a larger one than it ran out of.
+    def why_waiting(self, requirement: Requirement, without: Collection[WorkerId] = (), above_mb: int = 0) -> str:
+        """Why a job waits, in words, that avoids these workers and may want a card with more than so much free."""
+        everyone = self.workers.values()
+        return why_waiting(requirement, self.groups, everyone, self.policy, without, above_mb)
 
-        Both only while somebody healthy can fulfil them.
-        """
-        requirement, above_mb = waiting.job.spec.requirement, waiting.above_mb
-        above_mb = above_mb if above_mb and self.healthy_fits(requirement, above_mb=above_mb) else 0
-        avoided = waiting.failed_on
-        return avoided if avoided and self.healthy_fits(requirement, avoided, above_mb) else (), above_mb
+    def could_give_mb(self, worker: Worker) -> int:
+        """The most that one of its cards has for a job, in MiB, when no other of ours runs there."""
+        return could_give_mb(worker, self.beats.get(worker.id), self.policy)
+
+    def wishes_of(
+        self, requirement: Requirement, failed_on: frozenset[WorkerId], above_mb: int
+    ) -> tuple[frozenset[WorkerId], int]:
+        """Where a job is not to go, and on a card with more than how much; both while somebody healthy can do it."""
+        return heeded(failed_on, above_mb, partial(self.healthy_fits, requirement))
 
     def slots_of(self, workflow: str) -> int:
         """How many slots a job of this workflow takes, as one worker declares it; 1 where nobody offers it."""
@@ -119,7 +126,7 @@ class Fleet:
 
     def fitting(self, requirement: Requirement) -> Iterator[Worker]:
         """Those, of all that are registered."""
-        return (worker for worker in self.workers.values() if refusal(worker, requirement) is None)
+        return (worker for worker in self.workers.values() if unfit(worker, requirement, self.policy) is None)
 
     def healthy_fits(self, requirement: Requirement, without: Collection[WorkerId] = (), above_mb: int = 0) -> bool:
         """Whether there is one."""

@@ -7,34 +7,36 @@ next one chooses anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
 from app.ledger.waiting import WaitingClass, WaitingJob
-from app.pool.capacity import Need, Room, capacity_refusal, need, room
+from app.pool.capacity import Need, Room, capacity_refusal, emptied, need, room
 from app.pool.matching import least_of_class, refusal
 from app.pool.model import JobId, Requirement, Worker, WorkerId
 from app.pool.status import FREE_SLOT
 
 MOST_KEPT = 8
 LOOK_AT = 16  # of the workers that could hold it, those that run the least
+LONGEST_S = 0.05  # of looking, each time; those who come first come first here too
 
 
 class Kept:
     """Which worker is kept for which job."""
 
-    def __init__(self, stores: Stores, fleet: Fleet) -> None:
+    def __init__(self, stores: Stores, fleet: Fleet, now: Callable[[], float]) -> None:
         self._live = stores.live
         self._fleet = fleet
+        self._now = now
         self._of: dict[JobId, WorkerId] = {}
 
     def choose(self, first: Iterable[WaitingJob]) -> None:
         """Keep a worker for each of these jobs, first first, where that helps; for no others."""
         before, self._of = self._of, {}
+        until = self._now() + LONGEST_S
         for waiting in first:
-            if len(self._of) == MOST_KEPT:
+            if len(self._of) == MOST_KEPT or self._now() > until:
                 return
             worker = self._worker(waiting, before.get(waiting.job.id))
             if worker:
@@ -63,29 +65,26 @@ class Kept:
 
     def _worker(self, waiting: WaitingJob, known: WorkerId | None) -> WorkerId | None:
         taken, requirement = self.workers(), waiting.job.spec.requirement
-        avoided, above_mb = self._fleet.wishes_of(waiting)
+        avoided, above_mb = self._fleet.wishes_of(requirement, waiting.failed_on, waiting.above_mb)
         some = self._fleet.healthy_fitting(requirement, (*avoided, *taken), above_mb)
         fitting = {worker.id: worker for worker in some}
-        if known in fitting:
-            return known
-        least_busy = sorted(fitting, key=lambda id_: (len(self._fleet.beats[id_].attempts), id_))[:LOOK_AT]
-        leases = self._live.leases_of(least_busy)
+        # The one that is kept comes first while it is still worth it: on another the wait would begin anew.
+        by_use = sorted(fitting, key=lambda id_: (id_ != known, len(self._fleet.beats[id_].attempts), id_))[:LOOK_AT]
+        leases = self._live.leases_of(by_use)
         could = []
-        for id_ in least_busy:
+        for id_ in by_use:
             worker = fitting[id_]
             now = room(worker, self._fleet.beats[id_], leases[id_], self._fleet.policy)
             wants = need(worker, requirement, above_mb)
-            if _nibbled(now, wants) and capacity_refusal(_empty(now), wants) is None:
-                could.append((now.held, id_))
-        return min(could)[1] if could else None
+            if _nibbled(now, wants) and capacity_refusal(emptied(now), wants) is None:
+                could.append((id_ != known, now.held, id_))
+        return min(could)[-1] if could else None
 
 
 def _nibbled(now: Room, wants: Need) -> bool:
-    """Whether small jobs could take of the worker what this one waits for: it has no room for this one, but a free
-    slot for theirs; or this one needs several slots, which small ones take one by one as they become free."""
-    return capacity_refusal(now, wants) is not None and (wants.slots > 1 or now.held < now.slots)
+    """Whether small jobs could take of the worker what this one waits for.
 
-
-def _empty(now: Room) -> Room:
-    cards = tuple(replace(card, reserved_mb=0, held=False, whole=False) for card in now.cards)
-    return replace(now, held=0, cards=cards)
+    It has no room for this one, but a slot for theirs or a place behind one; or this one needs several slots, which
+    small ones take one by one as they become free.
+    """
+    return capacity_refusal(now, wants) is not None and (wants.slots > 1 or now.held < now.capacity)

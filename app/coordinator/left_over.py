@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from app.coordinator.fleet import Fleet
 from app.coordinator.placing import Want
-from app.coordinator.waiting import why_waiting
 from app.ledger.waiting import NoRoom, WaitingJob
 from app.pool.model import JobId, WorkerId
 
@@ -48,8 +47,8 @@ class LeftOver:
         if not (left.without or left.want.above_mb):
             self.classes.add(name)
         elif len(self.own) < TOLD:
-            needs, workers = left.waiting.job.spec.requirement, self._fleet.workers.values()
-            self.own[left.waiting.job.id] = why_waiting(needs, self._fleet.groups, workers, left.want.above_mb)
+            needs = left.waiting.job.spec.requirement
+            self.own[left.waiting.job.id] = self._fleet.why_waiting(needs, left.without, left.want.above_mb)
             self._first.setdefault(name, left.waiting.job.id)
 
     def is_known(self, candidate: Candidate) -> bool:

@@ -1,66 +1,107 @@
 """The order of waiting jobs: priority, then owners take turns, then age. Pure.
 
-A queue (an owner's jobs at one priority) that has got nothing for so long counts as one priority higher
-for each STEP_S, so that none starves. Within a priority the owner who holds the fewest slots comes first,
-so one person's ten thousand jobs keep nobody waiting.
+A queue (an owner's jobs of one class and priority) that has got nothing for so long counts as one priority
+higher for each STEP_S, so that none starves. Within a priority the owner who holds the fewest slots comes
+first, so one person's ten thousand jobs keep nobody waiting.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 from app.ledger.waiting import WaitingJob
 from app.pool.model import JobId
 
 STEP_S = 300.0
 
-QueueKey = tuple[int, str]  # priority and owner
+
+class Queue(NamedTuple):
+    """What one owner has waiting in one class at one priority."""
+
+    class_name: str
+    priority: int
+    owner: str
 
 
-def queue_of(waiting: WaitingJob) -> QueueKey:
-    """Whose, and at what priority."""
-    return waiting.job.spec.priority, waiting.job.spec.owner
+class Ordered(NamedTuple):
+    """Jobs, first first; so many of them come before any other that waits."""
+
+    jobs: list[WaitingJob]
+    sure: int
+
+
+def queue_of(waiting: WaitingJob) -> Queue:
+    """The queue that it waits in."""
+    return Queue(waiting.class_name, waiting.job.spec.priority, waiting.job.spec.owner)
+
+
+def ends(heads: Iterable[WaitingJob], each: int) -> set[JobId]:
+    """Of heads that were read, so many of each queue, those behind which their queue may go on."""
+    queues: dict[Queue, list[WaitingJob]] = {}
+    for head in heads:
+        queues.setdefault(queue_of(head), []).append(head)
+    return {max(members, key=_age).job.id for members in queues.values() if len(members) == each}
 
 
 def in_order(
     heads: Iterable[WaitingJob],
     held: Mapping[str, int],
     slots_of: Callable[[str], int],
-    unserved_s: Callable[[QueueKey], float],
-) -> list[WaitingJob]:
-    """These jobs, first first.
+    unserved_s: Callable[[Queue], float],
+    ends: Collection[JobId] = (),
+) -> Ordered:
+    """These jobs in their order.
 
     held: slots in use by owner. slots_of: how many a job of a workflow takes. unserved_s: how long a queue has got
-    nothing.
+    nothing. ends: the last that is known of queues that may go on.
     """
-    queues: dict[QueueKey, list[WaitingJob]] = {}
+    queues: dict[Queue, list[WaitingJob]] = {}
     for head in sorted(heads, key=_age):
         queues.setdefault(queue_of(head), []).append(head)
     tiers: dict[int, dict[str, list[WaitingJob]]] = {}
-    for key, members in queues.items():
-        waited_s = min(members[0].age_s, unserved_s(key))
-        owners = tiers.setdefault(key[0] + int(waited_s // STEP_S), {})
-        owners.setdefault(key[1], []).extend(members)
-    given = Counter(held)
-    return [head for rank in sorted(tiers, reverse=True) for head in _in_turns(tiers[rank], given, slots_of)]
+    for queue, members in queues.items():
+        waited_s = min(members[0].age_s, unserved_s(queue))
+        owners = tiers.setdefault(queue.priority + int(waited_s // STEP_S), {})
+        owners.setdefault(queue.owner, []).extend(members)
+    given, found, sure = Counter(held), list[WaitingJob](), -1
+    for rank in sorted(tiers, reverse=True):
+        for turn in _in_turns(tiers[rank], given, slots_of, ends):
+            if turn is not None:
+                found.append(turn)
+            elif sure < 0:
+                sure = len(found)
+    return Ordered(found, len(found) if sure < 0 else sure)
 
 
 def _in_turns(
-    owners: Mapping[str, list[WaitingJob]], given: Counter[str], slots_of: Callable[[str], int]
-) -> Iterable[WaitingJob]:
+    owners: Mapping[str, list[WaitingJob]],
+    given: Counter[str],
+    slots_of: Callable[[str], int],
+    ends: Collection[JobId],
+) -> Iterator[WaitingJob | None]:
+    """None where it may be the turn of a job that is not among these."""
     left = {owner: deque(sorted(members, key=_age)) for owner, members in owners.items()}
     turns = [(given[owner], *_age(members[0]), owner) for owner, members in left.items()]
     heapq.heapify(turns)
+    unknown: set[str] = set()
     while turns:
         *_, owner = heapq.heappop(turns)
+        if owner in unknown:
+            yield None
+        if not left[owner]:
+            continue
         head = left[owner].popleft()
         yield head
         given[owner] += slots_of(head.job.spec.requirement.workflow)
-        if left[owner]:
-            heapq.heappush(turns, (given[owner], *_age(left[owner][0]), owner))
+        if head.job.id in ends:
+            unknown.add(owner)
+        if left[owner] or owner in unknown:
+            after = left[owner][0] if left[owner] else head
+            heapq.heappush(turns, (given[owner], *_age(after), owner))
 
 
 def _age(waiting: WaitingJob) -> tuple[datetime, JobId]:

@@ -11,12 +11,11 @@ from dataclasses import replace
 from itertools import islice
 
 from app.coordinator.fleet import Fleet
-from app.coordinator.waiting import why_waiting
 from app.ledger import waiting
 from app.ledger.db import Ledger
-from app.ledger.waiting import WaitingClass
-from app.pool.capacity import need
-from app.pool.matching import largest_mb, least_of_class, vram_bucket
+from app.ledger.waiting import NoRoom, WaitingClass, WaitingJob
+from app.pool.capacity import could_give_mb, need
+from app.pool.matching import least_of_class, vram_bucket
 from app.pool.model import JobId, Requirement
 
 AGAIN_S = 1.0
@@ -34,14 +33,16 @@ class Parked:
         self._now = now
         self._asked: dict[str, float] = {}
         self.large: set[str] = set()  # whose jobs take more of a worker than a slot
-        self._too_large: dict[str, dict[JobId, str]] = {}  # of a class those that no card could hold, and why
+        self._most_mb: dict[str, int] = {}  # of classes with jobs that demand more: what the largest card has
+        self._too_large: dict[str, dict[JobId, str]] = {}  # these jobs, and why they wait
 
     def step(self, classes: Mapping[str, WaitingClass], parked: Collection[str], because: Mapping[str, str]) -> None:
         """Note why the jobs of those classes wait that are parked: `because`, where that is known."""
-        # One that finds room now and then is asked no more often, and stays large.
-        self._asked = {name: at for name, at in self._asked.items() if name in classes}
+        self._asked = {name: at for name, at in self._asked.items() if name in parked}
+        # One that finds room now and then is as large as before.
         self.large &= classes.keys()
-        self._too_large = {name: jobs for name, jobs in self._too_large.items() if name in parked}
+        self._most_mb = {name: mb for name, mb in self._most_mb.items() if name in classes}
+        self._too_large = {name: jobs for name, jobs in self._too_large.items() if name in classes}
         began, whys = self._now(), {}
         for name in sorted(parked, key=lambda name: (self._asked.get(name, 0.0), name)):
             if began < self._asked.get(name, -AGAIN_S) + AGAIN_S or self._now() > began + TURN_S:
@@ -54,6 +55,15 @@ class Parked:
             self._look(each)
             self._too_large[name] = self._beyond(each)
         waiting.note_classes(self._ledger, whys)
+
+    def too_large(self) -> list[NoRoom]:
+        """What no card could hold."""
+        return [NoRoom(name, mb + 1, frozenset()) for name, mb in self._most_mb.items()]
+
+    def is_too_large(self, waiting: WaitingJob) -> bool:
+        """Whether no card could hold this job."""
+        most_mb = self._most_mb.get(waiting.class_name)
+        return most_mb is not None and (waiting.job.spec.requirement.min_vram_mb or 0) > most_mb
 
     def own(self) -> dict[JobId, str]:
         """Why jobs of these classes wait that wait for another reason than the rest of them."""
@@ -69,17 +79,21 @@ class Parked:
         """Jobs of one class differ in their memory: a worker may be large enough for some of them alone."""
         least = least_of_class(parked.requirement)
         largest = replace(least, min_vram_mb=vram_bucket(least.min_vram_mb))
+        self._most_mb.pop(parked.name, None)
         if largest == least or self._fleet.anybody_fits(largest):
             return {}
-        most_mb = max((largest_mb(worker) for worker in self._fleet.fitting(least)), default=None)
+        policy, cards = self._fleet.policy, least.gpus or 1
+        most = (could_give_mb(worker, None, policy, cards) for worker in self._fleet.fitting(least))
+        most_mb = max(most, default=None)
         if most_mb is None:
             return {}  # of the whole class
         beyond = waiting.larger(self._ledger, parked.name, most_mb, TOLD)
-        workers, groups = self._fleet.workers.values(), self._fleet.groups
-        return {job: why_waiting(replace(least, min_vram_mb=mb), groups, workers) for job, mb in beyond.items()}
+        if beyond:
+            self._most_mb[parked.name] = most_mb
+        return {job: self._fleet.why_waiting(replace(least, min_vram_mb=mb)) for job, mb in beyond.items()}
 
     def _why(self, requirement: Requirement) -> str:
         """What is true of all its jobs; where nobody fits the least of them, in the figures of the first."""
         least = least_of_class(requirement)
         asked = least if self._fleet.anybody_fits(least) else replace(requirement, exclude_workers=())
-        return why_waiting(asked, self._fleet.groups, self._fleet.workers.values())
+        return self._fleet.why_waiting(asked)

@@ -9,6 +9,7 @@ from app.coordinator.stores import Stores
 from app.ledger import jobs
 from app.ledger.failures import GPU_MEMORY, Shortage
 from app.ledger.reports import Shortages
+from app.pool.capacity import foreign_mb
 from app.pool.model import JobId, Worker
 from app.pool.protocol import Beat, Lease, LeaseState, Report
 
@@ -27,7 +28,7 @@ def had_mb(worker: Worker, beat: Beat | None, leases: Mapping[JobId, Lease], job
     """
     own = leases.get(job)
     cards = [gpu for gpu in worker.gpus if own is None or not own.gpus or gpu.uuid in own.gpus]
-    others = {gpu.uuid: gpu.memory.others or 0 for gpu in beat.gpus} if beat else {}
+    others = foreign_mb(worker, beat) if beat else {}
     free = [gpu.vram_mb - others.get(gpu.uuid, 0) - _reserved(gpu.uuid, leases, job) for gpu in cards]
     return max(0, *free) if free else None
 

@@ -5,26 +5,42 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from app.pool.matching import largest_mb, nobody_offers, refusal
-from app.pool.model import Health, Requirement, Worker
+from app.pool.capacity import Need, could_give_mb, need, unfit
+from app.pool.matching import nobody_offers
+from app.pool.model import Health, Requirement, Worker, WorkerId
+from app.pool.policy import Policy
 from app.pool.status import FREE_SLOT, worker_status
 
 NAMED = 3
 PLURALS = {"lacks": "lack", "has": "have", "is": "are", "does": "do"}
 
 
-def why_waiting(requirement: Requirement, groups: Collection[str], workers: Iterable[Worker], above_mb: int = 0) -> str:
-    """One sentence for a job that no worker was given; it may want a card with more free memory than this."""
+def why_waiting(
+    requirement: Requirement,
+    groups: Collection[str],
+    workers: Iterable[Worker],
+    policy: Policy,
+    without: Collection[WorkerId] = (),
+    above_mb: int = 0,
+) -> str:
+    """One sentence for a job that no worker was given.
+
+    It may avoid some workers, and want a card with more free memory than so much, where others can do that.
+    """
     if requirement.group is not None and requirement.group not in groups:
         return f"its group {requirement.group} was deleted; it waits until there is one of this name again"
     everyone = list(workers)
     if not everyone:
         return "no worker has joined the pool yet"
-    refusals = [(worker, refusal(worker, requirement)) for worker in everyone]
+    refusals = [(worker, unfit(worker, requirement, policy)) for worker in everyone]
     fitting = [worker for worker, refused in refusals if refused is None]
     if fitting:
-        larger = [worker for worker in fitting if largest_mb(worker) > above_mb]
-        return _busy(larger, f" on a card with more than {above_mb} MiB free") if above_mb else _busy(fitting)
+        wanted = [
+            worker
+            for worker in fitting
+            if worker.id not in without and (not above_mb or could_give_mb(worker, None, policy) > above_mb)
+        ]
+        return _busy(wanted or fitting, requirement, above_mb)
     if all(refused is not None and refused.filter == "workflow" for _, refused in refusals):
         return nobody_offers(requirement.workflow)
     reasons = Counter(refused.why for _, refused in refusals if refused is not None)
@@ -39,15 +55,27 @@ def _of_several(why: str, count: int) -> str:
     return f"{PLURALS.get(verb, verb)} {rest}" if count > 1 else why
 
 
-def _busy(fitting: Sequence[Worker], card: str = "") -> str:
+def _busy(fitting: Sequence[Worker], requirement: Requirement, above_mb: int) -> str:
     words = {worker.id: worker_status(worker) for worker in fitting}
     ready = [worker for worker in fitting if words[worker.id] == Health.HEALTHY]
     if ready:
-        return f"{FREE_SLOT}{card}: {_names(ready)} full"
+        wants = need(ready[0], requirement, above_mb)
+        return f"{FREE_SLOT}{_and_what(wants, above_mb)}: {_names(ready)} {'full' if wants == Need() else 'busy'}"
     if all(worker.health is Health.LEFT for worker in fitting):
         return _left(fitting)
     states = "; ".join(f"{worker.name} is {words[worker.id]}" for worker in fitting[:NAMED])
     return f"no worker that could run it takes jobs now: {states}{_more(fitting)}"
+
+
+def _and_what(wants: Need, above_mb: int) -> str:
+    """What it waits for beside a slot."""
+    at_once = f" ({wants.slots} at once)" if wants.slots > 1 else ""
+    if above_mb:
+        return f"{at_once} on a card with more than {above_mb} MiB free"
+    if not wants.cards:
+        return f"{at_once} on a card with {wants.least_mb} MiB free" if wants.least_mb else at_once
+    cards = "a GPU" if wants.cards == 1 else f"{wants.cards} GPUs"
+    return f"{at_once} and {cards} of its own" + (f" with {wants.least_mb} MiB free" if wants.least_mb else "")
 
 
 def _left(fitting: Sequence[Worker]) -> str:

@@ -31,7 +31,7 @@ class WaitingJob:
 
     job: Job
     class_name: str
-    failed_on: tuple[WorkerId, ...]
+    failed_on: frozenset[WorkerId]
     age_s: float
 
     @property
@@ -68,7 +68,7 @@ def heads(ledger: Ledger, classes: Collection[str], each: int, no_room: Iterable
     """Of each queue of these classes the first so many jobs, in no order, but for those that would find no room."""
     known = [{"class": one.class_name, "least_mb": one.least_mb, "without": sorted(one.without)} for one in no_room]
     rows = ledger.all("waiting_heads", classes=list(classes), each=each, no_room=Jsonb(known)) if classes else []
-    return [WaitingJob(job_of(row), row["class"], tuple(row["failed_on"]), row["age_s"]) for row in rows]
+    return [WaitingJob(job_of(row), row["class"], frozenset(row["failed_on"]), row["age_s"]) for row in rows]
 
 
 def larger(ledger: Ledger, class_name: str, than_mb: int, most: int) -> dict[JobId, int]:

@@ -11,9 +11,9 @@ whole card of a worker that has any. What takes no memory (a workflow that decla
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from app.pool.matching import Refusal, offered, takes_jobs
+from app.pool.matching import Refusal, offered, refusal, takes_jobs
 from app.pool.model import Gpu, Health, JobId, Requirement, Worker
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState, Memory
@@ -63,6 +63,14 @@ class Room:
     capacity: int  # slots and the places behind them
     held: int  # slots that leases hold
     cards: tuple[Card, ...] = ()
+    wide: bool = False  # some lease holds several slots
+
+    def places(self, wants: Need) -> int:
+        """How many slots and places there are for such jobs.
+
+        Where one job takes several slots the worker's other slot processes are idle: what stood behind would begin.
+        """
+        return self.slots if self.wide or wants.slots > 1 else self.capacity
 
 
 def takes(worker: Worker, beat: Beat | None) -> bool:
@@ -102,7 +110,33 @@ def room(worker: Worker, beat: Beat, leases: Mapping[JobId, Lease], policy: Poli
         capacity=has + depth(worker, policy),
         held=sum(lease.slots for lease in open_leases),
         cards=tuple(_card(gpu, used[gpu.uuid], open_leases, policy.vram_reserve_mb) for gpu in worker.gpus),
+        wide=any(lease.slots > 1 for lease in open_leases),
     )
+
+
+def emptied(has: Room) -> Room:
+    """The same if it held no lease."""
+    cards = tuple(replace(card, reserved_mb=0, held=False, whole=False) for card in has.cards)
+    return replace(has, held=0, cards=cards, wide=False)
+
+
+def unfit(worker: Worker, requirement: Requirement, policy: Policy) -> Refusal | None:
+    """Why this worker, as it is set up, could not run such a job even if it ran nothing else; None when it could."""
+    found = refusal(worker, requirement)
+    if found:
+        return found
+    bare = Room(worker.slots, worker.slots, 0, _bare_cards(worker, None, policy))
+    never = capacity_refusal(bare, need(worker, requirement))
+    return replace(never, why=f"{never.why}, even when idle") if never else None
+
+
+def could_give_mb(worker: Worker, beat: Beat | None, policy: Policy, cards: int = 1) -> int:
+    """The most that a job could have of a card, or of each of so many, when no other of ours runs there.
+
+    Without a beat, when nothing foreign runs there either. 0 without so many cards.
+    """
+    most = sorted((card.free_mb for card in _bare_cards(worker, beat, policy)), reverse=True)
+    return most[cards - 1] if len(most) >= cards else 0
 
 
 def uses(worker: Worker, beat: Beat) -> dict[str, Use | None]:
@@ -112,9 +146,15 @@ def uses(worker: Worker, beat: Beat) -> dict[str, Use | None]:
     return {gpu.uuid: _use(gpu, figures.get(gpu.uuid, Memory()), idle) for gpu in worker.gpus}
 
 
+def foreign_mb(worker: Worker, beat: Beat) -> dict[str, int]:
+    """By card the MiB that are surely in use by foreign processes; without those of which nobody knows."""
+    known = {uuid: use for uuid, use in uses(worker, beat).items() if use and use.ours_mb is not None}
+    return {uuid: use.others_mb for uuid, use in known.items()}
+
+
 def capacity_refusal(has: Room, wants: Need) -> Refusal | None:
     """Why a worker that matches cannot take one more now; None when it can."""
-    if has.held + wants.slots > has.capacity:
+    if has.held + wants.slots > has.places(wants):
         return Refusal("slots", _slots_why(has, wants))
     if wants.cards:
         whole = [card for card in has.cards if not card.held and (card.usable_mb or 0) >= wants.least_mb]
@@ -122,6 +162,8 @@ def capacity_refusal(has: Room, wants: Need) -> Refusal | None:
             return Refusal("cards", f"has {len(whole)} free GPUs of {len(has.cards)}, {wants.cards} are needed")
     elif wants.least_mb:
         most = max((card.free_mb for card in has.cards), default=0)
+        if has.cards and all(card.usable_mb is None for card in has.cards):
+            return Refusal("free vram", f"does not say how much is free on its GPUs, {wants.least_mb} MiB are needed")
         if most < wants.least_mb:
             return Refusal("free vram", f"has {most} MiB free on one GPU, less than {wants.least_mb}")
     return None
@@ -129,11 +171,21 @@ def capacity_refusal(has: Room, wants: Need) -> Refusal | None:
 
 def _use(gpu: Gpu, memory: Memory, idle: bool) -> Use | None:
     if memory.others is not None:
-        return Use(_coarse(memory.others), _coarse(memory.ours or 0))
+        ours = memory.ours or 0
+        # What no process has, the driver keeps: that is not ours to give either.
+        missing = gpu.vram_mb - memory.free - ours if memory.free is not None else 0
+        return Use(_coarse(max(memory.others, missing)), _coarse(ours))
     if memory.free is None or not gpu.vram_mb:
         return None
     # A driver that lists no processes: what is in use while we run nothing is foreign.
     return Use(_coarse(gpu.vram_mb - memory.free), 0 if idle else None)
+
+
+def _bare_cards(worker: Worker, beat: Beat | None, policy: Policy) -> tuple[Card, ...]:
+    """Its cards without our leases: of what is in use what is surely foreign."""
+    foreign = foreign_mb(worker, beat) if beat else {}
+    reserve_mb = policy.vram_reserve_mb
+    return tuple(_card(gpu, Use(foreign.get(gpu.uuid, 0), 0), (), reserve_mb) for gpu in worker.gpus)
 
 
 def _coarse(mebibytes: int) -> int:
@@ -143,15 +195,17 @@ def _coarse(mebibytes: int) -> int:
 def _card(gpu: Gpu, use: Use | None, leases: Iterable[Lease], reserve_mb: int) -> Card:
     on = [lease for lease in leases if gpu.uuid in lease.gpus and (lease.whole or lease.vram_mb)]
     reserved = sum(lease.vram_mb for lease in on)
-    others = 0 if use is None else use.others_mb if use.ours_mb is not None else max(0, use.others_mb - reserved)
-    usable = max(0, gpu.vram_mb - others - reserve_mb) if gpu.vram_mb else None
+    usable = None
+    if gpu.vram_mb and use is not None:
+        others = use.others_mb if use.ours_mb is not None else max(0, use.others_mb - reserved)
+        usable = max(0, gpu.vram_mb - others - reserve_mb)
     return Card(gpu.uuid, usable, reserved, bool(on), any(lease.whole for lease in on))
 
 
 def _slots_why(has: Room, wants: Need) -> str:
-    free = max(0, has.capacity - has.held)
+    most = has.places(wants)
     if not has.slots:
         return "has no slot process at the moment"
     if wants.slots > 1:
-        return f"has {free} free slots of {has.capacity}, {wants.slots} are needed"
-    return f"is full ({has.held} of {has.capacity})"
+        return f"has {max(0, most - has.held)} free slots of {most}, {wants.slots} are needed"
+    return f"is full ({has.held} of {most})"

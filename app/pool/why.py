@@ -7,11 +7,11 @@ worker has just said its newest beat is not true any more nobody notes; it is ov
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from app.pool.capacity import capacity_refusal, need, room, takes
-from app.pool.matching import Refusal, largest_mb, refusal
+from app.pool.capacity import capacity_refusal, could_give_mb, need, room, takes, unfit
+from app.pool.matching import Refusal
 from app.pool.model import Health, JobId, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState
@@ -36,9 +36,20 @@ class Seen:
     leases: Mapping[JobId, Lease]
 
 
-def by_setup(worker: Worker, requirement: Requirement) -> Refusal | None:
+def heeded(
+    failed_on: frozenset[WorkerId], above_mb: int, anybody: Callable[[Collection[WorkerId], int], bool]
+) -> tuple[frozenset[WorkerId], int]:
+    """Of what its failures make a job wish, what somebody can do: another worker, a card with more than so much free.
+
+    anybody: whether a worker other than these, on such a card, could run it and takes jobs.
+    """
+    above_mb = above_mb if above_mb and anybody((), above_mb) else 0
+    return failed_on if failed_on and anybody(failed_on, above_mb) else frozenset(), above_mb
+
+
+def by_setup(worker: Worker, requirement: Requirement, policy: Policy) -> Refusal | None:
     """Why this worker is given no such job, as it is set up and as it stands; None when its room decides."""
-    return refusal(worker, requirement) or _standing(worker)
+    return unfit(worker, requirement, policy) or _standing(worker)
 
 
 def by_room(
@@ -46,18 +57,23 @@ def by_room(
 ) -> dict[WorkerId, Refusal | None]:
     """The same of workers whose beats and leases are known; None for one that could take it now."""
     now = [_as_it_beats(worker, seen[worker.id].beat) for worker in fitting]
-    able = [
-        worker for worker in now if takes(worker, seen[worker.id].beat) and by_setup(worker, asked.requirement) is None
-    ]
-    larger = [worker for worker in able if largest_mb(worker) > asked.above_mb]
-    above_mb = asked.above_mb if larger else 0
-    others = {worker.id for worker in (larger if above_mb else able)} - asked.failed_on
-    asked = replace(asked, failed_on=asked.failed_on if others else frozenset(), above_mb=above_mb)
-    return {worker.id: _verdict(worker, seen[worker.id], asked, policy) for worker in now}
+    could_give = {worker.id: could_give_mb(worker, seen[worker.id].beat, policy) for worker in now}
+    able = {
+        worker.id
+        for worker in now
+        if takes(worker, seen[worker.id].beat) and by_setup(worker, asked.requirement, policy) is None
+    }
+
+    def anybody(without: Collection[WorkerId], above_mb: int) -> bool:
+        return any(not above_mb or could_give[id_] > above_mb for id_ in able.difference(without))
+
+    failed_on, above_mb = heeded(asked.failed_on, asked.above_mb, anybody)
+    asked = replace(asked, failed_on=failed_on, above_mb=above_mb)
+    return {worker.id: _verdict(worker, seen[worker.id], asked, policy, could_give[worker.id]) for worker in now}
 
 
-def _verdict(worker: Worker, seen: Seen, asked: Asked, policy: Policy) -> Refusal | None:
-    refused = by_setup(worker, asked.requirement)
+def _verdict(worker: Worker, seen: Seen, asked: Asked, policy: Policy, could_give_mb: int) -> Refusal | None:
+    refused = by_setup(worker, asked.requirement, policy)
     if refused:
         return refused
     if worker.id in asked.failed_on:
@@ -67,8 +83,8 @@ def _verdict(worker: Worker, seen: Seen, asked: Asked, policy: Policy) -> Refusa
         return Refusal("older attempt", "may still have an older attempt of it")
     if seen.beat is None or not takes(worker, seen.beat):
         return Refusal("heartbeat", "has no heartbeat at the moment, or says good-bye")
-    if asked.above_mb and largest_mb(worker) <= asked.above_mb:
-        return Refusal("vram", f"has {largest_mb(worker)} MiB on its largest GPU; the job ran out of {asked.above_mb}")
+    if asked.above_mb and could_give_mb <= asked.above_mb:
+        return Refusal("vram", f"has {could_give_mb} MiB to give on one GPU; the job ran out of {asked.above_mb}")
     has = room(worker, seen.beat, seen.leases, policy)
     return capacity_refusal(has, need(worker, asked.requirement, asked.above_mb))
 

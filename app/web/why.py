@@ -112,10 +112,10 @@ def explain(job: Job) -> WhyAnswer:
 def _filtered(found: WhyAnswer, job: Job, tried: Sequence[Attempt]) -> WhyAnswer:
     failed_on = frozenset(each.worker for each in tried if each.end is AttemptEnd.FAILED)
     asked = Asked(job.id, job.spec.requirement, failed_on, job.above_vram_mb or 0)
-    everyone = [worker for _, worker in _registered().values()]
-    refused = {worker.id: by_setup(worker, asked.requirement) for worker in everyone}
+    everyone, rules = [worker for _, worker in _registered().values()], policy.read(services().ledger)
+    refused = {worker.id: by_setup(worker, asked.requirement, rules) for worker in everyone}
     looked_at = _to_look_at(everyone, refused)
-    refused |= by_room(looked_at, _seen(looked_at), asked, policy.read(services().ledger))
+    refused |= by_room(looked_at, _seen(looked_at), asked, rules)
     seen = {worker.id for worker in looked_at}
     ready = [w for w in everyone if refused[w.id] is None and w.id in seen]
     unseen = sum(refused[w.id] is None and w.id not in seen for w in everyone)

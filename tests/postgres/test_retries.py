@@ -55,7 +55,7 @@ def test_a_rule_that_says_elsewhere_is_tried_at_once_and_knows_where_not(ledger:
     job = failed(ledger, worker, then="elsewhere")
     assert waits_s(job) == 0
     [head] = due(ledger)
-    assert (head.job.id, head.failed_on, head.job.failures) == (job.id, (worker.id,), 1)
+    assert (head.job.id, head.failed_on, head.job.failures) == (job.id, frozenset({worker.id}), 1)
 
 
 def test_failures_that_a_rule_has_tried_again_are_used_up_all_the_same(ledger: Ledger) -> None:

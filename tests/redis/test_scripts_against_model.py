@@ -58,6 +58,7 @@ class Room:
     """What a worker may hold, and its leases, which outlive it."""
 
     text: str = ""  # as it was last written; '': it is not there
+    slots: int = 0
     capacity: int = 0
     others_mb: int = 0  # in use on each card
     measured: int = OURS
@@ -72,6 +73,8 @@ class Room:
         return [each for each in self.held if uuid in each.gpus and (each.whole or each.vram_mb)]
 
     def free_mb(self, uuid: str) -> int:
+        if self.measured == UNMEASURED:
+            return 0
         ours = sum(each.vram_mb for each in self.on(uuid))
         others = max(0, self.others_mb - ours) if self.measured == BOTH else self.others_mb
         return CARDS_MB[uuid] - others - ours
@@ -87,7 +90,9 @@ class Room:
 
     def has_room(self, need: Need) -> bool:
         cards = max(need.cards, 1 if need.least_mb else 0)
-        return sum(each.slots for each in self.held) + need.slots <= self.capacity and len(self.fits(need)) >= cards
+        alone = need.slots == 1 and all(each.slots == 1 for each in self.held)  # else no places behind the slots
+        places = self.capacity if alone else self.slots
+        return sum(each.slots for each in self.held) + need.slots <= places and len(self.fits(need)) >= cards
 
     def stands_in(self, name: str) -> bool:
         return bool(self.text) and name in self.sets and self.has_room(NEEDS[name])
@@ -122,7 +127,8 @@ class Scripts(RuleBasedStateMachine):
     @rule(
         who=WHO,
         worker=WORKER,
-        capacity=st.integers(1, 6),
+        slots=st.integers(1, 4),
+        depth=st.integers(0, 2),
         others_mb=st.sampled_from((0, 0, 4000)),
         measured=st.sampled_from((OURS, BOTH, UNMEASURED)),
         sets=st.frozensets(st.sampled_from(sorted(NEEDS)), min_size=1),
@@ -133,7 +139,8 @@ class Scripts(RuleBasedStateMachine):
         self,
         who: int,
         worker: WorkerId,
-        capacity: int,
+        slots: int,
+        depth: int,
         others_mb: int,
         measured: int,
         sets: frozenset[str],
@@ -141,12 +148,13 @@ class Scripts(RuleBasedStateMachine):
         gone: bool,
     ) -> None:
         room = self.rooms[worker]
-        room.capacity, room.others_mb, room.measured, room.sets = capacity, others_mb, measured, sets
+        room.slots, room.capacity, room.sets = slots, slots + depth, sets
+        room.others_mb, room.measured = others_mb, measured
         needs = {name: NEEDS[name] for name in sorted(sets)}
         facts = {
             "incarnation": 1,
-            "slots": 1,
-            "capacity": capacity,
+            "slots": slots,
+            "capacity": slots + depth,
             "weights": [0.3, 0.4, 0.3],
             "gpu": 0.5,
             "reserve": 0,

@@ -224,10 +224,19 @@ def test_a_part_that_was_not_measured_takes_the_mean_and_still_counts_what_is_re
     parts = pool.stores.live.loads([B])[B].parts
     assert parts.gpu and parts.vram
     assert (parts.gpu.share, parts.vram.share) == pytest.approx((0.4, 0.5), abs=0.02)
-    pool.place(Requirement("burn", min_vram_mb=2_000), "j1", "j2", "j3", "j4")
+    assert workers_of(pool.place(Requirement("burn", min_vram_mb=2_000), "j1", "j2", "j3")) == [A, A, None]
+    assert workers_of(pool.place(Requirement("burn", gpus=1), "j4")) == [B]
     parts = pool.stores.live.loads([B])[B].parts
-    assert parts.vram and parts.vram.share == pytest.approx(0.9, abs=0.02)
-    assert not parts.vram.measured
+    assert parts.vram and parts.vram.share == 1.0 and not parts.vram.measured
+
+
+def test_a_part_without_weight_is_shown_as_measured_all_the_same(pool: Pool) -> None:
+    pool.fleet.policy = replace(pool.fleet.policy, w_gpu=0.0, w_vram=0.0)
+    pool.worker(A, gpus=(10_000,), utilisation=0.4, memory=Memory(0, 5_000, 5_000))
+    parts = pool.stores.live.loads([A])[A].parts
+    assert parts.gpu and parts.vram
+    assert (parts.gpu.share, parts.vram.share) == pytest.approx((0.4, 0.5), abs=0.02)
+    assert parts.gpu.measured and parts.vram.measured
 
 
 def test_a_full_worker_is_full_in_every_part_that_its_jobs_hold(pool: Pool) -> None:

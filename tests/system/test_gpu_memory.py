@@ -40,6 +40,18 @@ def test_it_goes_on_at_once_where_a_card_is_larger_not_where_one_is_as_small(sce
     assert (job.worker, job.above_vram_mb, job.failures) == (large.id, 8192, 1)
 
 
+def test_a_card_is_not_larger_for_what_others_use_of_it(scene: Scene) -> None:
+    one = scene.peer("one", card("a", 24576))
+    one.others_mb = {"GPU-a": 100}
+    one.beat()
+    order = scene.running(one)
+    scene.peer("alike", card("b", 24576))
+
+    ran_out(scene, one, order)
+
+    assert "no worker that could run it has a card with more than 24448 MiB" in (scene.job(order.job).waiting or "")
+
+
 def test_it_waits_for_the_larger_card_while_that_is_busy_and_says_so(scene: Scene) -> None:
     small = scene.peer("small", card("a", 8192))
     order = scene.running(small)
@@ -51,7 +63,7 @@ def test_it_waits_for_the_larger_card_while_that_is_busy_and_says_so(scene: Scen
 
     job = scene.job(order.job)
     assert job.state is JobState.PENDING
-    assert job.waiting == "waits for a free slot on a card with more than 8192 MiB free: large is full"
+    assert job.waiting == "waits for a free slot on a card with more than 8192 MiB free: large is busy"
     large.end(other)
     large.beat()
     scene.step()
@@ -97,6 +109,7 @@ def test_a_larger_card_of_the_same_worker_is_one(scene: Scene) -> None:
     scene.peer("alike", card("c", 8192))
     two.others_mb = {}
     two.beat()
+    scene.step()
 
     ran_out(scene, two, order)
 

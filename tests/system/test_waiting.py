@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 
 from app.coordinator.dispatch import MOST_HEADS
 from app.coordinator.hints import Hint
+from app.coordinator.order import STEP_S
 from app.ledger import attempts, jobs, waiting
 from app.pool.matching import class_name
 from app.pool.model import AttemptEnd, Gpu, Job, JobSpec, JobState, Requirement
@@ -54,6 +56,41 @@ def test_one_person_s_many_jobs_keep_nobody_waiting(scene: Scene) -> None:
     end(scene, peer, begun(scene, peer))
     owners = {scene.job(order.job).spec.owner for order in iter(peer.pop, None)}
     assert owners == {"ana", "bob"}
+
+
+def test_a_high_priority_takes_every_free_slot_before_a_low_one(scene: Scene) -> None:
+    high = [submit(scene.ledger, priority=90) for _ in range(3)]
+    low = [submit(scene.ledger, owner="bob", priority=10) for _ in range(3)]
+    scene.wide(4)
+    assert state(scene, *high, *low) == [*[JobState.ASSIGNED] * 4, *[JobState.PENDING] * 2]
+
+
+def test_who_holds_much_gets_nothing_while_another_has_less(scene: Scene) -> None:
+    peer = scene.wide(8)
+    for _ in range(5):
+        scene.running(peer)
+    ana = [submit(scene.ledger) for _ in range(3)]
+    bob = [submit(scene.ledger, owner="bob") for _ in range(4)]
+    scene.leader.step(BELL)
+    assert state(scene, *ana) == [JobState.PENDING] * 3
+    assert state(scene, *bob) == [*[JobState.ASSIGNED] * 3, JobState.PENDING]
+
+
+def test_a_job_rises_with_its_waiting_though_others_of_its_owner_are_served(scene: Scene, database_url: str) -> None:
+    fast, other = scene.peer("render-1"), scene.peer("render-2")
+    rare, common = Requirement("burn", only_workers=(fast.id,)), Requirement("burn", only_workers=(other.id,))
+    first = scene.running(fast, requirement=rare, owner="bob")
+    starved = submit(scene.ledger, rare)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE jobs SET created_at = now() - interval '1 hour' WHERE id = %s", [starved.id])
+    scene.time += 4 * STEP_S
+    fast.beat()
+    other.beat()
+    scene.step()
+    scene.running(other, requirement=common)
+    above = submit(scene.ledger, rare, owner="bob", priority=52)
+    end(scene, fast, first)
+    assert state(scene, starved, above) == [JobState.ASSIGNED, JobState.PENDING]
 
 
 def test_of_many_people_those_who_came_first_come_first(scene: Scene) -> None:
@@ -188,7 +225,7 @@ def test_who_could_not_run_on_the_kept_worker_is_not_told_of_it(scene: Scene) ->
     scene.set_up(other, tags=("fast",))
     first, second = submit(scene.ledger, FAST), submit(scene.ledger, FAST)
     late = submit(scene.ledger, SMALL)
-    scene.later(1, peer, other)
+    scene.later(2, peer, other)
     assert scene.job(first.id).worker == other.id
     assert scene.job(second.id).waiting == "waits for a free slot: render-2 is full"
     assert "render-1 is kept for job" in (scene.job(late.id).waiting or "")
@@ -197,7 +234,7 @@ def test_who_could_not_run_on_the_kept_worker_is_not_told_of_it(scene: Scene) ->
 def test_of_a_class_only_those_that_no_card_could_hold_are_told_so(scene: Scene) -> None:
     peer = scene.wide(2, "render-1", CARD)
     scene.running(peer)
-    fits = submit(scene.ledger, Requirement("burn", min_vram_mb=24_000))
+    fits = submit(scene.ledger, Requirement("burn", min_vram_mb=23_700))
     too_large = submit(scene.ledger, Requirement("burn", min_vram_mb=24_500), priority=10)
     scene.later(2, peer)
     assert (scene.job(fits.id).waiting or "").startswith("waits for a free slot")
@@ -311,3 +348,60 @@ def test_reasons_of_classes_go_with_their_last_job(scene: Scene) -> None:
     jobs.cancel(scene.ledger, job.id)
     scene.later(6)
     assert waiting.forget_classes(scene.ledger) == 0  # it was done
+
+
+def test_a_large_job_is_not_starved_where_places_stand_behind_the_slots(scene: Scene) -> None:
+    peer = scene.wide(2, "render-1", CARD)
+    scene.set_up(peer, slots=2, queue_depth=1)
+    runs = [scene.running(peer, requirement=SMALL) for _ in range(2)]
+    large = submit(scene.ledger, LARGE)
+    scene.later(1, peer)
+    late = [submit(scene.ledger, Requirement("burn", min_vram_mb=1_000)) for _ in range(2)]
+    scene.later(1, peer)
+    assert state(scene, large, *late) == [JobState.PENDING] * 3
+    for order in runs:
+        end(scene, peer, order)
+    assert state(scene, large) == [JobState.ASSIGNED]
+
+
+def test_a_job_for_all_cards_is_not_starved_by_those_for_one(scene: Scene) -> None:
+    peer = scene.wide(3, "render-1", CARD, replace(CARD, uuid="GPU-2", index=1))
+    runs = [scene.running(peer, requirement=Requirement("burn", gpus=1)) for _ in range(2)]
+    both = submit(scene.ledger, Requirement("burn", gpus=2))
+    scene.later(1, peer)
+    late = [submit(scene.ledger, Requirement("burn", gpus=1)) for _ in range(2)]
+    end(scene, peer, runs[0])
+    assert state(scene, both, *late) == [JobState.PENDING] * 3
+    end(scene, peer, runs[1])
+    assert state(scene, both, *late) == [JobState.ASSIGNED, *[JobState.PENDING] * 2]
+    assert len(begun(scene, peer).gpus) == 2
+
+
+def test_a_kept_worker_that_cannot_hold_the_job_any_more_is_kept_no_longer(scene: Scene) -> None:
+    first = scene.wide(3, "render-1", CARD)
+    scene.running(first, requirement=SMALL)
+    large = submit(scene.ledger, LARGE)
+    scene.later(2, first)
+    assert scene.leader._dispatch.kept.of(large.id) == {first.id}
+    first.others_mb = {CARD.uuid: 12_000}
+    second = scene.wide(3, "render-2", replace(CARD, uuid="GPU-2"))
+    late = submit(scene.ledger, Requirement("burn", min_vram_mb=1_000))
+    scene.later(1, first, second)
+    assert scene.job(large.id).worker == second.id
+    assert scene.job(late.id).state is JobState.ASSIGNED
+
+
+def test_a_worker_that_was_kept_takes_what_stands_behind_a_slot_when_nothing_needs_it_any_more(scene: Scene) -> None:
+    kept = scene.wide(3, "render-1", CARD)
+    scene.running(kept, requirement=SMALL)
+    large = submit(scene.ledger, LARGE)
+    scene.later(2, kept)
+    other = scene.wide(1, "render-2", replace(CARD, uuid="GPU-2", vram_mb=12_000))
+    scene.set_up(other, queue_depth=1)
+    scene.running(other, requirement=SMALL)
+    behind = submit(scene.ledger, Requirement("burn", min_vram_mb=1_000))
+    scene.later(1, kept, other)
+    assert scene.job(behind.id).worker == other.id
+    jobs.cancel(scene.ledger, large.id)
+    scene.later(3, kept, other)
+    assert scene.job(behind.id).worker == kept.id

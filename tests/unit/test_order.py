@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from app.coordinator.order import STEP_S, in_order
+from app.coordinator.order import STEP_S, ends, in_order
 from app.ledger.waiting import WaitingJob
 from app.pool.model import Job, JobId, JobSpec, JobState, Requirement
 
@@ -23,12 +23,12 @@ def waiting(
     spec = JobSpec(Requirement(workflow), owner=owner, priority=priority)
     created_at = NOON - timedelta(seconds=age_s)
     return WaitingJob(
-        Job(JobId(name), spec, JobState.PENDING, 1, 0, None, None, 0, "", created_at), class_name, (), age_s
+        Job(JobId(name), spec, JobState.PENDING, 1, 0, None, None, 0, "", created_at), class_name, frozenset(), age_s
     )
 
 
 def ordered(*heads: WaitingJob, held: dict[str, int] | None = None, unserved_s: float = 1e9) -> str:
-    return " ".join(head.job.id for head in in_order(heads, held or {}, SLOTS.__getitem__, lambda _: unserved_s))
+    return " ".join(head.job.id for head in in_order(heads, held or {}, SLOTS.__getitem__, lambda _: unserved_s).jobs)
 
 
 def test_priority_comes_first_then_age() -> None:
@@ -52,6 +52,38 @@ def test_a_job_of_several_slots_counts_as_so_many_turns() -> None:
     wide = [waiting(f"a{n}", age_s=100 - n, workflow="wide") for n in range(2)]
     small = [waiting(f"b{n}", "bob", age_s=9 - n) for n in range(4)]
     assert ordered(*wide, *small) == "a0 b0 b1 b2 a1 b3"
+
+
+def sure(*heads: WaitingJob, each: int, held: dict[str, int] | None = None) -> str:
+    """Those of them, of each queue so many, that come before any that was not read."""
+    found, count = in_order(heads, held or {}, SLOTS.__getitem__, lambda _: 1e9, ends(heads, each))
+    return " ".join(head.job.id for head in found[:count])
+
+
+def test_what_was_not_read_of_a_high_priority_comes_before_what_was_read_of_a_low_one() -> None:
+    high, low = waiting("high", priority=90), waiting("low", "bob", priority=10)
+    assert sure(high, low, each=1) == "high"
+    assert sure(high, low, each=2) == "high low"
+
+
+def test_what_was_not_read_of_an_owner_with_few_slots_comes_before_what_was_read_of_another() -> None:
+    some = waiting("a"), waiting("b", "bob", age_s=1)
+    assert sure(*some, each=1) == "a b"  # then it is ana's turn, with what was not read
+    assert sure(*some, each=1, held={"ana": 5}) == "b"
+    assert sure(*some, waiting("c", "cy", age_s=0.5), each=1, held={"cy": 1}) == "a b"
+
+
+def test_one_queue_of_an_owner_that_goes_on_may_be_older_than_the_next_of_another_of_his() -> None:
+    first, last = waiting("x", age_s=9), waiting("y", age_s=1, class_name="d")
+    assert sure(first, last, each=1) == "x"
+
+
+def test_a_queue_that_is_served_says_nothing_of_another_class_of_the_same_owner() -> None:
+    low = waiting("low", "bob", priority=40, age_s=11 * STEP_S)
+    served = waiting("served", "bob", priority=40, age_s=11 * STEP_S, class_name="d")
+    high = waiting("high", priority=50, age_s=1)
+    found = in_order([low, served, high], {}, SLOTS.__getitem__, lambda queue: 1e9 if queue.class_name == "c" else 0.0)
+    assert [head.job.id for head in found.jobs] == ["low", "high", "served"]
 
 
 def test_a_queue_that_got_nothing_for_long_rises_so_that_none_starves() -> None:

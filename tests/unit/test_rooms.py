@@ -13,7 +13,7 @@ from app.coordinator.plan import Entry
 from app.coordinator.rooms import Mean, Means, means, room
 from app.coordinator.waiting import why_waiting
 from app.coordinator.wanted import wanted_of
-from app.pool.capacity import Card, Need, Room, capacity_refusal, need, takes
+from app.pool.capacity import Card, Need, Room, capacity_refusal, need, takes, unfit
 from app.pool.capacity import room as capacity_room
 from app.pool.matching import Refusal
 from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, WorkerId, Workflow
@@ -110,7 +110,8 @@ def test_without_gpus_a_job_that_names_nothing_takes_none() -> None:
 def test_why_a_worker_has_no_room_now_is_said_in_words() -> None:
     worker = replace(WORKER, gpus=(CARD,))
     lease = Lease(1, LeaseState.CLAIMED, gpus=("g0",), vram_mb=6_000)
-    has = capacity_room(worker, beat(), {JobId("j1"): lease}, Policy())
+    measured = beat(GpuFigures("g0", 0, memory=Memory(0, 0)))
+    has = capacity_room(worker, measured, {JobId("j1"): lease}, Policy())
     assert has == Room(2, 2, 1, (Card("g0", 9_744, 6_000, held=True),))
     assert capacity_refusal(has, Need(vram_mb=3_000, least_mb=3_000)) is None
     small = capacity_refusal(has, Need(vram_mb=4_000, least_mb=4_000))
@@ -118,6 +119,39 @@ def test_why_a_worker_has_no_room_now_is_said_in_words() -> None:
     assert capacity_refusal(has, Need(cards=1)) == Refusal("cards", "has 0 free GPUs of 1, 1 are needed")
     assert capacity_refusal(has, Need(slots=2)) == Refusal("slots", "has 1 free slots of 2, 2 are needed")
     assert capacity_refusal(replace(has, held=2), Need()) == Refusal("slots", "is full (2 of 2)")
+
+
+def test_a_card_of_which_nobody_knows_what_is_in_use_is_only_given_whole() -> None:
+    has = capacity_room(replace(WORKER, gpus=(CARD,)), beat(), {}, Policy())
+    unknown = capacity_refusal(has, Need(vram_mb=3_000, least_mb=3_000))
+    assert unknown == Refusal("free vram", "does not say how much is free on its GPUs, 3000 MiB are needed")
+    assert capacity_refusal(has, Need(cards=1)) is None
+
+
+def test_what_the_driver_keeps_is_nobody_s_to_give() -> None:
+    worker = replace(WORKER, gpus=(CARD,))
+    kept = beat(GpuFigures("g0", 0, memory=Memory(1_000, 2_000, CARD.vram_mb - 3_480)))
+    [card] = capacity_room(worker, kept, {}, Policy(vram_reserve_mb=0)).cards
+    assert card.usable_mb == CARD.vram_mb - 2_496  # of 2,480 that others have or nobody has, in steps of 64
+
+
+def test_places_behind_slots_are_for_jobs_of_one_slot_beside_such_jobs() -> None:
+    has = Room(2, 3, 2)
+    assert capacity_refusal(has, Need()) is None
+    assert capacity_refusal(replace(has, wide=True), Need()) == Refusal("slots", "is full (2 of 2)")
+    assert capacity_refusal(replace(has, held=1), Need(slots=2)) is not None
+
+
+def test_what_no_idle_worker_could_hold_fits_nobody() -> None:
+    two = replace(WORKER, gpus=(CARD, replace(CARD, uuid="g1", index=1, vram_mb=8_000)))
+    assert unfit(two, replace(BURN, min_vram_mb=CARD.vram_mb - 256), Policy()) is None
+    for asked in (replace(BURN, min_vram_mb=CARD.vram_mb), replace(BURN, min_vram_mb=9_000, gpus=2)):
+        refused = unfit(two, asked, Policy())
+        assert refused is not None and refused.why.endswith("even when idle")
+    declared = Workflow("burn", "python", slots=3)
+    wide = unfit(replace(WORKER, slots=2, workflows=(declared,)), BURN, Policy())
+    assert wide == Refusal("slots", "has 2 free slots of 2, 3 are needed, even when idle")
+    assert why_waiting(BURN, (), [replace(WORKER, workflows=(declared,))], Policy()).startswith("no worker fits: 1 has")
 
 
 @pytest.mark.parametrize(
@@ -135,14 +169,15 @@ def test_who_may_not_be_given_jobs_is_given_none(worker: Worker, leaving: bool) 
 
 def test_a_job_says_why_it_waits() -> None:
     left = replace(WORKER, health=Health.LEFT, last_heartbeat=datetime(2026, 1, 1, 19, 2, tzinfo=timezone.utc))
-    assert why_waiting(BURN, (), []) == "no worker has joined the pool yet"
-    assert why_waiting(Requirement("render"), (), [WORKER]) == "no worker offers render"
-    assert why_waiting(Requirement("burn", tags=("fast",)), (), [WORKER]) == "no worker fits: 1 lacks fast"
+    assert why_waiting(BURN, (), [], Policy()) == "no worker has joined the pool yet"
+    assert why_waiting(Requirement("render"), (), [WORKER], Policy()) == "no worker offers render"
+    assert why_waiting(Requirement("burn", tags=("fast",)), (), [WORKER], Policy()) == "no worker fits: 1 lacks fast"
     twice = [WORKER, replace(WORKER, id=WorkerId("y" * 12))]
-    assert why_waiting(Requirement("burn", tags=("fast",)), (), twice) == "no worker fits: 2 lack fast"
-    assert why_waiting(BURN, (), [WORKER]) == "waits for a free slot: render-1 is full"
-    assert why_waiting(BURN, (), [left]) == "its worker render-1 said good-bye at 19:02 UTC; no other can run it"
-    assert why_waiting(BURN, (), [left, replace(WORKER, id=WorkerId("x" * 12), health=Health.DOWN)]) == (
+    assert why_waiting(Requirement("burn", tags=("fast",)), (), twice, Policy()) == "no worker fits: 2 lack fast"
+    assert why_waiting(BURN, (), [WORKER], Policy()) == "waits for a free slot: render-1 is full"
+    alone = why_waiting(BURN, (), [left], Policy())
+    assert alone == "its worker render-1 said good-bye at 19:02 UTC; no other can run it"
+    assert why_waiting(BURN, (), [left, replace(WORKER, id=WorkerId("x" * 12), health=Health.DOWN)], Policy()) == (
         "no worker that could run it takes jobs now: render-1 is left; render-1 is down"
     )
 

@@ -30,7 +30,7 @@ def beat(*others_mb: int | None) -> Beat:
 
 
 def test_what_others_and_other_attempts_take_was_not_its_own() -> None:
-    assert had_mb(worker(SMALL, LARGE), beat(500, 0), HELD, JOB) == 8192 - 500 - 2000
+    assert had_mb(worker(SMALL, LARGE), beat(500, 0), HELD, JOB) == 8192 - 512 - 2000
 
 
 @pytest.mark.parametrize("measured", [None, beat(), beat(None)])
@@ -39,7 +39,7 @@ def test_where_nobody_could_measure_it_is_the_cards_total(measured: Beat | None)
 
 
 def test_of_several_cards_it_is_the_largest_figure() -> None:
-    assert had_mb(worker(SMALL, LARGE), beat(0, 3000), {OTHER: HELD[OTHER]}, OTHER) == 24576 - 3000
+    assert had_mb(worker(SMALL, LARGE), beat(0, 3072), {OTHER: HELD[OTHER]}, OTHER) == 24576 - 3072
 
 
 def test_a_lease_that_is_gone_leaves_all_cards_of_the_worker() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from app.pool.matching import Refusal
 from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import Policy
-from app.pool.protocol import Beat, Lease, LeaseState
+from app.pool.protocol import Beat, GpuFigures, Lease, LeaseState, Memory
 from app.pool.why import Asked, Seen, by_filter, by_room, by_setup
 from app.web.why_words import sentence
 
@@ -23,7 +23,8 @@ def worker(name: str, **rest: Any) -> Worker:
 
 
 def seen(one: Worker, *leases: Lease, tags: tuple[str, ...] = ()) -> Seen:
-    beat = Beat(one.id, 1, 1, 15_000, 35_000, "b", 1, 1, tags=tags)
+    gpus = tuple(GpuFigures(gpu.uuid, gpu.index, memory=Memory(0, 0)) for gpu in one.gpus)
+    beat = Beat(one.id, 1, 1, 15_000, 35_000, "b", 1, 1, gpus=gpus, tags=tags)
     return Seen(beat, {JobId(f"j{number}"): lease for number, lease in enumerate(leases)})
 
 
@@ -38,7 +39,7 @@ ANY = Asked(JOB, Requirement("burn"))
 
 def test_a_worker_that_stands_apart_is_named_by_how_it_stands() -> None:
     def filter_of(one: Worker) -> str | None:
-        found = by_setup(one, ANY.requirement)
+        found = by_setup(one, ANY.requirement, Policy())
         return found.filter if found else None
 
     assert filter_of(worker("w")) is None

@@ -59,7 +59,7 @@ local function occupied(leases, job)
   return false
 end
 
-local function reserve(worker, job, attempt, need, mb, room, held, taken, uuids)
+local function reserve(worker, job, attempt, need, mb, room, held, uuids)
   local whole = need[CARDS] > 0
   local lease = {attempt = attempt, state = 'given', slots = need[SLOTS], vram_mb = mb, incarnation = room.incarnation}
   if #uuids > 0 then lease.gpus = uuids end -- cjson would write an empty list as {}
@@ -67,10 +67,12 @@ local function reserve(worker, job, attempt, need, mb, room, held, taken, uuids)
   redis.call('HSET', LEASES .. worker, job, cjson.encode(lease))
   turn = (turn or redis.call('INCRBY', TURN, WANTS) - WANTS) + 1
   room.turn = turn
+  local taken = held.cards
   if whole or mb > 0 then
     for _, uuid in ipairs(uuids) do taken[uuid] = {mb = (taken[uuid] and taken[uuid].mb or 0) + mb, whole = whole} end
   end
-  settle(worker, room, WORKERS .. worker, LOAD, ELIGIBLE, held + need[SLOTS], taken)
+  held.slots, held.wide = held.slots + need[SLOTS], held.wide or need[SLOTS] > 1
+  settle(worker, room, WORKERS .. worker, LOAD, ELIGIBLE, held)
   forget_heads(room)
 end
 
@@ -83,17 +85,17 @@ local function give(worker, score, part, job, attempt, least, mb)
   end
   local leases = redis.call('HGETALL', LEASES .. worker)
   if occupied(leases, job) then return nil end
-  local held, taken = holdings(leases)
-  local uuids = held + need[SLOTS] <= room.capacity and cards_for(room, taken, need[CARDS], math.max(need[LEAST], least))
+  local held = holdings(leases)
+  local uuids = fits_slots(room, held, need[SLOTS]) and cards_for(room, held.cards, need[CARDS], math.max(need[LEAST], least))
   if not uuids then
     if least <= need[LEAST] then -- it stands in the set and has no room: put it right
-      settle(worker, room, WORKERS .. worker, LOAD, ELIGIBLE, held, taken)
+      settle(worker, room, WORKERS .. worker, LOAD, ELIGIBLE, held)
       forget_heads(room)
     end
     return nil
   end
   mb = need[CARDS] > 0 and 0 or math.max(need[RESERVE], mb)
-  reserve(worker, job, attempt, need, mb, room, held, taken, uuids)
+  reserve(worker, job, attempt, need, mb, room, held, uuids)
   return {worker, table.concat(uuids, ','), mb, need[CARDS] > 0 and 1 or 0, need[SLOTS], string.format('%.17g', score), room.parts}
 end
 
