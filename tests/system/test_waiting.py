@@ -378,17 +378,16 @@ def test_a_job_for_all_cards_is_not_starved_by_those_for_one(scene: Scene) -> No
 
 
 def test_a_kept_worker_that_cannot_hold_the_job_any_more_is_kept_no_longer(scene: Scene) -> None:
-    first = scene.wide(3, "render-1", CARD)
-    scene.running(first, requirement=SMALL)
+    both = [scene.wide(3, f"render-{n}", replace(CARD, uuid=f"GPU-{n}")) for n in range(2)]
+    for peer in both:
+        scene.running(peer, requirement=replace(SMALL, only_workers=(peer.id,)))
     large = submit(scene.ledger, LARGE)
-    scene.later(2, first)
-    assert scene.leader._dispatch.kept.of(large.id) == {first.id}
-    first.others_mb = {CARD.uuid: 12_000}
-    second = scene.wide(3, "render-2", replace(CARD, uuid="GPU-2"))
-    late = submit(scene.ledger, Requirement("burn", min_vram_mb=1_000))
-    scene.later(1, first, second)
-    assert scene.job(large.id).worker == second.id
-    assert scene.job(late.id).state is JobState.ASSIGNED
+    scene.later(2, *both)
+    [kept] = scene.leader._dispatch.kept.of(large.id)
+    one, other = sorted(both, key=lambda peer: peer.id != kept)
+    one.others_mb = {gpu.uuid: 12_000 for gpu in one.worker.gpus}
+    scene.later(2, *both)
+    assert scene.leader._dispatch.kept.of(large.id) == {other.id}
 
 
 def test_a_worker_that_was_kept_takes_what_stands_behind_a_slot_when_nothing_needs_it_any_more(scene: Scene) -> None:
