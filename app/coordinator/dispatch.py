@@ -15,7 +15,7 @@ from app.coordinator.assigning import Assigning, Placed
 from app.coordinator.eligible import Eligible
 from app.coordinator.envelopes import Envelopes
 from app.coordinator.fleet import Fleet
-from app.coordinator.kept import Kept
+from app.coordinator.kept import Keep, Kept
 from app.coordinator.leases import Leases
 from app.coordinator.left_over import Candidate, LeftOver
 from app.coordinator.order import Queue, ends, in_order, queue_of
@@ -25,7 +25,6 @@ from app.coordinator.stores import Stores
 from app.ledger import waiting
 from app.ledger.waiting import WaitingClass, WaitingJob
 from app.pool.faults import point
-from app.pool.model import WorkerId
 
 PORTION = 256  # jobs that are placed in one round trip, and assigned in one statement
 HEADS, MORE, MOST_HEADS = 1, 8, 512  # of each queue: a first look, and the next ones where that was not all
@@ -132,11 +131,12 @@ class Dispatch:
         self.kept.choose(self._first_of_each(ordered, full | (self._missed & self._parked.large)))
         if each == MOST_HEADS:
             sure = len(ordered)  # the others of long queues whose first find no room are not waited for
-        found, behind = [], frozenset[WorkerId]()
+        found, behind = [], list[Keep]()
         for head in ordered[:sure]:
             if head.job.id in asked:
                 found.append(self._candidate(head, behind))
-            behind |= self.kept.of(head.job.id)
+            if keep := self.kept.of(head.job.id):
+                behind.append(keep)
         return found, {head.class_name for head in ordered[sure:] if head.job.id in asked}
 
     def _first_of_each(self, ordered: Iterable[WaitingJob], classes: Collection[str]) -> list[WaitingJob]:
@@ -149,7 +149,7 @@ class Dispatch:
     def _unserved_s(self, queue: Queue) -> float:
         return self._now() - self._served.get(queue, self._began)
 
-    def _candidate(self, head: WaitingJob, behind: frozenset[WorkerId]) -> Candidate:
+    def _candidate(self, head: WaitingJob, behind: Iterable[Keep]) -> Candidate:
         job, requirement = head.job, head.job.spec.requirement
         avoided, above_mb = self._wishes(requirement, head.failed_on, head.above_mb)
         without = avoided.union(requirement.exclude_workers)
@@ -158,7 +158,7 @@ class Dispatch:
             job.attempt,
             requirement.min_vram_mb or 0,
             requirement.gpus or 0,
-            tuple({*without, *behind, *self._fleet.outdated}),
+            tuple({*without, *self.kept.from_next(behind, requirement), *self._fleet.outdated}),
             above_mb,
         )
         return Candidate(head, without, want)

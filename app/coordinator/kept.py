@@ -7,7 +7,9 @@ next one chooses anew.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
@@ -22,6 +24,15 @@ LOOK_AT = 16  # of the workers that could hold it, those that run the least
 LONGEST_S = 0.05  # of looking, each time; those who come first come first here too
 
 
+@dataclass(frozen=True)
+class Keep:
+    """A worker that is kept for a job."""
+
+    job: JobId
+    worker: WorkerId
+    spare: int  # its free slots beyond those that the job needs: for jobs that take no card
+
+
 class Kept:
     """Which worker is kept for which job."""
 
@@ -29,26 +40,35 @@ class Kept:
         self._live = stores.live
         self._fleet = fleet
         self._now = now
-        self._of: dict[JobId, WorkerId] = {}
+        self._of: dict[JobId, Keep] = {}
+        self._spared: Counter[WorkerId] = Counter()  # slots that others were let have since it was chosen
 
     def choose(self, first: Iterable[WaitingJob]) -> None:
         """Keep a worker for each of these jobs, first first, where that helps; for no others."""
         before, self._of = self._of, {}
+        self._spared.clear()
         until = self._now() + LONGEST_S
         for waiting in first:
             if len(self._of) == MOST_KEPT or self._now() > until:
                 return
-            worker = self._worker(waiting, before.get(waiting.job.id))
-            if worker:
-                self._of[waiting.job.id] = worker
+            keep = self._keep(waiting, before.get(waiting.job.id))
+            if keep:
+                self._of[waiting.job.id] = keep
 
-    def of(self, job: JobId) -> frozenset[WorkerId]:
-        """The worker that is kept for this job, if any."""
-        return frozenset({self._of[job]} if job in self._of else ())
+    def of(self, job: JobId) -> Keep | None:
+        """What is kept for this job."""
+        return self._of.get(job)
+
+    def from_next(self, keeps: Iterable[Keep], requirement: Requirement) -> list[WorkerId]:
+        """Those of these workers that the next job, with this requirement, may not be given."""
+        wants = {keep: need(self._fleet.workers[keep.worker], requirement) for keep in keeps}
+        kept = [keep for keep, its in wants.items() if not self._spares(keep, its)]
+        self._spared.update({keep.worker: its.slots for keep, its in wants.items() if keep not in kept})
+        return [keep.worker for keep in kept]
 
     def workers(self) -> frozenset[WorkerId]:
         """All that are kept."""
-        return frozenset(self._of.values())
+        return frozenset(keep.worker for keep in self._of.values())
 
     def why(self, classes: Iterable[WaitingClass]) -> dict[str, str]:
         """Why those of these classes found no room that could run on a worker which is kept from them."""
@@ -60,11 +80,18 @@ class Kept:
         }
 
     def _kept_from(self, requirement: Requirement) -> tuple[JobId, Worker] | None:
-        kept = ((job, self._fleet.workers[worker]) for job, worker in self._of.items())
-        return next(((job, worker) for job, worker in kept if refusal(worker, requirement) is None), None)
+        for keep in self._of.values():
+            worker = self._fleet.workers[keep.worker]
+            if not self._spares(keep, need(worker, requirement)) and refusal(worker, requirement) is None:
+                return keep.job, worker
+        return None
 
-    def _worker(self, waiting: WaitingJob, known: WorkerId | None) -> WorkerId | None:
-        taken, requirement = self.workers(), waiting.job.spec.requirement
+    def _spares(self, keep: Keep, wants: Need) -> bool:
+        left = keep.spare - self._spared[keep.worker]
+        return not (wants.cards or wants.least_mb) and wants.slots <= left
+
+    def _keep(self, waiting: WaitingJob, before: Keep | None) -> Keep | None:
+        taken, requirement, known = self.workers(), waiting.job.spec.requirement, before and before.worker
         avoided, above_mb = self._fleet.wishes_of(requirement, waiting.failed_on, waiting.above_mb)
         some = self._fleet.healthy_fitting(requirement, (*avoided, *taken), above_mb)
         fitting = {worker.id: worker for worker in some}
@@ -77,8 +104,11 @@ class Kept:
             now = room(worker, self._fleet.beats[id_], leases[id_], self._fleet.policy)
             wants = need(worker, requirement, above_mb)
             if _nibbled(now, wants) and capacity_refusal(emptied(now), wants) is None:
-                could.append((id_ != known, now.held, id_))
-        return min(could)[-1] if could else None
+                could.append((id_ != known, now.held, id_, now.slots - now.held - wants.slots))
+        if not could:
+            return None
+        *_, chosen, spare = min(could)
+        return Keep(waiting.job.id, chosen, spare)
 
 
 def _nibbled(now: Room, wants: Need) -> bool:

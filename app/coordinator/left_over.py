@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from app.coordinator.fleet import Fleet
 from app.coordinator.placing import Want
@@ -19,7 +20,7 @@ class Candidate:
     """A waiting job in its place in the order, and how it is to be placed."""
 
     waiting: WaitingJob
-    without: frozenset[WorkerId]  # those that it avoids itself; `want` excludes others too, as all behind it do
+    without: frozenset[WorkerId]  # those that it avoids itself; `want` excludes others too
     want: Want
 
     @property
@@ -32,7 +33,7 @@ class LeftOver:
     """Of one step. Those that may not go where others of their class may have reasons of their own."""
 
     def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+        self._why = cache(fleet.why_waiting)  # of many that are alike the fleet is asked once
         self._no_room: dict[str, list[NoRoom]] = {}
         self._first: dict[str, JobId] = {}  # of each class the first with a reason of its own
         self.classes: set[str] = set()  # those with jobs that wait as their class does
@@ -48,7 +49,7 @@ class LeftOver:
             self.classes.add(name)
         elif len(self.own) < TOLD:
             needs = left.waiting.job.spec.requirement
-            self.own[left.waiting.job.id] = self._fleet.why_waiting(needs, left.without, left.want.above_mb)
+            self.own[left.waiting.job.id] = self._why(needs, left.without, left.want.above_mb)
             self._first.setdefault(name, left.waiting.job.id)
 
     def is_known(self, candidate: Candidate) -> bool:

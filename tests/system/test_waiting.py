@@ -383,11 +383,25 @@ def test_a_kept_worker_that_cannot_hold_the_job_any_more_is_kept_no_longer(scene
         scene.running(peer, requirement=replace(SMALL, only_workers=(peer.id,)))
     large = submit(scene.ledger, LARGE)
     scene.later(2, *both)
-    [kept] = scene.leader._dispatch.kept.of(large.id)
-    one, other = sorted(both, key=lambda peer: peer.id != kept)
+    keep = scene.leader._dispatch.kept.of(large.id)
+    assert keep is not None
+    one, other = sorted(both, key=lambda peer: peer.id != keep.worker)
     one.others_mb = {gpu.uuid: 12_000 for gpu in one.worker.gpus}
     scene.later(2, *both)
-    assert scene.leader._dispatch.kept.of(large.id) == {other.id}
+    again = scene.leader._dispatch.kept.of(large.id)
+    assert again is not None and again.worker == other.id
+
+
+def test_what_takes_no_card_does_not_wait_for_a_job_that_waits_for_one(scene: Scene) -> None:
+    peer = scene.wide(4, "render-1", CARD)
+    run = scene.running(peer)  # on the whole card
+    large = submit(scene.ledger)
+    scene.later(2, peer)
+    small = [submit(scene.ledger, Requirement("burn", min_vram_mb=0)) for _ in range(3)]
+    scene.later(1, peer)
+    assert state(scene, large, *small) == [JobState.PENDING, *[JobState.ASSIGNED] * 2, JobState.PENDING]
+    end(scene, peer, run)
+    assert state(scene, large) == [JobState.ASSIGNED]
 
 
 def test_a_worker_that_was_kept_takes_what_stands_behind_a_slot_when_nothing_needs_it_any_more(scene: Scene) -> None:
