@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,15 +11,9 @@ from app.coordinator.placing import Place, Want
 from app.pool.model import JobId, Requirement, WorkerId, Workflow
 from app.pool.policy import Policy
 from app.pool.protocol import LeaseState, Memory, Reservation
-from tests.fleet import Pool, want
+from tests.fleet import BURN, A, B, C, Pool, want, workers_of
 
-A, B, C = WorkerId("aaaaaaaaaaaa"), WorkerId("bbbbbbbbbbbb"), WorkerId("cccccccccccc")
 FREE = Workflow("free", "python", vram_mb=0)
-BURN = Requirement("burn")
-
-
-def workers_of(places: Sequence[Place | None]) -> list[WorkerId | None]:
-    return [place.worker if place else None for place in places]
 
 
 def test_the_least_loaded_worker_is_taken_and_its_score_rises_at_once(pool: Pool) -> None:
