@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.coordinator.eligible import EXACT_MB
 from app.coordinator.placing import Place, Want
 from app.pool.model import JobId, Requirement, WorkerId, Workflow
 from app.pool.policy import Policy
@@ -146,6 +147,22 @@ def test_beyond_so_many_amounts_a_job_is_still_given_what_it_names(pool: Pool) -
     given = pool.place(Requirement("burn", min_vram_mb=4_100), *(want(f"j{mb}", vram_mb=mb) for mb in amounts))
     assert [place.vram_mb for place in given if place] == amounts
     assert len(pool.sets()) < 60
+
+
+@pytest.mark.parametrize("kinds", [{8_000: 100}, {8_000: 10, 7_000: 10}], ids=["of one kind", "of several kinds"])
+def test_beyond_so_many_amounts_a_job_finds_the_one_worker_of_many_that_has_what_it_names(
+    pool: Pool, kinds: dict[int, int]
+) -> None:
+    for card_mb, count in kinds.items():
+        for number in range(count):
+            free_5_000 = Memory(0, card_mb - 5_000, 5_000)
+            pool.worker(f"{card_mb}{number:08d}", gpus=(card_mb,), memory=free_5_000)
+    pool.worker(A, gpus=(8_000,), utilisation=1.0)
+    everybody = tuple(pool.fleet.workers)
+    opened = [want(f"o{n}", vram_mb=4_100 + n, excluded=everybody) for n in range(EXACT_MB + 1)]
+    wish = Requirement("burn", min_vram_mb=4_100)
+    assert workers_of(pool.place(wish, *opened)) == [None] * len(opened)
+    assert workers_of(pool.place(wish, want("j1", vram_mb=6_000), want("j2", vram_mb=6_000))) == [A, None]
 
 
 def test_what_others_use_and_the_reserve_are_not_free(pool: Pool) -> None:
