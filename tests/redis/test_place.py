@@ -369,3 +369,13 @@ def test_every_placement_says_why_its_worker_won(pool: Pool) -> None:
     assert record["parts"]["queue"] == {"share": 0.0, "measured": True}
     assert [other["worker"] for other in record["runners_up"]] == [B, C]
     assert [other["score"] for other in record["runners_up"]] == pytest.approx([0.1, 0.2], abs=0.001)
+
+
+def test_what_only_a_worker_that_was_removed_could_run_has_no_sets_any_more(pool: Pool) -> None:
+    pool.worker(A)
+    pool.open(BURN)
+    del pool.fleet.workers[A]
+    pool.eligible.rebuild(whole=False)
+    pool.stores.redis.config_resetstat()
+    assert not pool.eligible.has_room({"x": BURN})
+    assert "cmdstat_exists" not in pool.stores.redis.info("commandstats")
