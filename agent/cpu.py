@@ -21,7 +21,8 @@ class Cpu:
         if total < 100:  # ticks: a second of one processor; too short a time says nothing
             return self._value
         self._last = now
-        self._value = round(1 - idle / total, 3)
+        # The kernel's count of waiting for devices may go back: then idle time is less than none, or more than all.
+        self._value = round(min(1.0, max(0.0, 1 - idle / total)), 3)
         return self._value
 
     _value: float | None = None

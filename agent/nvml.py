@@ -137,7 +137,7 @@ def _figures(card: Card) -> GpuFigures:
     return replace(
         card.figures,
         vram_mb=memory.total // MIB if memory else card.figures.vram_mb,
-        utilisation=rates and rates.gpu / 100,
+        utilisation=rates and min(1.0, rates.gpu / 100),
         memory=_memory(memory, used),
         temperature_c=_temperature(reading, handle),
         power_w=None if milliwatts is None else milliwatts / 1000,

@@ -39,4 +39,4 @@ class Tags:
 
 def is_tag(text: object) -> bool:
     """Whether it has a tag's syntax."""
-    return isinstance(text, str) and _TAG.match(text) is not None
+    return isinstance(text, str) and _TAG.fullmatch(text) is not None

@@ -19,6 +19,8 @@ from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, Work
 from app.pool.protocol import AttemptRef, Beat, GpuFigures, LeaseState, Memory
 
 KEYS = Keys("pool:")
+A, B, C = WorkerId("aaaaaaaaaaaa"), WorkerId("bbbbbbbbbbbb"), WorkerId("cccccccccccc")
+BURN = Requirement("burn")
 
 
 def a_worker(name: str, gpus: Sequence[int] = (), **rest: Any) -> Worker:
@@ -64,6 +66,11 @@ def a_beat(worker: Worker, running: Sequence[str] = (), cpu: float | None = 0.0,
 def want(job: str, **rest: Any) -> Want:
     """The first attempt of a job."""
     return Want(JobId(job), 1, **rest)
+
+
+def workers_of(places: Sequence[Place | None]) -> list[WorkerId | None]:
+    """Who was chosen for each want."""
+    return [place.worker if place else None for place in places]
 
 
 @dataclass

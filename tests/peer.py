@@ -55,7 +55,7 @@ class Peer:
             ttl_ms=round(clocks.ttl_s * 1000),
             boot_id="boot-1",
             slots=self.slots,
-            free_slots=self.slots - len(refs),
+            free_slots=max(0, self.slots - len(refs)),
             attempts=refs,
             gpus=tuple(self._figures(gpu) for gpu in self.worker.gpus),
             tags=self.tags,

@@ -71,7 +71,7 @@ class Decider:
             stores, self.fleet, self._failover, self.health, leases, envelopes, now, turns=compared
         )
         self._dispatch = Dispatch(stores, self.fleet, self._eligible, leases, envelopes, now)
-        self._queued = Queued(stores, self.fleet, self._failover, now)
+        self._queued = Queued(stores, self.fleet, self._failover, envelopes, now)
         self._wanted = WantedWriter(stores, self.fleet, wanted)
         self._notes = Notes(stores, self.fleet, self.health)
         self._generation: str | None = None

@@ -78,7 +78,7 @@ class Eligible:
     def rebuild(self, whole: bool) -> None:
         """Write the rooms that changed and a share of the others, or all; take out what belongs to no worker."""
         self._means = None
-        self._write(dict.fromkeys(self._strangers(), ""))
+        self._write({worker: self._room(worker) for worker in self._strangers()})
         self._plan.close_unused()
         self._plan.narrow()
         self._plan.follow(self._rules())
@@ -99,7 +99,7 @@ class Eligible:
     def _demand(self, requirement: Requirement, above_mb: int = 0) -> Demand:
         """What is placed by; it has sets when this returns. Beyond EXACT_MB the script has to look closer."""
         demand = Demand(replace(requirement, exclude_workers=()), above_mb)
-        if not self._plan.is_open(demand) and self._plan.memories({demand}) > EXACT_MB:
+        if not self._plan.is_open(demand) and self._plan.memories(demand) > EXACT_MB:
             demand = Demand(least_of_class(requirement))
         if not self._plan.is_open(demand):
             self._renew(self._plan.open(demand))

@@ -6,7 +6,7 @@ was popped is left to RQ, whose slot may be writing the hash; what was not is re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,15 @@ class Envelopes:
                 pipe.lrange(IntermediateQueue.get_intermediate_queue_key(_key(worker)), 0, -1)
             answers = pipe.execute()
         pairs = zip(workers, answers[0::2], answers[1::2], strict=True)
-        return {worker: Lying(_ids(waiting), _ids(popped)) for worker, waiting, popped in pairs}
+        return {worker: Lying(frozenset(_ids(waiting)), frozenset(_ids(popped))) for worker, waiting, popped in pairs}
+
+    def waiting(self, workers: Collection[WorkerId]) -> dict[WorkerId, list[str]]:
+        """The ids of the envelopes that no slot has popped, in the order in which they will be."""
+        with self._rq.pipeline(transaction=False) as pipe:
+            for worker in workers:
+                pipe.lrange(_key(worker), 0, -1)
+            answers = pipe.execute()
+        return {worker: _ids(found) for worker, found in zip(workers, answers, strict=True)}
 
     def remove(self, worker: WorkerId, job: JobId, attempt: int) -> bool:
         """Remove the attempt's envelope if no slot has popped it; False when it had been, or was not there."""
@@ -97,8 +105,8 @@ def _envelope(order: Order) -> Any:
     )
 
 
-def _ids(found: Iterable[bytes]) -> frozenset[str]:
-    return frozenset(each.decode(errors="replace") for each in found)
+def _ids(found: Iterable[bytes]) -> list[str]:
+    return [each.decode(errors="replace") for each in found]
 
 
 def _key(worker: WorkerId) -> str:

@@ -72,6 +72,10 @@ class Failover:
         if not taken and held.strict:
             self._revoke(held, TAKEN)
 
+    def take_back(self, held: HeldAttempt, cause: str) -> list[Taken]:
+        """One attempt that has not started; nothing where a claim came first."""
+        return self._take(lambda tx: _taken(jobs.take_back(tx, held.job, held.attempt, cause)), cause)
+
     def take_gone(self, held: HeldAttempt, cause: str, died: bool = False) -> list[Taken]:
         """One attempt of which no process is left: nobody has to be told, its slot is free."""
         if self._over(held):
@@ -159,8 +163,11 @@ class Failover:
 
 def _one(tx: Ledger, held: HeldAttempt, cause: str, *, spare_strict: bool, died: bool = False) -> list[Taken]:
     taken = jobs.take_back(tx, held.job, held.attempt, cause)
-    taken = taken or jobs.take_away(tx, held.job, held.attempt, cause, spare_strict, died)
-    return [taken] if taken else []
+    return _taken(taken or jobs.take_away(tx, held.job, held.attempt, cause, spare_strict, died))
+
+
+def _taken(found: Taken | None) -> list[Taken]:
+    return [found] if found else []
 
 
 def _verb(taken: Taken) -> str:

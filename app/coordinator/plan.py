@@ -15,6 +15,7 @@ from app.coordinator.strategy import Order, offset, order
 from app.pool.capacity import Need, need
 from app.pool.matching import refusal
 from app.pool.model import Worker, WorkerId
+from app.pool.policy import DEFAULTS
 
 MOST_KINDS = 16  # that a class reads the heads of; each costs the server some microseconds
 CLOSE_AFTER_S = 3600.0
@@ -24,9 +25,9 @@ CLOSE_AFTER_S = 3600.0
 class Rules:
     """What people set of how workers are chosen."""
 
-    strategy: str = "least-loaded"
+    strategy: str = DEFAULTS.strategy
     of_groups: Mapping[str, str] = field(default_factory=dict)
-    prefer_weight: float = 0.1
+    prefer_weight: float = DEFAULTS.prefer_weight
 
     def strategy_of(self, demand: Demand) -> str:
         """That of the demand's group if it has one, else the pool's."""
@@ -68,6 +69,7 @@ class Plan:
         self._rules = Rules()
         self._used: dict[Demand, float] = {}  # open, oldest first
         self._own: dict[Demand, Own] = {}  # of these, those that share no set
+        self._own_of: dict[WorkerId | None, list[Demand]] = {}  # the same by whom they name; None: nobody
         self._kinds = Kinds()
         self._parts: dict[Demand, tuple[Part, ...]] = {}
         self._entries: dict[str, tuple[Entry, ...]] = {}
@@ -90,47 +92,51 @@ class Plan:
 
     def open(self, demand: Demand) -> set[WorkerId]:
         """Have sets for it; returns the workers that were taken and whose sets are others now."""
-        before = {worker.id: self._shared(self._kinds.of(worker.id)) for worker in self._kinds.workers()}
         facts = self._narrow_facts(demand)
-        self._used[demand] = self._now()
         if facts is None:
-            self._own[demand] = Own(self._kinds.new_name())
-            return {w.id for w in self._kinds.workers() if refusal(w, demand.requirement) is None}
+            self._used[demand] = self._now()
+            self._make_own(demand)
+            named = frozenset(demand.requirement.only_workers)
+            some = (w for w in self._kinds.workers() if not named or w.id in named)
+            return {worker.id for worker in some if refusal(worker, demand.requirement) is None}
+        before = {worker.id: self._shared(self._kinds.of(worker.id)) for worker in self._kinds.workers()}
+        self._used[demand] = self._now()
         self._kinds.learn(self._words_with(demand), facts)
         self._forget()
         return {id_ for id_, entries in before.items() if self._shared(self._kinds.of(id_)) != entries}
 
-    def close_unused(self) -> bool:
-        """Forget the demands that nobody has had for an hour; True when there were any: all sets may be others now."""
+    def close_unused(self) -> None:
+        """Forget the demands that nobody has had for an hour; all sets may be others then."""
         oldest = self._now() - CLOSE_AFTER_S
         unused = [demand for demand, at in self._used.items() if at < oldest]
         for demand in unused:
             del self._used[demand]
             self._own.pop(demand, None)
         if unused:
+            self._own_of.clear()
+            for demand in self._own:
+                self._index(demand)
             self._learn()
-        return bool(unused)
 
-    def narrow(self) -> bool:
-        """Give the newest class a set of its own when one reads too many; True when all sets may be others now."""
+    def narrow(self) -> None:
+        """Give the newest class a set of its own when one reads too many; all sets may be others then."""
         shared = [demand for demand in self._used if demand not in self._own]
-        if all(len(self.parts(demand)) <= MOST_KINDS for demand in shared):
-            return False
-        self._own[shared[-1]] = Own(self._kinds.new_name())
-        self._learn()
-        return True
+        if any(len(self.parts(demand)) > MOST_KINDS for demand in shared):
+            self._make_own(shared[-1])
+            self._learn()
 
     def take(self, worker: Worker) -> tuple[Entry, ...]:
         """This worker may be given jobs, as it is now; returns the sets that it may stand in."""
         if self._kinds.take(worker):
-            self._parts.clear()
-        own = [entry for demand in self._own if (entry := self._own_entry(demand, worker)) is not None]
+            self._forget_kinds()
+        demands = (*self._own_of.get(worker.id, ()), *self._own_of.get(None, ()))
+        own = [entry for demand in demands if (entry := self._own_entry(demand, worker)) is not None]
         return (*self._shared(self._kinds.of(worker.id)), *own)
 
     def drop(self, worker: WorkerId) -> None:
         """This one may not."""
         if self._kinds.drop(worker):
-            self._parts.clear()
+            self._forget_kinds()
 
     def parts(self, demand: Demand) -> tuple[Part, ...]:
         """The sets that this open demand reads."""
@@ -144,13 +150,21 @@ class Plan:
         """Of every set that there may be."""
         return {part.name for demand in self._used for part in self.parts(demand)}
 
-    def memories(self, further: set[Demand]) -> int:
-        """How many different amounts of memory the open demands, and these further ones, name."""
-        return len({(each.requirement.min_vram_mb, each.above_mb) for each in (*self._used, *further)})
+    def memories(self, further: Demand) -> int:
+        """How many different amounts of memory the open demands, and this further one, name."""
+        return len({(each.requirement.min_vram_mb, each.above_mb) for each in (*self._used, further)})
 
     def strategy_of(self, demand: Demand) -> str:
         """The strategy that places it."""
         return self._rules.strategy_of(demand)
+
+    def _make_own(self, demand: Demand) -> None:
+        self._own[demand] = Own(self._kinds.new_name())
+        self._index(demand)
+
+    def _index(self, demand: Demand) -> None:
+        for worker in frozenset(demand.requirement.only_workers) or (None,):
+            self._own_of.setdefault(worker, []).append(demand)
 
     def _learn(self) -> None:
         """Go by the words of the open demands that share sets."""
@@ -163,6 +177,11 @@ class Plan:
     def _forget(self) -> None:
         self._parts.clear()
         self._entries.clear()
+
+    def _forget_kinds(self) -> None:
+        """There is a kind more or less: forget who reads which, and what those had that are gone."""
+        self._parts.clear()
+        self._entries = {kind: entries for kind, entries in self._entries.items() if kind in self._kinds.like}
 
     def _words_with(self, demand: Demand) -> Words:
         return self._kinds.words | words_of(demand, self.strategy_of(demand))

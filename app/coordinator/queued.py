@@ -1,81 +1,101 @@
 """Nothing stays behind a busy slot while another one that fits is free.
 
-Only where a queue depth is set. An attempt that its own worker is about to start is left alone: the first ones
-of a worker, as many as it has slots, are running or begin as soon as it looks.
+Jobs stand there where a queue depth is set, or was, and where slots have become fewer. An attempt that its own
+worker is about to start is left alone: what a slot has popped, and the next ones in the worker's queue, as many as it
+has slots for.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
+from app.coordinator.envelopes import Envelopes
 from app.coordinator.failover import Failover
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
 from app.ledger import jobs
 from app.ledger.jobs import HeldAttempt
-from app.pool.capacity import Room, capacity_refusal, depth, need, room, slots
+from app.pool.capacity import Room, capacity_refusal, need, room, slots
+from app.pool.keys import envelope_id
 from app.pool.matching import refusal
-from app.pool.model import JobId, JobState, WorkerId
+from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Lease
 
 MOVED = "a slot is free elsewhere"
-APART_S = 10.0  # between two moves of one job
+APART_S = 10.0  # between two moves of one job for the sake of one worker
 LONGEST_S = 0.05  # of looking for places
+
+Held = Mapping[WorkerId, list[HeldAttempt]]
 
 
 class Queued:
     """Takes back what stands behind a slot, for dispatch to place it where one is free."""
 
     def __init__(
-        self, stores: Stores, fleet: Fleet, failover: Failover, now: Callable[[], float] = time.monotonic
+        self,
+        stores: Stores,
+        fleet: Fleet,
+        failover: Failover,
+        envelopes: Envelopes,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stores = stores
         self._fleet = fleet
         self._failover = failover
+        self._envelopes = envelopes
         self._now = now
-        self._moved: dict[JobId, float] = {}  # when; so that none goes back and forth
+        # For whom a job was moved, and when: who is free all the time and is not given it will not be given it.
+        self._moved: dict[tuple[JobId, WorkerId], float] = {}
 
     def step(self, kept: Collection[WorkerId]) -> bool:
         """Take back what could start elsewhere now, but for workers that are kept; True when there was anything."""
-        if not any(depth(worker, self._fleet.policy) for worker in self._fleet.workers.values()):
+        crowded = [id_ for id_, used in jobs.slots_queued(self._stores.ledger).items() if used > self._slots(id_)]
+        if not crowded:
             return False
-        now = self._now()
-        self._moved = {job: at for job, at in self._moved.items() if now < at + APART_S}
-        held: dict[WorkerId, list[HeldAttempt]] = {}
-        for each in jobs.held(self._stores.ledger):
-            held.setdefault(each.worker, []).append(each)
-        behind = [each for some in held.values() for each in self._behind(some) if each.job not in self._moved]
-        free = self._free(held, kept) if behind else {}
+        began = self._now()
+        held = jobs.held_by_worker(self._stores.ledger)
+        free = self._free(held, kept)
+        self._moved = {key: at for key, at in self._moved.items() if key[1] in free and began < at + APART_S}
         anything = False
-        for attempt in sorted(behind, key=lambda each: -each.age_s):
-            if self._now() > now + LONGEST_S:
+        for attempt in self._behind(crowded, held) if free else ():
+            if self._now() > began + LONGEST_S:
                 break
-            if self._find(attempt, free):
-                self._failover.take(attempt, MOVED)
-                self._moved[attempt.job] = now
+            worker = self._find(attempt, free)
+            if worker and self._failover.take_back(attempt, MOVED):
+                self._moved[attempt.job, worker] = began
                 anything = True
         return anything
 
-    def _behind(self, held: Iterable[HeldAttempt]) -> Iterable[HeldAttempt]:
-        """Those of one worker's that none of its slots is for, as they came."""
-        used = 0
-        for each in sorted(held, key=lambda one: (one.state is JobState.ASSIGNED, -one.age_s)):
+    def _slots(self, worker: WorkerId) -> float:
+        """How many it has; of one that is unknown or silent others decide."""
+        found, beat = self._fleet.workers.get(worker), self._fleet.beats.get(worker)
+        return slots(found, beat) if found and beat else float("inf")
+
+    def _behind(self, workers: Collection[WorkerId], held: Held) -> list[HeldAttempt]:
+        """Those that no slot of theirs is for, oldest first."""
+        queues = self._envelopes.waiting(workers)
+        found = [each for id_ in workers for each in self._behind_on(id_, held.get(id_, []), queues[id_])]
+        return sorted(found, key=lambda each: -each.age_s)
+
+    def _behind_on(self, worker: WorkerId, held: list[HeldAttempt], queue: list[str]) -> Iterator[HeldAttempt]:
+        """Those of this worker, as they stand in its queue."""
+        waiting = {envelope_id(worker, each.job, each.attempt): each for each in held}
+        queued = [waiting[name] for name in queue if name in waiting]
+        used = sum(each.reserved.slots for each in held) - sum(each.reserved.slots for each in queued)
+        for each in queued:
             used += each.reserved.slots
-            worker, beat = self._fleet.workers.get(each.worker), self._fleet.beats.get(each.worker)
-            if worker and beat and each.state is JobState.ASSIGNED and used > slots(worker, beat):
+            if used > self._slots(worker):
                 yield each
 
-    def _free(self, held: Mapping[WorkerId, list[HeldAttempt]], kept: Collection[WorkerId]) -> dict[WorkerId, Room]:
+    def _free(self, held: Held, kept: Collection[WorkerId]) -> dict[WorkerId, Room]:
         """The rooms of the workers that have a free slot."""
-        ids = [
-            worker.id
-            for worker in self._fleet.taking()
-            if worker.id not in kept
-            and sum(each.reserved.slots for each in held.get(worker.id, ()))
-            < slots(worker, self._fleet.beats[worker.id])
-        ]
+        used = {id_: sum(each.reserved.slots for each in some) for id_, some in held.items()}
+        taking = [worker.id for worker in self._fleet.taking() if worker.id not in kept]
+        ids = [id_ for id_ in taking if used.get(id_, 0) < self._slots(id_)]
         leases = self._stores.live.leases_of(ids)
         return {id_: self._room(id_, leases[id_]) for id_ in ids}
 
@@ -84,20 +104,27 @@ class Queued:
         found = room(self._fleet.workers[worker], self._fleet.beats[worker], leases, self._fleet.policy)
         return replace(found, capacity=found.slots)
 
-    def _find(self, attempt: HeldAttempt, free: dict[WorkerId, Room]) -> bool:
-        """Whether one of these workers has room for it, which it takes."""
+    def _find(self, attempt: HeldAttempt, free: dict[WorkerId, Room]) -> WorkerId | None:
+        """One of these workers that has room for it, which it takes."""
+        avoided, above_mb = self._wishes(attempt)
         for id_, has in free.items():
+            if id_ in (attempt.worker, *avoided) or (attempt.job, id_) in self._moved:
+                continue
             worker = self._fleet.workers[id_]
-            wants = need(worker, attempt.requirement)
-            if (
-                id_ in (attempt.worker, *attempt.failed_on)
-                or refusal(worker, attempt.requirement)
-                or capacity_refusal(has, wants)
-            ):
+            wants = need(worker, attempt.requirement, above_mb)
+            if refusal(worker, attempt.requirement) or capacity_refusal(has, wants):
                 continue
             if wants.cards or wants.least_mb:
                 del free[id_]  # which cards are left is known when it has been placed
             else:
                 free[id_] = replace(has, held=has.held + wants.slots)
-            return True
-        return False
+            return id_
+        return None
+
+    def _wishes(self, attempt: HeldAttempt) -> tuple[Collection[WorkerId], int]:
+        """Where dispatch will not place it, and above how much memory it will."""
+        spec = SimpleNamespace(requirement=attempt.requirement)
+        asked: Any = SimpleNamespace(
+            job=SimpleNamespace(spec=spec), failed_on=attempt.failed_on, above_mb=attempt.above_mb
+        )
+        return self._fleet.wishes_of(asked)

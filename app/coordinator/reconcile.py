@@ -122,9 +122,7 @@ class Reconcile:
 
     def _look(self) -> View:
         """Of all workers that have something to compare, and of the quiet ones whose turn it is."""
-        held: dict[WorkerId, list[HeldAttempt]] = {}
-        for each in jobs.held(self._stores.ledger):
-            held.setdefault(each.worker, []).append(each)
+        held = jobs.held_by_worker(self._stores.ledger)
         touched = set(self._leases.touched)
         some = (held.keys() | touched | self._busy | self._lively()) & self._fleet.workers.keys()
         looked_at = [*some, *(worker for worker in self._turns.next(self._fleet.workers) if worker not in some)]

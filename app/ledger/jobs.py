@@ -55,6 +55,7 @@ class HeldAttempt:
     age_s: float  # since its start, or since it was assigned
     requirement: Requirement  # as it is now: people may have moved the job to another group
     failed_on: tuple[WorkerId, ...] = ()
+    above_mb: int = 0  # it wants a card with more free memory than this; 0 unless it ran out of it
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,23 @@ def held(ledger: Ledger, worker: WorkerId | None = None) -> list[HeldAttempt]:
             row["age_s"],
             requirement_of(row),
             tuple(row["failed_on"]),
+            row["above_vram_mb"] or 0,
         )
         for row in ledger.all("jobs_held", worker=worker)
     ]
+
+
+def held_by_worker(ledger: Ledger) -> dict[WorkerId, list[HeldAttempt]]:
+    """Every attempt that has not ended, of each worker that has any."""
+    found: dict[WorkerId, list[HeldAttempt]] = {}
+    for each in held(ledger):
+        found.setdefault(each.worker, []).append(each)
+    return found
+
+
+def slots_queued(ledger: Ledger) -> dict[WorkerId, int]:
+    """Of each worker with attempts that have not started: the slots that all its attempts take."""
+    return {row["worker"]: row["slots"] for row in ledger.all("jobs_slots_queued")}
 
 
 def result(ledger: Ledger, job: JobId) -> Result | None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union
 
-from app.pool.model import FileFact, Gpu, JobId, Json, Then, Word, WorkerId, Workflow
+from app.pool.model import TAG, FileFact, Gpu, JobId, Json, Then, Word, WorkerId, Workflow
 
 T = TypeVar("T")
 SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -28,30 +30,60 @@ ORPHAN_KILL_S = 10
 
 
 @dataclass(frozen=True)
+class Within:
+    """An annotation: what a number must be between; NaN is not."""
+
+    least: float
+    most: float
+
+    def holds(self, value: float) -> bool:
+        """Whether this number is."""
+        return self.least <= value <= self.most
+
+
+@dataclass(frozen=True)
+class Like:
+    """An annotation: the pattern that a whole text must have."""
+
+    pattern: str
+
+    def holds(self, value: str) -> bool:
+        """Whether this text has it."""
+        return re.fullmatch(self.pattern, value) is not None
+
+
+# What the pool can work with and store: one worker's beat is not to stop the decisions on all others.
+Share = Annotated[float, Within(0, 1)]
+Count = Annotated[int, Within(0, 2**63 - 1)]
+Text = Annotated[str, Like(r"[^\x00\ud800-\udfff]*")]
+Tag = Annotated[str, Like(TAG)]
+
+
+@dataclass(frozen=True)
 class Memory:
     """A card's memory in MiB; None where nobody could measure it."""
 
-    ours: int | None = None
-    others: int | None = None
-    free: int | None = None
+    ours: Count | None = None
+    others: Count | None = None
+    free: Count | None = None
 
 
 @dataclass(frozen=True)
 class GpuFigures:
     """A card's figures at a time; None, never 0, where nobody could measure."""
 
-    uuid: str
-    index: int
-    model: str = ""
-    vram_mb: int | None = None
-    utilisation: float | None = None  # 0 to 1, mean since the last beat
+    uuid: Text
+    index: Count
+    model: Text = ""
+    vram_mb: Count | None = None
+    utilisation: Share | None = None  # mean since the last beat
     memory: Memory = Memory()
-    temperature_c: int | None = None
-    power_w: float | None = None
-    sm_clock_mhz: int | None = None
-    memory_clock_mhz: int | None = None
-    pids: tuple[int, ...] = ()
-    reason: str | None = None  # why figures are missing
+    temperature_c: Annotated[int, Within(-(2**31), 2**31 - 1)] | None = None
+    power_w: Annotated[float, Within(0, 2**32)] | None = None
+    sm_clock_mhz: Count | None = None
+    memory_clock_mhz: Count | None = None
+    pids: tuple[Count, ...] = ()
+    reason: Text | None = None  # why figures are missing
 
 
 @dataclass(frozen=True)
@@ -59,8 +91,8 @@ class AttemptRef:
     """An attempt that a worker has: from before its claim is sent until its lease has ended and no process is left."""
 
     job: JobId
-    attempt: int
-    slot: int
+    attempt: Count
+    slot: Count
 
 
 @dataclass(frozen=True)
@@ -68,19 +100,19 @@ class Beat:
     """A worker says it is alive. `wanted` is the number of the last Wanted that it obeyed."""
 
     worker: WorkerId
-    incarnation: int
-    seq: int
-    interval_ms: int
-    ttl_ms: int
-    boot_id: str
-    slots: int  # that have started
-    free_slots: int
+    incarnation: Count
+    seq: Count
+    interval_ms: Count
+    ttl_ms: Count
+    boot_id: Text
+    slots: Count  # that have started
+    free_slots: Count
     attempts: tuple[AttemptRef, ...] = ()
     gpus: tuple[GpuFigures, ...] = ()
-    gpu_reason: str | None = None
-    cpu: float | None = None  # 0 to 1 of the host
-    tags: tuple[str, ...] = ()  # dynamic ones
-    wanted: int = 0
+    gpu_reason: Text | None = None
+    cpu: Share | None = None  # of the host
+    tags: tuple[Tag, ...] = ()  # dynamic ones
+    wanted: Count = 0
     leaving: bool = False
 
 
@@ -288,12 +320,15 @@ def nested(value: Any) -> int:
 def from_json(kind: type[T], text: str | bytes) -> T:
     """The dataclass that this JSON says; unknown fields are ignored.
 
-    Raises ValueError (json.JSONDecodeError is one) when a field is missing or of the wrong shape.
+    Raises ValueError (json.JSONDecodeError is one) when a field is missing, of the wrong shape or out of its range,
+    and for numbers that JSON does not have (NaN, Infinity), wherever they stand.
     """
     try:
-        return from_plain(kind, json.loads(text))
+        return from_plain(kind, json.loads(text, parse_constant=_finite, parse_float=_finite))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    except OverflowError as error:
+        raise ValueError("too large a number") from error
 
 
 def from_plain(kind: type[T], value: Any) -> T:
@@ -316,6 +351,8 @@ def _builder(kind: Any) -> Build:
         return _dataclass(kind)
     origin = typing.get_origin(kind)
     arguments = typing.get_args(kind)
+    if origin is Annotated:
+        return _checked(*arguments)
     if origin in (Union, types.UnionType):
         present = _builder(next(a for a in arguments if a is not type(None)))
         return lambda value: None if value is None else present(value)
@@ -337,6 +374,16 @@ def _dataclass(kind: Any) -> Build:
         if missing := required - value.keys():
             raise ValueError(f"{kind.__name__} lacks {', '.join(sorted(missing))}")
         return kind(**{name: built(value[name]) for name, built in builders if name in value})
+
+    return build
+
+
+def _checked(kind: Any, check: Within | Like) -> Build:
+    built = _builder(kind)
+
+    def build(value: Any) -> Any:
+        found = built(value)
+        return _expected(check.holds(found), check, found)
 
     return build
 
@@ -387,8 +434,13 @@ def _expected(good: bool, kind: Any, value: Any) -> Any:
     return value
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    return float(_expected(math.isfinite(number), "a finite number", text))
+
+
 def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     required = frozenset(
         f.name
         for f in dataclasses.fields(kind)

@@ -159,12 +159,18 @@ FROM cancelled;
 SELECT jobs.id AS job, attempts.number AS attempt, attempts.worker_id AS worker, attempts.incarnation, jobs.state,
        jobs.nonce, attempts.gpus AS given_gpus, attempts.vram_mb, attempts.whole, attempts.slots, attempts.strict,
        attempts.timeout_s, jobs.workflow, jobs.requires, jobs.prefers, jobs.group_name, jobs.min_vram_mb, jobs.gpus,
-       jobs.only_workers, jobs.exclude_workers,
+       jobs.only_workers, jobs.exclude_workers, jobs.above_vram_mb,
        CASE WHEN attempts.number > 1 THEN ARRAY(SELECT DISTINCT worker_id FROM attempts AS failed
             WHERE failed.job_id = jobs.id AND failed.end_word = 'failed') ELSE '{}' END AS failed_on,
        extract(epoch FROM now() - coalesce(attempts.started_at, attempts.assigned_at))::float8 AS age_s
 FROM attempts JOIN jobs ON jobs.id = attempts.job_id
 WHERE attempts.end_word IS NULL AND (%(worker)s::text IS NULL OR attempts.worker_id = %(worker)s);
+
+-- name: jobs_slots_queued
+-- Of each worker that has attempts which have not started: the slots that all its attempts take.
+SELECT worker_id AS worker, sum(slots)::integer AS slots FROM attempts
+WHERE end_word IS NULL AND worker_id IN (SELECT worker_id FROM jobs WHERE state = 'assigned')
+GROUP BY worker_id;
 
 -- name: job_end
 -- The end of a running attempt. Failures that may be tried again name the state 'pending'.

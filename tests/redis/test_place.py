@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from app.coordinator.eligible import EXACT_MB
 from app.coordinator.placing import Place, Want
 from app.pool.model import JobId, Requirement, WorkerId, Workflow
 from app.pool.policy import Policy
 from app.pool.protocol import LeaseState, Memory, Reservation
-from tests.fleet import Pool, want
+from tests.fleet import BURN, A, B, C, Pool, want, workers_of
 
-A, B, C = WorkerId("aaaaaaaaaaaa"), WorkerId("bbbbbbbbbbbb"), WorkerId("cccccccccccc")
 FREE = Workflow("free", "python", vram_mb=0)
-BURN = Requirement("burn")
-
-
-def workers_of(places: Sequence[Place | None]) -> list[WorkerId | None]:
-    return [place.worker if place else None for place in places]
 
 
 def test_the_least_loaded_worker_is_taken_and_its_score_rises_at_once(pool: Pool) -> None:
@@ -153,6 +147,22 @@ def test_beyond_so_many_amounts_a_job_is_still_given_what_it_names(pool: Pool) -
     given = pool.place(Requirement("burn", min_vram_mb=4_100), *(want(f"j{mb}", vram_mb=mb) for mb in amounts))
     assert [place.vram_mb for place in given if place] == amounts
     assert len(pool.sets()) < 60
+
+
+@pytest.mark.parametrize("kinds", [{8_000: 100}, {8_000: 10, 7_000: 10}], ids=["of one kind", "of several kinds"])
+def test_beyond_so_many_amounts_a_job_finds_the_one_worker_of_many_that_has_what_it_names(
+    pool: Pool, kinds: dict[int, int]
+) -> None:
+    for card_mb, count in kinds.items():
+        for number in range(count):
+            free_5_000 = Memory(0, card_mb - 5_000, 5_000)
+            pool.worker(f"{card_mb}{number:08d}", gpus=(card_mb,), memory=free_5_000)
+    pool.worker(A, gpus=(8_000,), utilisation=1.0)
+    everybody = tuple(pool.fleet.workers)
+    opened = [want(f"o{n}", vram_mb=4_100 + n, excluded=everybody) for n in range(EXACT_MB + 1)]
+    wish = Requirement("burn", min_vram_mb=4_100)
+    assert workers_of(pool.place(wish, *opened)) == [None] * len(opened)
+    assert workers_of(pool.place(wish, want("j1", vram_mb=6_000), want("j2", vram_mb=6_000))) == [A, None]
 
 
 def test_what_others_use_and_the_reserve_are_not_free(pool: Pool) -> None:
@@ -359,3 +369,13 @@ def test_every_placement_says_why_its_worker_won(pool: Pool) -> None:
     assert record["parts"]["queue"] == {"share": 0.0, "measured": True}
     assert [other["worker"] for other in record["runners_up"]] == [B, C]
     assert [other["score"] for other in record["runners_up"]] == pytest.approx([0.1, 0.2], abs=0.001)
+
+
+def test_what_only_a_worker_that_was_removed_could_run_has_no_sets_any_more(pool: Pool) -> None:
+    pool.worker(A)
+    pool.open(BURN)
+    del pool.fleet.workers[A]
+    pool.eligible.rebuild(whole=False)
+    pool.stores.redis.config_resetstat()
+    assert not pool.eligible.has_room({"x": BURN})
+    assert "cmdstat_exists" not in pool.stores.redis.info("commandstats")

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from app.coordinator.placing import Place
 from app.pool.model import Requirement, WorkerId, Workflow
 from app.pool.policy import STRATEGIES, Policy
 from app.pool.protocol import Memory
-from tests.fleet import Pool
+from tests.fleet import BURN, A, B, C, Pool, workers_of
 
-A, B, C = WorkerId("aaaaaaaaaaaa"), WorkerId("bbbbbbbbbbbb"), WorkerId("cccccccccccc")
-BURN = Requirement("burn")
 LIKING = Requirement("burn", prefers=(("liked", 1.0),))
 FREE = (Workflow("burn", "python", vram_mb=0),)
-
-
-def workers_of(places: Sequence[Place | None]) -> list[WorkerId | None]:
-    return [place.worker if place else None for place in places]
 
 
 def use(pool: Pool, strategy: str, **rest: Any) -> None:

@@ -67,12 +67,13 @@ def test_the_age_of_a_beat_is_its_ttl_less_what_is_left(live: Live, client: Any)
     assert live.beats([A])[A].age_s == pytest.approx(10, abs=2)
 
 
-def test_a_beat_that_cannot_be_read_hides_no_other(live: Live, client: Any) -> None:
-    client.set(KEYS.beat(A), "{")
-    client.set(KEYS.beat(B), '{"worker": 1}')
+@pytest.mark.parametrize("bad", ["{", '{"worker": 1}', to_json(beat(A)).replace('"cpu":null', '"cpu":NaN')])
+def test_a_beat_that_cannot_be_read_hides_no_other(live: Live, client: Any, bad: str) -> None:
+    client.set(KEYS.beat(A), bad)
     client.set(KEYS.beat(C), to_json(beat(C)), px=35_000)
 
-    assert list(live.beats([A, B, C])) == [C]
+    assert list(live.beats([A, C])) == [C]
+    assert list(live.look([A, C]).beats) == [C]
 
 
 def test_leases_are_read_by_job_and_by_worker(live: Live, client: Any) -> None:

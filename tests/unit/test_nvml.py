@@ -82,6 +82,12 @@ def test_each_card_has_its_own_figures(driver: Driver) -> None:
     )
 
 
+def test_a_card_is_never_more_than_busy(driver: Driver) -> None:
+    driver.say(Card("GPU-1", utilisation=255))
+
+    assert ask()[0].utilisation == 1.0
+
+
 def test_what_a_card_does_not_support_is_missing_without_a_reason(driver: Driver) -> None:
     driver.say(Card("GPU-1", errors={"*": pynvml.NVML_ERROR_NOT_SUPPORTED, "nvmlDeviceGetHandleByIndex_v2": 0}))
     assert answer()["unreachable"] == ["GPU 0: Not Supported"]  # without a UUID there is no card to speak of

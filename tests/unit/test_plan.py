@@ -12,7 +12,7 @@ from app.coordinator.kinds import Demand, Facts, facts_of, words_of
 from app.coordinator.plan import CLOSE_AFTER_S, MOST_KINDS, Plan, Rules
 from app.coordinator.strategy import offset, order
 from app.pool.capacity import need
-from app.pool.matching import FILTERS, refusal
+from app.pool.matching import FILTERS, Refusal, refusal
 from app.pool.model import Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import STRATEGIES
 from tests.fleet import a_worker
@@ -163,12 +163,11 @@ def test_kinds_that_become_too_many_later_are_taken_apart_class_by_class() -> No
     workers = [replace(worker, dynamic_tags=(tag,)) for worker, tag in zip(workers, models, strict=True)]
     for worker in workers:
         plan.take(worker)
-    rounds = 0
-    while plan.narrow():
-        rounds += 1
+    assert max(len(plan.parts(demand)) for demand in asked) > MOST_KINDS
+    for _ in asked:
+        plan.narrow()
         for worker in workers:
             plan.take(worker)
-    assert 0 < rounds <= len(asked)
     assert max(len(plan.parts(demand)) for demand in asked) <= MOST_KINDS
     for demand in asked:
         check(plan, demand, workers, Rules())
@@ -182,11 +181,50 @@ def test_a_class_that_nobody_used_for_an_hour_is_closed() -> None:
     plan.open(old)
     now[0] = CLOSE_AFTER_S
     plan.open(new)
-    assert not plan.close_unused()
+    plan.close_unused()
     assert plan.is_open(old) and plan.is_open(new)
     now[0] *= 2
     plan.is_open(new)
     now[0] += 1
-    assert plan.close_unused()
+    plan.close_unused()
     assert not plan.is_open(old)
     assert plan.is_open(new)
+
+
+def test_what_was_of_kinds_that_are_gone_is_forgotten() -> None:
+    plan, worker = Plan(), a_worker("x", tags=("a",))
+    for workflow in ("burn", "cut"):
+        plan.open(Demand(Requirement(workflow, tags=("a",))))
+    for number in range(100):
+        plan.take(replace(worker, tags=("a",) if number % 2 else ()))
+    assert len(plan._entries) == len(plan._kinds.like) == 1
+
+
+def test_a_worker_is_held_only_against_the_classes_of_their_own_that_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = [replace(a_worker("x"), id=WorkerId(f"{n:012d}")) for n in range(3)]
+    plan, asked = Plan(), [Demand(Requirement("burn", only_workers=(worker.id,))) for worker in workers]
+    for worker in workers:
+        plan.take(worker)
+    for demand in asked:
+        assert plan.open(demand) == set(demand.requirement.only_workers)
+    looked: list[Requirement] = []
+
+    def noted(worker: Worker, wish: Requirement) -> Refusal | None:
+        looked.append(wish)
+        return refusal(worker, wish)
+
+    monkeypatch.setattr("app.coordinator.plan.refusal", noted)
+    assert len(plan.take(workers[1])) == 1
+    assert looked == [asked[1].requirement]
+
+
+def test_a_class_of_its_own_that_was_closed_has_no_set_any_more() -> None:
+    now = [0.0]
+    plan, worker = Plan(lambda: now[0]), a_worker("x")
+    demand = Demand(Requirement("burn", only_workers=(worker.id,)))
+    plan.take(worker)
+    plan.open(demand)
+    assert len(plan.take(worker)) == 1
+    now[0] = CLOSE_AFTER_S + 1
+    plan.close_unused()
+    assert plan.take(worker) == ()

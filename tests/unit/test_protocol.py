@@ -64,6 +64,46 @@ def test_a_field_of_the_wrong_shape_is_refused(field: str, value: object) -> Non
         from_json(Beat, json.dumps(strange))
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "1" + "0" * 400, "-0.5", "1.5"])
+def test_a_share_that_is_none_is_refused(number: str) -> None:
+    of_cpu = to_json(BEAT).replace('"cpu":null', f'"cpu":{number}')
+    of_gpu = to_json(BEAT).replace('"utilisation":0.5', f'"utilisation":{number}')
+
+    for text in (of_cpu, of_gpu):
+        assert text != to_json(BEAT)
+        with pytest.raises(ValueError):
+            from_json(Beat, text)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("slots", -1),
+        ("ttl_ms", 10**400),
+        ("tags", ["fast", "a\x00"]),
+        ("tags", ["fast\n"]),
+        ("tags", [""]),
+        ("gpu_reason", "\x00"),
+        ("boot_id", "\ud800"),
+        ("gpus", [{"uuid": "GPU-1", "index": 0, "memory": {"free": -1}}]),
+        ("gpus", [{"uuid": "GPU-1", "index": 0, "temperature_c": 2**31}]),
+    ],
+)
+def test_what_no_worker_can_mean_and_nobody_can_store_is_refused(field: str, value: object) -> None:
+    strange = json.loads(to_json(BEAT)) | {field: value}
+
+    with pytest.raises(ValueError):
+        from_json(Beat, json.dumps(strange))
+
+
+@pytest.mark.parametrize("word", ["NaN", "-Infinity", "1e999"])
+def test_a_number_that_json_does_not_have_is_refused_wherever_it_stands(word: str) -> None:
+    report = to_json(Report("checkpoint", WorkerId("w"), 1, JobId("j"), 1, state=["here"]))
+
+    with pytest.raises(ValueError):
+        from_json(Report, report.replace('"here"', word))
+
+
 def test_a_missing_field_is_named() -> None:
     short = json.loads(to_json(BEAT))
     del short["boot_id"]

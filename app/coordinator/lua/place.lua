@@ -16,6 +16,7 @@ local LOAD, TURN = KEYS[1], KEYS[2]
 local LEASES, WORKERS, ELIGIBLE, LOOK_AT, WANTS = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local FIXED, RUNNERS_UP = 7, 3
 local SLOTS, CARDS, LEAST, RESERVE = 1, 2, 3, 4 -- of a need
+local FURTHER, STEP = 512, 4 -- so many are looked at beyond that in one call, of wants that ask for more than their sets
 
 local heads = {} -- the heads of the zsets as far as they were read, while they are what Redis has
 local turn -- of the latest of these wants; the counter moves once for all of them
@@ -132,7 +133,16 @@ local function choose(demand, job, attempt, least, mb, excluded, each, count)
       answer = give(worker, score, part, job, attempt, least, mb)
     end
   end
+  for i, list in ipairs(lists) do more = more or places[i] <= #list end
   return answer, more
+end
+
+-- Who stands in the sets has their least; whether this want asks for more than that in any of them.
+local function asks_more(demand, least)
+  for _, part in ipairs(demand) do
+    if least > part.need[LEAST] then return true end
+  end
+  return false
 end
 
 local demands = {}
@@ -145,13 +155,18 @@ for i = 1, tonumber(ARGV[6]) do
   demands[i] = parts
 end
 
-local answers = {}
+local answers, further = {}, FURTHER
 for i = 1, WANTS do
   local job, attempt, parts, least, mb, others, excluded = word(), number(), demands[number()], number(), number(), number(), {}
   for _ = 1, others do excluded[word()] = true end
   local few, many = math.ceil((1 + RUNNERS_UP) / math.max(1, #parts)), others + LOOK_AT
   local answer, more = choose(parts, job, attempt, least, mb, excluded, few, 1 + RUNNERS_UP)
-  if not answer and more then answer = choose(parts, job, attempt, least, mb, excluded, many, many) end
+  if not answer and more then answer, more = choose(parts, job, attempt, least, mb, excluded, many, many) end
+  while not answer and more and further > 0 and asks_more(parts, least) do
+    local wider = math.min(STEP * many, many + further)
+    further, many = further - (wider - many), wider
+    answer, more = choose(parts, job, attempt, least, mb, excluded, many, many)
+  end
   answers[i] = answer or {}
 end
 return answers
