@@ -164,9 +164,20 @@ def environment_of(pid: int) -> set[bytes]:
 
 def state_of(pid: int) -> tuple[str, int] | None:
     """(state letter, parent), or None when it is gone."""
+    fields = _stat(pid)
+    return (fields[0].decode(), int(fields[1])) if fields else None
+
+
+def started_at(pid: int) -> int | None:
+    """When it started, in ticks since boot, by which it is told from a later one of that pid; None when it is gone."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else None
+
+
+def _stat(pid: int) -> list[bytes]:
+    """What stands in /proc/<pid>/stat from the third field on; nothing when it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+            return file.read().rpartition(b")")[2].split()
     except OSError:
-        return None
-    return fields[0].decode(), int(fields[1])
+        return []
