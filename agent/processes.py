@@ -11,6 +11,7 @@ import ctypes
 import os
 import select
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 
@@ -113,6 +114,16 @@ def kill_all(find: Find, within_s: float = 5.0) -> set[int]:
         if not found or time.monotonic() >= end:
             return found
         _kill_and_wait(found, end)
+
+
+def end_child(child: subprocess.Popen[bytes]) -> None:
+    """Kill it, and wait a moment only: a process inside a hanging driver may not die."""
+    child.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(1)
+    for pipe in (child.stdout, child.stderr):
+        if pipe is not None:
+            pipe.close()
 
 
 def reap(spare: Collection[int] = ()) -> bool:
