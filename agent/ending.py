@@ -43,9 +43,11 @@ def ending(reporter: Reporter, why: Why | None, code: int | None, starved: bool 
     """
     said = reporter.ended
     number, exit_code = died(code)
+    if said and said.end != "succeeded":
+        # A command's exit code is not that of the process which ran it, and which says all this and leaves with 0.
+        exit_code = said.exit_code or exit_code or None
     if said and (said.end == "succeeded" or why is None):
-        # A command's exit code is not that of the process which ran it.
-        return replace(said, signal=number, exit_code=exit_code if said.exit_code is None else said.exit_code)
+        return replace(said, signal=number, exit_code=exit_code)
     if why is None:
         why = failure("workflow", "\n".join([_died(number, exit_code, starved), *reporter.last]))
     error = why.error or (said.error if said else None)

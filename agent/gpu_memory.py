@@ -22,6 +22,10 @@ _WORDS = re.compile(
             r"CUDA_ERROR_OUT_OF_MEMORY",  # the driver, and TensorFlow, ffmpeg's hwaccels
             r"cudaErrorMemoryAllocation",
             r"cudaMalloc failed: out of memory",  # llama.cpp
+            # JAX; on a processor it says "Out of memory allocating".
+            r"RESOURCE_EXHAUSTED: (?:Out of memory while trying to allocate|Failed to allocate request for)\b",
+            r"\bOOM when allocating tensor\b.*\bGPU",  # TensorFlow
+            r"\bCU(?:BLAS|DNN|SOLVER)_STATUS_ALLOC_FAILED\b",  # of CUDA's libraries, and so of all
             r"\bout of GPU memory",  # Blender
             r"OpenEncodeSessionEx failed: out of memory",  # ffmpeg's NVENC
             # ENOMEM may be the host's memory, unless the line names a part of ffmpeg that has its frames on the card.

@@ -6,7 +6,6 @@ the inventory as JSON; the server's side, which may not import an agent, asks in
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import random
@@ -15,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from agent.processes import end_child
 from agent.sampler import Sample, command
 from app.pool.model import Gpu
 from app.pool.protocol import GpuFigures, from_json, to_json
@@ -43,7 +43,7 @@ def inventory() -> Inventory:
     try:
         line, _ = child.communicate(timeout=INVENTORY_S)
     except subprocess.TimeoutExpired:
-        _end(child)
+        end_child(child)
         return Inventory(reason=f"no GPUs, because the GPU driver did not answer within {INVENTORY_S:g} s")
     if not line:
         return Inventory(reason=f"no GPUs, because the process that asks for them ended with {child.returncode}")
@@ -94,7 +94,7 @@ class SamplerReader:
     def stop(self) -> None:
         """Kill the sampler."""
         if self._sampler is not None:
-            _end(self._sampler.process)
+            end_child(self._sampler.process)
             self._sampler = None
 
     def _watch(self, sampler: _Sampler, now: float) -> None:
@@ -116,7 +116,7 @@ class SamplerReader:
             self._fruitless = 0
 
     def _bury(self, sampler: _Sampler, now: float) -> None:
-        _end(sampler.process)
+        end_child(sampler.process)
         self._sampler = None
         self._start_at = now + min(BACK_OFF_S, 2.0**self._fruitless) * random.uniform(0.5, 1.0)
         self._fruitless += 1
@@ -188,15 +188,6 @@ class _Sampler:
 
 def _entry(sample: Sample, gpu: Gpu) -> GpuFigures | None:
     return next((figures for figures in sample.gpus if figures.uuid == gpu.uuid), None)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill it, and wait a moment only: a process inside a hanging driver may not die."""
-    child.kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(1)
-    if child.stdout is not None:
-        child.stdout.close()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 from agent.cpu import Cpu
 from agent.gpus import Inventory, SamplerReader
 from agent.processes import carried_by
-from app.pool.protocol import AttemptRef, plain
+from app.pool.protocol import AttemptRef, GpuFigures, plain
 
 log = logging.getLogger(__name__)
 
@@ -34,22 +34,29 @@ class Load:
         self._reason = cards.reason
         self._cpu = Cpu()
         self._held: dict[AttemptRef, Held] = {}
+        self._known: set[str] = set()  # cards that had figures
         self._due = 0.0
 
     def pids(self) -> set[int]:
         """The sampler's."""
         return self._sampler.pids()
 
-    def step(self, now: float, attempts: Collection[AttemptRef]) -> None:
-        """Once a second: keep the sampler going, and see which attempts the cards list."""
+    def step(self, now: float, attempts: Collection[AttemptRef]) -> bool:
+        """Once a second: keep the sampler going, and see which attempts the cards list.
+
+        True when a card has figures that had none, also the first time.
+        """
         if now < self._due:
-            return
+            return False
         self._due = now + STEP_S
         self._sampler.step(now)
-        listed = self._listed(now)
+        gpus, _ = self._sampler.figures(now, STEP_S)
+        listed = {pid for gpu in gpus for pid in gpu.pids}
         if listed:
             self._note(listed, attempts, now)
         self._let_go(listed, attempts, now)
+        before, self._known = self._known, {gpu.uuid for gpu in gpus if _measured(gpu)}
+        return bool(self._known - before)
 
     def figures(self, now: float, over_s: float) -> dict[str, Any]:
         """The beat's figures, means over so many seconds."""
@@ -63,10 +70,6 @@ class Load:
     def stop(self) -> None:
         """End the sampler."""
         self._sampler.stop()
-
-    def _listed(self, now: float) -> set[int]:
-        gpus, _ = self._sampler.figures(now, STEP_S)
-        return {pid for gpu in gpus for pid in gpu.pids}
 
     def _note(self, listed: set[int], attempts: Collection[AttemptRef], now: float) -> None:
         for ref in attempts:
@@ -82,3 +85,7 @@ class Load:
             elif now > held.there_at + LISTED_S:
                 log.warning("slot %d is offered though a GPU lists pids=%s of job=%s", ref.slot, held.pids, ref.job)
                 del self._held[ref]
+
+
+def _measured(gpu: GpuFigures) -> bool:
+    return gpu.memory.free is not None or gpu.utilisation is not None

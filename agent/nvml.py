@@ -6,13 +6,13 @@ of its own. A session ends with its process: the library of a replaced driver ca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pynvml as nvml  # of the package nvidia-ml-py
 
-from agent.processes import JOB_VARIABLE, environment_of
+from agent.processes import JOB_VARIABLE, environment_of, started_at
 from app.pool.protocol import GpuFigures, Memory
 
 T = TypeVar("T")
@@ -53,6 +53,7 @@ class Session:
         except nvml.NVMLError as error:
             raise DriverGone(_words(error)) from error
         self._cards = [card for card in found if card]
+        self._ours = Ours()
         self.lost = bool(self.unreachable)  # a card was lost; only a new session can see it again
 
     @property
@@ -64,9 +65,11 @@ class Session:
         """Every card's figures now; those of a lost card are missing, with the reason. Raises DriverGone."""
         try:
             nvml.nvmlDeviceGetCount()  # what fails here is the driver and not a card
-            return tuple(self._figures(card) for card in self._cards)
+            found = tuple(self._figures(card) for card in self._cards)
         except nvml.NVMLError as error:
             raise DriverGone(_words(error)) from error
+        self._ours.keep({pid for figures in found for pid in figures.pids})
+        return found
 
     def _card(self, index: int) -> Card | None:
         reading = _Reading()
@@ -84,12 +87,35 @@ class Session:
 
     def _figures(self, card: Card) -> GpuFigures:
         try:
-            return _figures(card)
+            return _figures(card, self._ours)
         except nvml.NVMLError as error:
             if error.value not in OF_THE_CARD:
                 raise
             self.lost = True
             return replace(card.figures, reason=str(error))
+
+
+class Ours:
+    """Which of the listed processes belong to attempts; those of another user or PID namespace do not.
+
+    A dying process loses its environment before the driver has given back its memory, so each that was
+    seen to be ours is remembered for as long as the driver lists it.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, int | None] = {}  # pid -> when it started
+
+    def has(self, pid: int) -> bool:
+        """Whether the process belongs to an attempt, or did while it lived."""
+        started = started_at(pid)
+        if any(entry.startswith(f"{JOB_VARIABLE}=".encode()) for entry in environment_of(pid)):
+            self._seen[pid] = started
+            return True
+        return pid in self._seen and started in (None, self._seen[pid])
+
+    def keep(self, listed: Set[int]) -> None:
+        """Forget all but these."""
+        self._seen = {pid: started for pid, started in self._seen.items() if pid in listed}
 
 
 class _Reading:
@@ -128,7 +154,7 @@ class _Reading:
         return "; ".join(f"{fault} ({', '.join(what)})" for fault, what in self._failed.items()) or None
 
 
-def _figures(card: Card) -> GpuFigures:
+def _figures(card: Card, ours: Ours) -> GpuFigures:
     reading, handle = _Reading(), card.handle
     memory = reading.memory(handle)
     used = _processes(reading, handle)
@@ -138,7 +164,7 @@ def _figures(card: Card) -> GpuFigures:
         card.figures,
         vram_mb=memory.total // MIB if memory else card.figures.vram_mb,
         utilisation=rates and min(1.0, rates.gpu / 100),
-        memory=_memory(memory, used),
+        memory=_memory(memory, used, ours),
         temperature_c=_temperature(reading, handle),
         power_w=None if milliwatts is None else milliwatts / 1000,
         sm_clock_mhz=_clock(reading, handle, nvml.NVML_CLOCK_SM),
@@ -183,20 +209,15 @@ def _processes(reading: _Reading, handle: Any) -> Used | None:
     return {(each.pid, each.gpuInstanceId, each.computeInstanceId): each.usedGpuMemory for each in both}
 
 
-def _memory(memory: Any, used: Used | None) -> Memory:
+def _memory(memory: Any, used: Used | None, ours: Ours) -> Memory:
     if memory is None:
         return Memory()
     free = memory.free // MIB
-    ours = None if used is None else [size for (pid, *_), size in used.items() if _is_ours(pid)]
-    if ours is None or None in ours:
+    sizes = None if used is None else [size for (pid, *_), size in used.items() if ours.has(pid)]
+    if sizes is None or None in sizes:
         return Memory(free=free)
-    mine = sum(size or 0 for size in ours)
+    mine = sum(size or 0 for size in sizes)
     return Memory(mine // MIB, max(0, memory.used - mine) // MIB, free)
-
-
-def _is_ours(pid: int) -> bool:
-    """Whether the process belongs to an attempt; one of another user or PID namespace does not."""
-    return any(entry.startswith(f"{JOB_VARIABLE}=".encode()) for entry in environment_of(pid))
 
 
 def _words(error: Any) -> str:

@@ -11,6 +11,7 @@ import ctypes
 import os
 import select
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 
@@ -115,6 +116,16 @@ def kill_all(find: Find, within_s: float = 5.0) -> set[int]:
         _kill_and_wait(found, end)
 
 
+def end_child(child: subprocess.Popen[bytes]) -> None:
+    """Kill it, and wait a moment only: a process inside a hanging driver may not die."""
+    child.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(1)
+    for pipe in (child.stdout, child.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
 def reap(spare: Collection[int] = ()) -> bool:
     """Wait for the dead among our children, adopted ones too, up to the first in `spare`; whether any child is left."""
     try:
@@ -164,9 +175,20 @@ def environment_of(pid: int) -> set[bytes]:
 
 def state_of(pid: int) -> tuple[str, int] | None:
     """(state letter, parent), or None when it is gone."""
+    fields = _stat(pid)
+    return (fields[0].decode(), int(fields[1])) if fields else None
+
+
+def started_at(pid: int) -> int | None:
+    """When it started, in ticks since boot, by which it is told from a later one of that pid; None when it is gone."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else None
+
+
+def _stat(pid: int) -> list[bytes]:
+    """What stands in /proc/<pid>/stat from the third field on; nothing when it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+            return file.read().rpartition(b")")[2].split()
     except OSError:
-        return None
-    return fields[0].decode(), int(fields[1])
+        return []

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
+from agent import gpu_memory
 from agent.workflows import NotOffered, ffmpeg
 from app.pool.model import Json
 
+log = logging.getLogger(__name__)
+
 ENCODERS = {"h264": "libx264", "hevc": "libx265", "h264_nvenc": "h264_nvenc", "hevc_nvenc": "hevc_nvenc"}
+NVENC = "_nvenc"
+ONE_FRAME = ["-f", "lavfi", "-i", "color=size=256x256", "-frames:v", "1"]
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 
 
 def offered() -> tuple[str, ...]:
-    """Those whose encoder this ffmpeg has. Raises NotOffered when even h264 is missing."""
+    """Those whose encoder this ffmpeg has, and this host's card and driver serve.
+
+    Raises NotOffered when even h264 is missing.
+    """
     found = ffmpeg.encoders()
-    codecs = tuple(codec for codec, encoder in ENCODERS.items() if encoder in found)
+    codecs = tuple(codec for codec, encoder in ENCODERS.items() if encoder in found and _served(codec))
     if "h264" not in codecs:
         raise NotOffered("this ffmpeg was built without libx264")
     return codecs
@@ -23,7 +32,7 @@ def offered() -> tuple[str, ...]:
 def encoding(params: Mapping[str, Json]) -> list[str]:
     """The options to encode with."""
     codec, crf, preset = (params[name] for name in ("codec", "crf", "preset"))
-    if codec.endswith("_nvenc"):
+    if codec.endswith(NVENC):
         return ["-c:v", ENCODERS[codec], "-rc", "vbr", "-cq", str(crf), "-b:v", "0"]
     quiet = ["-x265-params", "log-level=error"] if codec == "hevc" else []
     return ["-c:v", ENCODERS[codec], "-crf", str(crf), "-preset", preset, *quiet]
@@ -32,3 +41,18 @@ def encoding(params: Mapping[str, Json]) -> list[str]:
 def tag(params: Mapping[str, Json]) -> list[str]:
     """What an MP4 calls the codec; Apple's players take HEVC under no other name."""
     return ["-tag:v", "hvc1"] if params["codec"].startswith("hevc") else []
+
+
+def _served(codec: str) -> bool:
+    """Whether it encodes a frame here: an H100 has no NVENC, and an older driver serves no newer ffmpeg.
+
+    A card that is only full at the moment counts as one that does.
+    """
+    if not codec.endswith(NVENC):
+        return True
+    options = encoding({"codec": codec, "crf": 23, "preset": None})
+    why = ffmpeg.complaint([*ONE_FRAME, *options, "-f", "null", "-"])
+    if not why or gpu_memory.ran_out(why):
+        return True
+    log.info("transcode does not offer %s: %s", codec, why[0])
+    return False

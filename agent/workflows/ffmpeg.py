@@ -10,17 +10,19 @@ import shutil
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
+from agent.processes import end_child
 from agent.runners import children
 from agent.workflows import NotOffered
 from app.pool.errors import PoolError
 
 LAST_LINES = 20
+TRY_S = 10.0  # after which a driver that has not answered counts as ill
 
 # Containers with timestamps and an index of key frames: a seek in them loses no frame.
 _SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
@@ -80,6 +82,19 @@ def probe(path: Path) -> Source:
     return Source(path, duration_s or None, audio, kind[1] in _SEEKABLE)
 
 
+def complaint(arguments: Sequence[str]) -> list[str]:
+    """What it said when it failed, else nothing; comes back within TRY_S and a moment, whatever a driver does."""
+    process = subprocess.Popen(
+        _quiet(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        _, said = process.communicate(timeout=TRY_S)
+    except subprocess.TimeoutExpired:
+        end_child(process)
+        return [f"it did not end within {TRY_S:g} s"]
+    return _failed(process.returncode, said.splitlines())
+
+
 def run(
     arguments: Sequence[str], on_line: Callable[[str], None], cwd: Path, stdin: IO[bytes] | int | None = None
 ) -> None:
@@ -87,9 +102,12 @@ def run(
 
     Raises PoolError with its last words when it fails.
     """
-    argv = [program(), "-hide_banner", "-nostdin", "-y", "-loglevel", "error", *arguments]
     process = children.start(
-        argv, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd
+        _quiet(arguments),
+        stdin=stdin or subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -107,9 +125,18 @@ def run(
         process.wait()
         process.stdout.close()
         process.stderr.close()
-    if process.returncode != 0:
-        words = [line.decode(errors="replace").rstrip() for line in errors]
-        raise PoolError("\n".join([f"ffmpeg failed: {words[-1] if words else process.returncode}", *words]))
+    if words := _failed(process.returncode, errors):
+        raise PoolError("ffmpeg failed: " + "\n".join(words))
+
+
+def _quiet(arguments: Sequence[str]) -> list[str]:
+    return [program(), "-hide_banner", "-nostdin", "-y", "-loglevel", "error", *arguments]
+
+
+def _failed(code: int, errors: Iterable[bytes]) -> list[str]:
+    """Its words when it failed, in their order: the first names the cause, the last only what came of it."""
+    words = [line.decode(errors="replace").rstrip() for line in errors]
+    return (words or [f"it ended with {code} and said nothing"]) if code else []
 
 
 def _said(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 from app.coordinator.envelopes import Envelopes
 from app.coordinator.failover import Failover
@@ -123,8 +121,4 @@ class Queued:
 
     def _wishes(self, attempt: HeldAttempt) -> tuple[Collection[WorkerId], int]:
         """Where dispatch will not place it, and above how much memory it will."""
-        spec = SimpleNamespace(requirement=attempt.requirement)
-        asked: Any = SimpleNamespace(
-            job=SimpleNamespace(spec=spec), failed_on=attempt.failed_on, above_mb=attempt.above_mb
-        )
-        return self._fleet.wishes_of(asked)
+        return self._fleet.wishes_of(attempt.requirement, frozenset(attempt.failed_on), attempt.above_mb)

@@ -70,4 +70,4 @@ def _waits(report: Report, shortage: Shortage | None) -> bool:
 
 def _no_larger(shortage: Shortage) -> str:
     than = "a larger card" if shortage.had_mb is None else f"a card with more than {shortage.had_mb} MiB free"
-    return f"ran out of GPU memory, and no worker that could run it has {than}; tried again elsewhere"
+    return f"ran out of GPU memory, and no worker that could run it has {than}; tried again, elsewhere if possible"

@@ -63,6 +63,7 @@ class WorkerAnswer(BaseModel):
     vram_mb: int | None
     gpus: list[GpuAnswer]
     gpu_reason: str | None
+    driver: str | None  # of its GPUs, the version; null where there is none
     workflows: list[str]  # that it takes: those that its agent offers, narrowed by an admin
     offered_workflows: list[str]
     allowed_workflows: list[str]  # an admin's narrowing, PATCH's `workflows`; empty narrows nothing
@@ -162,8 +163,8 @@ def _answer(
 
 
 SAME = (
-    *("id", "name", "hostname", "address", "port", "gpu_model", "vram_mb", "slots", "health", "intent", "pid"),
-    *("incarnation", "version", "created_at", "slots_wanted", "slots_offered", "queue_depth"),
+    *("id", "name", "hostname", "address", "port", "gpu_model", "vram_mb", "driver", "slots", "health", "intent"),
+    *("pid", "incarnation", "version", "created_at", "slots_wanted", "slots_offered", "queue_depth"),
     *("paused_by", "paused_until", "paused_note"),
 )
 

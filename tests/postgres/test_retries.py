@@ -77,7 +77,7 @@ def test_where_no_card_is_larger_it_waits_and_says_so(ledger: Ledger) -> None:
     assert waits_s(job) > 0
     assert job.waiting == (
         "ran out of GPU memory, and no worker that could run it has a card with more than 11000 MiB free; "
-        "tried again elsewhere"
+        "tried again, elsewhere if possible"
     )
 
 

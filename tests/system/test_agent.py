@@ -14,6 +14,7 @@ import pytest
 from agent.processes import carried_by
 from app.pool.model import JobId, new_id
 from app.pool.protocol import Lease, LeaseState, Order
+from tests.nvml import Card, Driver
 from tests.processes import children
 from tests.scripted_pool import ScriptedPool, ended
 from tests.services import eventually
@@ -168,6 +169,18 @@ def test_a_changed_interval_holds_from_the_next_beat(pool: ScriptedPool) -> None
     pool.ring()
     beat = eventually(lambda: (beat := pool.beat()) and beat.wanted == 2 and beat, 5)
     assert beat and (beat.interval_ms, beat.ttl_ms) == (700, 2333)
+
+
+def test_the_first_figures_of_a_card_are_beaten_at_once(redis_url: str, rq_url: str, tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "nvml")
+    driver.say(Card("GPU-1", total=1000, hangs=("nvmlDeviceGetPowerUsage",)))
+    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=300_000) as pool:
+        pool.working(**driver.environ, MUSTER_GPUS="GPU-1")
+        pool.look_twice()  # from now on nothing else has it beat
+        blind = pool.beat()
+        assert blind and blind.gpu_reason and blind.gpus[0].memory.free is None
+        driver.say(Card("GPU-1", total=1000))
+        eventually(lambda: (beat := pool.beat()) and beat.gpus[0].memory.free == 1000)
 
 
 def want_slots(pool: ScriptedPool, slots: int | None) -> None:

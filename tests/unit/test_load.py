@@ -1,4 +1,4 @@
-"""A slot is offered again when no card lists a process of its last attempt, or after a while all the same."""
+"""When a slot is offered again that a card had not let go of, and when figures of a card have come."""
 
 from __future__ import annotations
 
@@ -70,3 +70,22 @@ def test_a_slot_is_offered_after_a_while_though_the_card_still_lists_a_process(
     for held in load._held.values():
         held.there_at -= LISTED_S
     assert not stepped(load)()
+
+
+def test_it_tells_once_that_figures_came_and_again_when_they_come_back(driver: Driver, load: Load) -> None:
+    driver.say(Card(CARD.uuid), hangs=("nvmlDeviceGetMemoryInfo_v2",))
+    assert not stepped_came(load)
+    driver.say(Card(CARD.uuid))
+    eventually(lambda: stepped_came(load))
+    assert not stepped_came(load)
+
+    driver.vanish()
+    eventually(lambda: not stepped_came(load) and load.figures(time.monotonic(), 1)["gpu_reason"])
+    driver.say(Card(CARD.uuid))
+    eventually(lambda: stepped_came(load))
+
+
+def stepped_came(load: Load) -> bool:
+    """Step a second on, whatever the clock says, and tell whether figures came."""
+    load._due = 0.0
+    return load.step(time.monotonic(), ())

@@ -15,6 +15,8 @@ import pytest
 
 from agent import gpus
 from agent.gpus import Inventory, inventory
+from agent.nvml import Ours
+from agent.processes import started_at
 from app.pool.model import Gpu
 from app.pool.protocol import GpuFigures, Memory, from_plain
 from tests.nvml import Card, Driver
@@ -162,6 +164,28 @@ def test_memory_of_attempts_is_ours_and_all_else_is_others(driver: Driver, proce
     (found,) = ask()
     assert found.memory == Memory(ours=150, others=550, free=300)
     assert found.pids == tuple(sorted((ours, drawing, foreign, nobody)))
+
+
+def test_a_process_that_has_the_pid_of_one_of_ours_is_not_ours(
+    process: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = Ours()
+    pid = process(MUSTER_JOB="j1")
+    assert ours.has(pid)
+
+    monkeypatch.setattr("agent.nvml.environment_of", lambda pid: set())
+    assert ours.has(pid)
+    monkeypatch.setattr("agent.nvml.started_at", lambda pid: (started_at(pid) or 0) + 1)
+    assert not ours.has(pid)
+
+
+def test_a_process_that_the_driver_no_longer_lists_is_forgotten(process: Callable[..., int]) -> None:
+    ours = Ours()
+    pid, other = process(MUSTER_JOB="j1"), process(MUSTER_JOB="j2")
+    assert ours.has(pid) and ours.has(other)
+
+    ours.keep({pid})
+    assert ours._seen.keys() == {pid}
 
 
 def test_what_our_processes_use_is_unknown_when_the_driver_does_not_say(

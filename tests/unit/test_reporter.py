@@ -103,3 +103,24 @@ def test_a_silent_death_is_told_with_its_signal_and_last_lines(reporter: Reporte
     end = ending(reporter, None, -signal.SIGSEGV)
     assert (end.end, end.signal, end.exit_code) == ("failed", signal.SIGSEGV, None)
     assert end.error == "its process was killed by SIGSEGV\none\ntwo"
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "exit_code"),
+    [
+        ({"end": "succeeded"}, 0, 0),
+        ({"end": "failed", "error": "no"}, 0, None),  # it raised: the process has said so and left in order
+        ({"end": "failed", "error": "no"}, 1, 1),
+        ({"end": "failed", "error": "no", "exit_code": 75}, 0, 75),
+        ({"end": "stopped", "error": "as asked"}, 0, None),
+    ],
+)
+def test_the_exit_code_is_the_workflows(
+    reporter: Reporter, said: dict[str, Any], code: int, exit_code: int | None
+) -> None:
+    reporter.heard(said)
+    assert ending(reporter, None, code).exit_code == exit_code
+
+
+def test_an_attempt_that_ends_without_a_word_has_its_process_exit_code(reporter: Reporter) -> None:
+    assert ending(reporter, None, 0).exit_code == 0

@@ -138,6 +138,15 @@ def test_the_process_that_tries_patterns_dies_with_its_guard() -> None:
         "[vost#0:0/hevc_nvenc @ 0x5581] Task finished with error code: -12 (Cannot allocate memory)",
         "[hevc_cuvid @ 0x7f] decoder init failed: Cannot allocate memory",
         "System is out of GPU memory",
+        "jax.errors.JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 300.00GiB with "
+        "allocator GPU_0_bfc",
+        "XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4770354232 bytes.",
+        "XlaRuntimeError: RESOURCE_EXHAUSTED: Failed to allocate request for 2.99GiB (3206250496B) on device ordinal 0",
+        "ResourceExhaustedError: OOM when allocating tensor with shape[500,17,17,4032] and type float on "
+        "/job:localhost/replica:0/task:0/device:GPU:0 by allocator GPU_0_bfc.",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "RuntimeError: cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "RuntimeError: cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`",
     ],
 )
 def test_the_words_of_cuda_are_known_as_a_want_of_gpu_memory(line: str) -> None:
@@ -154,6 +163,9 @@ def test_the_words_of_cuda_are_known_as_a_want_of_gpu_memory(line: str) -> None:
         "its process was killed by SIGKILL: out of memory, as the kernel says",
         "[libx264 @ 0x55] malloc of size 4147200 failed: Cannot allocate memory",
         "fork: Cannot allocate memory",
+        "jax.errors.JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory allocating 1125899906842624 bytes.",
+        "ResourceExhaustedError: OOM when allocating tensor with shape[16,19,19,1024] and type float on "
+        "/job:localhost/replica:0/task:0/device:CPU:0 by allocator cpu",
     ],
 )
 def test_a_want_of_the_hosts_memory_is_another_thing(line: str) -> None:

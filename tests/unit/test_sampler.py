@@ -86,6 +86,26 @@ def test_a_card_has_its_entry_before_and_without_figures(driver: Driver, start: 
     )
 
 
+def test_memory_of_a_dying_process_stays_ours_until_the_card_lets_go_of_it(
+    driver: Driver, start: Callable[..., SamplerReader]
+) -> None:
+    ours = subprocess.Popen(["cat"], stdin=subprocess.PIPE, env={**os.environ, "MUSTER_JOB": "j1"})
+    with ours:
+        driver.say(Card("GPU-1", used=100, compute=((ours.pid, 100),)))
+        reader = start(ONE)
+        until(reader, lambda figures: figures.memory.ours == 100)
+
+        ours.kill()
+        os.waitid(os.P_PID, ours.pid, os.WEXITED | os.WNOWAIT)
+        driver.say(Card("GPU-1", used=100, compute=((ours.pid, 100),), temperature=41))
+        assert until(reader, lambda figures: figures.temperature_c == 41).memory.ours == 100
+    driver.say(Card("GPU-1", used=100, compute=((ours.pid, 100),), temperature=42))
+    assert until(reader, lambda figures: figures.temperature_c == 42).memory.ours == 100
+
+    driver.say(Card("GPU-1", used=100, temperature=43))
+    assert until(reader, lambda figures: figures.temperature_c == 43).memory.others == 100
+
+
 def test_a_driver_that_hangs_delays_nobody_and_its_figures_go_missing(
     driver: Driver, start: Callable[..., SamplerReader]
 ) -> None:

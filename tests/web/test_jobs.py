@@ -64,7 +64,7 @@ def test_a_job_that_found_no_larger_card_waits_for_its_time_and_says_why(web: We
         "for": "time",
         "until": shown["not_before"],
         "why": "ran out of GPU memory, and no worker that could run it has a card with more than 8000 MiB free;"
-        " tried again elsewhere",
+        " tried again, elsewhere if possible",
     }
     assert shown["above_vram_mb"] == 8_000
 

@@ -13,7 +13,7 @@ from tests.web.conftest import Facts, Web, wrong
 from tests.web.test_faces import HTML, signed_in
 
 FIELDS = (
-    "id name hostname address port gpu_model vram_mb gpus workflows tags dynamic_tags groups slots status reason"
+    "id name hostname address port gpu_model vram_mb gpus driver workflows tags dynamic_tags groups slots status reason"
     " health intent score load jobs queued pid incarnation version last_heartbeat heartbeat_age_s uptime_s"
     " investigation blocked created_at"
 )
@@ -27,8 +27,9 @@ def only(web: Web) -> Facts:
 
 
 def test_a_worker_has_every_field_and_nothing_unmeasured_is_zero(web: Web) -> None:
-    web.join(web.offer(gpus=[CARD]))
+    web.join(web.offer(gpus=[CARD], driver="570.86.15"))
     worker = only(web)
+    assert worker["driver"] == "570.86.15"
     assert set(FIELDS.split()) <= worker.keys()
     assert (worker["gpu_model"], worker["vram_mb"], worker["workflows"]) == ("RTX 4090", 24_000, ["burn"])
     assert worker["gpus"][0]["utilisation"] is None
