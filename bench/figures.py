@@ -1,4 +1,4 @@
-"""Figures of a run: percentiles, a table for people, JSON for the next comparison."""
+"""Figures of a run: durations, percentiles, a table for people, JSON for the next comparison."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
+T = TypeVar("T")
 FOLDER = Path("build/bench")
+
+
+def timed(act: Callable[[], T]) -> tuple[float, T]:
+    """How many seconds it took, and its answer."""
+    began = time.perf_counter()
+    answer = act()
+    return time.perf_counter() - began, answer
 
 
 def percentile(values: Sequence[float], share: float) -> float:
