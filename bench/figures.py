@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -28,9 +29,9 @@ def timed(act: Callable[[], T]) -> tuple[float, T]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which this share (0 to 1) of the values lies; the nearest rank."""
-    ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, max(0, round(share * len(ranked) + 0.5) - 1))]
+    """The value up to which this share (0 to 1) of the values lies; the nearest rank."""
+    rank = math.ceil(round(share * len(values), 6))  # 0.07 * 100 is more than 7
+    return sorted(values)[max(0, rank - 1)]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
