@@ -22,7 +22,7 @@ class Situation:
     excluding: int = 0  # before all others, the first owner's: they exclude the one worker whose slots become free
 
     def specs(self, freed: WorkerId) -> Iterator[JobSpec]:
-        """Every job that waits, in the order of their queues."""
+        """Every job that waits, in the order of their queues: what is inserted before is older."""
         yield from [JobSpec(replace(BURN, exclude_workers=(freed,)), owner="owner0")] * self.excluding
         for number, count in enumerate(self.owners):
             yield from [JobSpec(BURN, owner=f"owner{number}")] * count
@@ -39,7 +39,5 @@ SITUATIONS = (
     Situation("500; 100 classes parked, 10 jobs each", [500], 100, 10),
     Situation("500; 100 classes parked, 1,000 jobs each", [500], 100, 1_000),
     Situation("500; 1,000 classes parked, 1 job each", [500], 1_000, 1),
-    Situation(
-        "500 behind 10,000 that exclude whoever is free", [500], excluding=AT_ONCE
-    ),  # they are one INSERT, and so older
+    Situation("500 behind 10,000 that exclude whoever is free", [500], excluding=AT_ONCE),
 )
