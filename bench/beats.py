@@ -2,7 +2,8 @@
 
 CPU of server and coordinator, how long the server ever keeps a client waiting, memory, what a worker's
 connections take, and how soon a dead one among all is noticed; beats a second beside plain SET
-(beat_rate.py). Workers are simulated, one process carries thousands; the pool is a real one.
+(beat_rate.py). Workers are simulated, one process carries thousands (sim.py says which connections they
+have); the pool is a real one.
 """
 
 from __future__ import annotations
@@ -24,16 +25,14 @@ from app.pool.model import Health, WorkerId
 from bench import beat_rate
 from bench.figures import percentile, publish
 from bench.pool import Pool, cpu_s, descendants, memory_kib, pool
-from bench.sim import AS_AGENTS, BELL_ONLY, Simulation, simulated, specs
+from bench.sim import AS_AGENTS, QUIET, Simulation, simulated, specs
 from tests.processes import command_line
 
 FLEETS = (1000, 10_000)
 SETTLE_S = 40.0  # all have beaten twice since the last one joined
 PROBE_S = 0.001
 SLOW_US = 1000
-AS_REAL = 1500  # workers with all connections of an agent; more than 20,000 files a process may not have here
-MOST_CLIENTS = 19_000
-ROOM = 1000  # clients beside the workers' own
+AS_REAL = 1500  # workers with all connections of an agent
 WAIT_S = 120.0
 DEATHS = 5
 PARTS = {"server (Valkey)": "valkey", "coordinator": "app coordinator", "PostgreSQL": "postgres"}
@@ -94,10 +93,9 @@ class Figures:
 def measure(found: Pool, ledger: Ledger, count: int, seconds: float, figures: Figures) -> None:
     """Everything about a fleet of so many."""
     with Redis.from_url(found.redis_url(1)) as client:
-        client.config_set("maxclients", count + ROOM)
         began = time.monotonic()
         names = specs(count, first=count)  # apart from those of other fleets
-        with simulated(ledger, found.redis_server, names, processes=2, connections=BELL_ONLY) as sim:
+        with simulated(ledger, found.redis_server, names, processes=2, connections=QUIET) as sim:
             print(f"{count} workers joined and beat after {time.monotonic() - began:.0f} s", file=sys.stderr)
             time.sleep(SETTLE_S)
             figures.cost += _cost(found, sim, seconds)
@@ -108,7 +106,6 @@ def measure(found: Pool, ledger: Ledger, count: int, seconds: float, figures: Fi
 def take(found: Pool, ledger: Ledger, count: int, figures: Figures) -> None:
     """Connections and memory of Redis, a worker, with every connection that an agent has."""
     with Redis.from_url(found.redis_url(1)) as client:
-        client.config_set("maxclients", MOST_CLIENTS)
         before, clients = client.info("memory"), client.info("clients")["connected_clients"]
         names = specs(count, first=90_000)
         with simulated(ledger, found.redis_server, names, processes=2, connections=AS_AGENTS):
@@ -205,6 +202,7 @@ def main() -> None:
     if not asked.workers:
         with bare_pool() as (found, ledger):
             take(found, ledger, AS_REAL, figures)
+        with bare_pool() as (found, _):  # one whose coordinator has no dead workers to bury meanwhile
             beat_rate.measure(found.redis_url(1), found.part("valkey"))
     figures.publish()
 

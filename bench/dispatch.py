@@ -11,9 +11,9 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,17 @@ from app.coordinator.stores import Stores
 from app.ledger import jobs, waiting
 from app.ledger.jobs import HeldAttempt
 from app.pool.matching import class_name
-from app.pool.model import JobId, JobSpec, Requirement
+from app.pool.model import JobId, JobSpec
 from bench.figures import percentile, publish
+from bench.situations import AT_ONCE, BURN, SITUATIONS, Situation
 from tests.browser.seed import Seed
 from tests.fleet import a_beat
 from tests.services import Services
 
 SLOTS = 4  # of each worker
-AT_ONCE = 10_000  # jobs in one INSERT
 TICKS = 10  # of each kind, of each situation in its turn
 MANY = 100  # slots that become free together
 A_SECOND = 1.0
-BURN = Requirement("burn")
 COLUMNS = (
     "ms",
     "pending",
@@ -51,35 +50,6 @@ COLUMNS = (
     "x the first",
     "100 freed, jobs a second",
     "newcomer waits for slots",
-)
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What waits for slots, by owner, and what nobody could run, by class."""
-
-    name: str
-    owners: Sequence[int]
-    parked: int = 0
-    parked_in_each: int = 0
-
-    def specs(self, slots: int) -> Iterator[JobSpec]:
-        """Every job, with those that shall fill the slots: the first owner's."""
-        for number, count in enumerate(self.owners):
-            for _ in range(count + (0 if number else slots)):
-                yield JobSpec(BURN, owner=f"owner{number}")
-        for number in range(self.parked):
-            needs = replace(BURN, tags=(f"nobody-has-{number}",))
-            yield from [JobSpec(needs, owner="owner0")] * self.parked_in_each
-
-
-SITUATIONS = (
-    Situation("500 of one owner", [500]),
-    Situation("10,000 of one owner", [10_000]),
-    Situation("the same, 3 of each of 9 others", [10_000, *[3] * 9]),
-    Situation("10 of each of 100 owners", [10] * 100),
-    Situation("500; 100 classes parked, 10 jobs each", [500], 100, 10),
-    Situation("500; 100 classes parked, 1,000 jobs each", [500], 100, 1_000),
 )
 
 
@@ -116,21 +86,19 @@ class Scene:
         fleet = Fleet(stores)
         eligible = Eligible(stores, fleet)
         self._dispatch = Dispatch(stores, fleet, eligible, self._leases, self._envelopes, self._clock.now)
-        for number in range(workers):
-            seed.worker(f"render-{number:04d}", gpus=0, slots=SLOTS)
+        names = [seed.worker(f"render-{number:04d}", gpus=0, slots=SLOTS).id for number in range(workers)]
+        self._freed = names[:1] if situation.excluding else names
         fleet.reload()
         for worker in list(fleet.workers.values()):
             fleet.heard(a_beat(worker))
         eligible.rebuild(whole=True)
-        specs = list(situation.specs(workers * SLOTS))
+        self._held: dict[JobId, HeldAttempt] = {}
+        self._fill(workers * SLOTS)
+        specs = list(situation.specs(names[0]))
         for first in range(0, len(specs), AT_ONCE):
-            jobs.submit_all(seed.ledger, [(spec, class_name(spec.requirement)) for spec in specs[first:][:AT_ONCE]])
+            self._submit(specs[first:][:AT_ONCE])
         with psycopg.connect(seed.database_url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")  # as autovacuum has done it a minute later
-        self._held: dict[JobId, HeldAttempt] = {}
-        while len(self._held) < workers * SLOTS:
-            self._step()
-            self._held |= self._placed()
         self.pending = waiting.count(seed.ledger)
 
     def turn(self) -> None:
@@ -142,11 +110,21 @@ class Scene:
             self._free(1)
             self.found.freed.append(self._step())
             self._refill()
-        self._free(MANY)
-        self.found.many.append(self._step() / self._refill())
+        if not self.situation.excluding:  # there only one worker's slots become free
+            self._free(MANY)
+            self.found.many.append(self._step() / self._refill())
         self.found.turns.append(self._newcomer())
         self._clock.ahead_s += A_SECOND
         self.found.anew.append(self._step())
+
+    def _fill(self, slots: int) -> None:
+        self._submit([JobSpec(BURN, owner="owner0")] * slots)
+        while len(self._held) < slots:
+            self._step()
+            self._held |= self._placed()
+
+    def _submit(self, specs: Sequence[JobSpec]) -> None:
+        jobs.submit_all(self._ledger, [(spec, class_name(spec.requirement)) for spec in specs])
 
     def _step(self) -> float:
         began = time.perf_counter()
@@ -164,8 +142,8 @@ class Scene:
     def _free(self, count: int) -> None:
         """The attempts that were given longest ago end."""
         batch = self._leases.batch()
-        for job in list(self._held)[:count]:
-            each = self._held.pop(job)
+        for each in [each for each in self._held.values() if each.worker in self._freed][:count]:
+            del self._held[each.job]
             assert jobs.cancel(self._ledger, each.job)
             self._envelopes.remove(each.worker, each.job, each.attempt)
             batch.released(each.worker, each.job, each.attempt)
@@ -180,8 +158,7 @@ class Scene:
     def _refill(self) -> int:
         """Have as many waiting as before, of the same owners; returns how many were placed."""
         placed = self._placed()
-        specs = [job.spec for each in placed if (job := jobs.find(self._ledger, each))]
-        jobs.submit_all(self._ledger, [(spec, class_name(spec.requirement)) for spec in specs])
+        self._submit([job.spec for each in placed if (job := jobs.find(self._ledger, each))])
         self._held |= placed
         return len(placed)
 
@@ -213,7 +190,7 @@ def _row(scene: Scene, base_ms: float) -> list[Any]:
         freed_ms,
         1000 * percentile(found.freed, 0.99),
         freed_ms / base_ms,
-        1 / statistics.median(found.many),
+        1 / statistics.median(found.many) if found.many else None,
         max(found.turns),
     ]
 

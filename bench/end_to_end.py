@@ -1,36 +1,42 @@
 """Jobs a second from the ledger into RQ's queues: placed, assigned, leased and put, beside plain RQ's `enqueue_many`.
 
 Both on one Valkey in one run, in turns; the ledger is a PostgreSQL as `up` starts it, with its log on disk.
-The leader's own steps do it, for workers whose beats the bench writes and that take nothing.
+The leader's own steps do it, for workers whose beats the bench writes and that take nothing. Jobs are
+submitted before by POST /jobs/batch, asked of the application in this process.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
-import time
-from collections.abc import Callable
+import tempfile
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import redis
+from flask.testing import FlaskClient
 from rq import Queue
 from rq.serializers import JSONSerializer
 
 from app.coordinator.decide import Decider
 from app.coordinator.hints import Hint
 from app.coordinator.stores import Stores
-from app.ledger import jobs, policy, waiting
+from app.ledger import policy, tokens, waiting
 from app.ledger.db import Ledger
 from app.pool.keys import Keys
-from app.pool.matching import class_name
-from app.pool.model import JobSpec, Requirement
+from bench.figures import timed
+from bench.web import application
 from tests.peer import Peer
 from tests.services import Services
 
 WORKERS = 20
-AT_ONCE = 500  # jobs in one enqueue_many, and in one insert
-BURN = Requirement("burn")
-PLAIN, PUT, WHOLE = "plain RQ, enqueue_many", "Muster, from the ledger to the queues", "Muster, submission included"
+AT_ONCE = 500  # jobs in one enqueue_many, and in one batch
+PLAIN, PUT, WHOLE = (
+    "plain RQ, enqueue_many",
+    "Muster, from the ledger to the queues",
+    "Muster, POST /jobs/batch included",
+)
 COLUMNS = ("", "jobs", "rounds", "min", "median", "max", "ratio (target: at least 0.5)")
 
 
@@ -61,17 +67,19 @@ def _plain_s(services: Services, count: int) -> float:
                     [Queue.prepare_data("bench.noop.plain", args=(name,), job_id=name) for name in names]
                 )
 
-        seconds = _timed(put)
+        seconds, _ = timed(put)
         assert queue.count == count
     return seconds
 
 
 def _muster_s(services: Services, count: int) -> tuple[float, float]:
-    url = services.redis("valkey")
+    url, database_url = services.redis("valkey"), services.new_database()
     with (
+        tempfile.TemporaryDirectory(prefix="muster-bench-") as folder,
+        application(Path(folder), database_url, url) as app,
         redis.Redis.from_url(f"{url}/1", decode_responses=True) as pool,
         redis.Redis.from_url(f"{url}/0") as rq,
-        closing(Ledger.connect(services.new_database())) as ledger,
+        closing(Ledger.connect(database_url)) as ledger,
     ):
         stores = Stores(ledger, pool, rq, Keys("pool:"))
         policy.write(ledger, {"queue_depth": -(-count // WORKERS)}, "bench")
@@ -79,25 +87,22 @@ def _muster_s(services: Services, count: int) -> tuple[float, float]:
             Peer(stores, ledger, f"render-{number}", interval_s=300.0).beat()
         leader = Decider(stores)
         leader.step(Hint(everything=True))
-        submit_s = _timed(lambda: _submit(ledger, count))
-        put_s = _timed(lambda: _dispatch(leader, ledger))
+        client, token = app.test_client(), tokens.create(ledger, "creator", "bench")[1]
+        submit_s, _ = timed(lambda: _submit(client, token, count))
+        put_s, _ = timed(lambda: _dispatch(leader, ledger))
         put = sum(Queue(key.decode().removeprefix("rq:queue:"), connection=rq).count for key in rq.keys("rq:queue:*"))
         assert put == count, f"{put} of {count} were put"
     return submit_s, put_s
 
 
-def _submit(ledger: Ledger, count: int) -> None:
-    spec = (JobSpec(BURN), class_name(BURN))
+def _submit(client: FlaskClient, token: str, count: int) -> None:
     for first in range(0, count, AT_ONCE):
-        jobs.submit_all(ledger, [spec] * min(AT_ONCE, count - first))
+        body = json.dumps({"jobs": [{"workflow": "burn"}] * min(AT_ONCE, count - first)})
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": f"batch-{first}"}
+        answer = client.post("/jobs/batch", data=body, content_type="application/json", headers=headers)
+        assert answer.status_code == 201, answer.text
 
 
 def _dispatch(leader: Decider, ledger: Ledger) -> None:
     while waiting.count(ledger):
         leader.step(Hint(jobs=True))
-
-
-def _timed(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    act()
-    return time.perf_counter() - began

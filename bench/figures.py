@@ -1,27 +1,37 @@
-"""Figures of a run: percentiles, a table for people, JSON for the next comparison."""
+"""Figures of a run: durations, percentiles, a table for people, JSON for the next comparison."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
+T = TypeVar("T")
 FOLDER = Path("build/bench")
 
 
+def timed(act: Callable[[], T]) -> tuple[float, T]:
+    """How many seconds it took, and its answer."""
+    began = time.perf_counter()
+    answer = act()
+    return time.perf_counter() - began, answer
+
+
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which this share (0 to 1) of the values lies; the nearest rank."""
-    ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, max(0, round(share * len(ranked) + 0.5) - 1))]
+    """The value up to which this share (0 to 1) of the values lies; the nearest rank."""
+    rank = math.ceil(round(share * len(values), 6))  # 0.07 * 100 is more than 7
+    return sorted(values)[max(0, rank - 1)]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -12,7 +12,6 @@ import itertools
 import random
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,12 +20,10 @@ from flask.testing import FlaskClient
 
 from app.ledger import sessions, tokens
 from app.pool.model import Worker
-from app.pool.settings import ServerSettings
-from app.web.app import create_app
-from app.web.fleet import POLL_S
-from app.web.services import EXTENSION
+from app.web.fleet import POLL_S, forget
 from app.web.sessions import NAME
-from bench.figures import publish, spread
+from bench.figures import publish, spread, timed
+from bench.web import application
 from tests.browser.seed import Seed
 from tests.services import Services
 
@@ -54,15 +51,15 @@ def measure(client: FlaskClient, admin: str, times: int) -> Iterator[list[object
 
 
 def _fresh(client: FlaskClient, path: str) -> int:
-    client.application.extensions["muster.fleet"]._made_at = 0.0  # as if nobody had looked for a while
+    with client.application.app_context():
+        forget()
     return client.get(path).status_code
 
 
 def _ms(ask: Callable[[], int]) -> float:
-    began = time.monotonic()
-    status = ask()
+    seconds, status = timed(ask)
     assert status in (200, 304), status
-    return 1000 * (time.monotonic() - began)
+    return 1000 * seconds
 
 
 @contextmanager
@@ -97,18 +94,9 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="muster-bench-")))
         services = Services(folder)
         stack.callback(services.close)
-        redis_url = services.redis("valkey")
-        settings = ServerSettings.from_environment(
-            {
-                "MUSTER_HOME": str(folder / "home"),
-                "DATABASE_URL": services.new_database(),
-                "REDIS_URL": f"{redis_url}/1",
-                "RQ_REDIS_URL": f"{redis_url}/0",
-            }
-        )
-        app = create_app(settings)
-        stack.callback(app.extensions[EXTENSION].close)
-        seed = Seed.into(settings.database_url, settings.redis_url, settings.prefix, folder)
+        redis_url, database_url = services.redis("valkey"), services.new_database()
+        app = stack.enter_context(application(folder, database_url, redis_url))
+        seed = Seed.into(database_url, f"{redis_url}/1", "pool:", folder)
         stack.callback(seed.close)
         workers = [seed.worker(f"render-{n:04d}", tags=("high-vram", "optix")) for n in range(asked.workers)]
         for worker in workers:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,15 +46,8 @@ def main() -> None:
         noop_pool(1, Path(name), {}) as pool,
         plain_rq(pool.redis_url(0), 1, {}) as (_, workers),
     ):
-        agent = descendants(next(_agents(pool)))
+        agent = descendants(pool.part("-m agent"))
         _measure(pool, {"Muster's agent, one slot": agent, "plain RQ worker": set(workers)}, seconds)
-
-
-def _agents(pool: Pool) -> Iterator[int]:
-    for pid in descendants(pool.process.pid):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if words[1:3] == [b"-m", b"agent"]:
-            yield pid
 
 
 def _measure(pool: Pool, sets: dict[str, set[int]], seconds: float) -> None:

@@ -1,18 +1,19 @@
 """One placement, at 10 to 10,000 workers: how long the client waits, and how long Redis works on it.
 
-A real Valkey, the real scripts, rooms written by the leader's own refresh of workers and beats in memory.
-Server time is commandstats' mean of EVALSHA over nothing but placements; leases are released between them.
-The first row is a script that does nothing: what a call costs on this host.
+A real Valkey, the real scripts; simulated workers have joined and beat meanwhile (sim.py), and the leader's
+own refresh writes their rooms from what ledger and beats say. Server time is commandstats' mean of EVALSHA
+over nothing but placements; leases are released between them. The first row is a script that does nothing:
+what a call costs on this host.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import random
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,64 +21,26 @@ from typing import Any
 
 import redis
 
-from app.pool.model import JobId, Requirement, Worker, WorkerId, Workflow
+from app.coordinator.eligible import Eligible
+from app.coordinator.fleet import Fleet
+from app.coordinator.stores import Stores
+from app.ledger.db import Ledger
+from app.pool.matching import refusal
+from app.pool.model import Health, JobId, Requirement, WorkerId, Workflow
 from bench import end_to_end
-from bench.figures import percentile, publish
-from tests.fleet import Pool, a_beat, a_worker, want
+from bench.cases import BURN, CASES, Case, tags_of
+from bench.figures import percentile, publish, timed
+from bench.sim import LARGE_MB, Spec, card, simulated
+from tests.fleet import KEYS, Pool
 from tests.services import Services
 
 SIZES = (10, 100, 1_000, 10_000)
+SLOTS = 2
+SETTLE_S = 15.0  # what joining left to be done is done
 BATCH = 50
 WINDOW = 200  # placements between two releases, at most
-TAGS = tuple(f"tag{number}" for number in range(100))
-MODELS = tuple(f"model:{number}" for number in range(20))
-BURN = Requirement("burn")
+WORKFLOW = Workflow("burn", "python", vram_mb=8_000)
 COLUMNS = ("", "workers", "a second", "p50 ms", "p99 ms", "server us", "sets read", f"server us each of {BATCH}")
-
-
-@dataclass(frozen=True)
-class Case:
-    """What workers there are, and which classes of jobs are placed on them in turn."""
-
-    name: str
-    tags: Callable[[int], Sequence[str]] = lambda _: ()
-    classes: Sequence[Requirement] = (BURN,)
-    strategy: str = "least-loaded"
-    full: bool = False
-
-
-def _half(number: int) -> Sequence[str]:
-    return ("half",) * (number % 2)
-
-
-def _few(number: int) -> Sequence[str]:
-    return ("a", "b", "c") if number % 100 == 0 else ("a",) * (number % 2)
-
-
-def _four(number: int) -> Sequence[str]:
-    return tuple(f"kind{bit}" for bit in range(4) if number >> bit & 1)
-
-
-CASES = (
-    Case("no tags"),
-    Case("one required tag, held by half", _half, [replace(BURN, tags=("half",))]),
-    Case("three required tags, held by 1 %", _few, [replace(BURN, tags=("a", "b", "c"))]),
-    Case("two preferred tags", _four, [replace(BURN, prefers=(("kind0", 1.0), ("kind1", 0.5)))]),
-    Case("the whole fleet full", full=True),
-    Case("100 classes, every worker in all", lambda _: TAGS, [replace(BURN, tags=(tag,)) for tag in TAGS]),
-    Case(
-        "the same, 16 kinds of workers",
-        lambda number: (*TAGS, *_four(number)),
-        [replace(BURN, tags=(tag,), prefers=((f"kind{n % 4}", 1.0),)) for n, tag in enumerate(TAGS)],
-    ),
-    Case(
-        "20 classes, each prefers a model; 3 models a worker",
-        lambda number: random.Random(number).sample(MODELS, 3),
-        [replace(BURN, prefers=((model, 1.0),)) for model in MODELS],
-    ),
-    Case("round-robin, two preferred tags", _four, [replace(BURN, prefers=(("kind0", 1.0),))], "round-robin"),
-    Case("capability-first, tags and preferred ones", _four, [replace(BURN, tags=("kind0",))], "capability-first"),
-)
 
 
 @dataclass
@@ -111,9 +74,29 @@ def main() -> None:
 def _placements(services: Services, sizes: Sequence[int], placements: int) -> None:
     with redis.Redis.from_url(f"{services.redis('valkey')}/1", decode_responses=True) as client:
         rows = [_nothing(client, placements)]
-        rows += [_row(case.name, size, _measure(client, case, size, placements)) for case in CASES for size in sizes]
+    found = {size: _of_size(services, size, placements) for size in sizes}
+    rows += [_row(case.name, size, found[size][case.name]) for case in CASES for size in sizes]
     title = "One placement (targets: 100 us of the server; p99 at 10,000 at most 2 x at 10)"
     publish("placement", title, COLUMNS, rows)
+
+
+def _of_size(services: Services, size: int, placements: int) -> dict[str, Measured]:
+    """Every case, on one fleet that is alive at the end too."""
+    url, found = services.redis("valkey"), {}
+    with (
+        redis.Redis.from_url(f"{url}/1", decode_responses=True) as client,
+        closing(Ledger.connect(services.new_database())) as ledger,
+        simulated(ledger, url, [_spec(number) for number in range(size)], processes=2),
+    ):
+        time.sleep(SETTLE_S)
+        stores = Stores(ledger, client, None, KEYS)
+        fleet = _fleet(stores)
+        assert len(fleet.beats) == size
+        for case in CASES:
+            found[case.name] = _measure(_pool(fleet, stores, case), case, placements)
+            print(size, case.name, file=sys.stderr, flush=True)
+        assert len(stores.live.beats(list(fleet.workers))) == size
+    return found
 
 
 def _row(name: str, size: int, found: Measured) -> list[Any]:
@@ -135,33 +118,45 @@ def _nothing(client: Any, placements: int) -> list[Any]:
     script()
     client.config_resetstat()
     for _ in range(placements):
-        found.waits.append(_timed(script)[0])
+        found.waits.append(timed(script)[0])
     _count(client, found)
     return _row("a script that does nothing", 0, found)
 
 
-def _measure(client: Any, case: Case, size: int, placements: int) -> Measured:
-    pool, found, names = _pool(client, case, size), Measured(), itertools.count()
-    classes = itertools.cycle(case.classes)
+def _measure(pool: Pool, case: Case, placements: int) -> Measured:
+    found, names, classes = Measured(), itertools.count(), itertools.cycle(case.classes)
+    filled = _fill(pool, names) if case.full else []
     window = WINDOW if case.full else max(1, min(WINDOW, _matching(pool, case.classes[0])))
     while found.calls < placements:
         given, begun = [], len(found.waits)
-        client.config_resetstat()
+        pool.stores.redis.config_resetstat()
         while len(found.waits) - begun < min(window, placements - found.calls):
-            wait_s, place = _timed(lambda: _one(pool, next(classes), next(names)))
+            wait_s, place = timed(lambda: _one(pool, next(classes), next(names)))
             found.waits.append(wait_s)
             given += place
-        _count(client, found)
+        _count(pool.stores.redis, found)
         found.placed += len(given)
         _release(pool, given)
-    if not case.full:
+    if case.full:
+        assert found.placed == 0, f"{found.placed} were placed on a full fleet"
+    else:
         assert found.placed == found.calls, f"{case.name}: {found.placed} of {found.calls} were placed"
-        found.batch_us = _batches(pool, case, size, names)
+        found.batch_us = _batches(pool, case, names)
+    _release(pool, filled)
     return found
 
 
+def _fill(pool: Pool, names: Iterator[int]) -> list[tuple[WorkerId, str]]:
+    """Every slot is given away; to whom, and by which jobs."""
+    given: list[tuple[WorkerId, str]] = []
+    while some := _several(pool, BURN, names):
+        given += some
+    assert len(given) == SLOTS * len(pool.fleet.workers)
+    return given
+
+
 def _matching(pool: Pool, wish: Requirement) -> int:
-    return sum(set(wish.tags) <= set(worker.tags) for worker in pool.fleet.workers.values())
+    return sum(refusal(worker, wish) is None for worker in pool.fleet.workers.values())
 
 
 def _one(pool: Pool, wish: Requirement, number: int) -> list[tuple[WorkerId, str]]:
@@ -169,17 +164,22 @@ def _one(pool: Pool, wish: Requirement, number: int) -> list[tuple[WorkerId, str
     return [(place.worker, job) for place in pool.place(wish, job) if place]
 
 
-def _batches(pool: Pool, case: Case, size: int, names: Iterator[int]) -> float:
+def _several(pool: Pool, wish: Requirement, names: Iterator[int]) -> list[tuple[WorkerId, str]]:
+    """BATCH of them in one call."""
+    jobs = [f"{next(names):012d}" for _ in range(BATCH)]
+    return [(place.worker, job) for place, job in zip(pool.place(wish, *jobs), jobs, strict=True) if place]
+
+
+def _batches(pool: Pool, case: Case, names: Iterator[int]) -> float:
     """The server's mean time for one call that places BATCH jobs; 0 where so many have no room."""
-    if 2 * _matching(pool, case.classes[0]) < BATCH:
+    if SLOTS * _matching(pool, case.classes[0]) < BATCH:
         return 0.0
     found = Measured()
     for wish in itertools.islice(itertools.cycle(case.classes), 20):
-        jobs = [f"{next(names):012d}" for _ in range(BATCH)]
         pool.stores.redis.config_resetstat()
-        places = pool.place(wish, *jobs)
+        given = _several(pool, wish, names)
         _count(pool.stores.redis, found)
-        _release(pool, [(place.worker, job) for place, job in zip(places, jobs, strict=True) if place])
+        _release(pool, given)
     return found.server_us / found.calls
 
 
@@ -196,32 +196,29 @@ def _count(client: Any, found: Measured) -> None:
     found.reads += stats.get("cmdstat_zrange", {"calls": 0})["calls"]
 
 
-def _timed(act: Callable[[], Any]) -> tuple[float, Any]:
-    began = time.perf_counter()
-    answer = act()
-    return time.perf_counter() - began, answer
+def _spec(number: int) -> Spec:
+    name = f"sim-{number:05d}"
+    return Spec(name, SLOTS, (card(name, 0, LARGE_MB),), tags_of(number), (WORKFLOW,))
 
 
-def _pool(client: Any, case: Case, size: int) -> Pool:
-    """A leader with so many workers of two slots, whose classes are open."""
-    client.flushall()
-    pool = Pool.on(client)
-    pool.fleet.policy = replace(pool.fleet.policy, strategy=case.strategy)
-    for number in range(size):
-        worker = _worker(number, case)
-        pool.fleet.workers[worker.id], pool.fleet.beats[worker.id] = worker, a_beat(worker)
+def _fleet(stores: Stores) -> Fleet:
+    """What a leader knows of them by their rows and beats."""
+    fleet = Fleet(stores)
+    fleet.reload()
+    for worker, found in stores.live.beats(list(fleet.workers)).items():
+        fleet.heard(found.beat)
+        fleet.set_health(worker, Health.HEALTHY, None)
+    return fleet
+
+
+def _pool(fleet: Fleet, stores: Stores, case: Case) -> Pool:
+    """A new leader's sets of this fleet; those of the case before are gone."""
+    fleet.policy = replace(fleet.policy, strategy=case.strategy)
+    pool = Pool(stores, fleet, Eligible(stores, fleet))
     pool.eligible.rebuild(whole=True)
     for wish in case.classes:
         pool.open(wish)
-    if case.full:
-        for first in range(0, 2 * size, BATCH):
-            pool.place(BURN, *(want(f"full{first + number:08d}") for number in range(min(BATCH, 2 * size - first))))
     return pool
-
-
-def _worker(number: int, case: Case) -> Worker:
-    offers = (Workflow("burn", "python", vram_mb=8_000),)
-    return a_worker(f"{number:012d}", (24_576,), slots=2, tags=tuple(case.tags(number)), workflows=offers)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any
 from redis import Redis
 
 from agent import processes
+from app.pool.keys import Keys
 from app.pool.model import ENDED
 from app.processes import free_port
 from tests.pool import clean
@@ -64,6 +65,11 @@ class Pool:
                 if time.monotonic() > end:
                     raise TimeoutError(f"the pool is not idle after {seconds} s")
                 time.sleep(0.02)
+
+    def ring(self, message: str) -> None:
+        """Tell the coordinator what to look at, as web does."""
+        with Redis.from_url(self.redis_url(1)) as client:
+            client.publish(Keys("pool:").bell, message)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON answer of an admin's call. Raises urllib.error.HTTPError."""

@@ -2,18 +2,22 @@
 
 Real rows in the ledger by the verbs of a join, real beats, claims and ends by the protocol's classes,
 real subscriptions, envelopes popped from the workers' own queues. Only the work is not done: an
-attempt ends when its time (`seconds` of its parameters) has passed.
+attempt ends when its time (`seconds` of its parameters) has passed. Those that only beat have a bell and
+a connection for beats each; of 10,000 two share the latter, as the server has no more than MOST_CLIENTS.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+from redis import Redis
 
 from app.ledger import tokens, workers
 from app.ledger.db import Ledger
@@ -23,7 +27,10 @@ from app.pool.protocol import Beat, GpuFigures, Memory, Offer, plain
 WORK = Workflow("work", "python", parameters=(Parameter("seconds", "float", default=0.0),), vram_mb=0)
 JOINED_AT_ONCE = 200  # in one transaction: joins one by one would take minutes
 SMALL_MB, LARGE_MB = 12_288, 24_576
-BELL_ONLY, AS_AGENTS = "bell", "agent"  # which connections a worker has of its own; with its bell only it takes no jobs
+QUIET, AS_AGENTS = "quiet", "agent"  # which connections a worker has of its own; a quiet one takes no jobs
+MOST_CLIENTS = 19_000  # a process may not have more than 20,000 files here
+ROOM = 1000  # clients beside the workers' own
+FEW = 1000  # workers that a server carries as it is
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class Setup:
     prefix: str
     interval_s: float
     connections: str
+    sharing: int  # of those that are quiet so many beat through one connection
     workers: tuple[Told, ...]
 
 
@@ -144,6 +152,11 @@ def beat_of(told: Told, seq: int, interval_s: float, ttl_s: float, busy: int = 0
     )
 
 
+def sharing_of(quiet: int) -> int:
+    """How many of so many quiet workers have to share a connection for beats."""
+    return math.ceil(quiet / (MOST_CLIENTS - ROOM - quiet))
+
+
 @contextmanager
 def simulated(
     ledger: Ledger,
@@ -152,7 +165,7 @@ def simulated(
     *,
     interval_s: float = 15.0,
     processes: int = 1,
-    connections: str = BELL_ONLY,
+    connections: str = QUIET,
     prefix: str = "pool:",
 ) -> Iterator[Simulation]:
     """These workers, joined and alive; `redis_url` names no database. They die at the end."""
@@ -161,18 +174,25 @@ def simulated(
         Told(worker.id, worker.incarnation, spec.slots, spec.gpus, spec.tags)
         for worker, spec in zip(joined, wanted, strict=True)
     ]
-    simulation = Simulation(tuple(joined))
+    simulation, sharing = Simulation(tuple(joined)), sharing_of(len(told))
+    if len(told) > FEW:
+        _allow_clients(redis_url)
     try:
         for share in filter(None, (told[n::processes] for n in range(processes))):
-            setup = Setup(f"{redis_url}/1", f"{redis_url}/0", prefix, interval_s, connections, tuple(share))
+            setup = Setup(f"{redis_url}/1", f"{redis_url}/0", prefix, interval_s, connections, sharing, tuple(share))
             simulation.carriers.append(_carrier(setup))
         for carrier in simulation.carriers:
             carrier.await_ready()
         yield simulation
     finally:
         for carrier in simulation.carriers:
-            carrier.process.kill()
-            carrier.process.wait()
+            with carrier.process:  # which waits for it and closes what we said and heard through
+                carrier.process.kill()
+
+
+def _allow_clients(redis_url: str) -> None:
+    with Redis.from_url(redis_url) as client:
+        client.config_set("maxclients", MOST_CLIENTS)
 
 
 def _join(tx: Ledger, spec: Spec) -> Worker:

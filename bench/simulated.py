@@ -64,7 +64,7 @@ class Timers:
 
 @dataclass
 class Lines:
-    """A worker's connections, or those that all workers of this process share."""
+    """A worker's connections. Those of a quiet one may be shared with others and stay open when it dies."""
 
     beat: Line
     out: Line
@@ -119,7 +119,7 @@ class Simulated:
             self._pop(line)
 
     def die(self) -> None:
-        """Its connections close; nothing of it moves any more."""
+        """Its own connections close; nothing of it moves any more."""
         self.fall_silent()
         for line in [self._bell, *(self._lines.all() if self._own else [])]:
             line.close()
@@ -259,8 +259,8 @@ class Process:
         self._setup = setup
         self._selector = selectors.DefaultSelector()
         self._timers = Timers()
-        self._shared = self._lines(1) if setup.connections != AS_AGENTS else None
-        self._workers = {told.worker: self._worker(told) for told in setup.workers}
+        self._shared = None if setup.connections == AS_AGENTS else self._lines(1)
+        self._workers = {told.worker: self._worker(told, number) for number, told in enumerate(setup.workers)}
         self._said = b""
 
     def run(self) -> None:
@@ -281,8 +281,13 @@ class Process:
                 ready = True
                 print("ready", flush=True)
 
-    def _worker(self, told: Told) -> Simulated:
-        lines = self._shared or self._lines(told.slots)
+    def _worker(self, told: Told, number: int) -> Simulated:
+        if self._shared is None:
+            lines = self._lines(told.slots)
+        else:
+            if number % self._setup.sharing == 0:
+                self._shared = replace(self._shared, beat=Line(self._setup.redis_url, self._selector))
+            lines = self._shared
         return Simulated(told, self._setup, self._timers, self._selector, lines)
 
     def _lines(self, slots: int) -> Lines:

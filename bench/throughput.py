@@ -9,20 +9,26 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from redis import Redis
 
 from app.ledger import policy
 from app.ledger.db import Ledger
+from app.pool.keys import Keys
+from app.pool.model import WorkerId
+from app.pool.protocol import Wanted, from_json
 from bench.figures import publish
 from bench.marks import Marks, marked_pool
 from bench.plain import Plain, plain_rq
 from bench.pool import Pool
+from tests.services import eventually
 
 SLOTS = 2
 CLIENTS = 4
 DEPTH = 4
-RELOAD_S = 6.0  # the coordinator reads the settings anew each 5 s
 NEVER = "2999-01-01T00:00:00Z"
 
 
@@ -96,7 +102,15 @@ def _set_depth(pool: Pool, depth: int) -> None:
     ledger = Ledger.connect(pool.database_url, size=1)
     policy.write(ledger, {"queue_depth": depth}, "bench")
     ledger.close()
-    time.sleep(RELOAD_S)
+    pool.ring("settings")
+    with Redis.from_url(pool.redis_url(1)) as client:
+        eventually(lambda: {wanted.queue_depth for wanted in _wanted(client)} == {depth})
+
+
+def _wanted(client: Any) -> Iterator[Wanted]:
+    """Of every worker, as it was told last."""
+    for key in client.keys(Keys("pool:").worker(WorkerId("*"))):
+        yield from_json(Wanted, client.hget(key, "wanted"))
 
 
 if __name__ == "__main__":
