@@ -104,7 +104,7 @@ class Queued:
 
     def _find(self, attempt: HeldAttempt, free: dict[WorkerId, Room]) -> WorkerId | None:
         """One of these workers that has room for it, which it takes."""
-        avoided, above_mb = self._wishes(attempt)
+        avoided, above_mb = self._fleet.wishes_of(attempt.requirement, attempt.failed_on, attempt.above_mb)
         for id_, has in free.items():
             if id_ in (attempt.worker, *avoided) or (attempt.job, id_) in self._moved:
                 continue
@@ -118,7 +118,3 @@ class Queued:
                 free[id_] = replace(has, held=has.held + wants.slots)
             return id_
         return None
-
-    def _wishes(self, attempt: HeldAttempt) -> tuple[Collection[WorkerId], int]:
-        """Where dispatch will not place it, and above how much memory it will."""
-        return self._fleet.wishes_of(attempt.requirement, frozenset(attempt.failed_on), attempt.above_mb)

@@ -54,7 +54,7 @@ class HeldAttempt:
     timeout_s: int | None
     age_s: float  # since its start, or since it was assigned
     requirement: Requirement  # as it is now: people may have moved the job to another group
-    failed_on: tuple[WorkerId, ...] = ()
+    failed_on: frozenset[WorkerId] = frozenset()
     above_mb: int = 0  # it wants a card with more free memory than this; 0 unless it ran out of it
 
 
@@ -203,7 +203,7 @@ def held(ledger: Ledger, worker: WorkerId | None = None) -> list[HeldAttempt]:
             row["timeout_s"],
             row["age_s"],
             requirement_of(row),
-            tuple(row["failed_on"]),
+            frozenset(row["failed_on"]),
             row["above_vram_mb"] or 0,
         )
         for row in ledger.all("jobs_held", worker=worker)
