@@ -44,7 +44,7 @@ def post(client: FlaskClient, page: str, path: str, **fields: object) -> TestRes
 
 def version(answered: TestResponse) -> str:
     """The one that the shown form carries."""
-    return re.findall('name="version" value="([^"]*)"', answered.text)[0]
+    return str(re.findall('name="version" value="([^"]*)"', answered.text)[0])
 
 
 def setup(web: Web, worker: str) -> Setup:
