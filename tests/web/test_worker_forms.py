@@ -78,6 +78,10 @@ def test_a_bad_setup_is_shown_again_as_it_was_written(
     assert answered.status_code == 422
     assert "Nothing was changed" in answered.text and words in answered.text
     assert f'value="{fields.get("tags", "kept")}"' in answered.text
+    described = {"groups": "setup-groups-wrong", "workflows": "setup-workflows-help"}
+    for field in fields.keys() & described:
+        assert f'aria-describedby="{described[field]}"' in answered.text
+        assert f'id="{described[field]}"' in answered.text
     assert setup(web, worker) == Setup((), (), (), None, None)
 
 
