@@ -30,4 +30,4 @@ def submit(header: IdempotencyHeader, body: BatchBody) -> Response:
         waiting = {name: each.waiting for each, (_, name) in zip(asked, wishes, strict=True) if each.waiting}
         return JobBatch(items=[job_answer(job, None) for job in jobs.submit_all(ledger, wishes, waiting)])
 
-    return once(header.idempotency_key, work, lambda: services().ring("jobs"))
+    return once(header.idempotency_key, body, work, lambda: services().ring("jobs"))

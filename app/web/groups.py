@@ -6,11 +6,11 @@ with a word about those jobs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from flask import Response, abort, request
+from flask import Response, abort
 from pydantic import BaseModel, Field
 
 from app.ledger import events, groups, workers
@@ -19,18 +19,16 @@ from app.ledger.groups import Group
 from app.pool.errors import BadFields
 from app.pool.model import WorkerId
 from app.pool.policy import STRATEGIES
-from app.web import api
+from app.web import api, versions
 from app.web.answers import answer
 from app.web.auth import caller
-from app.web.schemas import Body, GroupName, Id, Query
+from app.web.schemas import Body, GroupName, Id, MatchHeader, Query
 from app.web.services import services
-from app.web.settings import MatchHeader
+from app.web.versions import Matches
 
 blueprint = api.group("groups", reads=("admin", "read"))
 
-STALE = "somebody has changed this group since you read it; read it again"
 MOST_MEMBERS = 10_000
-Matches = Callable[[str], bool]
 Strategy = Annotated[Literal[STRATEGIES], Field(description="null: the pool's")]  # type: ignore[valid-type]
 Members = Annotated[list[Id], Field(max_length=MOST_MEMBERS, description="exactly its members")]
 
@@ -103,13 +101,13 @@ def find(path: GroupPath) -> Response:
 @blueprint.patch("/admin/groups/<group:group>", responses={200: GroupAnswer, 412: api.problem_response()})
 def change(path: GroupPath, header: MatchHeader, body: GroupBody) -> Response:
     """Rename a group, give it another strategy, let others be its members; all or none."""
-    return _shown(apply(path.group, body.model_dump(exclude_unset=True), _condition(header)))
+    return _shown(apply(path.group, body.model_dump(exclude_unset=True), versions.condition(header)))
 
 
 @blueprint.delete("/admin/groups/<group:group>", responses={204: None, 412: api.problem_response()})
 def delete(path: GroupPath, header: MatchHeader, query: DeleteQuery) -> Response:
     """Delete a group. Jobs that wait for it are moved, or told why they wait; without either word: 409."""
-    end(path.group, query.move_to, query.force, _condition(header))
+    end(path.group, query.move_to, query.force, versions.condition(header))
     return Response(status=204)
 
 
@@ -136,9 +134,10 @@ def make(name: str, strategy: str | None, members: Sequence[str]) -> Group:
 def apply(name: str, changes: Mapping[str, Any], matches: Matches | None = None) -> Group:
     """The group with these changes, written and rung. Raises BadRequest; 404; 409; 412 where `matches` says no."""
     with services().ledger.transaction() as tx:
-        _lock(tx, name, matches)
-        if "strategy" in changes:
-            _set_strategy(tx, name, changes["strategy"])
+        group = _lock(tx, name, matches)
+        strategy = changes.get("strategy", group.strategy)
+        if strategy != group.strategy:
+            _set_strategy(tx, name, strategy)
         if "workers" in changes:
             _fill(tx, name, changes["workers"])
         renamed = changes.get("name") or name
@@ -176,8 +175,7 @@ def _lock(tx: Ledger, name: str, matches: Matches | None, move_to: str | None = 
         abort(404, "there is no such group")
     if not both:
         raise BadFields(("?move_to", f"there is no group {move_to}"))
-    if matches is not None and not matches(group.version):
-        abort(412, STALE)
+    versions.check(matches, group.version)
     return group
 
 
@@ -207,17 +205,9 @@ def _rename(tx: Ledger, name: str, to: str) -> None:
     events.record(tx, "group.renamed", f"{actor} renamed the group {name} to {to}", actor=actor)
 
 
-def _condition(header: MatchHeader) -> Matches | None:
-    """Whether a version is one that the caller has seen; None when they do not say."""
-    return None if header.if_match is None else request.if_match.contains
-
-
 def _answer(group: Group) -> GroupAnswer:
     return GroupAnswer(**{name: getattr(group, name) for name in GroupAnswer.model_fields})
 
 
 def _shown(group: Group, status: int = 200) -> Response:
-    response = answer(_answer(group), status)
-    response.set_etag(group.version)
-    response.headers["Cache-Control"] = "private, no-cache"
-    return response
+    return versions.shown(_answer(group), group.version, status)

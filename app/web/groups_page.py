@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
-from pydantic import ValidationError
-from werkzeug.exceptions import Conflict, HTTPException, PreconditionFailed
 
 from app.ledger import groups, policy, workers
 from app.ledger.groups import Group
-from app.pool.errors import BadRequest
+from app.pool.model import Worker
 from app.pool.policy import STRATEGIES
 from app.web import groups as api
+from app.web import versions
 from app.web.auth import caller
+from app.web.forms import Errors, tried
 from app.web.groups import GroupBody, NewGroupBody
 from app.web.pages import READERS, page
-from app.web.problems import field_errors
 from app.web.services import services
-from app.web.worker_form import Tick, errors_by_field
+from app.web.words import short
+from app.web.worker_form import Tick
 
 blueprint = Blueprint("groups_page", __name__)
 
 TICKED_MOST = 500  # more boxes than this are no help; the fleet's filter finds workers better
-MEANWHILE = "Somebody has changed this group meanwhile; below is how it is now."
-Errors = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Members:
 @page(*READERS)
 def listed() -> ResponseReturnValue:
     """Every group, and the form that makes one."""
-    return _list({}, "")
+    return _list({}, {})
 
 
 @blueprint.get("/settings/groups/<group:group>")
@@ -65,15 +64,15 @@ def ending(group: str) -> ResponseReturnValue:
 @page("admin")
 def create() -> ResponseReturnValue:
     """Make a group, and go to it."""
-    name = request.form.get("name", "").strip()
+    written = _written()
 
     def make() -> str:
-        body = NewGroupBody.model_validate({"name": name, "strategy": request.form.get("strategy") or None})
+        body = NewGroupBody.model_validate(written)
         return api.make(body.name, body.strategy, body.workers).name
 
-    made, errors, status = _tried(make)
+    made, errors, status = tried(make)
     if made is None:
-        return _list(errors, name), status
+        return _list(errors, written), status
     return redirect(f"/settings/groups/{made}", 303)
 
 
@@ -81,18 +80,13 @@ def create() -> ResponseReturnValue:
 @page("admin")
 def change(group: str) -> ResponseReturnValue:
     """Change it as written; a stale or bad form changes nothing."""
-    version = request.form.get("version", "")
-    written: dict[str, Any] = {
-        "name": request.form.get("name", "").strip(),
-        "strategy": request.form.get("strategy") or None,
-        "workers": request.form.getlist("workers"),
-    }
+    written = {**_written(), "workers": request.form.getlist("workers")}
 
     def apply() -> str:
         body = GroupBody.model_validate(written)
-        return api.apply(group, body.model_dump(), lambda present: present == version).name
+        return api.apply(group, body.model_dump(), versions.seen(request.form)).name
 
-    name, errors, status = _tried(apply)
+    name, errors, status = tried(apply)
     if name is None:
         return _one(api.known(group), errors, None if status == 412 else written), status
     return redirect(f"/settings/groups/{name}?saved=1", 303)
@@ -103,48 +97,37 @@ def change(group: str) -> ResponseReturnValue:
 def delete(group: str) -> ResponseReturnValue:
     """Delete it; jobs that wait for it go where the form says."""
     waits = request.form.get("then") == "wait"
-    move_to = None if waits else request.form.get("move_to")
-    version = request.form.get("version", "")
+    move_to = None if waits else request.form.get("move_to") or None
 
     def end() -> str:
-        api.end(group, move_to, waits, lambda present: present == version)
+        api.end(group, move_to, waits, versions.seen(request.form))
         return group
 
-    done, errors, status = _tried(end)
+    done, errors, status = tried(end)
     if done is None:
         found = api.known(group)
-        error = next(iter(errors.values()))
+        error = _undecided(found) if status == 409 and found.waiting else next(iter(errors.values()))
         return render_template("groups/delete.html", group=found, others=_others(found), error=error), status
     return redirect("/settings/groups", 303)
 
 
-def _tried(verb: Callable[[], str]) -> tuple[str | None, Errors, int]:
-    """What the verb gave; or None, what is wrong by field ("": the whole), and the status that says so."""
-    try:
-        return verb(), {}, 303
-    except ValidationError as error:
-        return None, errors_by_field(field_errors(error)), 422
-    except BadRequest as error:
-        return None, errors_by_field([(pointer.lstrip("?"), why) for pointer, why in error.errors]), 422
-    except PreconditionFailed:
-        return None, {"": MEANWHILE}, 412
-    except Conflict as error:
-        return None, {"": _sentence(error)}, 409
+def _undecided(group: Group) -> str:
+    """For whoever read that no job waits for it: the choice that the form shows by now."""
+    return f"Nothing was deleted: by now {api.waiting_words(group)}. Choose below what comes of that."
 
 
-def _sentence(error: HTTPException) -> str:
-    words = error.description or ""
-    return f"{words[:1].upper()}{words[1:]}."
+def _written() -> dict[str, Any]:
+    return {"name": request.form.get("name", "").strip(), "strategy": request.form.get("strategy") or None}
 
 
-def _list(errors: Errors, name: str) -> str:
+def _list(errors: Errors, written: Mapping[str, Any]) -> str:
     ledger = services().ledger
     found = groups.listed(ledger)
     return render_template(
         "groups/list.html",
         groups=found,
         errors=errors,
-        name=name,
+        written=written,
         strategies=STRATEGIES,
         pools=policy.read(ledger).strategy,
         writes=caller().kind == "admin",
@@ -156,6 +139,7 @@ def _one(group: Group, errors: Errors, written: Mapping[str, Any] | None = None)
     return render_template(
         "groups/group.html",
         group=group,
+        version=versions.of_form(group.version, None if written is None else request.form),
         values=values,
         members=_members(group, values["workers"]),
         others=_others(group),
@@ -167,14 +151,18 @@ def _one(group: Group, errors: Errors, written: Mapping[str, Any] | None = None)
 
 
 def _members(group: Group, ticked: list[str]) -> Members:
-    everyone = workers.listed(services().ledger)
+    everyone, inside, chosen = workers.listed(services().ledger), set(group.workers), set(ticked)
     whole = len(everyone) <= TICKED_MOST
-    offered = [worker for worker in everyone if whole or worker.id in group.workers]
-    ticks = tuple(
-        Tick(worker.name, worker.id in ticked, worker.hostname if worker.hostname != worker.name else "")
-        for worker in offered
-    )
+    offered = [worker for worker in everyone if whole or worker.id in inside]
+    named = Counter(worker.name for worker in offered)
+    ticks = tuple(Tick(each.name, each.id in chosen, _note(each, named[each.name] > 1)) for each in offered)
     return Members(ticks, tuple(worker.id for worker in offered), whole)
+
+
+def _note(worker: Worker, twice: bool) -> str:
+    """What tells it from others: its host where that has another name, and its id where its own stands twice."""
+    host = [f"on {worker.hostname}"] if worker.hostname != worker.name else []
+    return ", ".join([*host, *([short(worker.id)] if twice else [])])
 
 
 def _others(group: Group) -> list[str]:

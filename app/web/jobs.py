@@ -35,7 +35,7 @@ def submit(header: IdempotencyHeader, body: JobBody) -> Response:
         [asked] = submission.check(ledger, services().settings, caller(), {"": body})
         return _submitted(ledger, asked.spec, asked.waiting)
 
-    return once(header.idempotency_key, work, lambda: services().ring("jobs"))
+    return once(header.idempotency_key, body, work, lambda: services().ring("jobs"))
 
 
 @blueprint.get("/jobs", responses={200: JobList})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from flask import Response, abort, request
+from flask import Response, abort
 from pydantic import BaseModel
 
 from app.ledger import idempotency
@@ -17,10 +17,11 @@ from app.web.auth import caller
 from app.web.services import services
 
 
-def once(key: str | None, work: Callable[[Ledger], BaseModel], kept: Callable[[], None]) -> Response:
+def once(key: str | None, asked: BaseModel, work: Callable[[Ledger], BaseModel], kept: Callable[[], None]) -> Response:
     """201 with what `work` gives, committed together with the key; the stored answer for a known one.
 
-    `kept` is called as soon as it is committed.
+    `asked` is what a key stands for, whether it came as JSON or by a form. `kept` is called as soon as it
+    is committed.
     """
     ledger = services().ledger
     if key is None:
@@ -28,7 +29,7 @@ def once(key: str | None, work: Callable[[Ledger], BaseModel], kept: Callable[[]
             made = work(tx)
         kept()
         return answer(made, 201)
-    owner, body = caller().owner, request.get_data()
+    owner, body = caller().owner, asked.model_dump_json().encode()
     stored = idempotency.begin(ledger, owner, key, body)
     if stored:
         return _again(stored)

@@ -230,6 +230,12 @@ class WorkersQuery(FilterWords, Query):
     limit: int = Field(LISTED, ge=1, le=LISTED_MOST)
 
 
+class MatchHeader(BaseModel):
+    """Which version of it the caller has seen."""
+
+    if_match: str | None = Field(None, alias="If-Match", max_length=1000, description="the ETag; stale: 412")
+
+
 class IdempotencyHeader(BaseModel):
     """A key that makes repeating a submission harmless."""
 

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from flask import Response, abort, request
+from flask import Response, abort
 from pydantic import BaseModel, Field, WithJsonSchema, create_model
 
 from app.ledger import events, policy
+from app.ledger.db import Ledger
 from app.pool.errors import BadRequest
 from app.pool.model import Json
 from app.pool.policy import CHOICES, DEFAULTS, NAMES, NULLABLE, RANGES, Policy, changed
-from app.web import api
-from app.web.answers import answer
+from app.web import api, versions
 from app.web.auth import caller
-from app.web.schemas import Body
+from app.web.schemas import Body, MatchHeader
 from app.web.services import services
+from app.web.versions import Matches
 
 blueprint = api.group("settings", reads=("admin", "read"))
 
@@ -100,12 +101,6 @@ else:
     SettingsBody = _model("SettingsBody", Body)
 
 
-class MatchHeader(BaseModel):
-    """Which version of the settings the caller has seen."""
-
-    if_match: str | None = Field(None, alias="If-Match", max_length=1000, description="the ETag; stale: 412")
-
-
 @blueprint.get("/admin/settings", responses={200: SettingsAnswer})
 def read() -> Response:
     """Look at the pool's settings."""
@@ -115,24 +110,13 @@ def read() -> Response:
 @blueprint.patch("/admin/settings", responses={200: SettingsAnswer, 412: api.problem_response()})
 def change(header: MatchHeader, body: SettingsBody) -> Response:
     """Change these settings, all or none; agents hear of it with their next heartbeat."""
-    present, changes = policy.read(services().ledger), body.model_dump(exclude_unset=True)
-    _check(present, changes)
-    known = policy.version(present)
-    if header.if_match is not None and not request.if_match.contains(known):
-        abort(412, STALE)
-    return _shown(apply(changes, None if header.if_match is None else known))
+    return _shown(apply(body.model_dump(exclude_unset=True), versions.condition(header)))
 
 
-STALE = "somebody has changed the settings since you read them; read them again"
-
-
-def apply(changes: dict[str, Json], known: str | None) -> Policy:
-    """The settings with these changes, written and rung. Raises BadRequest by pointer; 412 for a stale `known`."""
+def apply(changes: dict[str, Json], matches: Matches | None = None) -> Policy:
+    """The settings with these changes, written and rung. Raises BadRequest by pointer; 412 where `matches` says no."""
     with services().ledger.transaction() as tx:
-        _check(policy.read(tx), changes)
-        written = policy.write(tx, changes, caller().owner, known)
-        if written is None:
-            abort(412, STALE)
+        written = _write(tx, changes, matches)
         if changes:
             told = ", ".join(f"{name} = {getattr(written, name)}" for name in changes)
             events.record(tx, "settings.changed", f"{caller().owner} set {told}", actor=caller().owner)
@@ -140,15 +124,20 @@ def apply(changes: dict[str, Json], known: str | None) -> Policy:
     return written
 
 
-def _check(present: Policy, changes: dict[str, Json]) -> None:
+def _write(tx: Ledger, changes: dict[str, Json], matches: Matches | None) -> Policy:
+    present = policy.read(tx)
+    known = policy.version(present)
     try:
-        changed(present, changes)
+        changed(present, changes)  # what is bad is told before what is stale
+        versions.check(matches, known)
+        # It compares `known` under its lock: somebody may have been faster since it was read.
+        written = policy.write(tx, changes, caller().owner, None if matches is None else known)
     except BadRequest as error:
         raise BadRequest(str(error), [(f"/{name}", why) for name, why in error.errors]) from error
+    if written is None:
+        abort(412, versions.STALE)
+    return written
 
 
 def _shown(found: Policy) -> Response:
-    response = answer(SettingsAnswer(**{name: getattr(found, name) for name in NAMES}))
-    response.set_etag(policy.version(found))
-    response.headers["Cache-Control"] = "private, no-cache"
-    return response
+    return versions.shown(SettingsAnswer(**{name: getattr(found, name) for name in NAMES}), policy.version(found))

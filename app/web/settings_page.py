@@ -7,19 +7,18 @@ from dataclasses import dataclass
 
 from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import PreconditionFailed
 
 from app.ledger import policy
-from app.pool.errors import BadRequest
 from app.pool.model import Json
 from app.pool.policy import CHOICES, DEFAULTS, NAMES, NULLABLE, RANGES, Policy
 from app.web import settings as api
+from app.web import versions
 from app.web.auth import caller
+from app.web.forms import Errors, tried
 from app.web.pages import READERS, page
 from app.web.services import services
 
 blueprint = Blueprint("settings_page", __name__)
-
 
 SECTIONS = (
     ("Placement", ("strategy", "w_gpu", "w_queue", "w_vram", "prefer_weight", "queue_depth", "vram_reserve_mb")),
@@ -54,22 +53,24 @@ class Setting:
 @page(*READERS)
 def form() -> ResponseReturnValue:
     """The form with the present settings."""
-    return _page({}, {})
+    return _page({}, None)
 
 
 @blueprint.post("/ui/settings/change")
 @page("admin")
 def change() -> ResponseReturnValue:
-    """Change what differs from the present settings; a stale form is shown again and changes nothing."""
-    present = policy.read(services().ledger)
-    try:
-        read = {name: _read(name) for name in NAMES}
-        api.apply({n: v for n, v in read.items() if v != getattr(present, n)}, request.form.get("version", ""))
-    except BadRequest as error:
-        return _page({name.lstrip("/"): why for name, why in error.errors}, _written()), 422
-    except PreconditionFailed:
-        return _page({"": "Somebody has changed the settings meanwhile; below is what they are now."}, {}), 412
-    return redirect("/settings?saved=1", 303)
+    """Change what differs from the present settings; a stale or bad form is shown again and changes nothing."""
+
+    def apply() -> str:
+        present, read = policy.read(services().ledger), {name: _read(name) for name in NAMES}
+        changes = {name: value for name, value in read.items() if value != getattr(present, name)}
+        api.apply(changes, versions.seen(request.form))
+        return "/settings?saved=1"
+
+    next_page, errors, status = tried(apply)
+    if next_page is None:
+        return _page(errors, None if status == 412 else request.form), status
+    return redirect(next_page, 303)
 
 
 def sections() -> list[tuple[str, tuple[str, ...]]]:
@@ -79,7 +80,7 @@ def sections() -> list[tuple[str, tuple[str, ...]]]:
     return [*SECTIONS, *([("More", rest)] if rest else [])]
 
 
-def _page(errors: Mapping[str, str], written: Mapping[str, str]) -> str:
+def _page(errors: Errors, written: Mapping[str, str] | None) -> str:
     present = policy.read(services().ledger)
     return render_template(
         "settings/form.html",
@@ -87,19 +88,19 @@ def _page(errors: Mapping[str, str], written: Mapping[str, str]) -> str:
         errors=errors,
         clocks=present.clocks,
         present=present,
-        version=policy.version(present),
+        version=versions.of_form(policy.version(present), written),
         writes=caller().kind == "admin",
     )
 
 
-def _setting(name: str, present: Policy, written: Mapping[str, str], errors: Mapping[str, str]) -> Setting:
+def _setting(name: str, present: Policy, written: Mapping[str, str] | None, errors: Errors) -> Setting:
     default = getattr(DEFAULTS, name)
     low, high = RANGES.get(name, (0, 1))
     return Setting(
         name=name,
         label=api.LABELS[name] + (" (seconds)" if name.endswith("_s") else ""),
         help=api.HELP[name],
-        value=written.get(name, _text(getattr(present, name))),
+        value=_text(getattr(present, name)) if written is None else written.get(name, ""),
         box=isinstance(default, bool),
         choices=CHOICES.get(name, ()),
         optional=name in NULLABLE,
@@ -115,11 +116,9 @@ def _setting(name: str, present: Policy, written: Mapping[str, str], errors: Map
 def _text(value: Json) -> str:
     if isinstance(value, bool):
         return "on" if value else ""
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _written() -> dict[str, str]:
-    return {name: request.form.get(name, "") for name in NAMES}
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None else str(value)  # every digit: a field that nobody touches comes back as it was
 
 
 def _read(name: str) -> Json:

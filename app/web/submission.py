@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from flask import abort
 
@@ -13,7 +14,7 @@ from app.ledger.workflows import Declared
 from app.pool import parameters
 from app.pool.errors import BadFields, BadRequest
 from app.pool.matching import nobody_offers
-from app.pool.model import JobSpec, Requirement, WorkerId
+from app.pool.model import Job, JobSpec, Requirement, WorkerId
 from app.pool.settings import ServerSettings
 from app.web.auth import Caller
 from app.web.schemas import JobBody
@@ -36,6 +37,31 @@ def again(ledger: Ledger, spec: JobSpec) -> JobSpec:
     if group and (now is None or groups.pin(ledger, [now])):
         raise BadRequest("this job cannot be tried again as it was", [("/group", f"the group {group} was deleted")])
     return replace(spec, requirement=replace(spec.requirement, group=now))
+
+
+def body_of(job: Job) -> dict[str, Any]:
+    """The submission that this job came from, as POST /jobs takes it; the owner is whoever sends it."""
+    spec, needs = job.spec, job.spec.requirement
+    return {
+        "workflow": needs.workflow,
+        "params": dict(spec.params),
+        "name": spec.name,
+        "requires": list(needs.tags),
+        "prefers": dict(needs.prefers),
+        "group": needs.group,
+        "min_vram_mb": needs.min_vram_mb,
+        "gpus": needs.gpus,
+        "only_workers": list(needs.only_workers),
+        "exclude_workers": list(needs.exclude_workers),
+        "priority": spec.priority,
+        "not_before": None if job.failures else job.not_before,  # after a failure it is the pool's word
+        "timeout_s": spec.timeout_s,
+        "stall_s": spec.stall_s,
+        "max_failures": spec.max_failures,
+        "max_orphan_s": spec.max_orphan_s,
+        "strict": spec.strict,
+        "resume": spec.resume,
+    }
 
 
 def check(ledger: Ledger, settings: ServerSettings, caller: Caller, bodies: Mapping[str, JobBody]) -> list[Submission]:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from typing import Any
 
 from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
-from pydantic import ValidationError
+from werkzeug.datastructures import MultiDict
 
-from app.ledger import jobs, workflows
+from app.ledger import groups, jobs, workflows
 from app.ledger.workflows import Declared
-from app.pool.errors import BadRequest
-from app.pool.model import JobId, JobSpec, Json
-from app.web import files, submit_form
+from app.pool.model import Job, JobId, Json
+from app.web import files, submission, submit_form
 from app.web import jobs as api
 from app.web.auth import visible
+from app.web.forms import REFUSED, Errors, wrong
 from app.web.pages import WRITERS, page
-from app.web.problems import pointer
 from app.web.schemas import IdempotencyHeader, JobBody
 from app.web.services import services
 
@@ -28,66 +28,70 @@ blueprint.before_request(files.allow_large)
 @blueprint.get("/submit")
 @page(*WRITERS)
 def form() -> ResponseReturnValue:
-    """The form of the workflow that the URL names, or of the first; ?from= fills in a job's parameters."""
+    """The form of the workflow that the URL names, or of the first; ?from= fills in what a job was submitted with."""
     old = _old()
-    chosen = _chosen(request.args.get("workflow") or (old.requirement.workflow if old else None))
-    return _page(chosen, old.params if old else {}, {}, old)
+    chosen = _chosen(request.args.get("workflow") or (old.spec.requirement.workflow if old else None))
+    asked = _asked(old)
+    return _page(chosen, asked.get("params", {}), submit_form.texts(asked) if asked else {}, {}, old)
 
 
 @blueprint.post("/ui/jobs/submit")
 @page(*WRITERS)
 def submit() -> ResponseReturnValue:
-    """Submit the form."""
-    chosen = _chosen(request.form.get("workflow"))
+    """Submit the form; what it does not ask is as it was in the job that is submitted again."""
+    chosen, old = _chosen(request.form.get("workflow")), _old()
     if chosen is None:
-        return _page(None, {}, {}, None)
+        return _page(None, {}, {}, {}, None)
+    written = request.form.copy()
     try:
-        made = api.submit(IdempotencyHeader.model_validate({"Idempotency-Key": request.form.get("key")}), _body(chosen))
-    except BadRequest as error:
-        return _page(chosen, submit_form.written(request.form), dict(error.errors), None), 422
-    except ValidationError as error:
-        wrong = {pointer(each["loc"]): each["msg"].removeprefix("Value error, ") for each in error.errors()}
-        return _page(chosen, submit_form.written(request.form), wrong, None), 422
+        _keep_uploads(written)
+        body = JobBody.model_validate({**_asked(old), **submit_form.body(chosen.workflow, written)})
+        made = api.submit(IdempotencyHeader.model_validate({"Idempotency-Key": request.form.get("key")}), body)
+    except REFUSED as error:
+        errors = submit_form.errors_by_input(wrong(error))
+        return _page(chosen, submit_form.written(written), written, errors, old), 422
     return redirect(f"/jobs/{made.get_json()['id']}", 303)
 
 
-def _body(chosen: Declared) -> JobBody:
-    written = request.form.copy()
+def _keep_uploads(written: MultiDict[str, str]) -> None:
+    """Each upload as its parameter's path: a form that is shown again need not send it again."""
     for name, file in request.files.items():
         if file.filename:
             written[name.replace("f.", "p.", 1)] = str(files.keep(file))
-    values = submit_form.params(chosen.workflow, written)
-    return JobBody.model_validate(submit_form.body(chosen.workflow.name, values, written))
 
 
-def _page(chosen: Declared | None, params: Mapping[str, Json], errors: Mapping[str, str], old: JobSpec | None) -> str:
-    settings = services().settings
+def _page(
+    chosen: Declared | None,
+    params: Mapping[str, Json],
+    written: Mapping[str, str],
+    errors: Errors,
+    old: Job | None,
+) -> str:
+    ledger, settings = services().ledger, services().settings
     return render_template(
         "submit/form.html",
-        offered=sorted({each.workflow.name for each in workflows.declared(services().ledger)}),
+        offered=sorted({each.workflow.name for each in workflows.declared(ledger)}),
         chosen=chosen,
         fields=submit_form.fields(chosen.workflow, params, errors) if chosen else [],
         errors=errors,
-        written=request.form if request.method == "POST" else _written(old),
+        written=written,
+        groups=sorted({*groups.names(ledger), *([written["group"]] if written.get("group") else [])}),
         known=files.known(settings),
         folder=files.upload_folder(settings),
         limit=files.UPLOAD_BYTES,
         key=secrets.token_hex(16),
         old=old,
+        kept=submit_form.kept(_asked(old)),
     )
 
 
-def _written(old: JobSpec | None) -> dict[str, object]:
+def _asked(old: Job | None) -> dict[str, Any]:
+    """What this job was submitted with; its group may have another name by now, and one that is gone is refused."""
     if old is None:
         return {}
-    needs = old.requirement
-    return {
-        "name": old.name,
-        "requires": " ".join(needs.tags),
-        "min_vram_mb": needs.min_vram_mb or "",
-        "priority": old.priority,
-        **({"strict": "on"} if old.strict else {}),
-    }
+    asked = submission.body_of(old)
+    group = asked["group"]
+    return {**asked, "group": (groups.successor(services().ledger, group) or group) if group else None}
 
 
 def _chosen(name: str | None) -> Declared | None:
@@ -96,6 +100,6 @@ def _chosen(name: str | None) -> Declared | None:
     return found[0] if found else None
 
 
-def _old() -> JobSpec | None:
-    job = request.args.get("from")
-    return visible(jobs.find(services().ledger, JobId(job))).spec if job else None
+def _old() -> Job | None:
+    job = request.values.get("from")
+    return visible(jobs.find(services().ledger, JobId(job))) if job else None

@@ -79,6 +79,11 @@ def parameter(value: Json, name: str) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
+def short(id_: str) -> str:
+    """As much of an id as tells two of one name apart."""
+    return id_[:6]
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "duration": duration,
     "since": since,
@@ -89,4 +94,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "size": size,
     "number": number,
     "parameter": parameter,
+    "short": short,
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
@@ -11,6 +11,8 @@ from werkzeug.datastructures import MultiDict
 from app.ledger import setups
 from app.pool.model import Worker
 from app.pool.parameters import whole
+from app.web import versions
+from app.web.forms import Errors
 
 Written = MultiDict[str, str]
 
@@ -36,21 +38,21 @@ class Form:
     slots_offered: int
     queue_depth: str
     pool_depth: int
-    errors: Mapping[str, str] = field(default_factory=dict)
+    errors: Errors
 
 
 def form_of(
     worker: Worker,
     groups: Sequence[str],
     pool_depth: int,
-    written: Written | None = None,
-    errors: Mapping[str, str] | None = None,
+    written: Written | None,
+    errors: Errors,
 ) -> Form:
     """The form of this worker as it is set up, or as somebody has written it."""
     values = written if written is not None else _values(worker)
     offered = {workflow.name for workflow in worker.workflows}
     return Form(
-        version=setups.version(worker),
+        version=versions.of_form(setups.version(worker), written),
         tags=values.get("tags", ""),
         groups=_ticks(groups, values.getlist("groups")),
         workflows=tuple(
@@ -61,7 +63,7 @@ def form_of(
         slots_offered=worker.slots_offered,
         queue_depth=values.get("queue_depth", ""),
         pool_depth=pool_depth,
-        errors=errors or {},
+        errors=errors,
     )
 
 
@@ -83,14 +85,6 @@ def number(text: str) -> int | str | None:
         return None
     found = whole(stripped)
     return stripped if found is None else found
-
-
-def errors_by_field(errors: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """One sentence a field: errors name /tags/3, the form has one field for all tags."""
-    found: dict[str, str] = {}
-    for pointer, why in errors:
-        found.setdefault(pointer.strip("/").split("/")[0], why)
-    return found
 
 
 def _values(worker: Worker) -> Written:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Annotated
 
-from flask import Response, abort
+from flask import Response
 from pydantic import BaseModel, Field
 
 from app.ledger import workers
-from app.pool.model import WorkerId
 from app.web import api
 from app.web.answers import answer
 from app.web.schemas import DAY_S, WHOLE, Query, When, WorkerPath
 from app.web.services import services
 from app.web.worker_answers import GpuAnswer, LoadAnswer, MemoryAnswer, worker_answers
+from app.web.workers import known
 
 blueprint = api.group("figures", reads=("admin", "read"))
 
@@ -76,9 +76,7 @@ class MetricsQuery(Query):
 @blueprint.get("/admin/workers/<id:worker>/metrics", responses={200: MetricsAnswer})
 def metrics(path: WorkerPath, query: MetricsQuery) -> Response:
     """Look at a worker's figures."""
-    worker = workers.find(services().ledger, WorkerId(path.worker))
-    if worker is None:
-        abort(404, "there is no such worker")
+    worker = known(path.worker)
     until = query.until or datetime.now(timezone.utc)
     begin = query.begin or _before(until)
     step = _step(begin, until, query.step)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from flask import Blueprint, abort, render_template
+from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
-from app.ledger import fleet, groups, policy, workers
+from app.ledger import fleet, groups, investigations, policy
 from app.pool.keys import queue
-from app.pool.model import Intent, Worker, WorkerId
-from app.web import fleet_rows, htmx
+from app.pool.model import Intent, Worker
+from app.web import fleet_rows, htmx, workers
 from app.web.auth import caller
 from app.web.fleet_rows import Row
+from app.web.forms import Errors
 from app.web.pages import READERS, page
 from app.web.services import services
 from app.web.worker_answers import LoadAnswer, worker_answers
@@ -68,18 +68,17 @@ class WorkerView:
 @page(*READERS)
 def shown(worker: str) -> ResponseReturnValue:
     """The worker's page."""
-    found = _worker(worker)
-    return whole(found, None, {})
+    return whole(workers.known(worker), None, {})
 
 
 @blueprint.get("/ui/workers/<id:worker>")
 @page(*READERS)
 def fragment(worker: str) -> ResponseReturnValue:
     """The part of it that changes."""
-    return htmx.fragment("workers/_worker.html", _view(_worker(worker)))
+    return htmx.fragment("workers/_worker.html", _view(workers.known(worker)))
 
 
-def whole(worker: Worker, written: Written | None, errors: Mapping[str, str]) -> str:
+def whole(worker: Worker, written: Written | None, errors: Errors) -> str:
     """The page, with the form as the worker is set up, or as somebody wrote it."""
     ledger = services().ledger
     form = form_of(worker, groups.names(ledger), policy.read(ledger).queue_depth, written, errors)
@@ -103,21 +102,15 @@ def _place(span: timedelta) -> int:
     return round(STRIP_WIDTH * max(span, timedelta()) / STRIP)
 
 
-def _worker(worker: str) -> Worker:
-    found = workers.find(services().ledger, WorkerId(worker))
-    if found is None:
-        abort(404, "There is no such worker.")
-    return found
-
-
 def _view(worker: Worker) -> WorkerView:
-    samples = fleet.samples(services().ledger, [worker.id], fleet_rows.SPARK_S)
-    row = fleet_rows.rows(services(), [worker], samples, {})[0]
-    now = worker_answers([worker], services().live, {}, {})[0]
+    ledger, ids = services().ledger, [worker.id]
+    now = worker_answers([worker], services().live, {}, investigations.open_of(ledger, ids))[0]
+    held, idle = fleet.jobs_held(ledger, ids), fleet.idle_since(ledger, ids)
+    samples = fleet.samples(ledger, ids, fleet_rows.SPARK_S)
     changes = transitions(worker.id, HistoryQuery(limit=50)).items
     minute = datetime.now(timezone.utc).replace(second=0, microsecond=0) + timedelta(minutes=1)
     return WorkerView(
-        row=row,
+        row=fleet_rows.row(worker, now, held.get(worker.id, []), idle.get(worker.id), samples.get(worker.id, []), {}),
         score=fleet_rows.percent(now.score),
         load=_parts(now.load),
         attempts=tuple(jobs_given(worker.id, HistoryQuery(limit=20)).items),

@@ -5,10 +5,10 @@ The ETag is the setup's version, so of two people who change what they saw the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from flask import Response, abort, request
+from flask import Response, abort
 from pydantic import Field
 
 from app.ledger import setups
@@ -16,18 +16,17 @@ from app.ledger.setups import Setup
 from app.pool.errors import BadFields
 from app.pool.model import LIMITS, Worker
 from app.pool.policy import RANGES
-from app.web import acts, api, workers
+from app.web import acts, api, versions, workers
 from app.web.auth import caller
-from app.web.schemas import WHOLE, Body, GroupName, Tag, Word, WorkerPath
+from app.web.schemas import WHOLE, Body, GroupName, MatchHeader, Tag, Word, WorkerPath
 from app.web.services import services
-from app.web.settings import MatchHeader
+from app.web.versions import Matches
 from app.web.worker_answers import WorkerAnswer
 
 blueprint = api.group("worker setup", reads=())
 
 MOST_SLOTS = 64
 MOST_DEPTH = int(RANGES["queue_depth"][1])
-STALE = "somebody has changed this worker since you read it; read it again"
 
 
 class WorkerBody(Body):
@@ -49,18 +48,16 @@ class WorkerBody(Body):
 @blueprint.patch("/admin/workers/<id:worker>", responses={200: WorkerAnswer, 412: api.problem_response()})
 def change(path: WorkerPath, header: MatchHeader, body: WorkerBody) -> Response:
     """Change what people set of a worker; it holds at once for jobs that have not started."""
-    matches = request.if_match.contains if header.if_match is not None else None
-    return workers.shown(apply(path.worker, body.model_dump(exclude_unset=True), matches))
+    return workers.shown(apply(path.worker, body.model_dump(exclude_unset=True), versions.condition(header)))
 
 
-def apply(worker: str, changes: Mapping[str, Any], matches: Callable[[str], bool] | None = None) -> Worker:
+def apply(worker: str, changes: Mapping[str, Any], matches: Matches | None = None) -> Worker:
     """The worker with these changes, written and rung. Raises BadRequest by pointer; 404, 409; 412 where its version
     does not match."""
     found = workers.known(worker)
 
     def wish(present: Worker) -> Setup:
-        if matches is not None and not matches(setups.version(present)):
-            abort(412, STALE)
+        versions.check(matches, setups.version(present))
         _check(present, changes.get("workflows", ()))
         return _changed(present, changes)
 

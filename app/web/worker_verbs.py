@@ -8,14 +8,14 @@ from flask import Blueprint, redirect, request
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 from werkzeug.datastructures import MultiDict
-from werkzeug.exceptions import PreconditionFailed
 
 from app.ledger.pauses import Pause
 from app.pool.errors import BadRequest
 from app.pool.model import WorkerId
-from app.web import acts, flashes, fleet, worker_form, worker_page, worker_setup, workers
+from app.web import acts, flashes, fleet, versions, worker_form, worker_page, worker_setup, workers
 from app.web.acts import Action, Wish
 from app.web.fleet_filter import Filter
+from app.web.forms import tried
 from app.web.pages import page
 from app.web.problems import field_errors
 from app.web.worker_actions import ActionBody, PauseBody
@@ -23,23 +23,21 @@ from app.web.worker_setup import WorkerBody
 
 blueprint = Blueprint("worker_verbs", __name__)
 
-MEANWHILE = "Somebody has changed this worker meanwhile; below is how it is set up now."
-
 
 @blueprint.post("/ui/workers/<id:worker>/change")
 @page("admin")
 def change(worker: str) -> ResponseReturnValue:
     """Set it up as written; a stale or bad form is shown again and changes nothing."""
-    version = request.form.get("version", "")
-    try:
+
+    def apply() -> str:
         body = WorkerBody.model_validate(worker_form.read(request.form))
-        worker_setup.apply(worker, body.model_dump(exclude_unset=True), lambda present: present == version)
-    except (BadRequest, ValidationError) as error:
-        found = error.errors if isinstance(error, BadRequest) else field_errors(error)
-        return worker_page.whole(workers.known(worker), request.form, worker_form.errors_by_field(found)), 422
-    except PreconditionFailed:
-        return worker_page.whole(workers.known(worker), None, {"": MEANWHILE}), 412
-    return redirect(f"/workers/{worker}?saved=1#setup", 303)
+        worker_setup.apply(worker, body.model_dump(exclude_unset=True), versions.seen(request.form))
+        return f"/workers/{worker}?saved=1#setup"
+
+    next_page, errors, status = tried(apply)
+    if next_page is None:
+        return worker_page.whole(workers.known(worker), None if status == 412 else request.form, errors), status
+    return redirect(next_page, 303)
 
 
 @blueprint.post("/ui/workers/<id:worker>/pause")

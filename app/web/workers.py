@@ -10,7 +10,7 @@ from flask import Response, abort
 
 from app.ledger import investigations, setups, workers
 from app.pool.model import Worker, WorkerId
-from app.web import api
+from app.web import api, versions
 from app.web.answers import answer, name_cursor, name_of
 from app.web.fleet_filter import FIELDS, Filter
 from app.web.schemas import LISTED_MOST, FilterWords, WorkerPath, WorkersQuery
@@ -59,10 +59,7 @@ def known(worker: str) -> Worker:
 
 def shown(worker: Worker, status: int = 200) -> Response:
     """The worker, with an ETag of what people may set: a beat does not change it."""
-    response = answer(_shown([worker])[0], status)
-    response.set_etag(setups.version(worker))
-    response.headers["Cache-Control"] = "private, no-cache"
-    return response
+    return versions.shown(_shown([worker])[0], setups.version(worker), status)
 
 
 def filter_of(words: FilterWords) -> Filter:

@@ -56,7 +56,7 @@ def test_of_two_who_set_a_worker_up_the_second_is_told_with_the_present_values(a
     page.get_by_label("Tags", exact=True).fill("mine")
     setups.change(seed.ledger, [pool.busy.id], lambda w: replace(setups.setup_of(w), tags=("theirs",)), "ben")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("alert").first).to_contain_text("Somebody has changed this worker meanwhile")
+    expect(page.get_by_role("alert").first).to_contain_text("Somebody has changed this meanwhile")
     expect(page.get_by_label("Tags", exact=True)).to_have_value("theirs")
     page.get_by_label("Tags", exact=True).fill("theirs mine")
     page.get_by_role("button", name="Save").click()

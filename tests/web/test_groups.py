@@ -137,3 +137,13 @@ def test_only_admins_change_groups(web: Web) -> None:
     job = web.submit(group="farm")  # whom creators may target nevertheless
     found = jobs.find(web.ledger, JobId(job["id"]))
     assert found is not None and found.spec.requirement.group == "farm"
+
+
+def test_a_strategy_that_is_what_it_was_is_no_change(web: Web) -> None:
+    make(web, strategy="round-robin")
+    assert told(web) == "root created the group farm"
+    for body in ({"strategy": "round-robin"}, {"workers": [], "strategy": "round-robin"}):
+        assert web.ask("PATCH", "/admin/groups/farm", web.admin, json=body).status_code == 200
+    assert told(web) == "root created the group farm"
+    web.ask("PATCH", "/admin/groups/farm", web.admin, json={"strategy": None})
+    assert told(web) == "root set strategy of farm = the pool’s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -18,6 +19,7 @@ from app.ledger import retention, workers
 from app.pool.model import JobId, Requirement
 from app.pool.protocol import GpuFigures, Memory
 from tests.web.conftest import Facts, Web, wrong
+from tests.web.test_faces import HTML, signed_in
 
 CARD = {"uuid": "GPU-1", "index": 0, "model": "RTX 4090", "vram_mb": 24_000}
 MEASURED = GpuFigures("GPU-1", 0, "RTX 4090", 24_000, 0.5, Memory(0, 5_952, 18_048), 60, 200.0)
@@ -84,6 +86,30 @@ def test_a_part_that_was_not_measured_says_so_and_what_it_counts_as(web: Web, le
     for worker, count in ((first, 3), (second, 1)):
         found = [line for line in text.splitlines() if "load_part" in line and f'worker="{worker["worker"]}"' in line]
         assert len(found) == count, text
+
+
+def test_the_page_shows_the_load_that_placement_goes_by_and_what_nobody_could_measure(
+    web: Web, leader: tuple[Fleet, Eligible]
+) -> None:
+    first, second = two_workers(web)
+    look(web, leader)
+    leader[1].place([Run("c", Requirement("burn", min_vram_mb=6_000), (Want(JobId("j" * 12), 1),))])
+    client = signed_in(web, web.admin)
+    pages = [client.get(f"/workers/{each['worker']}", headers=HTML).text for each in (first, second)]
+    for admission, page in zip((first, second), pages, strict=True):
+        score = web.services.redis.zscore("pool:load", admission["worker"])
+        assert score is not None and figures(page)["Load"] == f"{round(100 * score)} %"
+    assert figures(pages[0])["Utilisation"] == "50 %"
+    assert "not measured" not in pages[0]
+    unknown = figures(pages[1])
+    assert unknown["Utilisation"] == "not measured, counts as 50 %, the mean of workers like it"
+    assert re.fullmatch(r"not measured, counts as \d+ %, the mean of workers like it", unknown["Memory"])
+
+
+def figures(page: str) -> dict[str, str]:
+    """What the worker's page says of now, without its markup."""
+    found = re.findall("<div><dt>([^<]+)</dt><dd>(.*?)</dd></div>", page)
+    return {name: re.sub("<[^>]+>", "", told) for name, told in found}
 
 
 def test_metrics_have_every_figure_by_uuid(web: Web, leader: tuple[Fleet, Eligible]) -> None:

@@ -126,7 +126,7 @@ def test_a_stale_form_changes_nothing_and_shows_what_is_set_now(web: Web) -> Non
     policy.write(web.ledger, {"missed_beats": 4}, "ben")
     answered = client.post("/ui/settings/change", data={**filled(DEFAULTS, queue_depth="3"), **hidden})
     assert answered.status_code == 412
-    assert "Somebody has changed the settings meanwhile" in answered.text
+    assert "Somebody has changed this meanwhile" in answered.text
     assert 'name="missed_beats" type="number" inputmode="decimal" value="4"' in answered.text
     assert policy.read(web.ledger) == Policy(missed_beats=4)
 
@@ -137,3 +137,25 @@ def test_a_bad_form_is_shown_again_as_it_was_written(web: Web) -> None:
     answered = client.post("/ui/settings/change", data={**filled(DEFAULTS, missed_beats="eleven"), **hidden})
     assert answered.status_code == 422
     assert 'value="eleven"' in answered.text and "must be a whole number" in answered.text
+
+
+def test_what_the_form_shows_again_does_not_undo_what_others_did_meanwhile(web: Web) -> None:
+    client = signed_in(web, web.admin)
+    hidden = form(client.get("/settings", headers=HTML).text)
+    policy.write(web.ledger, {"missed_beats": 4}, "ben")
+    answered = client.post("/ui/settings/change", data={**filled(DEFAULTS, queue_depth="many"), **hidden})
+    assert answered.status_code == 422 and form(answered.text)["version"] == hidden["version"]
+    answered = client.post("/ui/settings/change", data={**filled(DEFAULTS, queue_depth="3"), **form(answered.text)})
+    assert answered.status_code == 412
+    assert policy.read(web.ledger) == Policy(missed_beats=4)
+
+
+def test_a_value_of_many_digits_outlives_the_saving_of_another(web: Web) -> None:
+    policy.write(web.ledger, {"w_gpu": 0.3333333}, "root")
+    client = signed_in(web, web.admin)
+    page = client.get("/settings", headers=HTML).text
+    fields = dict(re.findall(r'name="(\w+)" type="number"[^>]* value="([^"]*)"', page))
+    sent = {**filled(DEFAULTS), **fields, "missed_beats": "4"}
+    assert client.post("/ui/settings/change", data={**sent, **form(page)}).status_code == 303
+    assert policy.read(web.ledger) == Policy(w_gpu=0.3333333, missed_beats=4)
+    assert events.listed(web.ledger)[0].sentence == "root set missed_beats = 4"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from app.web import why
 from tests.web.conftest import Web
 from tests.web.test_faces import signed_in
 
-RECORD = {
+RECORD: dict[str, Any] = {
     "strategy": "least-loaded",
     "score": 0.1,
     "queued": False,
@@ -59,6 +60,22 @@ def test_a_placed_job_says_who_won_and_who_came_next(web: Web) -> None:
     [placement] = answered["placements"]
     assert (placement["worker_name"], placement["parts"]["gpu"]["share"]) == ("won", 0.2)
     assert [each["worker_name"] for each in placement["runners_up"]] == ["next"]
+
+
+def test_the_page_of_a_placed_job_tells_who_won_by_what_and_who_came_next(web: Web) -> None:
+    won, next_one = joined(web, "won"), joined(web, "next")
+    parts = {**RECORD["parts"], "vram": {"share": 0.25, "measured": False}}
+    record = {**RECORD, "parts": parts, "runners_up": [{"worker": next_one, "score": 0.3, "queued": True}]}
+    job = web.submit()["id"]
+    assert jobs.assign(web.ledger, [jobs.Assignment(job, 1, won, 1, placement=record)]) == {job}
+    for token, sees in ((web.admin, True), (web.creator, False)):
+        page = signed_in(web, token).get(f"/jobs/{job}?why=1", headers={"Accept": "text/html"}).text
+        told = re.sub("<[^>]+>", "", page.split('id="why"')[1])
+        assert "By least-loaded, score 0.1; load 0.1, GPU use 20 %, " in told
+        assert ", queue 0 %" in told and ", GPU memory 25 % (not measured: others' mean)" in told
+        assert ("Attempt 1: won won" in told) is sees
+        assert ("then next, score 0.3 (a place behind its slots)" in told) is sees
+        assert (f'/workers/{next_one}"' in page) is sees
 
 
 def test_a_large_fleet_costs_so_many_looks_and_says_so(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,11 @@ def post(client: FlaskClient, page: str, path: str, **fields: object) -> TestRes
     return client.post(path, data={**hidden(client, page), **fields})
 
 
+def version(answered: TestResponse) -> str:
+    """The one that the shown form carries."""
+    return str(re.findall('name="version" value="([^"]*)"', answered.text)[0])
+
+
 def setup(web: Web, worker: str) -> Setup:
     found = workers.find(web.ledger, WorkerId(worker))
     assert found is not None
@@ -73,6 +78,10 @@ def test_a_bad_setup_is_shown_again_as_it_was_written(
     assert answered.status_code == 422
     assert "Nothing was changed" in answered.text and words in answered.text
     assert f'value="{fields.get("tags", "kept")}"' in answered.text
+    described = {"groups": "setup-groups-wrong", "workflows": "setup-workflows-help"}
+    for field in fields.keys() & described:
+        assert f'aria-describedby="{described[field]}"' in answered.text
+        assert f'id="{described[field]}"' in answered.text
     assert setup(web, worker) == Setup((), (), (), None, None)
 
 
@@ -175,7 +184,7 @@ def test_a_bad_or_stale_group_is_shown_again_and_changes_nothing(web: Web, clien
     fields = hidden(client, "/settings/groups/farm")
     groups.fill(web.ledger, "farm", [WorkerId(worker)], "ben")
     answered = client.post("/ui/groups/farm/change", data={**fields, "name": "barn"})
-    assert answered.status_code == 412 and "Somebody has changed this group meanwhile" in answered.text
+    assert answered.status_code == 412 and "Somebody has changed this meanwhile" in answered.text
     assert f'value="{worker}" checked' in answered.text
     assert groups.names(web.ledger) == ["farm"]
     assert client.get("/settings/groups/barn", headers=HTML).status_code == 404
@@ -186,9 +195,75 @@ def test_a_job_that_comes_while_a_group_is_being_deleted_is_not_forgotten(web: W
     fields = hidden(client, "/settings/groups/farm/delete")  # which says that no job waits for it
     web.submit(group="farm")
     answered = client.post("/ui/groups/farm/delete", data=fields)
-    assert answered.status_code == 409 and "1 waiting job is bound to farm" in answered.text
+    assert answered.status_code == 409 and "by now 1 waiting job is bound to farm. Choose below" in answered.text
+    assert 'value="wait"' in answered.text and "move_to)" not in answered.text
+    assert client.post("/ui/groups/farm/delete", data={**fields, "move_to": ""}).status_code == 409
     answered = client.post("/ui/groups/farm/delete", data={**fields, "then": "wait"})
     assert answered.status_code == 303 and groups.names(web.ledger) == []
+
+
+def test_a_group_that_nothing_waits_for_goes_with_an_empty_choice(web: Web, client: FlaskClient) -> None:
+    groups.create(web.ledger, "farm", None)
+    answered = post(client, "/settings/groups/farm/delete", "/ui/groups/farm/delete", move_to="")
+    assert answered.status_code == 303 and groups.successor(web.ledger, "farm") is None
+
+
+def test_a_group_that_cannot_be_made_keeps_the_chosen_strategy(web: Web, client: FlaskClient) -> None:
+    groups.create(web.ledger, "farm", None)
+    for name, status in (("the farm", 422), ("farm", 409)):
+        answered = post(client, "/settings/groups", "/ui/groups/create", name=name, strategy="round-robin")
+        assert answered.status_code == status
+        assert '<option value="round-robin" selected>' in answered.text
+
+
+def test_what_a_worker_s_form_shows_again_does_not_undo_what_others_did_meanwhile(
+    web: Web, client: FlaskClient, worker: str
+) -> None:
+    path = f"/ui/workers/{worker}/change"
+    seen = hidden(client, f"/workers/{worker}")
+    setups.change(web.ledger, [WorkerId(worker)], lambda _: Setup(("theirs",), (), (), None, None), "ben")
+    shown = client.post(path, data={**seen, "tags": "mine", "slots": "many"})
+    assert shown.status_code == 422 and version(shown) == seen["version"]
+    again = client.post(path, data={**seen, "version": version(shown), "tags": "mine"})
+    assert again.status_code == 412 and 'value="theirs"' in again.text
+    assert client.post(path, data={**seen, "version": version(again), "tags": "mine"}).status_code == 303
+
+
+@pytest.mark.parametrize(("name", "status"), [("b/rn", 422), ("barn", 409)])
+def test_what_a_group_s_form_shows_again_does_not_undo_what_others_did_meanwhile(
+    web: Web, client: FlaskClient, worker: str, name: str, status: int
+) -> None:
+    seen, path = hidden(client, "/settings/groups/farm"), "/ui/groups/farm/change"
+    if status == 422:
+        groups.fill(web.ledger, "farm", [WorkerId(worker)], "ben")
+    groups.create(web.ledger, "barn", None)
+    shown = client.post(path, data={**seen, "name": name})
+    assert shown.status_code == status and version(shown) == seen["version"]
+    groups.fill(web.ledger, "farm", [WorkerId(worker)], "ben")
+    again = client.post(path, data={**seen, "version": version(shown), "name": "farm"})
+    assert again.status_code == 412 and f'value="{worker}" checked' in again.text
+    assert client.post(path, data={**seen, "version": version(again), "name": "farm"}).status_code == 303
+
+
+def test_workers_of_one_name_are_told_apart(web: Web, client: FlaskClient) -> None:
+    groups.create(web.ledger, "farm", None)
+    ids = [web.join(web.offer("twin", machine_id=machine))["worker"] for machine in ("a", "b")]
+    other = web.join(web.offer("single", machine_id="c"))["worker"]
+    farm, fleet = (client.get(path, headers=HTML).text for path in ("/settings/groups/farm", "/"))
+    for worker in ids:
+        assert f"{worker[:6]}</span>" in farm and f"Select twin {worker[:6]}<" in fleet
+    assert other[:6] + "</span>" not in farm and "Select single<" in fleet
+
+
+def test_the_bar_offers_groups_only_where_there_are_some(web: Web, client: FlaskClient) -> None:
+    worker = web.join()["worker"]
+    page = client.get("/", headers=HTML).text
+    assert "Add to group" not in page and 'name="groups"' not in page
+    answered = post(client, "/", "/ui/workers/actions", action="unblock", worker=worker)
+    assert answered.status_code == 303 and '<option value="unblock">' in page
+    assert "was not blocked." in client.get("/", headers=HTML).text
+    groups.create(web.ledger, "farm", None)
+    assert "Add to group" in client.get("/", headers=HTML).text
 
 
 def test_a_large_pools_group_lists_its_members_only(
