@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from app.pool.matching import largest_mb, nobody_offers, refusal
 from app.pool.model import Health, Requirement, Worker
-from app.pool.status import FREE_SLOT, worker_status
+from app.pool.status import FREE_SLOT, STANDING, worker_status
 
 NAMED = 3
 PLURALS = {"lacks": "lack", "has": "have", "is": "are", "does": "do"}
@@ -46,7 +46,7 @@ def _busy(fitting: Sequence[Worker], card: str = "") -> str:
         return f"{FREE_SLOT}{card}: {_names(ready)} full"
     if all(worker.health is Health.LEFT for worker in fitting):
         return _left(fitting)
-    states = "; ".join(f"{worker.name} is {words[worker.id]}" for worker in fitting[:NAMED])
+    states = "; ".join(f"{worker.name} {STANDING[words[worker.id]][0]}" for worker in fitting[:NAMED])
     return f"no worker that could run it takes jobs now: {states}{_more(fitting)}"
 
 

@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from app.ledger import fleet, groups, policy, workers
 from app.pool.keys import queue
+from app.pool.load import ANSWERED, WORDS
 from app.pool.model import Intent, Worker, WorkerId
 from app.web import fleet_rows, htmx
 from app.web.auth import caller
@@ -129,8 +130,7 @@ def _view(worker: Worker) -> WorkerView:
 
 
 def _parts(load: LoadAnswer) -> tuple[LoadPart, ...]:
-    names = (("utilisation", "utilisation"), ("queue", "queue"), ("vram", "memory"))
     return tuple(
-        LoadPart(word, fleet_rows.percent(getattr(load, name)), fleet_rows.percent(load.means.get(name)))
-        for name, word in names
+        LoadPart(WORDS[part], fleet_rows.percent(getattr(load, name)), fleet_rows.percent(load.means.get(name)))
+        for part, name in ANSWERED.items()
     )

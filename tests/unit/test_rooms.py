@@ -143,7 +143,7 @@ def test_a_job_says_why_it_waits() -> None:
     assert why_waiting(BURN, (), [WORKER]) == "waits for a free slot: render-1 is full"
     assert why_waiting(BURN, (), [left]) == "its worker render-1 said good-bye at 19:02 UTC; no other can run it"
     assert why_waiting(BURN, (), [left, replace(WORKER, id=WorkerId("x" * 12), health=Health.DOWN)]) == (
-        "no worker that could run it takes jobs now: render-1 is left; render-1 is down"
+        "no worker that could run it takes jobs now: render-1 has left; render-1 is down"
     )
 
 
