@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from flask import Response, current_app
+from flask import Response
 from pydantic import BaseModel
 
 from app.ledger import attempts, fleet, jobs, policy, workers
@@ -16,7 +16,7 @@ from app.pool.capacity import takes
 from app.pool.matching import Refusal
 from app.pool.model import Attempt, AttemptEnd, Job, JobId, JobState, Json, Worker, WorkerId
 from app.pool.why import Asked, Seen, Turned, by_filter, by_room, by_setup
-from app.web import api
+from app.web import api, recent
 from app.web.answers import answer
 from app.web.auth import PEOPLE, caller, visible
 from app.web.job_answers import WaitingAnswer, ahead, job_answer
@@ -27,7 +27,6 @@ from app.web.why_words import place, sentence, won, words
 
 NAMED = 5  # workers of each filter
 LOOKED_AT = 1000  # workers whose beats and leases one answer reads
-KEPT = "muster.why"
 KEPT_S = 1.0
 
 blueprint = api.group("why", reads=PEOPLE)
@@ -167,7 +166,7 @@ def _seen(some: Sequence[Worker]) -> dict[WorkerId, Seen]:
 
 
 def _registered() -> Rows:
-    kept: Recent[Rows] = current_app.extensions.setdefault(KEPT, Recent(KEPT_S))
+    kept: Recent[Rows] = recent.kept(recent.REGISTERED, KEPT_S)
     return kept.get(lambda former: workers.renewed(services().ledger, former or {}))
 
 

@@ -43,6 +43,14 @@ def test_every_filter_says_how_many_and_whom_it_turned_away(web: Web) -> None:
     assert (answered["ready"], answered["first_ready"][0]["id"]) == (1, full)
 
 
+def test_a_change_of_tags_is_heard_of_at_once(web: Web) -> None:
+    worker = joined(web, "render-1")
+    job = web.submit(requires=["optix"])["id"]
+    assert "1 lacks optix" in web.get(f"/jobs/{job}/why")["summary"]
+    web.ask("PATCH", f"/admin/workers/{worker}", web.admin, json={"tags": ["optix"]})
+    assert "1 could take it now" in web.get(f"/jobs/{job}/why")["summary"]
+
+
 def test_a_creator_asks_of_own_jobs_only(web: Web) -> None:
     job = web.submit()["id"]
     assert web.get(f"/jobs/{job}/why", web.creator)["summary"] == "no worker has joined the pool yet"
