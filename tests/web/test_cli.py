@@ -338,8 +338,10 @@ def _losing(server: str) -> Iterator[str]:
 
     with HTTPServer(("127.0.0.1", 0), Way) as way, ThreadPoolExecutor(1) as pool:
         pool.submit(way.serve_forever, 0.05)
-        yield f"http://127.0.0.1:{way.server_port}"
-        way.shutdown()
+        try:
+            yield f"http://127.0.0.1:{way.server_port}"
+        finally:
+            way.shutdown()
     assert lost
 
 
