@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
 from app import follow, show
-from app.client import Client
+from app.client import BATCH_S, Client
+from app.named import worker_ids
 from app.pool.errors import PoolError, SettingsError
 from app.pool.settings import DEFAULT_PORT, ServerSettings, home_folder
 from app.submit import batch_of, preferences, typed_params
@@ -107,8 +108,7 @@ def submit(
     client = Client.from_environment()
     body = {"workflow": workflow, "params": typed_params(client, workflow, params), "prefers": preferences(prefers)}
     body |= {name: list(value) if isinstance(value, tuple) else value for name, value in wishes.items()}
-    # The key lets the server know this submission again, should an answer get lost and be asked for once more.
-    job = client.post("/jobs", body, {"Idempotency-Key": str(uuid.uuid4())})
+    job = client.submit("/jobs", body)
     if not wait:
         show.as_json(job) if as_json else click.echo(job["id"])
         return
@@ -125,7 +125,7 @@ def batch(file: TextIO, as_json: bool) -> None:
     It holds one JSON object for each job, as POST /jobs takes it: a line each, or together in a list.
     """
     body = {"jobs": batch_of(file.read())}
-    made = Client.from_environment().post("/jobs/batch", body, {"Idempotency-Key": str(uuid.uuid4())})["items"]
+    made = replace(Client.from_environment(), call_s=BATCH_S).submit("/jobs/batch", body)["items"]
     show.as_json(made) if as_json else click.echo("\n".join(job["id"] for job in made))
 
 
@@ -144,11 +144,11 @@ def jobs(state: tuple[str, ...], workflow: str | None, limit: int, as_json: bool
 @click.argument("job")
 @as_json
 def job(job: str, as_json: bool) -> None:
-    """Show one job and its attempts."""
+    """Show one job: why it waits, its attempts, why the present one went where it did."""
     client = Client.from_environment()
     found, attempts = client.get(f"/jobs/{job}"), client.get(f"/jobs/{job}/attempts")["items"]
-    why = client.get(f"/jobs/{job}/why") if found["waiting"] else None
-    show.as_json({**found, "attempts": attempts}) if as_json else show.job(found, attempts, why and why["summary"])
+    why = client.get(f"/jobs/{job}/why")
+    show.as_json({**found, "attempts": attempts, "why": why}) if as_json else show.job(found, attempts, why)
 
 
 @main.command()
@@ -249,12 +249,7 @@ def revoke(token: str) -> None:
 def _act(workers: tuple[str, ...], action: dict[str, Any]) -> None:
     """One action on these, named as people know them; exit code 1 when it failed for any."""
     client = Client.from_environment()
-    found = list(client.pages("/admin/workers"))
-    ids = {each["id"]: each["id"] for each in found} | {each["name"]: each["id"] for each in found}
-    unknown = [worker for worker in workers if worker not in ids]
-    if unknown:
-        raise PoolError(f"there is no worker {', '.join(unknown)}; `python -m app workers` lists them")
-    named = [ids[worker] for worker in workers]
+    named = worker_ids(workers, list(client.pages("/admin/workers")))
     done = client.post("/admin/workers/actions", {**action, "workers": named})["items"]
     sys.exit(0 if show.results(done) else 1)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http import HTTPStatus
+from http.client import HTTPException
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from app.pool.model import Json
 from app.pool.settings import DEFAULT_PORT, home_folder
 
 CALL_S = 30
+BATCH_S = 300  # of thousands of jobs, perhaps over a slow line
+RETRY_S = 1.0
 PAGE = 200  # the most that a list gives at once
 # A pool's server is called directly, whatever proxy the environment names for the internet.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -32,6 +37,10 @@ class Refused(PoolError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Unanswered(Unavailable):
+    """No answer came, or not all of one; what was asked for may have been done."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,14 @@ class Client:
         """What POST answers."""
         return self._json("POST", path, body, None, headers)
 
+    def submit(self, path: str, body: Json) -> Any:
+        """What POST answers to a submission; asked for once more where the answer was lost, and done once."""
+        key = {"Idempotency-Key": str(uuid.uuid4())}
+        try:
+            return self.post(path, body, key)
+        except Unanswered:
+            return self._again(path, body, key)
+
     def delete(self, path: str) -> Any:
         """What DELETE answers; None when that is nothing."""
         return self._json("DELETE", path)
@@ -85,15 +102,28 @@ class Client:
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        with self._call(method, path, body, query, headers or {}) as response:
-            text = response.read()
+        try:
+            text = self._answer(self._request(method, path, body, query, headers or {}))
+        except (OSError, HTTPException) as error:
+            raise self._unanswered(error) from error
         return json.loads(text) if text else None
 
-    def _call(
+    def _again(self, path: str, body: Json, key: Mapping[str, str]) -> Any:
+        deadline = time.monotonic() + self.call_s
+        while True:
+            try:
+                return self.post(path, body, key)
+            except Refused as refused:
+                # The server may still be at work on the first request; its answer is then to be had in a moment.
+                if refused.status != HTTPStatus.CONFLICT or time.monotonic() > deadline:
+                    raise
+            time.sleep(RETRY_S)
+
+    def _request(
         self, method: str, path: str, body: Json, query: Query | None, headers: Mapping[str, str]
-    ) -> HTTPResponse:
+    ) -> urllib.request.Request:
         given = {name: value for name, value in (query or {}).items() if value is not None}
-        request = urllib.request.Request(
+        return urllib.request.Request(
             self.server + path + (f"?{urlencode(given, doseq=True)}" if given else ""),
             data=None if body is None else json.dumps(body).encode(),
             headers={
@@ -104,21 +134,22 @@ class Client:
             },
             method=method,
         )
+
+    def _answer(self, request: urllib.request.Request) -> bytes:
         try:
-            response: HTTPResponse = _opener.open(request, timeout=self.call_s)
+            with _opener.open(request, timeout=self.call_s) as response:
+                text: bytes = response.read()
+                return text
         except urllib.error.HTTPError as error:
             with error:
                 raise _refused(error.code, error.read(), self.token) from None
-        except (OSError, HTTPException) as error:
-            raise self._unreachable(error) from error
-        return response
 
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
-    def _unreachable(self, error: Exception) -> Unavailable:
+    def _unanswered(self, error: Exception) -> Unanswered:
         why = getattr(error, "reason", error)
-        return Unavailable(
+        return Unanswered(
             f"no server answers at {self.server} ({why}); start one with `make up`, or set MUSTER_SERVER to yours"
         )
 

@@ -49,8 +49,8 @@ def jobs(found: Iterable[Shown]) -> None:
     _table(("id", "name", "workflow", "status", "done", "owner", "submitted"), rows, "no jobs; submit one with: submit")
 
 
-def job(found: Shown, attempts: Sequence[Shown], why: str | None) -> None:
-    """One job: its facts, what turned it away where it waits, then its attempts as a story."""
+def job(found: Shown, attempts: Sequence[Shown], why: Shown) -> None:
+    """One job: its facts, what turned it away where it waits, its attempts as a story, the present one's placement."""
     facts = {
         "job": found["id"],
         "name": found["name"],
@@ -58,7 +58,7 @@ def job(found: Shown, attempts: Sequence[Shown], why: str | None) -> None:
         "params": json.dumps(found["params"], ensure_ascii=False),
         "status": f"{found['status']} {percent(found)} {found['text']}".strip(),
         "waiting": found["waiting"] and found["waiting"]["why"],
-        "why": why,
+        "why": why["summary"],
         "owner": found["owner"],
         "submitted": moment(found["created_at"]),
         "ended": moment(found["ended_at"]),
@@ -71,6 +71,9 @@ def job(found: Shown, attempts: Sequence[Shown], why: str | None) -> None:
             click.echo(f"{name:>10}  {value}")
     for attempt in attempts:
         click.echo(f"{'attempt':>10}  {story(attempt)}")
+    for placed in why["placements"]:
+        if placed["attempt"] == found["attempt"]:
+            _placement(placed)
 
 
 def story(attempt: Shown) -> str:
@@ -80,6 +83,16 @@ def story(attempt: Shown) -> str:
     lost = f", {attempt['lost_s']:.0f} s of work lost" if attempt["lost_s"] else ""
     cause = f" ({attempt['cause']})" if attempt["cause"] and attempt["end"] != "succeeded" else ""
     return f"{attempt['number']} on {attempt['worker_name']}{began}: {attempt['end'] or attempt['state']}{cause}{lost}"
+
+
+def _placement(placed: Shown) -> None:
+    click.echo(f"{'placed':>10}  {placed['words']}")
+    others = [
+        (other["worker_name"] or other["worker"]) + (f" ({other['words']})" if other["words"] else "")
+        for other in placed["runners_up"]
+    ]
+    if others:
+        click.echo(f"{'then':>10}  {', '.join(others)}")
 
 
 def workers(found: Iterable[Shown]) -> None:

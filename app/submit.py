@@ -36,7 +36,8 @@ def batch_of(text: str) -> list[Json]:
     """The jobs of a file: a JSON list, or one object a line. Raises PoolError naming a line that is not JSON."""
     if text.lstrip().startswith("["):
         return list(_read(text, "this list"))
-    return [_read(line, f"line {number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    # JSON may hold what splitlines takes for the end of a line (U+2028).
+    return [_read(line, f"line {number}") for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
 def _read(text: str, what: str) -> Json:

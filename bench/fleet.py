@@ -20,7 +20,8 @@ from flask.testing import FlaskClient
 
 from app.ledger import sessions, tokens
 from app.pool.model import Worker
-from app.web.fleet import POLL_S, forget
+from app.web.fleet import POLL_S
+from app.web.recent import forget_workers
 from app.web.sessions import NAME
 from bench.figures import publish, spread, timed
 from bench.web import application
@@ -52,7 +53,7 @@ def measure(client: FlaskClient, admin: str, times: int) -> Iterator[list[object
 
 def _fresh(client: FlaskClient, path: str) -> int:
     with client.application.app_context():
-        forget()
+        forget_workers()
     return client.get(path).status_code
 
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from app.coordinator.strategy import CAPABILITY_FIRST
 from app.pool.matching import all_tags, offered, refusal
 from app.pool.model import Requirement, Worker, WorkerId, Workflow
+from app.pool.policy import CAPABILITY_FIRST
 
 Words = frozenset[tuple[str, str]]  # (what, name): what open classes mention
 Facts = frozenset[tuple[object, ...]]

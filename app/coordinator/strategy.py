@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import Literal
 
 from app.pool.capacity import Need
-from app.pool.matching import all_tags
+from app.pool.matching import all_tags, largest_mb
 from app.pool.model import Requirement, Worker
+from app.pool.policy import CAPABILITY_FIRST, ROUND_ROBIN
 
-LEAST_LOADED, ROUND_ROBIN, CAPABILITY_FIRST = "least-loaded", "round-robin", "capability-first"
 Order = Literal["load", "turn"]
 
 # The scores' places: a turn below 2^36 (2 years of 1,000 jobs a second), above it the weights that are lacking in
@@ -45,8 +45,7 @@ def offset(strategy: str, worker: Worker, requirement: Requirement, needs: Need,
 def _spare(worker: Worker, requirement: Requirement, needs: Need) -> float:
     """Tags beyond the required and the preferred ones; memory beyond the need on the largest fitting card."""
     wished = {*requirement.tags, *(tag for tag, _ in requirement.prefers)}
-    largest = max((gpu.vram_mb for gpu in worker.gpus), default=0)
-    return len(all_tags(worker) - wished) + max(0, largest - needs.least_mb) / TAG_MB
+    return len(all_tags(worker) - wished) + max(0, largest_mb(worker) - needs.least_mb) / TAG_MB
 
 
 QUEUED = {"load": 1e9, "turn": 2.0**52}  # as in settle.lua

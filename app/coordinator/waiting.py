@@ -9,7 +9,7 @@ from app.pool.capacity import Need, could_give_mb, need, unfit
 from app.pool.matching import nobody_offers
 from app.pool.model import Health, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
-from app.pool.status import FREE_SLOT, worker_status
+from app.pool.status import FREE_SLOT, STANDING, worker_status
 
 NAMED = 3
 PLURALS = {"lacks": "lack", "has": "have", "is": "are", "does": "do"}
@@ -63,7 +63,7 @@ def _busy(fitting: Sequence[Worker], requirement: Requirement, above_mb: int) ->
         return f"{FREE_SLOT}{_and_what(wants, above_mb)}: {_names(ready)} {'full' if wants == Need() else 'busy'}"
     if all(worker.health is Health.LEFT for worker in fitting):
         return _left(fitting)
-    states = "; ".join(f"{worker.name} is {words[worker.id]}" for worker in fitting[:NAMED])
+    states = "; ".join(f"{worker.name} {STANDING[words[worker.id]][0]}" for worker in fitting[:NAMED])
     return f"no worker that could run it takes jobs now: {states}{_more(fitting)}"
 
 

@@ -5,6 +5,7 @@ Decided in the transaction that applies the failing end, by whoever holds the wo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,14 +45,14 @@ def open_due(tx: Ledger, worker: WorkerId, workflow: str, policy: Policy) -> boo
     return True
 
 
-def forgive(ledger: Ledger, worker: WorkerId, workflow: str | None, actor: str) -> int:
-    """End its open block for this workflow, or all of its blocks; returns how many there were."""
-    return _end(ledger, actor, "blocks_forgive", worker=worker, workflow=workflow, who=actor)
+def forgive(ledger: Ledger, workers: Sequence[WorkerId], workflow: str | None, actor: str) -> set[WorkerId]:
+    """End their open blocks for this workflow, or for all; returns whose there were."""
+    return set(_end(ledger, actor, "blocks_forgive", workers=list(workers), workflow=workflow, who=actor))
 
 
 def over(ledger: Ledger) -> int:
-    """End the blocks whose time is over; returns how many there were."""
-    return _end(ledger, POOL, "blocks_over")
+    """End the blocks whose time is over; returns of how many workers there were some."""
+    return len(_end(ledger, POOL, "blocks_over"))
 
 
 def listed(ledger: Ledger, worker: WorkerId, limit: int = 50) -> list[Block]:
@@ -71,11 +72,15 @@ def listed(ledger: Ledger, worker: WorkerId, limit: int = 50) -> list[Block]:
     ]
 
 
-def _end(ledger: Ledger, actor: str, query: str, **which: object) -> int:
+def _end(ledger: Ledger, actor: str, query: str, **which: object) -> dict[WorkerId, list[str]]:
+    """The workflows that each worker may run again."""
+    why = "its block is over" if actor == POOL else f"{actor} forgave it"
+    names: dict[WorkerId, str] = {}
+    ended: dict[WorkerId, list[str]] = {}
     with ledger.transaction() as tx:
-        ended = tx.all(query, **which)
-        for row in ended:
-            why = "its block is over" if actor == POOL else f"{actor} forgave it"
-            sentence = f"{row['name']} may run {row['workflow']} again: {why}"
-            events.record(tx, "worker.unblocked", sentence, worker=row["worker_id"], actor=actor)
-        return len(ended)
+        for row in tx.all(query, **which):
+            names[row["worker_id"]] = row["name"]
+            ended.setdefault(row["worker_id"], []).append(row["workflow"])
+        sentences = {id_: f"{names[id_]} may run {', '.join(sorted(some))} again: {why}" for id_, some in ended.items()}
+        events.record_of_workers(tx, "worker.unblocked", sentences, actor)
+    return ended

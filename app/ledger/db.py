@@ -1,7 +1,8 @@
 """Connections, transactions and the named queries of sql/queries.
 
 Every call has a time limit. What PostgreSQL cannot answer now is raised as Unavailable: a
-transaction that failed has changed nothing, so trying again is safe.
+transaction that failed has changed nothing, so trying again is safe. A statement by itself that was
+undone for the sake of another's is tried again here; a transaction is its caller's to try, by Collided.
 """
 
 from __future__ import annotations
@@ -9,23 +10,27 @@ from __future__ import annotations
 import re
 import select
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
+from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from app.pool.errors import Unavailable
+from app.pool.errors import Collided, Unavailable
 
 SQL = Path(__file__).parents[2] / "sql"
 CONNECT_S = 3
 STATEMENT_MS = 5_000
 FRESH_S = 1.0  # a silent connection that answered so recently is not asked again whether it lives
+TRIES = 3  # of a statement; PostgreSQL has waited a second before it takes a wait for a ring
+COLLISIONS = (DeadlockDetected, SerializationFailure)
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 class Connection(psycopg.Connection[Row]):
@@ -82,30 +87,40 @@ class Ledger:
 
     def all(self, query: str, /, **parameters: Any) -> list[Row]:
         """Every row of a named query."""
-        with self._run(query, parameters) as cursor:
-            return cursor.fetchall()
+        return self._run(query, parameters, lambda cursor: cursor.fetchall())
 
     def one(self, query: str, /, **parameters: Any) -> Row | None:
         """The first row of a named query, or None."""
-        with self._run(query, parameters) as cursor:
-            return cursor.fetchone()
+        return self._run(query, parameters, lambda cursor: cursor.fetchone())
 
     def do(self, query: str, /, **parameters: Any) -> int:
         """Run a named statement; returns how many rows it touched."""
-        with self._run(query, parameters) as cursor:
-            return cursor.rowcount
+        return self._run(query, parameters, lambda cursor: cursor.rowcount)
 
     def do_many(self, query: str, many: Sequence[Mapping[str, Any]]) -> None:
         """Run a named statement for each of these parameters, pipelined; all or none are committed."""
         if many:
-            with self.transaction() as tx, tx._cursor() as cursor:
-                cursor.executemany(_statement(query), many)
+            self._repeated(lambda: self._many(query, many))
 
-    @contextmanager
-    def _run(self, query: str, parameters: Mapping[str, Any]) -> Iterator[psycopg.Cursor[Row]]:
-        with self._cursor() as cursor:
-            cursor.execute(_statement(query), parameters)
-            yield cursor
+    def _many(self, query: str, many: Sequence[Mapping[str, Any]]) -> None:
+        with self.transaction() as tx, tx._cursor() as cursor:
+            cursor.executemany(_statement(query), many)
+
+    def _run(self, query: str, parameters: Mapping[str, Any], read: Callable[[psycopg.Cursor[Row]], T]) -> T:
+        def once() -> T:
+            with self._cursor() as cursor:
+                cursor.execute(_statement(query), parameters)
+                return read(cursor)
+
+        return self._repeated(once)
+
+    def _repeated(self, work: Callable[[], T]) -> T:
+        """What this gives; of a transaction's part that collides all of it is undone, so that is not tried again."""
+        if self._connection is None:
+            for _ in range(TRIES - 1):
+                with suppress(Collided):
+                    return work()
+        return work()
 
     @contextmanager
     def _cursor(self) -> Iterator[psycopg.Cursor[Row]]:
@@ -127,6 +142,8 @@ class Ledger:
 def _unavailable() -> Iterator[None]:
     try:
         yield
+    except COLLISIONS as error:
+        raise Collided(f"others changed the same at the same moment: {str(error).strip()}") from error
     except (psycopg.OperationalError, PoolTimeout) as error:
         raise Unavailable(f"PostgreSQL does not answer: {str(error).strip()}") from error
 

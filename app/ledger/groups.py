@@ -14,6 +14,7 @@ from hashlib import sha256
 
 from app.ledger import jobs, setups
 from app.ledger.db import Ledger
+from app.pool.errors import BadFields
 from app.pool.matching import class_name
 from app.pool.model import Worker, WorkerId
 from app.pool.protocol import to_json
@@ -85,7 +86,7 @@ def set_strategy(tx: Ledger, name: str, strategy: str | None) -> None:
 
 
 def fill(tx: Ledger, name: str, members: Sequence[WorkerId], actor: str) -> None:
-    """Let exactly these be the members of a group that is locked."""
+    """Let exactly these be the members of a group that is locked. Raises BadFields for those that cannot be."""
     group = find(tx, name)
     assert group is not None
     wanted = frozenset(members)
@@ -95,7 +96,11 @@ def fill(tx: Ledger, name: str, members: Sequence[WorkerId], actor: str) -> None
         mine = (name,) if worker.id in wanted else ()
         return replace(setups.setup_of(worker), groups=tuple(sorted((*others, *mine))))
 
-    setups.change(tx, sorted(wanted ^ frozenset(group.workers)), wish, actor)
+    changes = setups.change(tx, sorted(wanted ^ frozenset(group.workers)), wish, actor)
+    refused = {id_: f"{each.worker.name} {each.refused}" for id_, each in changes.items() if each.refused}
+    if refused:
+        places = [(f"/workers/{place}", refused[id_]) for place, id_ in enumerate(members) if id_ in refused]
+        raise BadFields(*places)
 
 
 def rename(tx: Ledger, name: str, to: str) -> bool:

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from app.ledger import events
 from app.ledger.db import Ledger
 from app.ledger.workers import worker_of
-from app.pool.model import Worker, WorkerId
+from app.pool.model import LIMITS, Worker, WorkerId
 from app.pool.protocol import plain
 
 
@@ -84,8 +84,17 @@ def words(before: Setup, after: Setup) -> str:
 
 
 def _change(worker: Worker, wish: Wish) -> Change:
-    wished = wish(worker)
-    return Change(worker, setup_of(worker), wished) if isinstance(wished, str) else Change(worker, wished)
+    before, wished = setup_of(worker), wish(worker)
+    refused = wished if isinstance(wished, str) else _too_many(before, wished)
+    return Change(worker, before, refused) if isinstance(wished, str) or refused else Change(worker, wished)
+
+
+def _too_many(before: Setup, after: Setup) -> str | None:
+    """Why it cannot become so: more than its form takes, and more than it was."""
+    for name, was, found in (("tags", before.tags, after.tags), ("groups", before.groups, after.groups)):
+        if len(found) > max(LIMITS.tags, len(was)):
+            return f"would have {len(found)} {name}; a worker has at most {LIMITS.tags}"
+    return None
 
 
 def _write(tx: Ledger, changes: Sequence[Change], actor: str) -> None:

@@ -30,5 +30,9 @@ class Unavailable(PoolError):
     """A service that is needed (Redis, PostgreSQL) does not answer; trying later is safe."""
 
 
+class Collided(Unavailable):
+    """Others changed the same at the same moment, and PostgreSQL undid this; trying again is safe."""
+
+
 class LeaseLost(PoolError):
     """The attempt is no longer this worker's; whoever runs it stops quietly."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 MEAN = "~"  # behind a part that is other workers' mean
@@ -34,6 +35,8 @@ class Load:
 
 
 NAMES = tuple(each.name for each in fields(Parts))
+ANSWERED: Mapping[str, str] = {"gpu": "utilisation", "queue": "queue", "vram": "vram"}  # as programs are told of a part
+WORDS: Mapping[str, str] = {"gpu": "utilisation", "queue": "queue", "vram": "memory"}  # as people are
 
 
 def load(text: str) -> Load:
@@ -43,15 +46,17 @@ def load(text: str) -> Load:
 
 
 def measured(found: Parts) -> dict[str, float | None]:
-    """The parts by their names for people; None where nobody could measure one."""
-    named = {"utilisation": found.gpu, "queue": found.queue, "vram": found.vram}
-    return {name: part.share if part and part.measured else None for name, part in named.items()}
+    """The parts as they are answered; None where nobody could measure one."""
+    return {name: part.share if part and part.measured else None for name, part in _answered(found)}
 
 
 def means(found: Parts) -> dict[str, float]:
     """What those that nobody could measure count as."""
-    named = {"utilisation": found.gpu, "queue": found.queue, "vram": found.vram}
-    return {name: part.share for name, part in named.items() if part and not part.measured}
+    return {name: part.share for name, part in _answered(found) if part and not part.measured}
+
+
+def _answered(found: Parts) -> list[tuple[str, Part | None]]:
+    return [(ANSWERED[name], getattr(found, name)) for name in NAMES]
 
 
 def _part(word: str) -> Part | None:

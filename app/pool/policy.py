@@ -87,7 +87,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "prefer_weight": (0, 1),
     "vram_reserve_mb": (0, 65_536),
 }
-STRATEGIES = ("least-loaded", "round-robin", "capability-first")
+LEAST_LOADED, ROUND_ROBIN, CAPABILITY_FIRST = "least-loaded", "round-robin", "capability-first"
+STRATEGIES = (LEAST_LOADED, ROUND_ROBIN, CAPABILITY_FIRST)
 CHOICES: Mapping[str, tuple[str, ...]] = {"strategy": STRATEGIES}
 WEIGHTS = ("w_gpu", "w_queue", "w_vram")
 NULLABLE = frozenset({"timeout_s", "stall_s"})

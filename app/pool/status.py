@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from app.pool.model import Health, Intent, Job, JobState, Worker
 
 FREE_SLOT = "waits for a free slot"  # how the sentence begins of a job that some worker could run
@@ -10,6 +12,12 @@ FIRST = (Intent.DECOMMISSIONED, Intent.REFUSED, Intent.WAITING)
 THEN = (Health.DOWN, Health.LEFT, Health.DEGRADED)
 LAST = (Intent.DRAINING, Intent.DRAINED, Intent.PAUSED)
 WORKER_STATUSES = tuple(word.value for word in (*FIRST, *THEN, *LAST, Health.HEALTHY))
+STANDING: Mapping[str, tuple[str, str]] = {  # in a sentence, of one worker and of many
+    **{word: (f"is {word}", f"are {word}") for word in WORKER_STATUSES},
+    "left": ("has left", "have left"),
+    "refused": ("was refused", "were refused"),
+    "waiting": ("awaits approval", "await approval"),
+}
 
 
 def worker_status(worker: Worker, beating: bool = True) -> str:

@@ -15,7 +15,7 @@ from app.pool.matching import Refusal
 from app.pool.model import Health, JobId, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState
-from app.pool.status import pause_words, worker_status
+from app.pool.status import STANDING, pause_words, worker_status
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _standing(worker: Worker) -> Refusal | None:
     if status == Health.HEALTHY:
         return None
     reason = pause_words(worker) or worker.reason
-    return Refusal(status, f"is {status}" + (f" ({reason})" if reason else ""))
+    return Refusal(status, STANDING[status][0] + (f" ({reason})" if reason else ""))
 
 
 @dataclass(frozen=True)

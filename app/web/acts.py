@@ -12,7 +12,8 @@ from app.ledger.db import Ledger
 from app.ledger.pauses import Pause
 from app.ledger.setups import Change, Setup, setup_of
 from app.pool.errors import BadFields
-from app.pool.model import LIMITS, Intent, Worker, WorkerId
+from app.pool.model import Intent, Worker, WorkerId
+from app.web import recent
 from app.web.auth import caller
 from app.web.services import services
 
@@ -54,8 +55,15 @@ def perform(which: Sequence[WorkerId], wish: Wish) -> list[Result]:
 
 
 def ring(which: Sequence[WorkerId]) -> None:
-    """Tell the coordinator that these workers are other than it knows."""
+    """Tell the coordinator that these workers are other than it knows, and have them read anew here."""
+    recent.forget_workers()
     services().ring(f"worker {which[0]}" if len(which) == 1 else "workers")
+
+
+def ring_groups() -> None:
+    """The same of groups, and of who is in them."""
+    recent.forget_workers()
+    services().ring("groups")
 
 
 def pin_groups(tx: Ledger, names: Iterable[str]) -> None:
@@ -99,10 +107,7 @@ def _changed(worker: WorkerId, change: Change | None) -> Result:
 
 
 def _tag(worker: Worker, wish: Wish) -> Setup | str:
-    tags = tuple(sorted({*worker.tags, *wish.tags}))
-    if len(tags) > LIMITS.tags:
-        return f"would have {len(tags)} tags; a worker has at most {LIMITS.tags}"
-    return replace(setup_of(worker), tags=tags)
+    return replace(setup_of(worker), tags=tuple(sorted({*worker.tags, *wish.tags})))
 
 
 def _untag(worker: Worker, wish: Wish) -> Setup | str:
@@ -145,16 +150,15 @@ def _moved(
 
 
 def _unblock(which: Sequence[WorkerId], wish: Wish) -> list[Result]:
-    ledger, actor = services().ledger, caller().owner
-    known = workers.intents(ledger, which)
-    forgiven = {worker: blocks.forgive(ledger, worker, wish.workflow, actor) for worker in known}
+    known = workers.intents(services().ledger, which)
+    forgiven = blocks.forgive(services().ledger, list(known), wish.workflow, caller().owner)
     about = f" for {wish.workflow}" if wish.workflow else ""
     return [
         Result(
             worker,
             known[worker][0],
-            forgiven[worker] > 0,
-            f"{'is not' if forgiven[worker] else 'was not'} blocked{about}",
+            worker in forgiven,
+            f"{'is not' if worker in forgiven else 'was not'} blocked{about}",
         )
         if worker in known
         else Result(worker, None, False, NOBODY)

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flask import Blueprint, current_app, redirect, render_template, request
+from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from app.ledger import fleet as ledger_fleet
 from app.ledger import groups, waiting, workers
 from app.ledger.fleet import Sample
 from app.pool.model import WorkerId
-from app.web import fleet_rows, htmx
+from app.web import fleet_rows, htmx, recent
 from app.web.auth import caller
 from app.web.fleet_filter import PAGE_ROWS, Chip, Filter
 from app.web.fleet_rows import SPARK_S, Fleet, Row
 from app.web.pages import READERS, page
 from app.web.recent import Recent
 from app.web.services import services
+from app.web.worker_form import Written
 
 blueprint = Blueprint("fleet", __name__)
-KEPT, KEPT_SAMPLES = "muster.fleet", "muster.fleet.samples"
+SAMPLES = "muster.fleet.samples"
 POLL_S = 2.0  # as often as a page asks: however many look, the stores are asked once
 SAMPLES_S = 10.0  # there is a new one each minute
 BUSY_PERCENT = 10  # below, a card only shows a desktop
@@ -66,9 +67,7 @@ def fleet() -> ResponseReturnValue:
     """The fleet's page; a creator's first page is their jobs."""
     if caller().kind not in READERS:
         return redirect("/jobs", 303)
-    asked = Filter.of(request.args)
-    found = _fleet()
-    return render_template("fleet/fleet.html", view=shown(found, asked), words=_known(found), asked=asked)
+    return whole(Filter.of(request.args))
 
 
 @blueprint.get("/ui/fleet")
@@ -76,6 +75,14 @@ def fleet() -> ResponseReturnValue:
 def fragment() -> ResponseReturnValue:
     """The part of it that changes."""
     return htmx.fragment("fleet/_fleet.html", shown(_fleet(), Filter.of(request.args)))
+
+
+def whole(asked: Filter, written: Written | None = None, wrong: str | None = None) -> str:
+    """The page, with what somebody has ticked and written there and why nothing of it was done."""
+    found = _fleet()
+    return render_template(
+        "fleet/fleet.html", view=shown(found, asked), words=_known(found), asked=asked, written=written, wrong=wrong
+    )
 
 
 def shown(found: Fleet, asked: Filter) -> Shown:
@@ -100,18 +107,9 @@ def shown(found: Fleet, asked: Filter) -> Shown:
     )
 
 
-def forget() -> None:
-    """Whoever has done something to the fleet sees it done; viewers of other web processes two seconds later."""
-    _kept().forget()
-
-
-def _kept() -> Recent[Fleet]:
-    kept: Recent[Fleet] = current_app.extensions.setdefault(KEPT, Recent(POLL_S))
-    return kept
-
-
 def _fleet() -> Fleet:
-    return _kept().get(_look)
+    kept: Recent[Fleet] = recent.kept(recent.FLEET, POLL_S)
+    return kept.get(_look)
 
 
 def _look(former: Fleet | None) -> Fleet:
@@ -122,7 +120,7 @@ def _look(former: Fleet | None) -> Fleet:
 
 
 def _samples() -> Samples:
-    kept: Recent[Samples] = current_app.extensions.setdefault(KEPT_SAMPLES, Recent(SAMPLES_S))
+    kept: Recent[Samples] = recent.kept(SAMPLES, SAMPLES_S)
     return kept.get(lambda _: ledger_fleet.samples(services().ledger, None, SPARK_S))
 
 

@@ -19,7 +19,7 @@ from app.ledger.groups import Group
 from app.pool.errors import BadFields
 from app.pool.model import WorkerId
 from app.pool.policy import STRATEGIES
-from app.web import api, versions
+from app.web import acts, api, versions
 from app.web.answers import answer
 from app.web.auth import caller
 from app.web.schemas import Body, GroupName, Id, MatchHeader, Query
@@ -127,7 +127,7 @@ def make(name: str, strategy: str | None, members: Sequence[str]) -> Group:
             abort(409, f"there is a group {name} already")
         events.record(tx, "group.created", f"{actor} created the group {name}", actor=actor)
         _fill(tx, name, members)
-    services().ring("groups")
+    acts.ring_groups()
     return known(name)
 
 
@@ -143,7 +143,7 @@ def apply(name: str, changes: Mapping[str, Any], matches: Matches | None = None)
         renamed = changes.get("name") or name
         if renamed != name:
             _rename(tx, name, renamed)
-    services().ring("groups")
+    acts.ring_groups()
     return known(renamed)
 
 
@@ -157,7 +157,7 @@ def end(name: str, move_to: str | None, force: bool, matches: Matches | None = N
         groups.delete(tx, name, move_to)
         told = f"; its jobs go to {move_to}" if move_to else f"; {waiting_words(group)}" if group.waiting else ""
         events.record(tx, "group.deleted", f"{actor} deleted the group {name}{told}", actor=actor)
-    services().ring("groups")
+    acts.ring_groups()
 
 
 def waiting_words(group: Group) -> str:

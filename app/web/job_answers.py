@@ -184,6 +184,11 @@ def line_answer(line: LogLine) -> LineAnswer:
     return LineAnswer(attempt=line.attempt, number=line.number, line=line.line, at=line.at)
 
 
+def ahead(job: Job) -> datetime | None:
+    """The time before which it may not start; None when that has come, or there is none."""
+    return job.not_before if job.not_before and job.not_before > datetime.now(timezone.utc) else None
+
+
 def _state(attempt: Attempt) -> AttemptState:
     if attempt.end:
         return "ended"
@@ -193,12 +198,12 @@ def _state(attempt: Attempt) -> AttemptState:
 def _waiting(job: Job) -> WaitingAnswer | None:
     if job.state is not JobState.PENDING:
         return None
-    ahead = job.not_before is not None and job.not_before > datetime.now(timezone.utc)
-    if ahead and job.failures:
+    later = ahead(job)
+    if later and job.failures:
         again = f"to be tried again after failure {job.failures} of {job.spec.max_failures}"
         return WaitingAnswer(kind="time", until=job.not_before, why=job.waiting or again)
     if job.waiting and not job.waiting.startswith(FREE_SLOT):
         return WaitingAnswer(kind="worker", until=job.not_before, why=job.waiting)
-    if ahead and not job.waiting:
+    if later and not job.waiting:
         return WaitingAnswer(kind="time", until=job.not_before, why="waits for its time")
     return WaitingAnswer(kind="slot", until=None, why=job.waiting or FREE_SLOT)

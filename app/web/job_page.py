@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
 from flask import Blueprint, Response, redirect, render_template, request
@@ -12,23 +11,14 @@ from app.ledger import jobs, policy
 from app.pool.model import Job, JobId
 from app.web import htmx, logs, outputs
 from app.web import jobs as api
-from app.web import why as explained
 from app.web.auth import caller, visible
 from app.web.job_views import JobView, job_view
 from app.web.pages import WRITERS, page, shared
 from app.web.schemas import ID_PATTERN, JobPath, OutputPath
 from app.web.services import services
-from app.web.why import WhyAnswer
+from app.web.why import explain
 
 blueprint = Blueprint("job_page", __name__)
-
-
-@dataclass(frozen=True)
-class WhyView:
-    """The answer, and whether its reader may see where jobs run."""
-
-    answer: WhyAnswer
-    hosts: bool
 
 
 @shared(rf"/jobs/(?P<job>{ID_PATTERN})")
@@ -41,7 +31,7 @@ def shown(job: str) -> ResponseReturnValue:
         "jobs/job.html",
         job=found,
         view=_view(found),
-        why=_why(found) if "why" in request.args else None,
+        why=explain(found) if "why" in request.args else None,
         strict=found.spec.strict or pool.strict,
         orphan_s=found.spec.max_orphan_s or pool.max_orphan_s,
     )
@@ -58,7 +48,7 @@ def fragment(job: str) -> ResponseReturnValue:
 @page()
 def why(job: str) -> ResponseReturnValue:
     """Why it waits, or went where it did: asked for by a click, for it looks at every worker."""
-    return htmx.fragment("jobs/_why.html", _why(_job(job)))
+    return htmx.fragment("jobs/_why.html", explain(_job(job)))
 
 
 @blueprint.get("/ui/jobs/<id:job>/log")
@@ -94,10 +84,6 @@ def retry(job: str) -> ResponseReturnValue:
 
 def _job(job: str) -> Job:
     return visible(jobs.find(services().ledger, JobId(job)))
-
-
-def _why(job: Job) -> WhyView:
-    return WhyView(explained.explain(job), caller().sees_all)
 
 
 def _view(job: Job) -> JobView:

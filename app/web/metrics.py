@@ -16,14 +16,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from app.ledger import statistics, workers
+from app.pool.load import ANSWERED
 from app.pool.model import JobState
+from app.pool.status import WORKER_STATUSES
 from app.web import api
 from app.web.services import services
 from app.web.worker_answers import WorkerAnswer, worker_answers
 
 blueprint = api.group("metrics", reads=("admin", "read", "metrics"))
 
-STATUSES = ("healthy", "degraded", "down", "left", "draining", "drained", "paused", "waiting", "refused")
 Figure = tuple[str, str, Callable[[Any], float | None]]  # name, help, how it is read
 FIGURES: Sequence[Figure] = (
     ("muster_gpu_utilisation_ratio", "Use of the card", lambda gpu: gpu.utilisation),
@@ -33,7 +34,6 @@ FIGURES: Sequence[Figure] = (
     ("muster_gpu_temperature_celsius", "Temperature", lambda gpu: gpu.temperature_c),
     ("muster_gpu_power_watts", "Power drawn", lambda gpu: gpu.power_w),
 )
-LOAD_PARTS = ("utilisation", "queue", "vram")
 
 
 @blueprint.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
@@ -59,7 +59,7 @@ class _Pool(Collector):
 
 
 def _workers(shown: Sequence[WorkerAnswer]) -> Iterator[Any]:
-    yield _family("muster_workers", "Workers by status", "status", Counter(w.status for w in shown), STATUSES)
+    yield _family("muster_workers", "Workers by status", "status", Counter(w.status for w in shown), WORKER_STATUSES)
     per_worker: Sequence[Figure] = [
         ("muster_worker_load_ratio", "Load score, 0 idle to 1 full", lambda w: w.score),
         ("muster_worker_slots", "Slots", lambda w: w.slots),
@@ -69,7 +69,7 @@ def _workers(shown: Sequence[WorkerAnswer]) -> Iterator[Any]:
     ]
     for name, text, read in per_worker:
         yield _labelled(name, text, ["worker", "name"], (([w.id, w.name], read(w)) for w in shown))
-    parts = (([w.id, w.name, part], getattr(w.load, part)) for w in shown for part in LOAD_PARTS)
+    parts = (([w.id, w.name, part], getattr(w.load, part)) for w in shown for part in ANSWERED.values())
     yield _labelled("muster_worker_load_part_ratio", "Parts of the load score", ["worker", "name", "part"], parts)
 
 

@@ -13,7 +13,7 @@ from flask import Flask, Response, g, request
 from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
-from app.pool.errors import FIELDS, BadRequest, PoolError, Unavailable
+from app.pool.errors import FIELDS, BadRequest, Collided, PoolError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +93,13 @@ def field_errors(error: ValidationError) -> list[tuple[str, str]]:
 
 
 def away(error: Exception) -> tuple[str, dict[str, str]]:
-    """What people are told when a store is away, with when to ask again; logs it."""
+    """What people are told when a store is away or another was before them, with when to ask again; logs it."""
     log.warning("request=%s %s %s: %s", g.get("request_id"), request.method, request.path, error)
+    again = {"Retry-After": str(RETRY_S)}
+    if isinstance(error, Collided):
+        return "others changed the same at the same moment; nothing was done, please try again", again
     store = "PostgreSQL" if isinstance(error, Unavailable) else "Redis"
-    return f"{store} does not answer at the moment; nothing was lost, please try again", {"Retry-After": str(RETRY_S)}
+    return f"{store} does not answer at the moment; nothing was lost, please try again", again
 
 
 def pointer(location: tuple[int | str, ...]) -> str:

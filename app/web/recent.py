@@ -6,9 +6,12 @@ import math
 import time
 from collections.abc import Callable
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from flask import current_app
 
 T = TypeVar("T")
+FLEET, REGISTERED = "muster.fleet", "muster.registered"  # what is kept of workers
 
 
 class Recent(Generic[T]):
@@ -22,7 +25,9 @@ class Recent(Generic[T]):
 
     def forget(self) -> None:
         """The next viewer sees what has just been changed."""
-        self._made_at = -math.inf
+        # Under the lock: a value that is being made may have been read before the change.
+        with self._lock:
+            self._made_at = -math.inf
 
     def get(self, make: Callable[[T | None], T]) -> T:
         """The value, made anew from the former one when that is older than allowed."""
@@ -32,3 +37,16 @@ class Recent(Generic[T]):
                 self._value = make(self._value)
                 self._made_at = time.monotonic()
             return self._value
+
+
+def kept(name: str, seconds: float) -> Recent[Any]:
+    """This application's value of that name."""
+    found: Recent[Any] = current_app.extensions.setdefault(name, Recent(seconds))
+    return found
+
+
+def forget_workers() -> None:
+    """Whoever has done something to workers sees it done; viewers of other web processes a little later."""
+    for name in (FLEET, REGISTERED):
+        if name in current_app.extensions:
+            current_app.extensions[name].forget()

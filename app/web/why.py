@@ -1,10 +1,13 @@
-"""Why a job waits, filter by filter; why each of its attempts went where it did."""
+"""Why a job waits, filter by filter; why each of its attempts went where it did.
+
+Creators are told no hosts: neither a worker's name nor what stands beside it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from flask import Response, current_app
+from flask import Response
 from pydantic import BaseModel
 
 from app.ledger import attempts, fleet, jobs, policy, workers
@@ -13,18 +16,17 @@ from app.pool.capacity import takes
 from app.pool.matching import Refusal
 from app.pool.model import Attempt, AttemptEnd, Job, JobId, JobState, Json, Worker, WorkerId
 from app.pool.why import Asked, Seen, Turned, by_filter, by_room, by_setup
-from app.web import api
+from app.web import api, recent
 from app.web.answers import answer
-from app.web.auth import PEOPLE, visible
-from app.web.job_answers import WaitingAnswer, job_answer
+from app.web.auth import PEOPLE, caller, visible
+from app.web.job_answers import WaitingAnswer, ahead, job_answer
 from app.web.recent import Recent
 from app.web.schemas import JobPath
 from app.web.services import services
-from app.web.why_words import sentence, words
+from app.web.why_words import place, sentence, won, words
 
 NAMED = 5  # workers of each filter
 LOOKED_AT = 1000  # workers whose beats and leases one answer reads
-KEPT = "muster.why"
 KEPT_S = 1.0
 
 blueprint = api.group("why", reads=PEOPLE)
@@ -39,7 +41,7 @@ class NamedAnswer(BaseModel):
 
 
 class FilterAnswer(BaseModel):
-    """How many workers a filter turned away, in words, and the first of them."""
+    """How many workers a filter turned away, in words, and the first of them, whom creators do not see."""
 
     filter: str
     workers: int
@@ -54,19 +56,24 @@ class RunnerUp(BaseModel):
     worker_name: str | None
     score: float
     queued: bool
+    words: str
 
 
 class PlacementAnswer(BaseModel):
-    """Why an attempt went where it did: the winner's score and load parts as they were, and the runners-up."""
+    """Why an attempt went where it did: the winner's score and load parts as they were, and the runners-up.
+
+    Creators see no worker, and no runners-up.
+    """
 
     attempt: int
-    worker: str
-    worker_name: str
+    worker: str | None
+    worker_name: str | None
     strategy: str
     score: float
     queued: bool
     load: float
     parts: dict[str, Json]
+    words: str
     runners_up: list[RunnerUp]
 
 
@@ -93,7 +100,7 @@ def why(path: JobPath) -> Response:
 
 
 def explain(job: Job) -> WhyAnswer:
-    """The answer for this job."""
+    """The answer for this job, as far as the caller may see."""
     tried = attempts.of_job(services().ledger, job.id)
     found = WhyAnswer(
         state=job.state,
@@ -106,7 +113,8 @@ def explain(job: Job) -> WhyAnswer:
         not_looked_at=0,
         placements=_placements(tried),
     )
-    return _filtered(found, job, tried) if job.state is JobState.PENDING else found
+    whole = _filtered(found, job, tried) if job.state is JobState.PENDING else found
+    return whole if caller().sees_all else _without_hosts(whole)
 
 
 def _filtered(found: WhyAnswer, job: Job, tried: Sequence[Attempt]) -> WhyAnswer:
@@ -121,12 +129,22 @@ def _filtered(found: WhyAnswer, job: Job, tried: Sequence[Attempt]) -> WhyAnswer
     unseen = sum(refused[w.id] is None and w.id not in seen for w in everyone)
     turned = by_filter(((w, why) for w in everyone if (why := refused[w.id]) is not None), NAMED)
     facts = {
-        "summary": sentence(asked.requirement, len(everyone), turned, len(ready), unseen),
+        "summary": sentence(asked.requirement, len(everyone), turned, len(ready), unseen, ahead(job)),
         "workers": len(everyone),
         "filters": [_filter_answer(each, job) for each in turned],
         "ready": len(ready),
         "first_ready": [NamedAnswer(id=w.id, name=w.name, why=None) for w in ready[:NAMED]],
         "not_looked_at": unseen,
+    }
+    return found.model_copy(update=facts)
+
+
+def _without_hosts(found: WhyAnswer) -> WhyAnswer:
+    unnamed: dict[str, Json] = {"worker": None, "worker_name": None, "runners_up": []}
+    facts = {
+        "filters": [each.model_copy(update={"first": []}) for each in found.filters],
+        "first_ready": [],
+        "placements": [each.model_copy(update=unnamed) for each in found.placements],
     }
     return found.model_copy(update=facts)
 
@@ -148,7 +166,7 @@ def _seen(some: Sequence[Worker]) -> dict[WorkerId, Seen]:
 
 
 def _registered() -> Rows:
-    kept: Recent[Rows] = current_app.extensions.setdefault(KEPT, Recent(KEPT_S))
+    kept: Recent[Rows] = recent.kept(recent.REGISTERED, KEPT_S)
     return kept.get(lambda former: workers.renewed(services().ledger, former or {}))
 
 
@@ -166,6 +184,9 @@ def _placements(tried: Sequence[Attempt]) -> list[PlacementAnswer]:
 
 
 def _placement(attempt: Attempt, record: Mapping[str, Json], names: Mapping[WorkerId, str]) -> PlacementAnswer:
-    others = [{**other, "worker_name": names.get(other["worker"])} for other in record["runners_up"]]
+    others = [
+        {**other, "worker_name": names.get(other["worker"]), "words": place(record["strategy"], other)}
+        for other in record["runners_up"]
+    ]
     facts = {**record, "runners_up": others, "worker": attempt.worker, "worker_name": attempt.worker_name}
-    return PlacementAnswer(attempt=attempt.number, **facts)
+    return PlacementAnswer(attempt=attempt.number, words=won(record), **facts)

@@ -1,13 +1,19 @@
-"""Filters in people's words: "12 workers: 5 lack optix, 3 have too little memory, 1 is full"."""
+"""Filters and placements in people's words: "12 workers: 5 lack optix, 3 have too little memory, 1 is full"."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from app.pool.model import Requirement
+from app.pool.load import WORDS
+from app.pool.model import Json, Requirement
+from app.pool.policy import CAPABILITY_FIRST, LEAST_LOADED, ROUND_ROBIN
+from app.pool.status import STANDING
 from app.pool.why import Turned
+from app.web.words import number, percent
 
-WORDS = {  # of one, of many
+TURNED = {  # away: of one, of many
+    **STANDING,
     "only": ("is not among the named workers", "are not among the named workers"),
     "excluded": ("is excluded", "are excluded"),
     "vram": ("has too little GPU memory", "have too little GPU memory"),
@@ -19,18 +25,26 @@ WORDS = {  # of one, of many
     "slots": ("is full", "are full"),
     "cards": ("has too few free GPUs", "have too few free GPUs"),
     "free vram": ("has too little free GPU memory", "have too little free GPU memory"),
-    "waiting": ("waits for approval", "wait for approval"),
 }
+WINS = {ROUND_ROBIN: "whose turn it was", CAPABILITY_FIRST: "who has least to spare"}  # their scores tell nobody more
 
 
-def sentence(requirement: Requirement, workers: int, turned: Sequence[Turned], ready: int, unseen: int) -> str:
-    """All of it in one sentence."""
+def sentence(
+    requirement: Requirement,
+    workers: int,
+    turned: Sequence[Turned],
+    ready: int,
+    unseen: int,
+    ahead: datetime | None = None,
+) -> str:
+    """All of it in one sentence; `ahead` is the time before which the job may not start."""
     if not workers:
         return "no worker has joined the pool yet"
     parts = [f"{each.workers} {words(each, requirement)}" for each in turned]
-    parts += [f"{ready} could take it now"] if ready else []
+    parts += [f"{ready} could take it {'then' if ahead else 'now'}"] if ready else []
     parts += [f"{unseen} more would fit, whether they have room was not looked at"] if unseen else []
-    return f"{workers} worker{'s' if workers > 1 else ''}: " + ", ".join(parts)
+    first = f"it may not start before {ahead:%Y-%m-%d %H:%M:%S} UTC; " if ahead else ""
+    return f"{first}{workers} worker{'s' if workers > 1 else ''}: " + ", ".join(parts)
 
 
 def words(turned: Turned, requirement: Requirement) -> str:
@@ -43,5 +57,22 @@ def words(turned: Turned, requirement: Requirement) -> str:
         return f"{'lacks' if one else 'lack'} {tags if len(requirement.tags) == 1 else f'one of {tags}'}"
     if turned.filter == "group":
         return f"{'is' if one else 'are'} not in group {requirement.group}"
-    known = WORDS.get(turned.filter)
-    return known[not one] if known else f"{'is' if one else 'are'} {turned.filter}"
+    return TURNED[turned.filter][not one]
+
+
+def won(record: Mapping[str, Json]) -> str:
+    """Why it was placed there: the strategy with what it goes by, then the load with its parts."""
+    strategy = record["strategy"]
+    by = ", ".join(part for part in (WINS.get(strategy), place(strategy, record)) if part)
+    parts = ", ".join(_part(name, part) for name, part in record["parts"].items() if part)
+    return f"by {strategy}: {by}; load {number(round(record['load'], 3))}" + (f" ({parts})" if parts else "")
+
+
+def place(strategy: str, record: Mapping[str, Json]) -> str:
+    """Where it stood among the others: its score where that is a load, and whether it was behind its slots."""
+    score = f"score {number(round(record['score'], 3))}" if strategy == LEAST_LOADED else ""
+    return ", ".join(part for part in (score, "a place behind its slots" if record["queued"] else "") if part)
+
+
+def _part(name: str, part: Mapping[str, Json]) -> str:
+    return f"{WORDS[name]} {percent(part['share'])}" + ("" if part["measured"] else ", not measured: others' mean")

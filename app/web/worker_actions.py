@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from flask import Response, abort
@@ -19,6 +20,15 @@ from app.web.worker_answers import WorkerAnswer
 blueprint = api.group("worker actions", reads=())
 
 MOST_NAMED = 10_000
+READS: Mapping[Action, frozenset[str]] = {  # beside whom it is done to
+    "tag": frozenset({"tags"}),
+    "untag": frozenset({"tags"}),
+    "group": frozenset({"groups"}),
+    "ungroup": frozenset({"groups"}),
+    "pause": frozenset({"until", "for_s", "note"}),
+    "resume": frozenset(),
+    "unblock": frozenset({"workflow"}),
+}
 AT_ONCE = frozenset({"tag", "untag", "group", "ungroup"})  # the rest is asked for, and seen on the record
 
 
@@ -45,7 +55,7 @@ class FilterBody(FilterWords, Body):
 
 
 class ActionBody(PauseBody):
-    """What is to be done to which workers. Tags and groups are for the actions that bear their names."""
+    """What is to be done to which workers, with what this action reads; the rest is empty."""
 
     action: Action
     workers: Annotated[list[Id], Field(min_length=1, max_length=MOST_NAMED)] | None = None
@@ -92,6 +102,7 @@ def unblock(path: WorkerPath, body: UnblockBody) -> Response:
 @blueprint.post("/admin/workers/actions", responses={200: ActionAnswer, 202: ActionAnswer})
 def act(body: ActionBody) -> Response:
     """Do one thing to many workers, with a result for each. Only a body that cannot be taken fails as a whole."""
+    _refuse_unread(body)
     wish = Wish(body.action, tuple(body.tags), tuple(body.groups), body.pause(), body.workflow)
     done = acts.perform(_which(body), wish)
     items = [ResultAnswer(**vars(each)) for each in done]
@@ -114,6 +125,14 @@ def _one(path: WorkerPath, wish: Wish) -> Response:
 def _refuse(done: Result) -> None:
     if not done.ok:
         abort(409, f"{done.name or 'it'} {done.detail}")
+
+
+def _refuse_unread(body: ActionBody) -> None:
+    """What somebody says and nobody would read is a mistake of theirs."""
+    unread = sorted(frozenset().union(*READS.values()) - READS[body.action])
+    errors = [(f"/{name}", f"{body.action} does not read it") for name in unread if getattr(body, name)]
+    if errors:
+        raise BadFields(*errors)
 
 
 def _which(body: ActionBody) -> list[WorkerId]:

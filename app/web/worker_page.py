@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from app.ledger import fleet, groups, investigations, policy
 from app.pool.keys import queue
+from app.pool.load import ANSWERED, WORDS
 from app.pool.model import Intent, Worker
 from app.web import fleet_rows, htmx, workers
 from app.web.auth import caller
@@ -122,8 +123,7 @@ def _view(worker: Worker) -> WorkerView:
 
 
 def _parts(load: LoadAnswer) -> tuple[LoadPart, ...]:
-    names = (("utilisation", "utilisation"), ("queue", "queue"), ("vram", "memory"))
     return tuple(
-        LoadPart(word, fleet_rows.percent(getattr(load, name)), fleet_rows.percent(load.means.get(name)))
-        for name, word in names
+        LoadPart(WORDS[part], fleet_rows.percent(getattr(load, name)), fleet_rows.percent(load.means.get(name)))
+        for part, name in ANSWERED.items()
     )

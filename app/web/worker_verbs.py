@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from app.ledger.pauses import Pause
 from app.pool.errors import BadRequest
 from app.pool.model import WorkerId
-from app.web import acts, flashes, fleet, versions, worker_form, worker_page, worker_setup, workers
+from app.web import acts, flashes, fleet, forms, versions, worker_form, worker_page, worker_setup, workers
 from app.web.acts import Action, Wish
 from app.web.fleet_filter import Filter
 from app.web.forms import tried
@@ -64,22 +64,33 @@ def unblock(worker: str) -> ResponseReturnValue:
 @blueprint.post("/ui/workers/actions")
 @page("admin")
 def act() -> ResponseReturnValue:
-    """Do one thing to the workers that are ticked, or to all that the filter finds; then show the fleet again."""
+    """Do one thing to the workers that are ticked, or to all that the filter finds; then show the fleet again.
+
+    What cannot be done is shown as it was written.
+    """
     asked = Filter.of(MultiDict(parse_qsl(request.form.get("query", "").lstrip("?"))))
     if request.form.get("all"):
         which = [WorkerId(each.id) for each in workers.matching(asked)]
     else:
         which = [WorkerId(each) for each in dict.fromkeys(request.form.getlist("worker"))]
-    if not which and not request.form.get("all"):
-        raise BadRequest("tick at least one worker")
-    flashes.tell(acts.perform(which, _wish()) if which else [])
-    fleet.forget()
+    try:
+        if not which and not request.form.get("all"):
+            raise BadRequest("tick at least one worker")
+        flashes.tell(acts.perform(which, _wish()) if which else [])
+    except BadRequest as error:
+        return fleet.whole(asked, request.form, _nothing_done(error)), 422
     return redirect(f"/{asked.url(asked.page)}", 303)
 
 
 def _one(worker: str, wish: Wish) -> ResponseReturnValue:
     flashes.tell(acts.perform([workers.known(worker).id], wish))
     return redirect(f"/workers/{worker}", 303)
+
+
+def _nothing_done(error: BadRequest) -> str:
+    named = forms.by_field(error.errors)
+    told = "; ".join(f"{field}: {why}" for field, why in named.items()) or str(error)
+    return f"Nothing was done. {told[:1].upper()}{told[1:]}."
 
 
 def _wish() -> Wish:

@@ -32,15 +32,16 @@ SELECT name, block_words(why, since, until) AS words FROM opened JOIN workers ON
 
 -- name: blocks_forgive
 UPDATE worker_blocks SET forgiven_at = now(), forgiven_by = %(who)s
-FROM workers
-WHERE workers.id = worker_id AND worker_id = %(worker)s AND forgiven_at IS NULL
-  AND (%(workflow)s::text IS NULL OR workflow = %(workflow)s)
+FROM workers, (SELECT id FROM worker_blocks WHERE worker_id = ANY(%(workers)s) AND forgiven_at IS NULL
+               AND (%(workflow)s::text IS NULL OR workflow = %(workflow)s) ORDER BY id FOR NO KEY UPDATE) held
+WHERE worker_blocks.id = held.id AND workers.id = worker_id
 RETURNING worker_id, workflow, name;
 
 -- name: blocks_over
 UPDATE worker_blocks SET forgiven_at = now(), forgiven_by = 'pool'
-FROM workers
-WHERE workers.id = worker_id AND forgiven_at IS NULL AND until <= now()
+FROM workers, (SELECT id FROM worker_blocks WHERE forgiven_at IS NULL AND until <= now() ORDER BY id
+               FOR NO KEY UPDATE) held
+WHERE worker_blocks.id = held.id AND workers.id = worker_id
 RETURNING worker_id, workflow, name;
 
 -- name: blocks_listed

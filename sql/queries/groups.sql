@@ -50,11 +50,13 @@ SELECT name FROM chain WHERE deleted_at IS NULL;
 
 -- name: group_members_rename
 UPDATE workers SET groups = array_replace(groups, %(name)s, %(to)s), revision = revision + 1
-WHERE %(name)s = ANY(groups);
+FROM (SELECT id FROM workers WHERE %(name)s = ANY(groups) ORDER BY id FOR NO KEY UPDATE) held
+WHERE workers.id = held.id;
 
 -- name: group_members_drop
 UPDATE workers SET groups = array_remove(groups, %(name)s), revision = revision + 1
-WHERE %(name)s = ANY(groups);
+FROM (SELECT id FROM workers WHERE %(name)s = ANY(groups) ORDER BY id FOR NO KEY UPDATE) held
+WHERE workers.id = held.id;
 
 -- name: group_classes
 -- One job of each class that is bound to the group and has not ended: equal classes are equal requirements.

@@ -1,4 +1,5 @@
 -- Workers: the registry, joins, health and intent with their history.
+-- What changes many of them locks them by id before, as the planner's order could let two such statements wait in a ring.
 
 -- name: workers_listed
 SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
@@ -101,8 +102,10 @@ WHERE worker_id = %(worker)s AND id < %(transition)s AND to_health IN ('degraded
 -- Of these workers those that may move from where they are; the rest stays.
 UPDATE workers SET intent = %(to_intent)s, paused_by = %(by)s, paused_note = %(note)s,
                    paused_until = coalesce(%(until)s, now() + make_interval(secs => %(for_s)s))
-WHERE id = ANY(%(workers)s) AND intent = ANY(%(from_intents)s)
-RETURNING id, name, paused_until;
+FROM (SELECT id FROM workers WHERE id = ANY(%(workers)s) AND intent = ANY(%(from_intents)s)
+      ORDER BY id FOR NO KEY UPDATE) held
+WHERE workers.id = held.id
+RETURNING workers.id, name, paused_until;
 
 -- name: workers_intents
 SELECT id, name, intent FROM workers WHERE id = ANY(%(workers)s);
@@ -110,11 +113,12 @@ SELECT id, name, intent FROM workers WHERE id = ANY(%(workers)s);
 -- name: pauses_over
 -- With its own index, since it is asked for each second.
 UPDATE workers SET intent = 'active', paused_until = NULL, paused_by = NULL, paused_note = NULL
-WHERE intent = 'paused' AND paused_until <= now()
-RETURNING id, name;
+FROM (SELECT id FROM workers WHERE intent = 'paused' AND paused_until <= now() ORDER BY id FOR NO KEY UPDATE) held
+WHERE workers.id = held.id
+RETURNING workers.id, name;
 
 -- name: workers_lock
--- Those of them that are registered, held to the end of the transaction; in one order, so that nobody waits in a ring.
+-- Those of them that are registered, held to the end of the transaction.
 SELECT * FROM workers WHERE id = ANY(%(workers)s) AND decommissioned_at IS NULL ORDER BY id FOR NO KEY UPDATE;
 
 -- name: workers_set_up
@@ -131,7 +135,8 @@ UPDATE workers SET status = note.status, dynamic_tags = coalesce(note.tags, '{}'
                    noted_before = CASE WHEN workers.xmin::text::bigint = noted THEN noted_before
                                        ELSE workers.xmin::text::bigint END,
                    last_heartbeat = CASE WHEN note.beating THEN now() ELSE last_heartbeat END
-FROM jsonb_to_recordset(%(notes)s) AS note(id text, status text, tags text[], beating boolean)
+FROM (SELECT note.* FROM jsonb_to_recordset(%(notes)s) AS note(id text, status text, tags text[], beating boolean)
+      JOIN workers USING (id) ORDER BY id FOR NO KEY UPDATE OF workers) note
 WHERE workers.id = note.id;
 
 -- name: worker_transitions_listed

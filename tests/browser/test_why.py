@@ -16,7 +16,7 @@ def test_a_click_tells_filter_by_filter_why_a_job_waits(admin: Visitor, theme: s
     admin.context.add_cookies([{"name": "theme", "value": theme, "url": admin.site.url}])
     page = admin.visit(f"/jobs/{job.id}")
     assert "lacks optix" not in page.locator("#why").inner_text()
-    page.get_by_role("link", name="Why does it wait?").click()
+    page.get_by_role("link", name="Why?").click()
     page.locator("#why").get_by_text("1 worker: 1 lacks optix.").wait_for()
     assert page.url.endswith(f"/jobs/{job.id}")
     assert page.locator("#why").get_by_role("link", name="render-01").count() == 1

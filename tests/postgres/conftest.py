@@ -111,13 +111,14 @@ def overlapping(database_url: str, first: Callable[[Ledger], None], second: Call
     with ledgers[0].transaction() as tx:
         first(tx)
         thread.start()
-        eventually(lambda: _waits_for_a_lock(database_url) or not thread.is_alive())
+        eventually(lambda: waits_for_a_lock(database_url) or not thread.is_alive())
     thread.join(10)
     for ledger in ledgers:
         ledger.close()
 
 
-def _waits_for_a_lock(database_url: str) -> bool:
+def waits_for_a_lock(database_url: str) -> bool:
+    """Whether somebody in this database does."""
     with psycopg.connect(database_url) as connection:
         query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         return connection.execute(query).fetchone() is not None

@@ -63,7 +63,7 @@ def test_a_block_that_begins_or_ends_makes_another_version_of_its_worker(ledger:
     during = workers.versions(ledger)
     assert during[bad.id] != before[bad.id] and during[good.id] == before[good.id]
     assert workers.found(ledger, [bad.id])[0].blocked == blocked(ledger, bad)
-    blocks.forgive(ledger, bad.id, None, "ana")
+    blocks.forgive(ledger, [bad.id], None, "ana")
     assert workers.versions(ledger)[bad.id] != during[bad.id]
 
 
@@ -171,8 +171,8 @@ def test_a_forgiven_worker_is_counted_anew(ledger: Ledger) -> None:
     bad, good = two(ledger)
     fail(ledger, bad)
 
-    assert blocks.forgive(ledger, bad.id, "burn", "root") == 1
-    assert blocks.forgive(ledger, bad.id, None, "eve") == 0
+    assert blocks.forgive(ledger, [bad.id], "burn", "root") == {bad.id}
+    assert blocks.forgive(ledger, [bad.id], None, "eve") == set()
     assert blocked(ledger, bad) == {}
     event = events.listed(ledger, worker=bad.id)[0]
     assert (event.actor, event.sentence) == ("root", "bad may run burn again: root forgave it")

@@ -82,7 +82,7 @@ def test_a_person_who_forgives_lets_it_have_jobs_again(scene: Scene) -> None:
     fail(scene, bad)
     scene.step()
     waits = submit(scene.ledger, only(bad))
-    assert blocks.forgive(scene.ledger, bad.id, "burn", "root") == 1
+    assert blocks.forgive(scene.ledger, [bad.id], "burn", "root") == {bad.id}
 
     scene.leader.step(Hint(fleet=True, jobs=True))  # as the bell says
 

@@ -178,7 +178,7 @@ def test_a_job_says_why_it_waits() -> None:
     alone = why_waiting(BURN, (), [left], Policy())
     assert alone == "its worker render-1 said good-bye at 19:02 UTC; no other can run it"
     assert why_waiting(BURN, (), [left, replace(WORKER, id=WorkerId("x" * 12), health=Health.DOWN)], Policy()) == (
-        "no worker that could run it takes jobs now: render-1 is left; render-1 is down"
+        "no worker that could run it takes jobs now: render-1 has left; render-1 is down"
     )
 
 

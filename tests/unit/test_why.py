@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
+from app.pool import capacity, matching, why
 from app.pool.matching import Refusal
 from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, GpuFigures, Lease, LeaseState, Memory
-from app.pool.why import Asked, Seen, by_filter, by_room, by_setup
-from app.web.why_words import sentence
+from app.pool.status import WORKER_STATUSES
+from app.pool.why import Asked, Seen, Turned, by_filter, by_room, by_setup
+from app.web.why_words import sentence, won, words
 
 BURN = Workflow("burn", "python", vram_mb=0)
 CARD = Gpu("GPU-1", 0, "RTX", 24_000)
@@ -104,3 +109,44 @@ def test_the_sentence_counts_each_filter_and_names_the_first_few() -> None:
     assert [(each.filter, each.workers, len(each.first)) for each in turned] == [("tags", 7, 5), ("paused", 1, 1)]
     assert sentence(needs, 9, turned, 1, 0) == "9 workers: 7 lack optix, 1 is paused, 1 could take it now"
     assert sentence(needs, 0, [], 0, 0) == "no worker has joined the pool yet"
+
+
+def test_of_a_job_whose_time_is_ahead_that_is_said_first() -> None:
+    then = datetime(2030, 1, 31, 18, tzinfo=timezone.utc)
+    told = "it may not start before 2030-01-31 18:00:00 UTC; 3 workers: 3 could take it then"
+    assert sentence(Requirement("burn"), 3, [], 3, 0, then) == told
+
+
+def test_every_filter_and_every_status_has_words() -> None:
+    source = "".join(inspect.getsource(module) for module in (capacity, why))
+    filters = {name for name, _ in matching.FILTERS} | set(re.findall(r'Refusal\("([a-z ]+)"', source))
+    assert {"slots", "heartbeat"} <= filters
+    for name in (*filters, *WORKER_STATUSES):
+        one, many = (words(Turned(name, workers, ()), Requirement("burn")) for workers in (1, 2))
+        assert one and many and "waiting" not in one, name
+
+
+def test_a_status_is_said_as_people_say_it() -> None:
+    ways = {"left": Health.LEFT, "down": Health.DOWN}
+    reasons = {name: by_setup(worker("w", health=health), ANY.requirement, Policy()) for name, health in ways.items()}
+    reasons["waiting"] = by_setup(worker("w", intent=Intent.WAITING), ANY.requirement, Policy())
+    assert {name: found and found.why for name, found in reasons.items()} == {
+        "left": "has left",
+        "down": "is down",
+        "waiting": "awaits approval",
+    }
+    turned = [Turned("left", 3, ()), Turned("waiting", 2, ())]
+    assert sentence(Requirement("burn"), 5, turned, 0, 0) == "5 workers: 3 have left, 2 await approval"
+
+
+def test_a_placement_is_told_by_what_its_strategy_goes_by() -> None:
+    load: dict[str, Any] = {"gpu": {"share": 0.2, "measured": False}, "queue": None}
+    record = {"score": 0.3, "queued": False, "load": 0.1, "parts": load}
+    assert won({**record, "strategy": "least-loaded"}) == (
+        "by least-loaded: score 0.3; load 0.1 (utilisation 20 %, not measured: others' mean)"
+    )
+    turn = {**record, "strategy": "round-robin", "score": 81234.0, "queued": True, "parts": {}}
+    assert won(turn) == "by round-robin: whose turn it was, a place behind its slots; load 0.1"
+    assert won({**record, "strategy": "capability-first", "score": 9000.1, "parts": {}}) == (
+        "by capability-first: who has least to spare; load 0.1"
+    )

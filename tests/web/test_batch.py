@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from werkzeug.test import TestResponse
@@ -14,7 +15,7 @@ def post(web: Web, *bodies: Any, token: str | None = None, **headers: str) -> Te
     return web.ask("POST", "/jobs/batch", token or web.creator, json={"jobs": list(bodies)}, headers=headers)
 
 
-def test_ten_thousand_jobs_are_kept_by_one_statement_in_their_order(web: Web) -> None:
+def test_ten_thousand_jobs_are_kept_by_one_statement_in_their_order(web: Web, statements: Counter[str]) -> None:
     answered = post(web, *({"workflow": "burn", "name": str(number)} for number in range(10_000)))
     assert answered.status_code == 201, answered.text
     items = answered.get_json()["items"]
@@ -22,6 +23,7 @@ def test_ten_thousand_jobs_are_kept_by_one_statement_in_their_order(web: Web) ->
     assert {(job["owner"], job["state"], job["waiting"]["why"]) for job in items} == {
         ("ann", "pending", "no worker offers burn")
     }
+    assert (statements["jobs_submit"], max(statements.values())) == (1, 1)
     assert waiting.count(web.ledger) == 10_000
     newest = jobs.listed(web.ledger, limit=2)
     assert [job.spec.name for job in newest] == ["9999", "9998"]

@@ -10,10 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from click.testing import CliRunner, Result
 from app.__main__ import main
 from app.ledger import jobs, tokens, workers
 from app.ledger.db import Ledger
-from app.pool.model import FileFact, Job, Parameter, Workflow
+from app.pool.model import FileFact, Job, JobId, Parameter, Worker, Workflow
+from app.pool.protocol import Offer
 from app.processes import free_port
 from tests.postgres.conftest import found, join, offer, running, tell
 from tests.services import eventually
@@ -88,7 +91,8 @@ def test_a_job_s_life_by_commands(home: Environment, ledger: Ledger) -> None:
     assert job in said(home, "jobs", "--state", "pending")
     assert [each["id"] for each in shown(home, "jobs", "--workflow", "burn")] == [facts["id"], job]
     assert shown(home, "jobs", "--workflow", "transcode") == []
-    assert "no worker offers burn" in said(home, "job", job)
+    assert "no worker has joined the pool yet" in said(home, "job", job)
+    assert shown(home, "job", job)["why"]["summary"] == "no worker has joined the pool yet"
     assert said(home, "cancel", job) == "cancelled"
     again = said(home, "retry", job)
     assert shown(home, "job", again)["retry_of"] == job
@@ -195,6 +199,15 @@ def test_workers_are_tagged_paused_and_resumed_by_name(home: Environment, ledger
     assert all(worker["intent"] == "active" for worker in shown(home, "workers"))
 
 
+def test_a_name_that_several_workers_have_is_refused_with_their_ids(home: Environment, ledger: Ledger) -> None:
+    ids = {confirmed(ledger, replace(offer("gpu-host"), machine_id=machine)).id for machine in ("m1", "m2")}
+    refused = call(home, "pause", "gpu-host")
+    assert refused.exit_code == 1 and "2 workers are named gpu-host" in refused.stderr
+    assert all(worker in refused.stderr for worker in ids)
+    assert all(worker["intent"] == "active" for worker in shown(home, "workers"))
+    assert said(home, "pause", min(ids)).startswith("gpu-host: paused")
+
+
 def test_workers_are_listed_to_the_last_page(
     home: Environment, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +246,43 @@ def test_the_local_admin_s_token_goes_to_the_local_server_only(home: Environment
     assert b"mst_" not in request
 
 
+def test_a_job_says_why_its_present_attempt_went_where_it_did(home: Environment, ledger: Ledger) -> None:
+    won, second = join(ledger, "won"), join(ledger, "second")
+    place = {"score": 0.12, "queued": False}
+    record = {"strategy": "least-loaded", "load": 0.1, "parts": {"queue": {"share": 0.25, "measured": True}}, **place}
+    record = {**record, "runners_up": [{"worker": second.id, **place, "score": 0.3}]}
+    job = said(home, "submit", "burn")
+    jobs.assign(ledger, [jobs.Assignment(JobId(job), 1, won.id, 1, placement=record)])
+    told = said(home, "job", job)
+    assert "placed  by least-loaded: score 0.12; load 0.1 (queue 25 %)" in told
+    assert "then  second (score 0.3)" in told
+    assert shown(home, "job", job)["why"]["placements"][0]["worker_name"] == "won"
+
+
+@pytest.mark.parametrize("command", ["submit", "batch"])
+def test_a_submission_whose_answer_is_lost_is_asked_for_again_and_done_once(
+    home: Environment, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "jobs").write_text('{"workflow": "burn"}')
+    words = {"submit": ("submit", "burn"), "batch": ("batch", str(tmp_path / "jobs"))}[command]
+    token = (tmp_path / "admin-token").read_text()
+    with _losing((tmp_path / "server").read_text().strip()) as way:
+        submitted = said({**home, "MUSTER_SERVER": way, "MUSTER_TOKEN": token}, *words)
+    assert [job["id"] for job in shown(home, "jobs")] == [submitted]
+
+
+def test_an_answer_that_does_not_come_whole_is_one_clear_error(home: Environment) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, ThreadPoolExecutor(1) as pool:
+        address = f"http://127.0.0.1:{other.getsockname()[1]}"
+        asking = pool.submit(call, {**home, "MUSTER_SERVER": address}, "jobs")
+        connection, _ = other.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")
+        result = asking.result(20)
+    assert (result.exit_code, "no server answers" in result.stderr) == (1, True)
+
+
 def test_every_command_explains_itself() -> None:
     for name in ("", *main.commands, "token create", "token list", "token revoke"):
         result = CliRunner().invoke(main, [*name.split(), "--help"])
@@ -268,6 +318,34 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
+def _losing(server: str) -> Iterator[str]:
+    """The address of a way to this server on which the answer to the first POST gets lost."""
+    lost: list[bool] = []
+
+    class Way(BaseHTTPRequestHandler):
+        def _carry(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
+            asked = urllib.request.Request(server + self.path, body, dict(self.headers), method=self.command)
+            with urllib.request.urlopen(asked) as answer:
+                if body and not lost:
+                    lost.append(True)
+                    return
+                self.send_response(answer.status)
+                self.end_headers()
+                self.wfile.write(answer.read())
+
+        do_GET = do_POST = _carry  # noqa: N815
+
+    with HTTPServer(("127.0.0.1", 0), Way) as way, ThreadPoolExecutor(1) as pool:
+        pool.submit(way.serve_forever, 0.05)
+        try:
+            yield f"http://127.0.0.1:{way.server_port}"
+        finally:
+            way.shutdown()
+    assert lost
+
+
+@contextmanager
 def _waiting(home: Environment) -> Iterator[Future[Result]]:
     """Somebody who submits a job and waits for it."""
     with ThreadPoolExecutor(1) as pool:
@@ -280,9 +358,16 @@ def _first(ledger: Ledger) -> Job:
 
 def _declare(ledger: Ledger, parameters: tuple[Parameter, ...]) -> None:
     """A worker joins that declares burn with these parameters."""
-    offered = replace(offer(), workflows=(Workflow("burn", "python", parameters=parameters),))
-    begun = workers.begin_join(ledger, None, offered, "0" * 64)
-    assert workers.confirm_join(ledger, begun)
+    confirmed(ledger, replace(offer(), workflows=(Workflow("burn", "python", parameters=parameters),)))
+
+
+def confirmed(ledger: Ledger, offered: Offer) -> Worker:
+    """A worker that has joined with this offer."""
+    worker = workers.confirm_join(
+        ledger, workers.begin_join(ledger, None, offered, tokens.digest(tokens.new_secret("agent")))
+    )
+    assert worker
+    return worker
 
 
 def test_a_file_of_jobs_is_submitted_as_one(home: Environment, tmp_path: Path) -> None:

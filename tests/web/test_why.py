@@ -44,6 +44,14 @@ def test_every_filter_says_how_many_and_whom_it_turned_away(web: Web) -> None:
     assert (answered["ready"], answered["first_ready"][0]["id"]) == (1, full)
 
 
+def test_a_change_of_tags_is_heard_of_at_once(web: Web) -> None:
+    worker = joined(web, "render-1")
+    job = web.submit(requires=["optix"])["id"]
+    assert "1 lacks optix" in web.get(f"/jobs/{job}/why")["summary"]
+    web.ask("PATCH", f"/admin/workers/{worker}", web.admin, json={"tags": ["optix"]})
+    assert "1 could take it now" in web.get(f"/jobs/{job}/why")["summary"]
+
+
 def test_a_creator_asks_of_own_jobs_only(web: Web) -> None:
     job = web.submit()["id"]
     assert web.get(f"/jobs/{job}/why", web.creator)["summary"] == "no worker has joined the pool yet"
@@ -99,3 +107,16 @@ def test_the_page_tells_it_by_a_plain_link_and_hides_hosts_from_creators(web: We
         for text in (told, fragment):
             assert "1 worker: 1 does not offer burn" in text
             assert (f'/workers/{worker}"' in text) is sees
+
+
+def test_creators_are_told_no_hosts(web: Web) -> None:
+    won, other = joined(web, "won-01"), joined(web, "other-02")
+    workers.set_intents(web.ledger, [other], Intent.PAUSED, by="root", note="fans of rack 7")
+    placed, waiting = web.submit()["id"], web.submit()["id"]
+    record = {**RECORD, "runners_up": [{"worker": other, "score": 0.3, "queued": False}]}
+    jobs.assign(web.ledger, [jobs.Assignment(placed, 1, won, 1, placement=record)])
+    for job in (placed, waiting):
+        told, all_of_it = (str(web.get(f"/jobs/{job}/why", token)) for token in (web.creator, web.admin))
+        assert "won-01" in all_of_it
+        assert not [word for word in ("won-01", "other-02", won, other, "rack 7") if word in told]
+    assert "1 is paused" in web.get(f"/jobs/{waiting}/why", web.creator)["summary"]

@@ -109,6 +109,20 @@ def test_what_was_done_is_told_once_and_seen_at_once(web: Web, client: FlaskClie
     assert page.index(bad) < page.index('<li class="saved">render-1: paused until it is resumed.</li>')
 
 
+def test_what_one_worker_is_set_to_is_seen_on_the_fleet_at_once(web: Web, client: FlaskClient, worker: str) -> None:
+    def seen(word: str) -> bool:
+        return word in client.get("/", headers=HTML).text
+
+    web.beat({"worker": worker, "incarnation": 1})
+    assert not seen('href="/?tag=night"')
+    post(client, f"/workers/{worker}", f"/ui/workers/{worker}/change", tags="night", groups="farm")
+    assert seen('href="/?tag=night"') and seen("in farm")
+    post(client, f"/workers/{worker}", f"/ui/workers/{worker}/pause", note="fans of rack 7")
+    assert seen("fans of rack 7")
+    post(client, "/settings/groups/farm", "/ui/groups/farm/change", name="barn", workers=[worker])
+    assert seen("in barn")
+
+
 def test_many_different_results_fit_into_a_cookie(web: Web, client: FlaskClient) -> None:
     ids = [web.join(web.offer(f"{'render' * 9}-{number:03d}"))["worker"] for number in range(60)]
     numbers = {worker: number for number, worker in enumerate(ids)}
@@ -122,13 +136,13 @@ def test_many_different_results_fit_into_a_cookie(web: Web, client: FlaskClient)
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"action": "tag", "tags": "x"}, "tick at least one worker"),
+        ({"action": "tag", "tags": "x"}, "Tick at least one worker"),
         ({"action": "tag", "tags": "", "worker": "ID"}, "name at least one tag"),
         ({"action": "tag", "tags": "b/d", "worker": "ID"}, "letters, digits"),
         ({"action": "group", "groups": "barn", "worker": "ID"}, "there is no group barn"),
         ({"action": "group", "groups": "", "worker": "ID"}, "letters, digits"),
-        ({"action": "dance", "worker": "ID"}, "this cannot be done"),
-        ({"action": "pause", "for_s": "soon", "worker": "ID"}, "it cannot be paused so"),
+        ({"action": "dance", "worker": "ID"}, "Action: "),
+        ({"action": "pause", "for_s": "soon", "worker": "ID"}, "valid integer"),
         ({"action": "pause", "note": "n" * 201, "worker": "ID"}, "at most 200 characters"),
     ],
 )
@@ -138,8 +152,22 @@ def test_a_bad_action_changes_nothing_and_says_why(
     sent = {name: worker if value == "ID" else value for name, value in fields.items()}
     answered = post(client, "/", "/ui/workers/actions", **sent)
     assert answered.status_code == 422 and words in answered.text
+    assert "Nothing was done. " in answered.text
     assert setup(web, worker) == Setup((), (), (), None, None)
     assert intent(web, worker) is Intent.ACTIVE
+
+
+def test_a_bad_action_is_shown_again_as_it_was_written(web: Web, client: FlaskClient, worker: str) -> None:
+    other = web.join(web.offer("render-2"))["worker"]
+    fields = {"action": "untag", "tags": "old b/d", "query": "?status=!down"}
+    page = post(client, "/", "/ui/workers/actions", **fields, worker=[worker]).text
+    assert "Nothing was done. Tags: must be at most 64 characters" in page
+    assert f'value="{worker}" autocomplete="off" checked' in page
+    assert f'value="{other}" autocomplete="off" checked' not in page
+    assert 'value="old b/d"' in page and 'value="untag" selected' in page and "<b>down</b>" in page
+    page = post(client, "/", "/ui/workers/actions", action="pause", for_s="3600", note="n" * 201, all="1").text
+    assert 'name="all" value="1" autocomplete="off" checked' in page
+    assert 'value="3600" selected' in page and "n" * 201 in page
 
 
 def test_a_worker_that_has_vanished_meanwhile_is_a_result_and_no_error(client: FlaskClient, worker: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -126,6 +127,25 @@ def test_many_are_tagged_with_a_result_for_each(web: Web, worker: str) -> None:
     assert acted(web, 200, action="untag", workers=[worker], tags=["optix"]) == [("render-1", True, "tags − optix")]
 
 
+def test_what_an_action_does_not_read_may_be_sent_empty(web: Web, worker: str) -> None:
+    empty: Facts = {"tags": [], "groups": [], "note": "", "for_s": None, "until": None, "workflow": None}
+    [(_, good, _)] = acted(web, 202, action="pause", workers=[worker], **empty)
+    assert good
+
+
+def test_a_worker_is_in_no_more_groups_than_its_form_takes(web: Web, worker: str) -> None:
+    many = [f"g{number}" for number in range(65)]
+    for name in many:
+        groups.create(web.ledger, name, None)
+    assert acted(web, 200, action="group", workers=[worker], groups=many[:64])[0][1]
+    refused = "would have 65 groups; a worker has at most 64"
+    assert acted(web, 200, action="group", workers=[worker], groups=many[64:]) == [("render-1", False, refused)]
+    body = {"workers": [worker]}
+    answered = web.ask("PATCH", f"/admin/groups/{many[64]}", web.admin, json=body)
+    assert wrong(answered) == {"/workers/0": f"render-1 {refused}"}
+    assert patched(web, worker, {"groups": many[:64], "slots": 2})["slots"] == 2
+
+
 def test_an_action_may_name_its_workers_by_the_fleets_filter(web: Web, worker: str) -> None:
     for name in ("render-2", "encode-1"):
         web.join(web.offer(name))
@@ -149,6 +169,11 @@ def test_an_action_may_name_its_workers_by_the_fleets_filter(web: Web, worker: s
         ({"action": "tag", "tags": ["a"], "filter": {"colour": ["red"]}}, "/filter/colour", "not permitted"),
         ({"action": "dance", "workers": [NOBODY]}, "/action", "'tag', 'untag'"),
         ({"action": "pause", "workers": [NOBODY], "for_s": 0}, "/for_s", "greater than or equal to 1"),
+        ({"action": "tag", "workers": [NOBODY], "tags": ["a"], "groups": ["farm"]}, "/groups", "tag does not read it"),
+        ({"action": "resume", "workers": [NOBODY], "note": "x"}, "/note", "resume does not read it"),
+        ({"action": "resume", "workers": [NOBODY], "for_s": 60}, "/for_s", "resume does not read it"),
+        ({"action": "unblock", "workers": [NOBODY], "until": "2120-01-01T00:00:00Z"}, "/until", "unblock does not"),
+        ({"action": "pause", "workers": [NOBODY], "workflow": "burn"}, "/workflow", "pause does not read it"),
     ],
 )
 def test_an_action_that_makes_no_sense_is_refused_as_a_whole(web: Web, body: Facts, field: str, words: str) -> None:
@@ -241,6 +266,18 @@ def test_a_block_is_forgiven(web: Web) -> None:
     answered = web.ask("POST", f"{path}/unblock", web.admin, json={})
     assert (answered.status_code, answered.get_json()["blocked"]) == (202, {})
     assert acted(web, 202, action="unblock", workers=[worker]) == [("bad", False, "was not blocked")]
+
+
+def test_the_blocks_of_many_are_forgiven_by_one_statement(web: Web, worker: str, statements: Counter[str]) -> None:
+    bad = blocked(web)
+    statements.clear()
+    assert acted(web, 202, action="unblock", workers=[worker, bad, NOBODY]) == [
+        ("render-1", False, "was not blocked"),
+        ("bad", True, "is not blocked"),
+        (None, False, "there is no such worker"),
+    ]
+    assert (statements["blocks_forgive"], statements["events_record_of_workers"]) == (1, 1)
+    assert told(web, bad) == "bad may run burn again: root forgave it"
 
 
 def test_each_verb_rings_the_coordinator(web: Web, worker: str) -> None:
