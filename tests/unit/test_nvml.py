@@ -16,10 +16,11 @@ import pytest
 from agent import gpus
 from agent.gpus import Inventory, inventory
 from agent.nvml import Ours
-from agent.processes import started_at
+from agent.processes import environment_of, started_at
 from app.pool.model import Gpu
 from app.pool.protocol import GpuFigures, Memory, from_plain
 from tests.nvml import Card, Driver
+from tests.services import eventually
 
 DEADLINE_S = 30.0  # for a busy computer
 ASK = """
@@ -55,7 +56,11 @@ def process() -> Iterator[Callable[..., int]]:
 
     def start_one(**environ: str) -> int:
         started.append(subprocess.Popen(["cat"], stdin=subprocess.PIPE, env={**os.environ, **environ}))
-        return started[-1].pid
+        pid = started[-1].pid
+        entries = {f"{name}={value}".encode() for name, value in environ.items()}
+        # The kernel fills it in a moment after exec.
+        eventually(lambda: environment_of(pid) and entries <= set(environment_of(pid)))
+        return pid
 
     yield start_one
     for each in started:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Any
 
@@ -79,10 +80,11 @@ def test_the_page_of_a_placed_job_tells_who_won_by_what_and_who_came_next(web: W
     for token, sees in ((web.admin, True), (web.creator, False)):
         page = signed_in(web, token).get(f"/jobs/{job}?why=1", headers={"Accept": "text/html"}).text
         told = re.sub("<[^>]+>", "", page.split('id="why"')[1])
-        assert "By least-loaded, score 0.1; load 0.1, GPU use 20 %, " in told
-        assert ", queue 0 %" in told and ", GPU memory 25 % (not measured: others' mean)" in told
+        told = html.unescape(told)
+        assert "By least-loaded: score 0.1; load 0.1 (utilisation 20 %" in told
+        assert ", queue 0 %" in told and ", memory 25 %, not measured: others' mean" in told
         assert ("Attempt 1: won won" in told) is sees
-        assert ("then next, score 0.3 (a place behind its slots)" in told) is sees
+        assert ("then next, score 0.3, a place behind its slots" in told) is sees
         assert (f'/workers/{next_one}"' in page) is sees
 
 
