@@ -24,11 +24,12 @@ GOOD_BYE = Why("good-bye")
 OUT_OF_MEMORY = ": out of memory, as the kernel says"
 DEADLINE = Why("deadline", error="its worker was cut off from the pool")
 SLOT = Why("slot", error="its slot process died")
+OF_ORDER = {"checkpoint": GOOD_BYE, **{each.cause: each for each in (CANCEL, DEADLINE, SLOT)}}
 
 
 def of_order(why: str) -> Why:
     """Main's reason as a Why."""
-    return {"checkpoint": GOOD_BYE, **{each.cause: each for each in (CANCEL, DEADLINE, SLOT)}}.get(why) or Why(why)
+    return OF_ORDER.get(why) or Why(why)
 
 
 def failure(cause: str, error: str) -> Why:

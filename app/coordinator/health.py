@@ -22,7 +22,7 @@ from app.pool.faults import point
 from app.pool.live import Look, Looks
 from app.pool.model import Health, Worker, WorkerId
 from app.pool.protocol import Beat, Report
-from app.pool.status import worker_status
+from app.pool.status import down_words, worker_status
 
 log = logging.getLogger(__name__)
 
@@ -253,8 +253,8 @@ class HealthJudge:
         self._fleet.silenced = {worker.id for worker in down if self._is_silenced(worker)}
         self._owing &= {worker.id for worker in down}
         for worker in self._owing & self._fleet.silenced:
-            reason = self._fleet.workers[worker].reason or "its worker is down"
-            self._failover.take_from_down(jobs.held(self._ledger, worker), reason)
+            why = down_words(self._fleet.workers[worker])
+            self._failover.take_from_down(jobs.held(self._ledger, worker), why)
         self._owing -= self._fleet.silenced
 
     def _is_silenced(self, worker: Worker) -> bool:

@@ -29,7 +29,7 @@ from app.pool.keys import envelope_id
 from app.pool.matching import refusal
 from app.pool.model import Health, Intent, JobId, JobState, Worker, WorkerId
 from app.pool.protocol import Lease, LeaseState
-from app.pool.status import worker_status
+from app.pool.status import STANDING, down_words, worker_status
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Reconcile:
         elif worker.health is Health.LEFT:
             self._failover.take_gone(held, GONE)
         elif worker.health is Health.DOWN:
-            self._failover.take_from_down([held], worker.reason or "its worker is down")
+            self._failover.take_from_down([held], down_words(worker))
         elif held.state is JobState.RUNNING and held.timeout_s and held.age_s > held.timeout_s + OVERDUE_S:
             self._failover.overdue(held)
         elif held.state is JobState.ASSIGNED and (why := self._may_not_start(worker, held)):
@@ -176,7 +176,7 @@ class Reconcile:
         if beat is not None and beat.leaving:
             return "its worker leaves"
         if worker.health is not Health.HEALTHY or worker.intent is not Intent.ACTIVE:
-            return f"its worker takes no new jobs: it is {worker_status(worker)}"
+            return f"its worker takes no new jobs: it {STANDING[worker_status(worker)][0]}"
         refused = refusal(worker, held.requirement)
         return f"its worker does not fit any more ({refused.filter}): {refused.why}" if refused else None
 

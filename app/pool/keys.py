@@ -25,7 +25,6 @@ from app.pool.model import ID_LENGTH, JobId, WorkerId
 from app.pool.parameters import whole
 
 JOIN_MS = 60_000
-OPEN_CLASS = "any"  # the class without demands; always open
 FUNCTION = "agent.guard.run"  # the one function that an envelope may name
 QUEUE_PREFIX = "w-"
 

@@ -11,7 +11,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from app.pool.keys import OPEN_CLASS
 from app.pool.model import Intent, Requirement, Worker, Workflow
 
 VRAM_BUCKETS_MB = (0, 1024, 2048, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152, 65536, 81920, 147456)
@@ -71,8 +70,6 @@ def class_name(requirement: Requirement) -> str:
         requirement.gpus,
         sorted(requirement.only_workers),
     ]
-    if not any(facts):
-        return OPEN_CLASS
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

@@ -20,6 +20,11 @@ STANDING: Mapping[str, tuple[str, str]] = {  # in a sentence, of one worker and 
 }
 
 
+def down_words(worker: Worker) -> str:
+    """Why it is down, as what it ran is told."""
+    return worker.reason or "its worker is down"
+
+
 def worker_status(worker: Worker, beating: bool = True) -> str:
     """One word, the first of WORKER_STATUSES that holds.
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from app.pool import matching
-from app.pool.keys import OPEN_CLASS
 from app.pool.model import Gpu, Health, Intent, Requirement, Worker, WorkerId, Workflow
 
 WORKER = Worker(
@@ -93,7 +92,3 @@ def test_excluded_workers_do_not_make_a_class_of_their_own() -> None:
     assert matching.class_name(Requirement("burn", exclude_workers=(WorkerId("wa"),))) == matching.class_name(
         Requirement("burn")
     )
-
-
-def test_the_class_without_demands_has_its_fixed_name() -> None:
-    assert matching.class_name(Requirement("")) == OPEN_CLASS
