@@ -185,7 +185,7 @@ class Decider:
 
     def _dispatch_all(self, sweep: bool) -> None:
         other = self._dispatch.step(sweep)
-        if sweep and self._queued.step(self._dispatch.kept.workers()):
+        if sweep and self._queued.step(self._dispatch.kept_workers):
             other |= self._dispatch.step(sweep)
         if other:
             self._done.pop("reconcile", None)  # a worker was other than we knew

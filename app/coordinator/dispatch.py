@@ -25,6 +25,7 @@ from app.coordinator.stores import Stores
 from app.ledger import waiting
 from app.ledger.waiting import WaitingClass, WaitingJob
 from app.pool.faults import point
+from app.pool.model import WorkerId
 
 PORTION = 256  # jobs that are placed in one round trip, and assigned in one statement
 HEADS, MORE, MOST_HEADS = 1, 8, 512  # of each queue: a first look, and the next ones where that was not all
@@ -55,6 +56,8 @@ class Dispatch:
         self._began = now()
         self._wishes = cache(fleet.wishes_of)
         self._served: dict[Queue, float] = {}  # when a queue was given something; before a restart is as never
+        self._full: set[str] = set()  # of this step: classes that nobody has room for
+        self._ordered = False  # whether in this step anything was put in order, and workers kept
         self._told = True  # whether any had such a reason after the last step; of an older leader's nothing is known
 
     def step(self, sweep: bool) -> bool:
@@ -62,41 +65,48 @@ class Dispatch:
 
         `sweep`: what has changed without dispatch is looked at too. True when a worker proved to be other than we knew.
         """
-        began = self._now()
-        until = began + LONGEST_S
+        until = self._now() + LONGEST_S
         self._wishes = cache(self._fleet.wishes_of)  # of many jobs that failed alike the fleet is asked once
-        if sweep:
-            self._served = {queue: at for queue, at in self._served.items() if began < at + SERVED_S}
         classes = {each.name: each for each in waiting.classes(self._ledger)}
-        has_room = self._have_room(classes, classes)
-        open_classes, full = has_room, classes.keys() - has_room
-        left_over, because = LeftOver(self._fleet), dict[str, str]()
+        open_classes = self._have_room(classes, classes)
+        self._full, self._ordered = classes.keys() - open_classes, False
+        left_over, because = LeftOver(self._fleet, self._now), dict[str, str]()
         each = HEADS
-        if sweep and not open_classes:
-            self._candidates((), HEADS, full)  # who looks for places beside us asks which workers are kept
         while open_classes:
-            heads = waiting.heads(self._ledger, open_classes, each, left_over.no_room())
-            candidates, others = self._candidates(heads, each, full | left_over.classes)
-            last = ends(heads, each)
-            further = others | {head.class_name for head in heads if head.job.id in last}
+            heads = waiting.heads(self._ledger, open_classes, each, left_over.no_room(open_classes))
+            candidates, others = self._candidates(heads, each, left_over.classes)
             given, wanted = self._give(candidates, left_over)
             if given < wanted:
                 return True
             because |= self.kept.why([classes[name] for name in left_over.classes - because.keys()])
             if self._now() > until or (each == MOST_HEADS and not given):
                 break
+            last = ends(heads, each)
+            further = others | {head.class_name for head in heads if head.job.id in last}
             open_classes = self._have_room(classes, further) if given else further
-            full |= others - open_classes
+            self._full |= others - open_classes
             each = min(MOST_HEADS, each * MORE)
         self._missed = left_over.classes
-        because = left_over.of_whole_classes() | because
-        parked = full | left_over.classes | because.keys()
-        self._parked.step(classes, parked, because)
+        self._note(classes, left_over, left_over.of_whole_classes() | because, sweep)
+        return False
+
+    def kept_workers(self) -> frozenset[WorkerId]:
+        """Those that are kept for large jobs, for who looks for places beside us."""
+        if not self._ordered:
+            self._candidates((), HEADS, ())
+        return self.kept.workers()
+
+    def _note(
+        self, classes: Mapping[str, WaitingClass], left_over: LeftOver, because: Mapping[str, str], sweep: bool
+    ) -> None:
+        self._parked.step(classes, self._full | left_over.classes | because.keys(), because)
         own = self._parked.own() | left_over.own
         if own or self._told or sweep:
             waiting.note_jobs(self._ledger, own)
         self._told = bool(own)
-        return False
+        if sweep:
+            now = self._now()
+            self._served = {queue: at for queue, at in self._served.items() if now < at + SERVED_S}
 
     def _have_room(self, classes: Mapping[str, WaitingClass], names: Iterable[str]) -> set[str]:
         return self._eligible.has_room({name: classes[name].requirement for name in names})
@@ -109,19 +119,23 @@ class Dispatch:
         given = wanted = 0
         for first in range(0, len(candidates), PORTION):
             some = candidates[first : first + PORTION]
-            placed, others = self._place([each for each in some if not left_over.is_known(each)])
+            placed, others = self._place([each for each in some if not left_over.is_known(each.wish)])
             moved = self._assigning.assign(placed)
             self._served |= {queue_of(each.waiting): self._now() for each in moved}
             for each in others:
-                left_over.note(each)
+                left_over.note(each, each.want.job in self._eligible.unsure)
             given, wanted = given + len(moved), wanted + len(placed)
         return given, wanted
 
-    def _candidates(self, heads: Sequence[WaitingJob], each: int, full: set[str]) -> tuple[list[Candidate], set[str]]:
+    def _candidates(
+        self, heads: Sequence[WaitingJob], each: int, missed: Collection[str]
+    ) -> tuple[list[Candidate], set[str]]:
         """Those whose turn it is, in their order, and the classes of the others.
 
-        heads: so many of each queue. Jobs that need much at once keep a worker from those behind them.
+        heads: so many of each queue. missed: classes that have found no room in this step. Jobs that need much at once
+        keep a worker from those behind them.
         """
+        self._ordered, full = True, self._full.union(missed)
         large = waiting.heads(self._ledger, full & self._parked.large, 1, self._parked.too_large())
         asked = {head.job.id for head in heads}
         everyone = [*heads, *(each for each in large if each.job.id not in asked)]
@@ -151,17 +165,17 @@ class Dispatch:
 
     def _candidate(self, head: WaitingJob, behind: Iterable[Keep]) -> Candidate:
         job, requirement = head.job, head.job.spec.requirement
+        kept = self.kept.from_next(behind, requirement)
         avoided, above_mb = self._wishes(requirement, head.failed_on, head.above_mb)
-        without = avoided.union(requirement.exclude_workers)
         want = Want(
             job.id,
             job.attempt,
             requirement.min_vram_mb or 0,
             requirement.gpus or 0,
-            tuple({*without, *self.kept.from_next(behind, requirement), *self._fleet.outdated}),
+            tuple({*requirement.exclude_workers, *avoided, *kept, *self._fleet.outdated}),
             above_mb,
         )
-        return Candidate(head, without, want)
+        return Candidate(head, avoided, want)
 
     def _place(self, candidates: Sequence[Candidate]) -> tuple[list[Placed], list[Candidate]]:
         placed: list[Placed] = []

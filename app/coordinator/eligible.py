@@ -15,12 +15,12 @@ from app.coordinator import rooms
 from app.coordinator.fleet import Fleet
 from app.coordinator.kinds import Demand
 from app.coordinator.leases import script
-from app.coordinator.placing import Place, Run, arguments, placed
+from app.coordinator.placing import Place, Run, arguments, is_unsure, placed
 from app.coordinator.plan import Entry, Plan, Rules
 from app.coordinator.stores import Stores
 from app.pool.capacity import takes
 from app.pool.matching import least_of_class
-from app.pool.model import Requirement, WorkerId
+from app.pool.model import JobId, Requirement, WorkerId
 
 EXACT_MB = 32  # so many different demands for memory have sets of their own; further ones read their bucket's
 AT_ONCE = 200  # rooms in one round trip: others have their turn in between
@@ -41,6 +41,8 @@ class Eligible:
         self._made: dict[WorkerId, tuple[object, str]] = {}  # of what a room was made, and its text
         self._written: dict[WorkerId, str] = {}
         self._round = 0
+        # Of the last jobs to be placed those that found no room, but might have where they could not look.
+        self.unsure: set[JobId] = set()
 
     def place(self, runs: Sequence[Run]) -> list[list[Place | None]]:
         """Reserve a worker for each want of each run, in this order; None for those that nobody has room for."""
@@ -54,6 +56,8 @@ class Eligible:
                     client=pipe,
                 )
             answers = pipe.execute()
+        told = [list(zip(run.wants, some, strict=True)) for (run, _), some in zip(asked, answers, strict=True)]
+        self.unsure = {want.job for some in told for want, answer in some if is_unsure(answer)}
         return [
             [placed(answer, self._plan.strategy_of(demand)) for answer, demand in zip(some, demands, strict=True)]
             for some, (_, demands) in zip(answers, asked, strict=True)

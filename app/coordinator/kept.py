@@ -29,6 +29,7 @@ class Keep:
     """A worker that is kept for a job."""
 
     job: JobId
+    class_name: str
     worker: WorkerId
     spare: int  # its free slots beyond those that the job needs: for jobs that take no card
 
@@ -49,9 +50,13 @@ class Kept:
         self._spared.clear()
         until = self._now() + LONGEST_S
         for waiting in first:
-            if len(self._of) == MOST_KEPT or self._now() > until:
+            if len(self._of) == MOST_KEPT:
                 return
-            keep = self._keep(waiting, before.get(waiting.job.id))
+            known = before.get(waiting.job.id)
+            if self._now() <= until:
+                keep = self._keep(waiting, known)
+            else:  # as it was, for those that there is no time for
+                keep = known if known and known.worker in self._fleet.workers else None
             if keep:
                 self._of[waiting.job.id] = keep
 
@@ -72,15 +77,18 @@ class Kept:
 
     def why(self, classes: Iterable[WaitingClass]) -> dict[str, str]:
         """Why those of these classes found no room that could run on a worker which is kept from them."""
-        found = {each.name: self._kept_from(least_of_class(each.requirement)) for each in classes} if self._of else {}
+        found = {each.name: self._kept_from(each) for each in classes} if self._of else {}
         return {
             name: f"{FREE_SLOT}: {kept[1].name} is kept for job {kept[0]}, which comes first and needs more"
             for name, kept in found.items()
             if kept
         }
 
-    def _kept_from(self, requirement: Requirement) -> tuple[JobId, Worker] | None:
+    def _kept_from(self, waiting: WaitingClass) -> tuple[JobId, Worker] | None:
+        requirement = least_of_class(waiting.requirement)
         for keep in self._of.values():
+            if keep.class_name == waiting.name:
+                continue  # the job itself would be told that it is kept from it
             worker = self._fleet.workers[keep.worker]
             if not self._spares(keep, need(worker, requirement)) and refusal(worker, requirement) is None:
                 return keep.job, worker
@@ -108,7 +116,7 @@ class Kept:
         if not could:
             return None
         *_, chosen, spare = min(could)
-        return Keep(waiting.job.id, chosen, spare)
+        return Keep(waiting.job.id, waiting.class_name, chosen, spare)
 
 
 def _nibbled(now: Room, wants: Need) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from functools import cache
 
 from app.coordinator.fleet import Fleet
 from app.coordinator.placing import Want
-from app.ledger.waiting import NoRoom, WaitingJob
+from app.ledger.waiting import WaitingJob, Wish
 from app.pool.model import JobId, WorkerId
 
-TOLD = 64  # of those that wait for reasons of their own
-MOST_DIFFERENT = 16  # of a class; what else finds no room is tried each time
+TOLD, TELLING_S = 64, 0.05  # of those that wait for reasons of their own; the fleet is asked for so long
+MOST_DIFFERENT = 16  # wishes of a class; what else finds no room is tried each time
+MOST_SENT = 256  # to the query for further jobs, which compares them with each that it passes
 
 
 @dataclass(frozen=True)
@@ -20,46 +21,59 @@ class Candidate:
     """A waiting job in its place in the order, and how it is to be placed."""
 
     waiting: WaitingJob
-    without: frozenset[WorkerId]  # those that it avoids itself; `want` excludes others too
+    avoided: frozenset[WorkerId]  # of those where it failed, if others can run it
     want: Want
 
     @property
-    def no_room(self) -> NoRoom:
-        """What is known when it finds no room."""
-        return NoRoom(self.waiting.class_name, self.want.least_mb, self.without)
+    def wish(self) -> Wish:
+        """What it wants of what can be had."""
+        return replace(self.waiting.wish, failed_on=self.avoided, above_mb=self.want.above_mb)
 
 
 class LeftOver:
     """Of one step. Those that may not go where others of their class may have reasons of their own."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, now: Callable[[], float]) -> None:
+        self._now = now
         self._why = cache(fleet.why_waiting)  # of many that are alike the fleet is asked once
-        self._no_room: dict[str, list[NoRoom]] = {}
+        self._asked_s = 0.0
+        self._wishes: dict[str, list[Wish]] = {}
         self._first: dict[str, JobId] = {}  # of each class the first with a reason of its own
         self.classes: set[str] = set()  # those with jobs that wait as their class does
         self.own: dict[JobId, str] = {}
 
-    def note(self, left: Candidate) -> None:
-        """This one found no room."""
-        name = left.waiting.class_name
-        known = self._no_room.setdefault(name, [])
-        if len(known) < MOST_DIFFERENT:
-            known[:] = [each for each in known if not left.no_room.holds_for(each)] + [left.no_room]
-        if not (left.without or left.want.above_mb):
+    def note(self, left: Candidate, unsure: bool) -> None:
+        """This one found no room; `unsure`: that says nothing of others, who may find some where it did not look."""
+        name, wish = left.waiting.class_name, left.wish
+        if not unsure:
+            self._learn(wish)
+        if not (wish.without or wish.failed_on or wish.above_mb):
             self.classes.add(name)
-        elif len(self.own) < TOLD:
-            needs = left.waiting.job.spec.requirement
-            self.own[left.waiting.job.id] = self._why(needs, left.without, left.want.above_mb)
+        elif len(self.own) < TOLD and self._asked_s < TELLING_S:
+            began, avoided = self._now(), wish.without | wish.failed_on
+            self.own[left.waiting.job.id] = self._why(left.waiting.job.spec.requirement, avoided, wish.above_mb)
+            self._asked_s += self._now() - began
             self._first.setdefault(name, left.waiting.job.id)
 
-    def is_known(self, candidate: Candidate) -> bool:
-        """Whether one that needed no more than this one found none."""
-        return any(each.holds_for(candidate.no_room) for each in self._no_room.get(candidate.waiting.class_name, ()))
+    def is_known(self, wish: Wish) -> bool:
+        """Whether one that wanted no more than this found none."""
+        return any(each.is_within(wish) for each in self._wishes.get(wish.class_name, ()))
 
-    def no_room(self) -> Iterator[NoRoom]:
-        """All that is known."""
-        return (each for some in self._no_room.values() for each in some)
+    def no_room(self, classes: Collection[str]) -> list[Wish]:
+        """What is known of these classes."""
+        return [each for name in classes for each in self._wishes.get(name, ())][:MOST_SENT]
 
     def of_whole_classes(self) -> dict[str, str]:
         """Why those classes wait of which all that is left avoids some worker: as the first of it does."""
         return {name: self.own[job] for name, job in self._first.items() if name not in self.classes}
+
+    def _learn(self, wish: Wish) -> None:
+        if self.is_known(wish):
+            return
+        others = [each for each in self._wishes.get(wish.class_name, ()) if not wish.is_within(each)]
+        # Of many different ones those that rule out most are of use: such as avoid nobody.
+        self._wishes[wish.class_name] = sorted([*others, wish], key=_narrowness)[:MOST_DIFFERENT]
+
+
+def _narrowness(wish: Wish) -> int:
+    return len(wish.without) + len(wish.failed_on) + (wish.above_mb > 0)

@@ -41,10 +41,7 @@ def queue_of(waiting: WaitingJob) -> Queue:
 
 def ends(heads: Iterable[WaitingJob], each: int) -> set[JobId]:
     """Of heads that were read, so many of each queue, those behind which their queue may go on."""
-    queues: dict[Queue, list[WaitingJob]] = {}
-    for head in heads:
-        queues.setdefault(queue_of(head), []).append(head)
-    return {max(members, key=_age).job.id for members in queues.values() if len(members) == each}
+    return {members[-1].job.id for members in _by_queue(heads).values() if len(members) == each}
 
 
 def in_order(
@@ -59,11 +56,8 @@ def in_order(
     held: slots in use by owner. slots_of: how many a job of a workflow takes. unserved_s: how long a queue has got
     nothing. ends: the last that is known of queues that may go on.
     """
-    queues: dict[Queue, list[WaitingJob]] = {}
-    for head in sorted(heads, key=_age):
-        queues.setdefault(queue_of(head), []).append(head)
     tiers: dict[int, dict[str, list[WaitingJob]]] = {}
-    for queue, members in queues.items():
+    for queue, members in _by_queue(heads).items():
         waited_s = min(members[0].age_s, unserved_s(queue))
         owners = tiers.setdefault(queue.priority + int(waited_s // STEP_S), {})
         owners.setdefault(queue.owner, []).extend(members)
@@ -77,22 +71,32 @@ def in_order(
     return Ordered(found, len(found) if sure < 0 else sure)
 
 
+def _by_queue(heads: Iterable[WaitingJob]) -> dict[Queue, list[WaitingJob]]:
+    """Of each queue its jobs, oldest first."""
+    queues: dict[Queue, list[WaitingJob]] = {}
+    for head in sorted(heads, key=_age):
+        queues.setdefault(queue_of(head), []).append(head)
+    return queues
+
+
 def _in_turns(
     owners: Mapping[str, list[WaitingJob]],
     given: Counter[str],
     slots_of: Callable[[str], int],
     ends: Collection[JobId],
 ) -> Iterator[WaitingJob | None]:
-    """None where it may be the turn of a job that is not among these."""
+    """None where it may be the turn of a job that is not among these.
+
+    Of one owner what is among them comes first: else each class of many would be waited for.
+    """
     left = {owner: deque(sorted(members, key=_age)) for owner, members in owners.items()}
     turns = [(given[owner], *_age(members[0]), owner) for owner, members in left.items()]
     heapq.heapify(turns)
     unknown: set[str] = set()
     while turns:
         *_, owner = heapq.heappop(turns)
-        if owner in unknown:
-            yield None
         if not left[owner]:
+            yield None
             continue
         head = left[owner].popleft()
         yield head

@@ -13,7 +13,7 @@ from itertools import islice
 from app.coordinator.fleet import Fleet
 from app.ledger import waiting
 from app.ledger.db import Ledger
-from app.ledger.waiting import NoRoom, WaitingClass, WaitingJob
+from app.ledger.waiting import WaitingClass, WaitingJob, Wish
 from app.pool.capacity import could_give_mb, need
 from app.pool.matching import least_of_class, vram_bucket
 from app.pool.model import JobId, Requirement
@@ -56,9 +56,9 @@ class Parked:
             self._too_large[name] = self._beyond(each)
         waiting.note_classes(self._ledger, whys)
 
-    def too_large(self) -> list[NoRoom]:
+    def too_large(self) -> list[Wish]:
         """What no card could hold."""
-        return [NoRoom(name, mb + 1, frozenset()) for name, mb in self._most_mb.items()]
+        return [Wish(name, mb + 1) for name, mb in self._most_mb.items()]
 
     def is_too_large(self, waiting: WaitingJob) -> bool:
         """Whether no card could hold this job."""

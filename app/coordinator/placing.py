@@ -98,9 +98,14 @@ def arguments(keys: Keys, wants: Sequence[Want], demands: Sequence[tuple[Demand,
     return found
 
 
+def is_unsure(answer: Sequence[Any]) -> bool:
+    """Whether place.lua found no room, but could not look everywhere."""
+    return 0 < len(answer) < FIXED
+
+
 def placed(answer: Sequence[Any], strategy: str) -> Place | None:
     """What place.lua answers for one want."""
-    if not answer:
+    if len(answer) < FIXED:
         return None
     worker, uuids, vram_mb, whole, slots, score, words = answer[:FIXED]
     others = answer[FIXED:]

@@ -49,14 +49,14 @@ class Queued:
         # For whom a job was moved, and when: who is free all the time and is not given it will not be given it.
         self._moved: dict[tuple[JobId, WorkerId], float] = {}
 
-    def step(self, kept: Collection[WorkerId]) -> bool:
+    def step(self, kept: Callable[[], Collection[WorkerId]]) -> bool:
         """Take back what could start elsewhere now, but for workers that are kept; True when there was anything."""
         crowded = [id_ for id_, used in jobs.slots_queued(self._stores.ledger).items() if used > self._slots(id_)]
         if not crowded:
             return False
         began = self._now()
         held = jobs.held_by_worker(self._stores.ledger)
-        free = self._free(held, kept)
+        free = self._free(held, kept())
         self._moved = {key: at for key, at in self._moved.items() if key[1] in free and began < at + APART_S}
         anything = False
         for attempt in self._behind(crowded, held) if free else ():

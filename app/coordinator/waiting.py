@@ -73,9 +73,9 @@ def _and_what(wants: Need, above_mb: int) -> str:
     if above_mb:
         return f"{at_once} on a card with more than {above_mb} MiB free"
     if not wants.cards:
-        return f"{at_once} on a card with {wants.least_mb} MiB free" if wants.least_mb else at_once
+        return f"{at_once} on a card with enough memory free" if wants.least_mb else at_once
     cards = "a GPU" if wants.cards == 1 else f"{wants.cards} GPUs"
-    return f"{at_once} and {cards} of its own" + (f" with {wants.least_mb} MiB free" if wants.least_mb else "")
+    return f"{at_once} and {cards} of its own" + (" with enough memory free" if wants.least_mb else "")
 
 
 def _left(fitting: Sequence[Worker]) -> str:

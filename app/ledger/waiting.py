@@ -11,7 +11,7 @@ from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
-from app.ledger.db import Ledger
+from app.ledger.db import Ledger, Row
 from app.ledger.jobs import job_of, notes_of, requirement_of
 from app.pool.model import Job, JobId, Requirement, WorkerId
 
@@ -39,19 +39,33 @@ class WaitingJob:
         """It wants a card with more free memory than this, where there is one; 0 unless it ran out of it."""
         return self.job.above_vram_mb or 0
 
+    @property
+    def wish(self) -> Wish:
+        """What it wants if all of it can be had."""
+        needs = self.job.spec.requirement
+        without = frozenset(needs.exclude_workers)
+        return Wish(self.class_name, needs.min_vram_mb or 0, without, self.failed_on, self.above_mb)
+
 
 @dataclass(frozen=True)
-class NoRoom:
-    """Nobody had room for a job of this class that demands so much memory and avoids these workers."""
+class Wish:
+    """What a job wants beside what its class does; one that found no room stands for those that want as much."""
 
     class_name: str
-    least_mb: int  # 0: whatever it demands
-    without: frozenset[WorkerId]
+    least_mb: int = 0  # 0: whatever it demands
+    without: frozenset[WorkerId] = frozenset()  # excluded by itself
+    failed_on: frozenset[WorkerId] = frozenset()
+    above_mb: int = 0
 
-    def holds_for(self, other: NoRoom) -> bool:
-        """Whether the other demands and avoids as much, and so will find none either."""
-        alike = self.class_name == other.class_name
-        return alike and self.least_mb <= other.least_mb and self.without <= other.without
+    def is_within(self, other: Wish) -> bool:
+        """Whether the other wants as much, or more: then what has no room for this one has none for it."""
+        return (
+            self.class_name == other.class_name
+            and self.least_mb <= other.least_mb
+            and self.without <= other.without
+            and self.failed_on in (frozenset(), other.failed_on)
+            and self.above_mb in (0, other.above_mb)
+        )
 
 
 def due(ledger: Ledger, now: datetime | None = None) -> int:
@@ -64,10 +78,10 @@ def classes(ledger: Ledger) -> list[WaitingClass]:
     return [WaitingClass(row["class"], requirement_of(row), row["why"]) for row in ledger.all("waiting_classes")]
 
 
-def heads(ledger: Ledger, classes: Collection[str], each: int, no_room: Iterable[NoRoom] = ()) -> list[WaitingJob]:
+def heads(ledger: Ledger, classes: Collection[str], each: int, no_room: Iterable[Wish] = ()) -> list[WaitingJob]:
     """Of each queue of these classes the first so many jobs, in no order, but for those that would find no room."""
-    known = [{"class": one.class_name, "least_mb": one.least_mb, "without": sorted(one.without)} for one in no_room]
-    rows = ledger.all("waiting_heads", classes=list(classes), each=each, no_room=Jsonb(known)) if classes else []
+    known = Jsonb([_told(wish) for wish in no_room])
+    rows = ledger.all("waiting_heads", classes=list(classes), each=each, no_room=known) if classes else []
     return [WaitingJob(job_of(row), row["class"], frozenset(row["failed_on"]), row["age_s"]) for row in rows]
 
 
@@ -109,3 +123,8 @@ def note_classes(ledger: Ledger, why: Mapping[str, str]) -> None:
 def forget_classes(ledger: Ledger) -> int:
     """Forget the classes in which nothing waits; how many."""
     return ledger.do("waiting_forget_classes")
+
+
+def _told(wish: Wish) -> Row:
+    avoids = {"without": sorted(wish.without), "failed_on": sorted(wish.failed_on)}
+    return {"class": wish.class_name, "least_mb": wish.least_mb, "above_mb": wish.above_mb, **avoids}

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from app.pool.matching import Refusal, offered, refusal, takes_jobs
 from app.pool.model import Gpu, Health, JobId, Requirement, Worker
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState, Memory
 
+NEVER = {"slots": "size", "cards": "gpus", "free vram": "vram"}  # the filter that an idle worker fails by
 COARSE_MB = 64  # memory in use is rounded up to so much: a smaller change is not worth a write
 
 
@@ -125,9 +127,12 @@ def unfit(worker: Worker, requirement: Requirement, policy: Policy) -> Refusal |
     found = refusal(worker, requirement)
     if found:
         return found
-    bare = Room(worker.slots, worker.slots, 0, _bare_cards(worker, None, policy))
-    never = capacity_refusal(bare, need(worker, requirement))
-    return replace(never, why=f"{never.why}, even when idle") if never else None
+    wants = need(worker, requirement)
+    if wants == Need() and worker.slots:
+        return None
+    bare = Room(worker.slots, worker.slots, 0, _idle_cards(worker.gpus, policy.vram_reserve_mb))
+    never = capacity_refusal(bare, wants)
+    return Refusal(NEVER[never.filter], f"{never.why}, even when idle") if never else None
 
 
 def could_give_mb(worker: Worker, beat: Beat | None, policy: Policy, cards: int = 1) -> int:
@@ -181,10 +186,17 @@ def _use(gpu: Gpu, memory: Memory, idle: bool) -> Use | None:
     return Use(_coarse(gpu.vram_mb - memory.free), 0 if idle else None)
 
 
+@lru_cache(maxsize=1024)
+def _idle_cards(gpus: tuple[Gpu, ...], reserve_mb: int) -> tuple[Card, ...]:
+    """With nothing in use."""
+    return tuple(_card(gpu, Use(0, 0), (), reserve_mb) for gpu in gpus)
+
+
 def _bare_cards(worker: Worker, beat: Beat | None, policy: Policy) -> tuple[Card, ...]:
     """Its cards without our leases: of what is in use what is surely foreign."""
-    foreign = foreign_mb(worker, beat) if beat else {}
-    reserve_mb = policy.vram_reserve_mb
+    foreign, reserve_mb = foreign_mb(worker, beat) if beat else {}, policy.vram_reserve_mb
+    if not any(foreign.values()):
+        return _idle_cards(worker.gpus, reserve_mb)
     return tuple(_card(gpu, Use(foreign.get(gpu.uuid, 0), 0), (), reserve_mb) for gpu in worker.gpus)
 
 

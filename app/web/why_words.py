@@ -23,6 +23,7 @@ TURNED = {  # away: of one, of many
     "older attempt": ("may still have an older attempt", "may still have an older attempt"),
     "heartbeat": ("has no heartbeat", "have no heartbeat"),
     "slots": ("is full", "are full"),
+    "size": ("has too few slots", "have too few slots"),
     "cards": ("has too few free GPUs", "have too few free GPUs"),
     "free vram": ("has too little free GPU memory", "have too little free GPU memory"),
 }

@@ -26,7 +26,8 @@ FROM found CROSS JOIN LATERAL (
 -- Of each queue of these classes the first so many that may find room; with the workers on which each has failed.
 -- The repetition of a strict job waits until the job that it repeats has no process left.
 WITH RECURSIVE no_room AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%(no_room)s) AS one(class text, least_mb int, without text[])
+    SELECT * FROM jsonb_to_recordset(%(no_room)s)
+        AS one(class text, least_mb int, without text[], failed_on text[], above_mb int)
 ), queues AS (
     SELECT first.* FROM unnest(%(classes)s::text[]) AS wanted(class) CROSS JOIN LATERAL (
         SELECT jobs.class, -priority AS rank, owner FROM jobs
@@ -34,7 +35,9 @@ WITH RECURSIVE no_room AS MATERIALIZED (
         ORDER BY jobs.class, -priority, owner LIMIT 1
     ) first
     WHERE NOT EXISTS (
-        SELECT 1 FROM no_room WHERE no_room.class = wanted.class AND without = '{}' AND least_mb <= coalesce((
+        SELECT 1 FROM no_room
+        WHERE no_room.class = wanted.class AND without = '{}' AND failed_on = '{}' AND above_mb = 0
+        AND least_mb <= coalesce((
             SELECT min(min_vram_mb) FROM jobs
             WHERE state = 'pending' AND not_before IS NULL AND jobs.class = wanted.class
         ), 0)
@@ -47,17 +50,19 @@ WITH RECURSIVE no_room AS MATERIALIZED (
         ORDER BY jobs.class, -priority, owner LIMIT 1
     ) next
 )
-SELECT head.*, true AS attempt_ended, extract(epoch FROM now() - head.created_at)::float8 AS age_s,
-       CASE WHEN attempt > 1 THEN
-           ARRAY(SELECT DISTINCT worker_id FROM attempts WHERE job_id = head.id AND end_word = 'failed')
-       ELSE '{}' END AS failed_on
+SELECT head.*, true AS attempt_ended, extract(epoch FROM now() - head.created_at)::float8 AS age_s
 FROM queues CROSS JOIN LATERAL (
-    SELECT * FROM jobs
+    SELECT jobs.*, failed_on FROM jobs CROSS JOIN LATERAL (
+        SELECT CASE WHEN attempt > 1 THEN
+            ARRAY(SELECT DISTINCT worker_id FROM attempts WHERE job_id = jobs.id AND end_word = 'failed' ORDER BY 1)
+        ELSE '{}' END AS failed_on OFFSET 0
+    ) before
     WHERE state = 'pending' AND not_before IS NULL AND jobs.class = queues.class AND -priority = queues.rank
       AND jobs.owner = queues.owner AND id NOT IN (SELECT id FROM barred)
       -- A subquery of its own, not EXISTS: joined, the order of the index would be lost.
       AND (SELECT true FROM no_room WHERE no_room.class = jobs.class
-           AND no_room.least_mb <= coalesce(jobs.min_vram_mb, 0) AND no_room.without <@ jobs.exclude_workers
+           AND least_mb <= coalesce(jobs.min_vram_mb, 0) AND without <@ jobs.exclude_workers
+           AND no_room.failed_on IN ('{}', before.failed_on) AND above_mb IN (0, jobs.above_vram_mb)
            LIMIT 1) IS NULL
     ORDER BY created_at, id
     LIMIT %(each)s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import psycopg
@@ -9,6 +10,7 @@ import pytest
 
 from app.ledger import jobs, waiting
 from app.ledger.db import Ledger
+from app.ledger.waiting import Wish
 from app.pool.matching import class_name
 from app.pool.model import JobSpec, Requirement
 from tests.postgres.conftest import ANY, assign, found, heads, join, running, submit, tell
@@ -101,6 +103,36 @@ def test_many_are_submitted_together_or_not_at_all_and_keep_their_order(ledger: 
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
         jobs.submit_all(ledger, [*specs, wrong])
     assert waiting.count(ledger) == 200
+
+
+def test_what_is_known_to_find_no_room_is_left_out_with_all_that_want_as_much(ledger: Ledger) -> None:
+    worker, other = join(ledger), join(ledger, "render-2")
+    failed = running(ledger, worker, submit(ledger))
+    tell(ledger, worker, failed, 1, "end", end="failed", cause="workflow", then="elsewhere")
+    avoids = submit(ledger, replace(ANY, exclude_workers=(worker.id, other.id)))
+    plain = submit(ledger)
+    everyone = {failed.id, avoids.id, plain.id}
+    [row] = [head for head in heads(ledger) if head.job.id == failed.id]
+    wishes = {
+        Wish(row.class_name): set[str](),
+        Wish(row.class_name, without=frozenset({other.id})): everyone - {avoids.id},
+        Wish(row.class_name, failed_on=frozenset({worker.id})): everyone - {failed.id},
+        Wish(row.class_name, failed_on=frozenset({other.id})): everyone,
+        Wish(row.class_name, above_mb=1): everyone,
+        Wish(row.class_name, least_mb=1): everyone,
+        Wish("of others"): everyone,
+    }
+    for wish, left in wishes.items():
+        assert {head.job.id for head in waiting.heads(ledger, [row.class_name], 9, [wish])} == left, wish
+        assert {head.job.id for head in heads(ledger) if not wish.is_within(head.wish)} == left, wish
+
+
+def test_of_a_class_the_smaller_ones_are_found_behind_those_that_have_no_room(ledger: Ledger) -> None:
+    large, small = (submit(ledger, replace(ANY, min_vram_mb=mb)) for mb in (6_000, 5_000))
+    name = class_name(large.spec.requirement)
+    for least, left in ((6_001, [large, small]), (6_000, [small]), (5_000, [])):
+        found = waiting.heads(ledger, [name], 9, [Wish(name, least)])
+        assert [head.job.id for head in found] == [job.id for job in left]
 
 
 def test_classes_and_heads_are_found_without_reading_all_that_waits(ledger: Ledger) -> None:

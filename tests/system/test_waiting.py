@@ -383,13 +383,33 @@ def test_a_kept_worker_that_cannot_hold_the_job_any_more_is_kept_no_longer(scene
         scene.running(peer, requirement=replace(SMALL, only_workers=(peer.id,)))
     large = submit(scene.ledger, LARGE)
     scene.later(2, *both)
-    keep = scene.leader._dispatch.kept.of(large.id)
-    assert keep is not None
-    one, other = sorted(both, key=lambda peer: peer.id != keep.worker)
+    [kept] = scene.leader._dispatch.kept_workers()
+    one, other = sorted(both, key=lambda peer: peer.id != kept)
     one.others_mb = {gpu.uuid: 12_000 for gpu in one.worker.gpus}
     scene.later(2, *both)
-    again = scene.leader._dispatch.kept.of(large.id)
-    assert again is not None and again.worker == other.id
+    assert scene.leader._dispatch.kept_workers() == {other.id}
+    assert scene.job(large.id).state is JobState.PENDING
+
+
+def test_a_job_is_not_told_that_a_worker_is_kept_for_itself(scene: Scene) -> None:
+    peer = scene.wide(3, "render-1", CARD)
+    scene.running(peer, requirement=Requirement("burn", min_vram_mb=7_000))
+    large = submit(scene.ledger, Requirement("burn", min_vram_mb=24_000 - 256))
+    scene.later(3, peer)
+    assert scene.leader._dispatch.kept_workers() == {peer.id}
+    assert scene.job(large.id).waiting == "waits for a free slot on a card with enough memory free: render-1 is busy"
+
+
+def test_a_job_whose_older_attempt_is_left_on_the_free_worker_hides_no_other(scene: Scene, database_url: str) -> None:
+    peer = scene.wide(2)
+    order = scene.running(peer, timeout_s=60)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE attempts SET started_at = now() - interval '1 h'")  # its guard did not end it
+        scene.later(1, peer)
+        connection.execute("UPDATE jobs SET not_before = now()")
+    other = submit(scene.ledger)
+    scene.later(1, peer)
+    assert state(scene, scene.job(order.job), other) == [JobState.PENDING, JobState.ASSIGNED]
 
 
 def test_what_takes_no_card_does_not_wait_for_a_job_that_waits_for_one(scene: Scene) -> None:

@@ -19,8 +19,9 @@ def waiting(
     age_s: float = 10.0,
     class_name: str = "c",
     workflow: str = "burn",
+    min_vram_mb: int = 0,
 ) -> WaitingJob:
-    spec = JobSpec(Requirement(workflow), owner=owner, priority=priority)
+    spec = JobSpec(Requirement(workflow, min_vram_mb=min_vram_mb), owner=owner, priority=priority)
     created_at = NOON - timedelta(seconds=age_s)
     return WaitingJob(
         Job(JobId(name), spec, JobState.PENDING, 1, 0, None, None, 0, "", created_at), class_name, frozenset(), age_s
@@ -73,9 +74,9 @@ def test_what_was_not_read_of_an_owner_with_few_slots_comes_before_what_was_read
     assert sure(*some, waiting("c", "cy", age_s=0.5), each=1, held={"cy": 1}) == "a b"
 
 
-def test_one_queue_of_an_owner_that_goes_on_may_be_older_than_the_next_of_another_of_his() -> None:
-    first, last = waiting("x", age_s=9), waiting("y", age_s=1, class_name="d")
-    assert sure(first, last, each=1) == "x"
+def test_of_one_owner_what_was_read_comes_first_and_then_nobody_else() -> None:
+    mine = waiting("x", age_s=9), waiting("y", age_s=1, class_name="d")
+    assert sure(*mine, waiting("b", "bob"), each=1, held={"bob": 3}) == "x y"
 
 
 def test_a_queue_that_is_served_says_nothing_of_another_class_of_the_same_owner() -> None:

@@ -150,7 +150,7 @@ def test_what_no_idle_worker_could_hold_fits_nobody() -> None:
         assert refused is not None and refused.why.endswith("even when idle")
     declared = Workflow("burn", "python", slots=3)
     wide = unfit(replace(WORKER, slots=2, workflows=(declared,)), BURN, Policy())
-    assert wide == Refusal("slots", "has 2 free slots of 2, 3 are needed, even when idle")
+    assert wide == Refusal("size", "has 2 free slots of 2, 3 are needed, even when idle")
     assert why_waiting(BURN, (), [replace(WORKER, workflows=(declared,))], Policy()).startswith("no worker fits: 1 has")
 
 

@@ -8,7 +8,8 @@
 --       demand adds to the scores there;
 --       then of each want: job, attempt, number of its demand, its own least MiB and MiB to reserve (the larger
 --       counts), how many workers are excluded, and these
--- returns for each want {} when nobody has room, else
+-- returns for each want {} when nobody has room; {'unsure'} when the only ones that have hold an older attempt of this
+--   very job, or there were too many to look at; else
 --   {worker, UUIDs with ',' between, MiB, 1 when the cards are whole, slots, score, load and parts, worker, score, …}:
 --   score, load and parts as they were when it was chosen; the next best of those that were read, at most three, follow
 -- It finds workers in the zsets and makes their keys from the prefixes: one Redis, not Redis Cluster.
@@ -19,6 +20,7 @@ local SLOTS, CARDS, LEAST, RESERVE = 1, 2, 3, 4 -- of a need
 local FURTHER, STEP = 512, 4 -- so many are looked at beyond that in one call, of wants that ask for more than their sets
 
 local heads = {} -- the heads of the zsets as far as they were read, while they are what Redis has
+local unsure -- whether this want could not look everywhere
 local turn -- of the latest of these wants; the counter moves once for all of them
 local at = 6 -- in ARGV
 
@@ -85,7 +87,10 @@ local function give(worker, score, part, job, attempt, least, mb)
     return nil
   end
   local leases = redis.call('HGETALL', LEASES .. worker)
-  if occupied(leases, job) then return nil end
+  if occupied(leases, job) then
+    unsure = true
+    return nil
+  end
   local held = holdings(leases)
   local uuids = fits_slots(room, held, need[SLOTS]) and cards_for(room, held.cards, need[CARDS], math.max(need[LEAST], least))
   if not uuids then
@@ -160,6 +165,7 @@ for i = 1, WANTS do
   local job, attempt, parts, least, mb, others, excluded = word(), number(), demands[number()], number(), number(), number(), {}
   for _ = 1, others do excluded[word()] = true end
   local few, many = math.ceil((1 + RUNNERS_UP) / math.max(1, #parts)), others + LOOK_AT
+  unsure = false
   local answer, more = choose(parts, job, attempt, least, mb, excluded, few, 1 + RUNNERS_UP)
   if not answer and more then answer, more = choose(parts, job, attempt, least, mb, excluded, many, many) end
   while not answer and more and further > 0 and asks_more(parts, least) do
@@ -167,6 +173,6 @@ for i = 1, WANTS do
     further, many = further - (wider - many), wider
     answer, more = choose(parts, job, attempt, least, mb, excluded, many, many)
   end
-  answers[i] = answer or {}
+  answers[i] = answer or (unsure or more) and {'unsure'} or {}
 end
 return answers
