@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 STEP_S = 1.0
 LISTED_S = 30.0  # a card may list a dead process for a while; then its slot is offered all the same
+FREED_MB = 1024  # so much that others gave back is told without waiting for the next beat
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Load:
         self._cpu = Cpu()
         self._held: dict[AttemptRef, Held] = {}
         self._known: set[str] = set()  # cards that had figures
+        self._others_mb: dict[str, int] = {}  # in the last beat, by card: in use by others
         self._due = 0.0
 
     def pids(self) -> set[int]:
@@ -44,7 +46,8 @@ class Load:
     def step(self, now: float, attempts: Collection[AttemptRef]) -> bool:
         """Once a second: keep the sampler going, and see which attempts the cards list.
 
-        True when a card has figures that had none, also the first time.
+        True when a beat is worth sending at once: a card has figures that had none, also the first time, or others
+        have given back much of its memory, for which jobs may wait.
         """
         if now < self._due:
             return False
@@ -56,11 +59,12 @@ class Load:
             self._note(listed, attempts, now)
         self._let_go(listed, attempts, now)
         before, self._known = self._known, {gpu.uuid for gpu in gpus if _measured(gpu)}
-        return bool(self._known - before)
+        return bool(self._known - before) or any(map(self._is_freed, gpus))
 
     def figures(self, now: float, over_s: float) -> dict[str, Any]:
         """The beat's figures, means over so many seconds."""
         gpus, reason = self._sampler.figures(now, over_s)
+        self._others_mb = {gpu.uuid: gpu.memory.others or 0 for gpu in gpus}
         return {"gpus": plain(gpus), "gpu_reason": reason or self._reason, "cpu": self._cpu.use()}
 
     def holds(self, slot: int) -> bool:
@@ -70,6 +74,10 @@ class Load:
     def stop(self) -> None:
         """End the sampler."""
         self._sampler.stop()
+
+    def _is_freed(self, gpu: GpuFigures) -> bool:
+        others = gpu.memory.others
+        return others is not None and self._others_mb.get(gpu.uuid, 0) - others >= FREED_MB
 
     def _note(self, listed: set[int], attempts: Collection[AttemptRef], now: float) -> None:
         for ref in attempts:

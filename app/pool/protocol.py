@@ -55,7 +55,10 @@ class Like:
 # What the pool can work with and store: one worker's beat is not to stop the decisions on all others.
 Share = Annotated[float, Within(0, 1)]
 Count = Annotated[int, Within(0, 2**63 - 1)]
-Text = Annotated[str, Like(r"[^\x00\ud800-\udfff]*")]
+STORABLE = Like(r"[^\x00\ud800-\udfff]*")
+Text = Annotated[str, STORABLE]
+JobText = Annotated[JobId, STORABLE]
+WorkerText = Annotated[WorkerId, STORABLE]
 Tag = Annotated[str, Like(TAG)]
 
 
@@ -90,7 +93,7 @@ class GpuFigures:
 class AttemptRef:
     """An attempt that a worker has: from before its claim is sent until its lease has ended and no process is left."""
 
-    job: JobId
+    job: JobText
     attempt: Count
     slot: Count
 
@@ -99,7 +102,7 @@ class AttemptRef:
 class Beat:
     """A worker says it is alive. `wanted` is the number of the last Wanted that it obeyed."""
 
-    worker: WorkerId
+    worker: WorkerText
     incarnation: Count
     seq: Count
     interval_ms: Count
@@ -200,12 +203,12 @@ class Report:
     """What a worker reports of an attempt; a good-bye names no job. Repeating one is harmless."""
 
     kind: ReportKind
-    worker: WorkerId
+    worker: WorkerText
     incarnation: int
-    job: JobId | None = None
+    job: JobText | None = None
     attempt: int = 0
     number: int = 0  # of a progress, a checkpoint, the first line of a log
-    nonce: str | None = None  # claim
+    nonce: Text | None = None  # claim
     fraction: float | None = None  # progress, checkpoint
     text: str = ""
     state: Json = None  # checkpoint

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from flask import Response, abort, request
+from flask import Response, abort
 from pydantic import BaseModel
+from werkzeug.http import parse_etags
 
 from app.web.answers import answer
 from app.web.schemas import MatchHeader
@@ -28,7 +29,7 @@ def shown(body: BaseModel, version: str, status: int = 200) -> Response:
 
 def condition(header: MatchHeader) -> Matches | None:
     """Whether a version is one that the caller has seen; None when they do not say."""
-    return None if header.if_match is None else request.if_match.contains
+    return None if header.if_match is None else parse_etags(header.if_match).contains
 
 
 def seen(form: Mapping[str, str]) -> Matches:

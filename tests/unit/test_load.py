@@ -89,3 +89,18 @@ def stepped_came(load: Load) -> bool:
     """Step a second on, whatever the clock says, and tell whether figures came."""
     load._due = 0.0
     return load.step(time.monotonic(), ())
+
+
+def test_it_tells_that_others_gave_much_memory_back_until_a_beat_has_said_so(driver: Driver, load: Load) -> None:
+    driver.say(Card(CARD.uuid, used=8000))
+    eventually(lambda: stepped_came(load))
+    load.figures(time.monotonic(), 1)
+    assert not stepped_came(load)
+
+    driver.say(Card(CARD.uuid, used=7500))
+    eventually(lambda: load.figures(time.monotonic(), 1)["gpus"][0]["memory"]["others"] == 7500 or stepped_came(load))
+    driver.say(Card(CARD.uuid, used=1000))
+    eventually(lambda: stepped_came(load))
+    assert stepped_came(load)
+    load.figures(time.monotonic(), 1)
+    assert not stepped_came(load)

@@ -85,6 +85,7 @@ def test_a_share_that_is_none_is_refused(number: str) -> None:
         ("tags", [""]),
         ("gpu_reason", "\x00"),
         ("boot_id", "\ud800"),
+        ("attempts", [{"slot": 0, "job": "a\ud800", "attempt": 1}]),
         ("gpus", [{"uuid": "GPU-1", "index": 0, "memory": {"free": -1}}]),
         ("gpus", [{"uuid": "GPU-1", "index": 0, "temperature_c": 2**31}]),
     ],
@@ -102,6 +103,14 @@ def test_a_number_that_json_does_not_have_is_refused_wherever_it_stands(word: st
 
     with pytest.raises(ValueError):
         from_json(Report, report.replace('"here"', word))
+
+
+@pytest.mark.parametrize("field", ["job", "nonce"])
+def test_a_report_of_what_nobody_can_store_is_refused(field: str) -> None:
+    report = json.loads(to_json(Report("claim", WorkerId("w"), 1, JobId("j"), 1, nonce="n")))
+
+    with pytest.raises(ValueError, match="ud800"):
+        from_json(Report, json.dumps({**report, field: "a\ud800"}))
 
 
 def test_a_missing_field_is_named() -> None:

@@ -13,6 +13,8 @@ from werkzeug.test import TestResponse
 from app.ledger import groups, jobs
 from app.pool.model import Job, JobId, Parameter, Workflow
 from app.pool.protocol import plain
+from app.web import submission, submit_form
+from app.web.schemas import JobBody
 from tests.web.conftest import Web
 from tests.web.test_faces import HTML, signed_in
 
@@ -25,6 +27,15 @@ def client(web: Web) -> FlaskClient:
     """A creator's browser, in a pool whose one worker offers burn."""
     web.join(web.offer(workflows=[plain(BURN)]))
     return signed_in(web, web.creator)
+
+
+def test_no_field_of_a_submission_is_forgotten_when_it_is_sent_again(web: Web) -> None:
+    job = jobs.find(web.ledger, web.submit()["id"])
+    assert job is not None
+    again = submission.body_of(job)
+    assert again.keys() == JobBody.model_fields.keys() - {"owner"}
+    asked = submit_form.texts(again).keys() | submit_form.KEPT.keys() | {"workflow", "params", "strict"}
+    assert asked == again.keys()
 
 
 def filled(client: FlaskClient, path: str = "/submit?workflow=burn") -> dict[str, str]:
