@@ -43,6 +43,12 @@ def _is_tag(text: str) -> str:
     return text
 
 
+def _is_status(text: str) -> str:
+    if text.removeprefix("!") not in WORKER_STATUSES:
+        raise ValueError(f"must be one of {', '.join(WORKER_STATUSES)}; with ! before it all others are found")
+    return text
+
+
 def _at_most(limit: int, name: str) -> AfterValidator:
     def check(value: Any) -> Any:
         size = len(json.dumps(value, ensure_ascii=False).encode())
@@ -93,7 +99,11 @@ FilterWord = Annotated[
         json_schema_extra={"pattern": r"^!?[^!\u0000-\u001f\u007f][^\u0000-\u001f\u007f]*$"},
     ),
 ]
-StatusWord = Annotated[str, StringConstraints(pattern=f"^!?({'|'.join(WORKER_STATUSES)})$")]
+StatusWord = Annotated[
+    str,
+    AfterValidator(_is_status),
+    Field(json_schema_extra={"pattern": f"^!?({'|'.join(WORKER_STATUSES)})$"}),
+]
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 When = Annotated[datetime, Field(strict=False), BeforeValidator(_moment)]
 

@@ -155,3 +155,5 @@ def test_a_filter_that_makes_no_sense_is_refused_by_name(web: Web) -> None:
         ("cursor=x", "?cursor"),
     ):
         assert field in wrong(web.ask("GET", f"/admin/workers?{query}", web.admin)), query
+    told = wrong(web.ask("GET", "/admin/workers?status=!fine", web.admin))["/status/0"]
+    assert told.startswith("must be one of ") and "degraded" in told and "with !" in told
