@@ -20,6 +20,7 @@ from app.pool.model import JobId, Requirement
 
 AGAIN_S = 1.0
 TURN_S = 0.05  # for one step; who is due longest comes first
+REST = 10.0  # so many times as long as it took no one is asked again: reasons of many classes take a tenth of the time
 LOOK_AT = 16  # workers
 TOLD = 16  # of the jobs of a class that wait for a reason of their own
 
@@ -32,6 +33,7 @@ class Parked:
         self._fleet = fleet
         self._now = now
         self._asked: dict[str, float] = {}
+        self._rests_until = 0.0  # those that were asked before are not asked again
         self.large: set[str] = set()  # whose jobs take more of a worker than a slot
         self._most_mb: dict[str, int] = {}  # of classes with jobs that demand more: what the largest card has
         self._too_large: dict[str, dict[JobId, str]] = {}  # these jobs, and why they wait
@@ -45,7 +47,8 @@ class Parked:
         self._too_large = {name: jobs for name, jobs in self._too_large.items() if name in classes}
         began, whys = self._now(), {}
         for name in sorted(parked, key=lambda name: (self._asked.get(name, 0.0), name)):
-            if began < self._asked.get(name, -AGAIN_S) + AGAIN_S or self._now() > began + TURN_S:
+            again = name in self._asked and began < max(self._asked[name] + AGAIN_S, self._rests_until)
+            if again or self._now() > began + TURN_S:
                 break
             each = classes[name]
             self._asked[name] = began
@@ -55,6 +58,8 @@ class Parked:
             self._look(each)
             self._too_large[name] = self._beyond(each)
         waiting.note_classes(self._ledger, whys)
+        spent_s = self._now() - began
+        self._rests_until = max(self._rests_until, began + REST * spent_s)
 
     def too_large(self) -> list[Wish]:
         """What no card could hold."""
