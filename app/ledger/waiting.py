@@ -59,13 +59,12 @@ class Wish:
 
     def is_within(self, other: Wish) -> bool:
         """Whether the other wants as much, or more: then what has no room for this one has none for it."""
-        return (
-            self.class_name == other.class_name
-            and self.least_mb <= other.least_mb
-            and self.without <= other.without
-            and self.failed_on in (frozenset(), other.failed_on)
-            and self.above_mb in (0, other.above_mb)
-        )
+        if self.failed_on or self.above_mb:
+            return (
+                self == other
+            )  # what has failed is not heeded where nobody else could run it, which hangs on the rest
+        alike = self.class_name == other.class_name
+        return alike and self.least_mb <= other.least_mb and self.without <= other.without
 
 
 def due(ledger: Ledger, now: datetime | None = None) -> int:

@@ -62,7 +62,9 @@ FROM queues CROSS JOIN LATERAL (
       -- A subquery of its own, not EXISTS: joined, the order of the index would be lost.
       AND (SELECT true FROM no_room WHERE no_room.class = jobs.class
            AND least_mb <= coalesce(jobs.min_vram_mb, 0) AND without <@ jobs.exclude_workers
-           AND no_room.failed_on IN ('{}', before.failed_on) AND above_mb IN (0, jobs.above_vram_mb)
+           AND (no_room.failed_on = '{}' AND above_mb = 0
+                OR no_room.failed_on = before.failed_on AND above_mb = coalesce(jobs.above_vram_mb, 0)
+                   AND least_mb = coalesce(jobs.min_vram_mb, 0) AND without @> jobs.exclude_workers)
            LIMIT 1) IS NULL
     ORDER BY created_at, id
     LIMIT %(each)s

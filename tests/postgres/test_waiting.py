@@ -118,6 +118,7 @@ def test_what_is_known_to_find_no_room_is_left_out_with_all_that_want_as_much(le
         Wish(row.class_name, without=frozenset({other.id})): everyone - {avoids.id},
         Wish(row.class_name, failed_on=frozenset({worker.id})): everyone - {failed.id},
         Wish(row.class_name, failed_on=frozenset({other.id})): everyone,
+        Wish(row.class_name, without=frozenset({other.id}), failed_on=frozenset({worker.id})): everyone,
         Wish(row.class_name, above_mb=1): everyone,
         Wish(row.class_name, least_mb=1): everyone,
         Wish("of others"): everyone,

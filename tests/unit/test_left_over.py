@@ -42,11 +42,12 @@ def candidate(number: int, failed_on: str = "", min_vram_mb: int = 0) -> Candida
         ({"least_mb": 6}, False),
         ({"without": frozenset("a")}, True),
         ({"without": frozenset("c")}, False),
-        ({"failed_on": frozenset("x")}, True),
-        ({"failed_on": frozenset("xy")}, False),
-        ({"above_mb": 7}, True),
-        ({"above_mb": 6}, False),
         ({"class_name": "d"}, False),
+        # What has failed is heeded only where others could run it: for another of the class that may be otherwise.
+        ({"least_mb": 5, "without": frozenset("ab"), "failed_on": frozenset("x"), "above_mb": 7}, True),
+        ({"least_mb": 4, "without": frozenset("ab"), "failed_on": frozenset("x"), "above_mb": 7}, False),
+        ({"failed_on": frozenset("x")}, False),
+        ({"above_mb": 7}, False),
     ],
 )
 def test_what_has_no_room_for_one_has_none_for_who_wants_as_much(facts: dict[str, Any], within: bool) -> None:
