@@ -26,11 +26,12 @@ from agent.link import Link, Message
 from agent.processes import boottime_ns, die_with_parent
 from agent.word import as_number, ask, word
 from app.pool import faults
+from app.pool.codec import from_plain, to_json
 from app.pool.keys import Keys
 from app.pool.loop import Outage
 from app.pool.model import JobId, WorkerId
 from app.pool.policy import Clocks
-from app.pool.protocol import Beat, Wanted, from_plain, to_json
+from app.pool.protocol import Beat, Wanted
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,9 @@ from typing import Any
 
 from agent.link import Message
 from agent.processes import PLACEHOLDERS, WORKER_VARIABLE
+from app.pool.codec import to_json
 from app.pool.model import WorkerId, Workflow
-from app.pool.protocol import Order, to_json
+from app.pool.protocol import Order
 
 ROOT = Path(__file__).resolve().parent.parent
 # Not for a slot: what it was started with stands in /proc, and so in that of each workflow that it forks.

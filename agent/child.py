@@ -16,8 +16,9 @@ from agent.channel import SlotSetup
 from agent.forked import fork
 from agent.link import Link, Message
 from agent.processes import ATTEMPT_VARIABLE, JOB_VARIABLE
+from app.pool.codec import plain
 from app.pool.model import Workflow
-from app.pool.protocol import Order, plain
+from app.pool.protocol import Order
 
 CHECKPOINTS = ".checkpoints"
 

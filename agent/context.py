@@ -18,9 +18,9 @@ from agent import files as kept_files
 from agent.deadline import Deadline, Past
 from agent.runners.wire import Signals, Wire
 from agent.tags import is_tag
+from app.pool.codec import nested, plain
 from app.pool.errors import LeaseLost
 from app.pool.model import LIMITS, FileFact, JobId, Json, Workflow
-from app.pool.protocol import nested, plain
 
 CUT = " … (cut)"
 LOG_FULL = f"… the log of this attempt is full ({LIMITS.log_lines} lines); what follows is not kept"

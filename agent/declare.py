@@ -19,9 +19,9 @@ from typing import Any
 from agent.runners.command import PLACE
 from agent.workflows import NotOffered, burn, transcode
 from app.pool import parameters
+from app.pool.codec import from_plain
 from app.pool.errors import SettingsError
 from app.pool.model import Parameter, Rule, Then, Workflow
-from app.pool.protocol import from_plain
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -23,8 +23,9 @@ from rq.job import Job
 from rq.queue import Queue
 
 from app.pool import keys
+from app.pool.codec import from_plain
 from app.pool.model import WorkerId
-from app.pool.protocol import Order, from_plain
+from app.pool.protocol import Order
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 
 from agent.processes import end_child
 from agent.sampler import Sample, command
+from app.pool.codec import from_json, to_json
 from app.pool.model import Gpu
-from app.pool.protocol import GpuFigures, from_json, to_json
+from app.pool.protocol import GpuFigures
 
 log = logging.getLogger(__name__)
 

@@ -23,10 +23,11 @@ import redis
 
 from agent.connect import connect
 from agent.identity import Membership, store, stored
+from app.pool.codec import from_plain, to_json
 from app.pool.errors import PoolError, Unavailable
 from app.pool.keys import JOIN_MS, Keys
 from app.pool.loop import Bell
-from app.pool.protocol import Admission, Offer, Wanted, from_plain, to_json
+from app.pool.protocol import Admission, Offer, Wanted
 from app.pool.settings import AgentSettings
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import redis
 
 from agent.connect import connect
+from app.pool.codec import to_json
 from app.pool.errors import SettingsError
 from app.pool.loop import Outage
-from app.pool.protocol import WhoIs, to_json
+from app.pool.protocol import WhoIs
 from app.pool.subscription import listen
 
 log = logging.getLogger(__name__)

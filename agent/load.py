@@ -10,7 +10,8 @@ from typing import Any
 from agent.cpu import Cpu
 from agent.gpus import Inventory, SamplerReader
 from agent.processes import carried_by
-from app.pool.protocol import AttemptRef, GpuFigures, plain
+from app.pool.codec import plain
+from app.pool.protocol import AttemptRef, GpuFigures
 
 log = logging.getLogger(__name__)
 

@@ -29,11 +29,12 @@ from agent.pulse import Pulse
 from agent.remains import strays
 from agent.running import LOST, Running, SlotRef
 from agent.slot_processes import SlotProcess, SlotProcesses
+from app.pool.codec import plain
 from app.pool.errors import PoolError
 from app.pool.live import parse_leases
 from app.pool.loop import Bell, stop_on_signals
 from app.pool.model import JobId, WorkerId
-from app.pool.protocol import Report, plain
+from app.pool.protocol import Report
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import redis
 
+from app.pool.codec import to_json
 from app.pool.loop import Bell, Outage
 from app.pool.model import JobId
-from app.pool.protocol import Report, to_json
+from app.pool.protocol import Report
 
 log = logging.getLogger(__name__)
 

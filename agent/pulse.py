@@ -13,8 +13,8 @@ from agent.beat import Begin, clocks_of
 from agent.connect import LEAST_TIMEOUT_S
 from agent.link import Link, Message
 from agent.processes import boottime_ns
+from app.pool.codec import plain
 from app.pool.errors import PoolError
-from app.pool.protocol import plain
 
 FIRST_S = 10.0  # a busy host may take so long to start it
 SILENT_INTERVALS = 2

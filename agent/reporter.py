@@ -9,8 +9,9 @@ from typing import Any
 
 from agent.context import clean, cut
 from agent.link import Message
+from app.pool.codec import from_plain, plain
 from app.pool.model import LIMITS
-from app.pool.protocol import Order, Report, from_plain, plain
+from app.pool.protocol import Order, Report
 
 LOG_WAIT_S = 0.1
 LOG_BATCH = 100

@@ -16,8 +16,9 @@ from agent.ending import CANCEL, DEADLINE, GOOD_BYE, SLOT, Why, failure
 from agent.link import Link, Message
 from agent.processes import oom_kills
 from agent.reporter import LAST_LINES
+from app.pool.codec import from_plain
 from app.pool.model import JobId
-from app.pool.protocol import AttemptRef, Lease, LeaseState, Report, from_plain
+from app.pool.protocol import AttemptRef, Lease, LeaseState, Report
 
 LOOKING_S = 3.0  # a guard that says nothing for so long is killed
 BEGIN_S = 10.0  # and one that has not begun to look: RQ's own first words wait for Redis

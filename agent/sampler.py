@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from agent.nvml import DriverGone, Session
 from agent.processes import die_with_parent
-from app.pool.protocol import GpuFigures, to_json
+from app.pool.codec import to_json
+from app.pool.protocol import GpuFigures
 
 EVERY_S = 1.0
 LOST_S = 30.0  # how long a session with a lost card goes on; a new one costs each card's initialisation

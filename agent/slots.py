@@ -37,8 +37,9 @@ from agent.forked import places
 from agent.link import Message
 from agent.processes import die_with_parent
 from app.pool import faults, keys
+from app.pool.codec import from_json, look_up
 from app.pool.pickles import refuse_pickle
-from app.pool.protocol import Order, Report, from_json, look_up
+from app.pool.protocol import Order, Report
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,10 @@ from functools import lru_cache
 from typing import Any
 
 from agent.link import Message
+from app.pool.codec import from_json, plain
 from app.pool.keys import Keys
 from app.pool.model import JobId, WorkerId
-from app.pool.protocol import Wanted, from_json, plain
+from app.pool.protocol import Wanted
 
 
 def ask(pipe: Any, keys: Keys, worker: WorkerId, jobs: Sequence[JobId]) -> None:

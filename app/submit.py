@@ -9,9 +9,9 @@ from typing import Any
 
 from app.client import Client
 from app.pool import parameters
+from app.pool.codec import from_plain
 from app.pool.errors import PoolError
 from app.pool.model import Json, Parameter
-from app.pool.protocol import from_plain
 
 
 def typed_params(client: Client, workflow: str, words: Sequence[str]) -> dict[str, Json]:

@@ -15,9 +15,10 @@ from typing import Any
 
 from redis import Redis
 
+from app.pool.codec import to_json
 from app.pool.keys import Keys
 from app.pool.model import WorkerId, new_id
-from app.pool.protocol import Lease, LeaseState, Wanted, to_json
+from app.pool.protocol import Lease, LeaseState, Wanted
 from bench.figures import publish
 from bench.line import Line, unheard
 from bench.pool import cpu_s

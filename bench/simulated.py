@@ -27,11 +27,12 @@ from rq.queue import Queue
 
 from agent.outbox import FIELD
 from agent.slots import WORKER_TTL_S
+from app.pool.codec import from_json, from_plain, to_json
 from app.pool.keys import Keys, queue
 from app.pool.live import parse_leases
 from app.pool.model import JobId
 from app.pool.policy import Clocks
-from app.pool.protocol import AttemptRef, Lease, LeaseState, Order, Report, Wanted, from_json, from_plain, to_json
+from app.pool.protocol import AttemptRef, Lease, LeaseState, Order, Report, Wanted
 from app.pool.subscription import PING_S
 from bench.line import Line, unheard
 from bench.sim import AS_AGENTS, Setup, Told, beat_of

@@ -17,9 +17,10 @@ from redis import Redis
 
 from app.ledger import policy
 from app.ledger.db import Ledger
+from app.pool.codec import from_json
 from app.pool.keys import Keys
 from app.pool.model import WorkerId
-from app.pool.protocol import Wanted, from_json
+from app.pool.protocol import Wanted
 from bench.figures import publish
 from bench.marks import Marks, marked_pool
 from bench.plain import Plain, plain_rq

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.pool.codec import plain
 from app.pool.model import Workflow
-from app.pool.protocol import plain
 
 ROOT = Path(__file__).parent.parent
 Message = dict[str, Any]

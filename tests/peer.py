@@ -9,10 +9,11 @@ from typing import Any
 
 from app.coordinator.stores import Stores
 from app.ledger.db import Ledger
+from app.pool.codec import from_plain, to_json
 from app.pool.keys import envelope_parts, queue
 from app.pool.model import Gpu, JobId, Worker, WorkerId
 from app.pool.policy import Clocks
-from app.pool.protocol import AttemptRef, Beat, GpuFigures, Lease, Memory, Order, Report, from_plain, to_json
+from app.pool.protocol import AttemptRef, Beat, GpuFigures, Lease, Memory, Order, Report
 from tests.postgres.conftest import join
 from tests.services import eventually
 

@@ -21,6 +21,7 @@ from tests.postgres.conftest import submit
 
 BOOT_ID = "boot-1"  # the workers' too
 EVERYTHING = Hint(everything=True)
+BELL = Hint(jobs=True)  # what a submission rings
 RUNG = Hint(jobs=True, fleet=True)  # what "worker <id>" on the bell says
 
 
@@ -108,3 +109,21 @@ def scene(database_url: str, redis_url: str, rq_url: str) -> Iterator[Scene]:
 
 def state_of(lease: Lease | None) -> LeaseState | None:
     return lease.state if lease else None
+
+
+def state(scene: Scene, *some: Job) -> list[JobState]:
+    return [scene.job(job.id).state for job in some]
+
+
+def begun(scene: Scene, peer: Peer) -> Order:
+    """The next order, claimed."""
+    order = peer.next_order()
+    peer.claim(order)
+    scene.step()
+    return order
+
+
+def end(scene: Scene, peer: Peer, order: Order, word: str = "succeeded", **rest: Any) -> None:
+    peer.end(order, word, **rest)
+    peer.beat()
+    scene.step()

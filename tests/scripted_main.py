@@ -23,9 +23,10 @@ from agent.channel import SlotSetup, start_slot, told
 from agent.deadline import Deadline, DeadlineWriter, Past, make_deadline
 from agent.processes import boottime_ns, carried_by, kill_all
 from app.pool import keys
+from app.pool.codec import plain
 from app.pool.model import JobId, Parameter, WorkerId, Workflow, new_id
 from app.pool.policy import Clocks
-from app.pool.protocol import Order, plain
+from app.pool.protocol import Order
 
 Message = dict[str, Any]
 STEPS = (

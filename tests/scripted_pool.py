@@ -21,20 +21,9 @@ from agent.lock import path_of
 from agent.processes import carried_by, kill_all
 from app.coordinator.envelopes import Envelopes
 from app.pool import keys
+from app.pool.codec import from_json, plain, to_json
 from app.pool.model import JobId, WorkerId, new_id
-from app.pool.protocol import (
-    Admission,
-    Beat,
-    Lease,
-    LeaseState,
-    Offer,
-    Order,
-    Report,
-    Wanted,
-    from_json,
-    plain,
-    to_json,
-)
+from app.pool.protocol import Admission, Beat, Lease, LeaseState, Offer, Order, Report, Wanted
 from tests.processes import parent
 from tests.services import eventually
 

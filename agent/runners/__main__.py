@@ -18,9 +18,9 @@ from agent.context import Job, Start, Stopped, check_json
 from agent.runners import command, python
 from agent.runners.wire import Signals, Wire
 from app.pool import parameters, settings
+from app.pool.codec import from_plain, plain
 from app.pool.errors import BadRequest, LeaseLost, PoolError
 from app.pool.model import LIMITS, Json
-from app.pool.protocol import from_plain, plain
 
 Message = dict[str, Json]
 

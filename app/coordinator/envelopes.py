@@ -16,9 +16,10 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import get_version
 
+from app.pool.codec import plain
 from app.pool.keys import FUNCTION, envelope_id, queue
 from app.pool.model import JobId, WorkerId
-from app.pool.protocol import Order, plain
+from app.pool.protocol import Order
 
 KEPT_S = 300  # RQ's remains of an attempt, for whoever looks at rq-dashboard
 NO_TIMEOUT = -1  # the guard enforces time limits

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from app.coordinator.stores import Stores
+from app.pool.codec import plain
 from app.pool.model import JobId, WorkerId
-from app.pool.protocol import LeaseState, Reservation, plain
+from app.pool.protocol import LeaseState, Reservation
 
 LUA = Path(__file__).parent / "lua"
 CANCEL = "cancel"  # revoked for this reason: asked to stop first; for every other: killed

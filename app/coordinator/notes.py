@@ -12,9 +12,10 @@ from app.coordinator.rooms import utilisation, vram_used
 from app.coordinator.stores import Stores
 from app.ledger import workers
 from app.ledger.workers import Note
+from app.pool.codec import plain
 from app.pool.load import Load, measured
 from app.pool.model import Worker, WorkerId
-from app.pool.protocol import Beat, plain
+from app.pool.protocol import Beat
 from app.pool.status import worker_status
 
 MINUTE_S = 60.0

@@ -10,10 +10,10 @@ from app.coordinator.kinds import Demand
 from app.coordinator.plan import Part
 from app.coordinator.strategy import shown
 from app.pool.capacity import Need
+from app.pool.codec import plain
 from app.pool.keys import Keys
 from app.pool.load import load
 from app.pool.model import JobId, Json, Requirement, WorkerId
-from app.pool.protocol import plain
 
 LOOK_AT = 16  # workers at the head of a set, beyond the excluded ones
 FIXED = 7  # words of an answer before the runners-up

@@ -18,9 +18,10 @@ from app.coordinator.shortage import shortages
 from app.coordinator.stores import Stores
 from app.ledger import reports
 from app.ledger.reports import Applied
+from app.pool.codec import from_json
 from app.pool.faults import point
 from app.pool.model import JobId, WorkerId
-from app.pool.protocol import Report, from_json
+from app.pool.protocol import Report
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
 from app.coordinator.turns import Turns
+from app.pool.codec import from_json, to_json
 from app.pool.model import Worker, WorkerId
 from app.pool.policy import Policy
-from app.pool.protocol import Wanted, from_json, to_json
+from app.pool.protocol import Wanted
 
 log = logging.getLogger(__name__)
 

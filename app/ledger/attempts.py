@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.ledger.db import Ledger, Row
+from app.pool.codec import from_plain
 from app.pool.model import Attempt, AttemptEnd, Checkpoint, FileFact, JobId, JobState, WorkerId
-from app.pool.protocol import from_plain
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.ledger.db import Ledger
+from app.pool.codec import from_plain
 from app.pool.model import FileFact, JobId, Json
-from app.pool.protocol import from_plain
 
 
 @dataclass(frozen=True)

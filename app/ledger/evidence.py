@@ -7,8 +7,9 @@ from typing import Any
 
 from app.ledger import attempts, workers
 from app.ledger.db import Ledger, Row
+from app.pool.codec import plain
 from app.pool.model import WorkerId
-from app.pool.protocol import Beat, plain
+from app.pool.protocol import Beat
 
 SAMPLES_S = 1800
 TRANSITIONS, ENDS = 20, 10

@@ -14,10 +14,10 @@ from hashlib import sha256
 
 from app.ledger import jobs, setups
 from app.ledger.db import Ledger
+from app.pool.codec import to_json
 from app.pool.errors import BadFields
 from app.pool.matching import class_name
 from app.pool.model import Worker, WorkerId
-from app.pool.protocol import to_json
 
 
 @dataclass(frozen=True)

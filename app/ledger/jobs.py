@@ -11,8 +11,9 @@ from typing import Literal
 from psycopg.types.json import Jsonb
 
 from app.ledger.db import Ledger, Row
+from app.pool.codec import plain
 from app.pool.model import AttemptEnd, Job, JobId, JobSpec, JobState, Json, Requirement, WorkerId, new_id
-from app.pool.protocol import Reservation, plain
+from app.pool.protocol import Reservation
 
 NOT_STARTED = (JobState.ASSIGNED,)
 STARTED = (JobState.RUNNING,)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from psycopg.types.json import Jsonb
 
 from app.ledger.db import Ledger
+from app.pool.codec import to_json
 from app.pool.model import Json
 from app.pool.policy import DEFAULTS, NAMES, Policy, changed
-from app.pool.protocol import to_json
 
 
 def read(ledger: Ledger) -> Policy:

@@ -16,8 +16,9 @@ from psycopg.types.json import Jsonb
 from app.ledger import failures, jobs, news
 from app.ledger.db import Ledger
 from app.ledger.failures import Failure, Shortage
+from app.pool.codec import from_plain, plain, to_json
 from app.pool.model import AttemptEnd, JobId, JobState, Json
-from app.pool.protocol import Report, from_plain, plain, to_json
+from app.pool.protocol import Report
 
 log = logging.getLogger(__name__)
 

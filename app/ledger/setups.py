@@ -14,8 +14,8 @@ from psycopg.types.json import Jsonb
 from app.ledger import events
 from app.ledger.db import Ledger
 from app.ledger.workers import worker_of
+from app.pool.codec import plain
 from app.pool.model import LIMITS, Worker, WorkerId
-from app.pool.protocol import plain
 
 
 @dataclass(frozen=True)

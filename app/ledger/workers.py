@@ -12,8 +12,9 @@ from psycopg.types.json import Jsonb
 
 from app.ledger import news
 from app.ledger.db import Ledger, Row
+from app.pool.codec import from_plain, plain
 from app.pool.model import INTENT_MOVES, Gpu, Health, Intent, Json, Worker, WorkerId, Workflow, new_id
-from app.pool.protocol import Offer, from_plain, plain
+from app.pool.protocol import Offer
 
 Rows = Mapping[WorkerId, tuple[str, Worker]]  # workers as they were read, each with its row's version
 

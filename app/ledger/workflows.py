@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.ledger.db import Ledger
+from app.pool.codec import from_plain
 from app.pool.model import WorkerId, Workflow
-from app.pool.protocol import from_plain
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import http.client
 from enum import Enum
 
-from app.pool.protocol import WhoIs, from_json
+from app.pool.codec import from_json
+from app.pool.protocol import WhoIs
 
 MOST_BYTES = 16 * 1024
 

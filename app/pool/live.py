@@ -10,10 +10,11 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from app.pool.codec import from_json
 from app.pool.keys import Keys
 from app.pool.load import Load, load
 from app.pool.model import JobId, WorkerId
-from app.pool.protocol import Beat, Lease, from_json
+from app.pool.protocol import Beat, Lease
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ from pydantic import BaseModel, RootModel
 
 from app.ledger import events, policy, tokens, workers
 from app.ledger.workers import Join
+from app.pool.codec import from_json, plain
 from app.pool.errors import BadRequest
 from app.pool.model import Intent, Worker
-from app.pool.protocol import Admission, Check, Offer, Wanted, from_json, plain
+from app.pool.protocol import Admission, Check, Offer, Wanted
 from app.web import api, joining
 from app.web.answers import answer
 from app.web.auth import bearer_secret, caller

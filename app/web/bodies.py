@@ -9,8 +9,8 @@ from typing import Any
 from flask import abort, current_app, request
 from flask.json.provider import DefaultJSONProvider
 
+from app.pool.codec import nested
 from app.pool.model import LIMITS
-from app.pool.protocol import nested
 
 BODY_BYTES = 1024 * 1024  # of a request that is no upload
 

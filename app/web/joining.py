@@ -11,8 +11,9 @@ from pathlib import Path
 
 from app.ledger import workers, workflows
 from app.ledger.workers import Join
+from app.pool.codec import from_json
 from app.pool.model import Health
-from app.pool.protocol import Check, Offer, WhoIs, from_json
+from app.pool.protocol import Check, Offer, WhoIs
 from app.web.services import Services
 
 CALL_S = 3

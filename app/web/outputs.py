@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from app.ledger import jobs
 from app.ledger.jobs import Result
+from app.pool.codec import from_plain
 from app.pool.model import FileFact, JobId
-from app.pool.protocol import from_plain
 from app.web import api
 from app.web.answers import answer
 from app.web.auth import PEOPLE, visible

@@ -13,10 +13,11 @@ import redis
 
 from app.ledger import events, investigations, jobs, reports, workers
 from app.ledger.db import Ledger
+from app.pool.codec import plain, to_json
 from app.pool.keys import Keys
 from app.pool.matching import class_name
 from app.pool.model import FileFact, Gpu, Health, Job, JobSpec, Json, Parameter, Requirement, Worker, Workflow
-from app.pool.protocol import AttemptRef, Beat, GpuFigures, Memory, Offer, Report, plain, to_json
+from app.pool.protocol import AttemptRef, Beat, GpuFigures, Memory, Offer, Report
 
 TTL_MS = 600_000  # a seeded worker beats once and shall be live for the whole test
 TRANSCODE = Workflow(

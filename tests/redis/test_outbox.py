@@ -13,9 +13,10 @@ import redis
 
 from agent.connect import connect
 from agent.outbox import KEPT_LINES, MOST_WAITING, Outbox
+from app.pool.codec import from_json
 from app.pool.loop import Bell
 from app.pool.model import JobId, WorkerId
-from app.pool.protocol import Report, from_json
+from app.pool.protocol import Report
 from tests.services import eventually
 
 OUT = "pool:out:w"

@@ -7,7 +7,7 @@ import psycopg
 from app.pool.model import Gpu, JobState, Requirement
 from app.pool.protocol import Order
 from tests.peer import Peer
-from tests.scene import Scene, scene
+from tests.scene import Scene, end, scene
 
 __all__ = ["scene"]
 
@@ -17,9 +17,7 @@ def card(name: str, vram_mb: int) -> Gpu:
 
 
 def ran_out(scene: Scene, peer: Peer, order: Order) -> None:
-    peer.end(order, "failed", cause="gpu memory", error="CUDA out of memory", exit_code=1)
-    peer.beat()
-    scene.step()
+    end(scene, peer, order, "failed", cause="gpu memory", error="CUDA out of memory", exit_code=1)
 
 
 def back_off_over(scene: Scene, database_url: str) -> None:

@@ -9,12 +9,11 @@ from app.coordinator.envelopes import Envelopes
 from app.coordinator.failover import Failover
 from app.coordinator.fleet import Fleet
 from app.coordinator.leases import Leases
-from app.ledger import jobs, policy
-from app.pool.model import Gpu, Job, JobState, Requirement
-from app.pool.protocol import Order
+from app.ledger import attempts, jobs, policy
+from app.pool.model import AttemptEnd, Gpu, Job, JobState, Requirement
 from tests.peer import Peer
 from tests.postgres.conftest import submit
-from tests.scene import Scene, scene
+from tests.scene import Scene, begun, end, scene
 
 __all__ = ["scene"]
 SMALL, LARGE = Gpu("GPU-1", 0, "A10", 24_000), Gpu("GPU-2", 0, "H200", 141_000)
@@ -39,26 +38,12 @@ def busy_again(scene: Scene, peer: Peer, **spec: Any) -> None:
     scene.set_up(peer, queue_depth=3)
 
 
-def begun(scene: Scene, peer: Peer) -> Order:
-    """The next order, claimed."""
-    order = peer.next_order()
-    peer.claim(order)
-    scene.step()
-    return order
-
-
 def behind(scene: Scene, peer: Peer, **spec: Any) -> Job:
     """A job that was assigned to it."""
     job = submit(scene.ledger, **spec)
     scene.step()
     assert stands(scene, job)[0] == peer.id
     return job
-
-
-def fails(scene: Scene, peer: Peer, order: Order, cause: str) -> None:
-    peer.end(order, "failed", cause=cause, then="elsewhere")
-    peer.beat()
-    scene.step()
 
 
 def test_what_stands_behind_a_slot_goes_also_when_nothing_may_stand_there_any_more(scene: Scene) -> None:
@@ -106,7 +91,7 @@ def test_what_ran_out_of_memory_stays_behind_the_large_card(scene: Scene) -> Non
     order = scene.running(small, requirement=NEEDS)
     large = busy(scene, "render-2", LARGE, requirement=NEEDS)
     alike = scene.peer("render-3", replace(SMALL, uuid="GPU-3"))
-    fails(scene, small, order, "gpu memory")
+    end(scene, small, order, "failed", cause="gpu memory", then="elsewhere")
     job = scene.job(order.job)
     assert job.above_vram_mb and stands(scene, job) == (large.id, 2)
     scene.later(2, small, large, alike)
@@ -117,11 +102,11 @@ def test_what_failed_everywhere_goes_where_a_slot_is_free(scene: Scene) -> None:
     one = scene.peer("render-1")
     order = scene.running(one, max_failures=9)
     other = scene.peer("render-2")
-    fails(scene, one, order, "workflow")
+    end(scene, one, order, "failed", cause="workflow", then="elsewhere")
     again = begun(scene, other)
     busy_again(scene, one)
     urgent = submit(scene.ledger, priority=90)
-    fails(scene, other, again, "workflow")
+    end(scene, other, again, "failed", cause="workflow", then="elsewhere")
     job = scene.job(order.job)
     assert stands(scene, job) == (one.id, 3) and scene.job(urgent.id).worker == other.id
     other.end(begun(scene, other))
@@ -160,3 +145,55 @@ def test_what_has_started_meanwhile_is_not_taken_back(scene: Scene) -> None:
     failover = Failover(scene.stores, fleet, Leases(scene.stores), Envelopes(scene.stores.rq))
     assert not failover.take_back(held, "for a test")
     assert scene.job(order.job).state is JobState.RUNNING
+
+
+def test_nothing_stays_behind_a_slot_while_another_is_free(scene: Scene) -> None:
+    peer = scene.peer("render-1")
+    scene.set_up(peer, queue_depth=2)
+    order = scene.running(peer)
+    behind = submit(scene.ledger)
+    scene.step()
+    assert scene.job(behind.id).worker == peer.id
+    other = scene.peer("render-2")
+    scene.later(1, peer, other)
+    moved = other.next_order()
+    assert (moved.job, moved.attempt) == (behind.id, 2)
+    first = attempts.of_job(scene.ledger, behind.id)[0]
+    assert (first.end, first.cause) == (AttemptEnd.TAKEN_BACK, "a slot is free elsewhere")
+    assert peer.queued() == 0 and peer.lease(behind.id) is None and peer.lease(order.job) is not None
+
+
+def test_nothing_goes_from_behind_a_slot_to_where_it_failed(scene: Scene) -> None:
+    other = scene.peer("render-2")
+    order = scene.running(other)
+    peer = scene.peer("render-1")
+    scene.set_up(peer, queue_depth=2)
+    scene.running(peer)
+    end(scene, other, order, "failed", cause="workflow", then="elsewhere")
+    scene.later(2, peer, other)
+    assert (scene.job(order.job).worker, scene.job(order.job).attempt) == (peer.id, 2)
+
+
+def test_what_its_own_worker_is_about_to_start_is_left_alone(scene: Scene) -> None:
+    peer = scene.peer("render-1")
+    scene.set_up(peer, queue_depth=2)
+    job = submit(scene.ledger)
+    scene.step()
+    scene.peer("render-2")
+    scene.later(2, peer)
+    assert (scene.job(job.id).worker, scene.job(job.id).attempt) == (peer.id, 1)
+
+
+def test_a_claim_that_comes_first_keeps_its_job(scene: Scene) -> None:
+    peer = scene.peer("render-1")
+    scene.set_up(peer, queue_depth=2)
+    order = scene.running(peer)
+    behind = submit(scene.ledger)
+    scene.step()
+    taken = peer.next_order()
+    other = Peer(scene.stores, scene.ledger, "render-2")
+    other.beat()
+    peer.end(order)
+    peer.claim(taken)
+    scene.later(2, peer, other)
+    assert (scene.job(behind.id).state, scene.job(behind.id).worker) == (JobState.RUNNING, peer.id)

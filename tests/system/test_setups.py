@@ -11,8 +11,9 @@ import pytest
 from app.coordinator.hints import Hint
 from app.ledger import attempts, groups, jobs, pauses, setups
 from app.ledger.pauses import Pause
+from app.pool.codec import from_json
 from app.pool.model import AttemptEnd, JobId, JobState, Requirement
-from app.pool.protocol import LeaseState, Wanted, from_json
+from app.pool.protocol import LeaseState, Wanted
 from tests.peer import Peer
 from tests.postgres.conftest import submit
 from tests.scene import RUNG, Scene, scene, state_of

@@ -9,9 +9,9 @@ import pytest
 
 from agent.declare import declared
 from agent.workflows import ffmpeg
+from app.pool.codec import from_json, to_json
 from app.pool.errors import SettingsError
 from app.pool.model import Rule, Workflow
-from app.pool.protocol import from_json, to_json
 
 ONE = '[workflows.x]\nrunner = "command"\nargv = ["true", "--a={a}"]\n[workflows.x.parameters.a]\n'
 

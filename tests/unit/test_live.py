@@ -9,10 +9,11 @@ import fakeredis
 import pytest
 import redis
 
+from app.pool.codec import to_json
 from app.pool.keys import Keys
 from app.pool.live import Live
 from app.pool.model import JobId, WorkerId
-from app.pool.protocol import Beat, Lease, LeaseState, to_json
+from app.pool.protocol import Beat, Lease, LeaseState
 
 KEYS = Keys("pool:")
 A, B, C = (WorkerId(letter * 12) for letter in "abc")

@@ -17,8 +17,9 @@ from agent import gpus
 from agent.gpus import Inventory, inventory
 from agent.nvml import Ours
 from agent.processes import environment_of, started_at
+from app.pool.codec import from_plain
 from app.pool.model import Gpu
-from app.pool.protocol import GpuFigures, Memory, from_plain
+from app.pool.protocol import GpuFigures, Memory
 from tests.nvml import Card, Driver
 from tests.services import eventually
 
@@ -26,7 +27,7 @@ DEADLINE_S = 30.0  # for a busy computer
 ASK = """
 import json
 from agent.nvml import DriverGone, Session
-from app.pool.protocol import plain
+from app.pool.codec import plain
 try:
     session = Session()
     print(json.dumps({"gpus": plain(session.figures()), "lost": session.lost, "unreachable": session.unreachable}))

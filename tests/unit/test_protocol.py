@@ -4,21 +4,9 @@ import json
 
 import pytest
 
+from app.pool.codec import from_json, to_json
 from app.pool.model import FileFact, Gpu, JobId, Parameter, WorkerId, Workflow
-from app.pool.protocol import (
-    AttemptRef,
-    Beat,
-    GpuFigures,
-    Lease,
-    LeaseState,
-    Memory,
-    Offer,
-    Order,
-    Report,
-    Resume,
-    from_json,
-    to_json,
-)
+from app.pool.protocol import AttemptRef, Beat, GpuFigures, Lease, LeaseState, Memory, Offer, Order, Report, Resume
 
 BEAT = Beat(
     WorkerId("w"),

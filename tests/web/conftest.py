@@ -15,7 +15,8 @@ from werkzeug.test import TestResponse
 
 from app.ledger import tokens
 from app.ledger.db import Ledger
-from app.pool.protocol import Beat, plain, to_json
+from app.pool.codec import plain, to_json
+from app.pool.protocol import Beat
 from app.pool.settings import ServerSettings
 from app.web.app import create_app
 from app.web.services import EXTENSION, Services

@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.ledger import groups, jobs
+from app.pool.codec import plain
 from app.pool.model import Job, JobId, Parameter, Workflow
-from app.pool.protocol import plain
 from app.web import submission, submit_form
 from app.web.schemas import JobBody
 from tests.web.conftest import Web

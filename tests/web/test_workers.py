@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from app.ledger import blocks, policy, workers
+from app.pool.codec import to_json
 from app.pool.model import Health, WorkerId
-from app.pool.protocol import GpuFigures, Lease, LeaseState, Memory, to_json
+from app.pool.protocol import GpuFigures, Lease, LeaseState, Memory
 from tests.postgres.conftest import join as join_worker
 from tests.postgres.conftest import running, tell
 from tests.web.conftest import Facts, Web, wrong

@@ -1,0 +1,214 @@
+"""Dataclasses as JSON and back, with what their fields may be.
+
+Unknown fields are ignored, so that those of neighbouring versions understand each other. What is wrong is refused
+before anybody works with it: a field that is missing, of the wrong shape or out of its range.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, Union
+
+from app.pool.model import Word
+
+T = TypeVar("T")
+SCALARS = frozenset({str, int, float, bool, type(None)})
+Build = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Within:
+    """An annotation: what a number must be between; NaN is not."""
+
+    least: float
+    most: float
+
+    def holds(self, value: float) -> bool:
+        """Whether this number is."""
+        return self.least <= value <= self.most
+
+
+@dataclass(frozen=True)
+class Like:
+    """An annotation: the pattern that a whole text must have."""
+
+    pattern: str
+
+    def holds(self, value: str) -> bool:
+        """Whether this text has it."""
+        return re.fullmatch(self.pattern, value) is not None
+
+
+def to_json(value: Any) -> str:
+    """A dataclass as compact JSON; fields at their default None are kept, order is declaration order."""
+    return json.dumps(plain(value), separators=(",", ":"), ensure_ascii=False)
+
+
+def plain(value: Any) -> Any:
+    """A dataclass as dicts, lists and scalars."""
+    kind: Any = type(value)
+    if kind in SCALARS:
+        return value
+    names = _names(kind)
+    if names is not None:
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...] | None:
+    """Of a dataclass's fields; None for what is none. Asked once for each kind: a job's envelope asks fifty times."""
+    return tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+
+
+def nested(value: Any) -> int:
+    """How many lists and dicts lie in one another at most; without recursion, which is what is to be prevented."""
+    levels, within = 0, [value]
+    while within := [each for each in within if isinstance(each, (list, tuple, dict))]:
+        levels += 1
+        within = [item for each in within for item in (each.values() if isinstance(each, dict) else each)]
+    return levels
+
+
+def from_json(kind: type[T], text: str | bytes) -> T:
+    """The dataclass that this JSON says; unknown fields are ignored.
+
+    Raises ValueError (json.JSONDecodeError is one) when a field is missing, of the wrong shape or out of its range,
+    and for numbers that JSON does not have (NaN, Infinity), wherever they stand.
+    """
+    try:
+        return from_plain(kind, json.loads(text, parse_constant=_finite, parse_float=_finite))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except OverflowError as error:
+        raise ValueError("too large a number") from error
+
+
+def from_plain(kind: type[T], value: Any) -> T:
+    """The same from dicts and lists."""
+    hashable: Any = kind
+    built: T = _builder(hashable)(value)
+    return built
+
+
+def look_up(*kinds: Any) -> None:
+    """Make what turns plain values into these: a process that will fork does it once for its forks."""
+    for kind in kinds:
+        _builder(kind)
+
+
+@cache
+def _builder(kind: Any) -> Build:
+    """What turns plain values into this kind. Made once for each kind: beats come by the thousand."""
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind)
+    origin = typing.get_origin(kind)
+    arguments = typing.get_args(kind)
+    if origin is Annotated:
+        return _checked(*arguments)
+    if origin in (Union, types.UnionType):
+        present = _builder(next(a for a in arguments if a is not type(None)))
+        return lambda value: None if value is None else present(value)
+    if origin is tuple:
+        return _tuple(arguments)
+    if origin is dict:
+        return _dict(kind, arguments[1])
+    if origin is Literal:
+        return lambda value: _expected(value in arguments, kind, value)
+    return _scalar(getattr(kind, "__supertype__", kind))
+
+
+def _dataclass(kind: Any) -> Build:
+    hints, required = _fields(kind)
+    builders = [(name, _builder(hint)) for name, hint in hints.items()]
+
+    def build(value: Any) -> Any:
+        _expected(isinstance(value, dict), kind, value)
+        if missing := required - value.keys():
+            raise ValueError(f"{kind.__name__} lacks {', '.join(sorted(missing))}")
+        return kind(**{name: built(value[name]) for name, built in builders if name in value})
+
+    return build
+
+
+def _checked(kind: Any, check: Within | Like) -> Build:
+    built = _builder(kind)
+
+    def build(value: Any) -> Any:
+        found = built(value)
+        return _expected(check.holds(found), check, found)
+
+    return build
+
+
+def _tuple(arguments: tuple[Any, ...]) -> Build:
+    builders = [_builder(kind) for kind in arguments if kind is not Ellipsis]
+    repeated = len(arguments) == 2 and arguments[1] is Ellipsis
+
+    def build(value: Any) -> Any:
+        _expected(isinstance(value, (list, tuple)), tuple, value)
+        if repeated:
+            return tuple(map(builders[0], value))
+        _expected(len(value) == len(builders), tuple, value)
+        return tuple(built(item) for built, item in zip(builders, value))
+
+    return build
+
+
+def _dict(kind: Any, item_kind: Any) -> Build:
+    built = _builder(item_kind)
+
+    def build(value: Any) -> Any:
+        _expected(isinstance(value, dict), kind, value)
+        return {key: built(item) for key, item in value.items()}
+
+    return build
+
+
+def _scalar(kind: Any) -> Build:
+    if kind is Any:
+        return lambda value: value
+    if isinstance(kind, type) and issubclass(kind, Word):
+        return kind
+
+    def build(value: Any) -> Any:
+        if type(value) is kind:
+            return value
+        if kind is float and type(value) is int:
+            return float(value)
+        return _expected(isinstance(value, kind) and not isinstance(value, bool), kind, value)
+
+    return build
+
+
+def _expected(good: bool, kind: Any, value: Any) -> Any:
+    if not good:
+        raise ValueError(f"expected {getattr(kind, '__name__', kind)}, got {str(value)[:80]!r}")
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return float(_expected(math.isfinite(number), "a finite number", text))
+
+
+def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    required = frozenset(
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    )
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}, required
