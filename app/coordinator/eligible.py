@@ -41,6 +41,7 @@ class Eligible:
         self._made: dict[WorkerId, tuple[object, str]] = {}  # of what a room was made, and its text
         self._written: dict[WorkerId, str] = {}
         self._round = 0
+        self._least: dict[str, Demand] = {}  # by class what the least demanding of its jobs asks for
         # Of the last jobs to be placed those that found no room, but might have where they could not look.
         self.unsure: set[JobId] = set()
 
@@ -66,7 +67,7 @@ class Eligible:
     def has_room(self, classes: Mapping[str, Requirement]) -> set[str]:
         """Those of these classes of which some job could be given to a worker now."""
         self._follow()
-        demands = {name: self._demand(least_of_class(requirement)) for name, requirement in classes.items()}
+        demands = {name: self._least_of(name, requirement) for name, requirement in classes.items()}
         parts = {name: self._plan.parts(demand) for name, demand in demands.items()}
         with self._redis.pipeline(transaction=False) as pipe:
             for some in filter(None, parts.values()):
@@ -82,6 +83,7 @@ class Eligible:
     def rebuild(self, whole: bool) -> None:
         """Write the rooms that changed and a share of the others, or all; take out what belongs to no worker."""
         self._means = None
+        self._least.clear()
         self._write({worker: self._room(worker) for worker in self._strangers()})
         self._plan.close_unused()
         self._plan.narrow()
@@ -99,6 +101,12 @@ class Eligible:
         """Have every score written anew when people have changed how workers are chosen."""
         if self._plan.follow(self._rules()):
             self._renew(self._fleet.workers)
+
+    def _least_of(self, name: str, requirement: Requirement) -> Demand:
+        known = self._least.get(name)
+        if known is None or not self._plan.is_open(known):
+            known = self._least[name] = self._demand(least_of_class(requirement))
+        return known
 
     def _demand(self, requirement: Requirement, above_mb: int = 0) -> Demand:
         """What is placed by; it has sets when this returns. Beyond EXACT_MB the script has to look closer."""

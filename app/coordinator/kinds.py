@@ -11,7 +11,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from app.pool.matching import all_tags, offered, refusal
 from app.pool.model import Requirement, Worker, WorkerId, Workflow
@@ -29,6 +29,13 @@ class Demand:
 
     requirement: Requirement
     above_mb: int = 0  # a card with more free MiB than this
+
+    def __hash__(self) -> int:
+        return self._hash  # asked often, and of many words
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.requirement, self.above_mb))
 
 
 def words_of(demand: Demand, strategy: str) -> Words:
