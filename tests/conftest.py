@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
 import pytest
 
+from app.ledger.db import Ledger
 from tests.services import Services
 
 
@@ -50,3 +53,22 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
         report.outcome = "failed"
     return report
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each named statement has run."""
+    ran: Counter[str] = Counter()
+    run, many = Ledger._run, Ledger._many
+
+    def counted(ledger: Ledger, query: str, *rest: Any) -> Any:
+        ran[query] += 1
+        return run(ledger, query, *rest)
+
+    def counted_many(ledger: Ledger, query: str, each: Sequence[dict[str, Any]]) -> None:
+        ran[query] += len(each)
+        many(ledger, query, each)
+
+    monkeypatch.setattr(Ledger, "_run", counted)
+    monkeypatch.setattr(Ledger, "_many", counted_many)
+    return ran

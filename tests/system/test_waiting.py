@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import psycopg
@@ -68,6 +69,20 @@ def test_a_job_rises_with_its_waiting_though_others_of_its_owner_are_served(scen
     above = submit(scene.ledger, rare, owner="bob", priority=52)
     end(scene, fast, first)
     assert state(scene, starved, above) == [JobState.ASSIGNED, JobState.PENDING]
+
+
+def test_many_are_placed_by_few_script_calls_and_assigned_by_few_statements(
+    scene: Scene, statements: Counter[str]
+) -> None:
+    scene.wide(64)
+    submit_many(scene, Requirement("burn"), 60)
+    statements.clear()
+    scene.stores.redis.config_resetstat()
+    scene.leader.step(BELL)
+    assert waiting.count(scene.ledger) == 0
+    assert statements["jobs_assign"] == 3  # after looks at 1, 8 and 64 of the queue
+    # One of them gives the worker its place in the sets of a class that is new.
+    assert scene.stores.redis.info("commandstats")["cmdstat_evalsha"]["calls"] == 4
 
 
 def test_of_many_people_those_who_came_first_come_first(scene: Scene) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,25 +110,6 @@ def settings(database_url: str, redis_url: str, rq_url: str, tmp_path: Path) -> 
         output_folder=tmp_path / "output",
         secret_key="of this test",
     )
-
-
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each named statement has run."""
-    ran: Counter[str] = Counter()
-    run, many = Ledger._run, Ledger._many
-
-    def counted(ledger: Ledger, query: str, *rest: Any) -> Any:
-        ran[query] += 1
-        return run(ledger, query, *rest)
-
-    def counted_many(ledger: Ledger, query: str, each: Sequence[Facts]) -> None:
-        ran[query] += len(each)
-        many(ledger, query, each)
-
-    monkeypatch.setattr(Ledger, "_run", counted)
-    monkeypatch.setattr(Ledger, "_many", counted_many)
-    return ran
 
 
 @pytest.fixture
