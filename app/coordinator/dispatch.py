@@ -25,7 +25,7 @@ from app.coordinator.stores import Stores
 from app.ledger import waiting
 from app.ledger.waiting import WaitingClass, WaitingJob
 from app.pool.faults import point
-from app.pool.model import WorkerId
+from app.pool.model import JobId, WorkerId
 
 PORTION = 256  # jobs that are placed in one round trip, and assigned in one statement
 HEADS, MORE, MOST_HEADS = 1, 8, 512  # of each queue: a first look, and the next ones where that was not all
@@ -74,14 +74,15 @@ class Dispatch:
         each = HEADS
         while open_classes:
             heads = waiting.heads(self._ledger, open_classes, each, left_over.no_room(open_classes))
-            candidates, others = self._candidates(heads, each, left_over.classes)
+            last = ends(heads, each)
+            # At last the others of long queues whose first find no room are not waited for.
+            candidates, others = self._candidates(heads, last if each < MOST_HEADS else (), left_over.classes)
             given, wanted = self._give(candidates, left_over)
             if given < wanted:
                 return True
             because |= self.kept.why([classes[name] for name in left_over.classes - because.keys()])
             if self._now() > until or (each == MOST_HEADS and not given):
                 break
-            last = ends(heads, each)
             further = others | {head.class_name for head in heads if head.job.id in last}
             open_classes = self._have_room(classes, further) if given else further
             self._full |= others - open_classes
@@ -93,7 +94,7 @@ class Dispatch:
     def kept_workers(self) -> frozenset[WorkerId]:
         """Those that are kept for large jobs, for who looks for places beside us."""
         if not self._ordered:
-            self._candidates((), HEADS, ())
+            self._candidates((), (), ())
         return self.kept.workers()
 
     def _note(
@@ -128,12 +129,12 @@ class Dispatch:
         return given, wanted
 
     def _candidates(
-        self, heads: Sequence[WaitingJob], each: int, missed: Collection[str]
+        self, heads: Sequence[WaitingJob], last: Collection[JobId], missed: Collection[str]
     ) -> tuple[list[Candidate], set[str]]:
         """Those whose turn it is, in their order, and the classes of the others.
 
-        heads: so many of each queue. missed: classes that have found no room in this step. Jobs that need much at once
-        keep a worker from those behind them.
+        last: of the heads, those behind which their queue may go on. missed: classes that have found no room in this
+        step. Jobs that need much at once keep a worker from those behind them.
         """
         self._ordered, full = True, self._full.union(missed)
         large = waiting.heads(self._ledger, full & self._parked.large, 1, self._parked.too_large())
@@ -141,10 +142,8 @@ class Dispatch:
         everyone = [*heads, *(each for each in large if each.job.id not in asked)]
         owners = {head.job.spec.owner for head in everyone}
         held = waiting.slots_in_use(self._ledger) if len(owners) > 1 else {}
-        ordered, sure = in_order(everyone, held, self._fleet.slots_of, self._unserved_s, ends(heads, each))
+        ordered, sure = in_order(everyone, held, self._fleet.slots_of, self._unserved_s, last)
         self.kept.choose(self._first_of_each(ordered, full | (self._missed & self._parked.large)))
-        if each == MOST_HEADS:
-            sure = len(ordered)  # the others of long queues whose first find no room are not waited for
         found, behind = [], list[Keep]()
         for head in ordered[:sure]:
             if head.job.id in asked:

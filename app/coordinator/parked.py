@@ -35,7 +35,7 @@ class Parked:
         self._asked: dict[str, float] = {}
         self._rests_until = 0.0  # those that were asked before are not asked again
         self.large: set[str] = set()  # whose jobs take more of a worker than a slot
-        self._most_mb: dict[str, int] = {}  # of classes with jobs that demand more: what the largest card has
+        self._most: dict[str, Wish] = {}  # of classes with jobs that no card could hold: the least of what they want
         self._too_large: dict[str, dict[JobId, str]] = {}  # these jobs, and why they wait
 
     def step(self, classes: Mapping[str, WaitingClass], parked: Collection[str], because: Mapping[str, str]) -> None:
@@ -43,7 +43,7 @@ class Parked:
         self._asked = {name: at for name, at in self._asked.items() if name in parked}
         # One that finds room now and then is as large as before.
         self.large &= classes.keys()
-        self._most_mb = {name: mb for name, mb in self._most_mb.items() if name in classes}
+        self._most = {name: wish for name, wish in self._most.items() if name in classes}
         self._too_large = {name: jobs for name, jobs in self._too_large.items() if name in classes}
         began, whys = self._now(), {}
         for name in sorted(parked, key=lambda name: (self._asked.get(name, 0.0), name)):
@@ -63,12 +63,12 @@ class Parked:
 
     def too_large(self) -> list[Wish]:
         """What no card could hold."""
-        return [Wish(name, mb + 1) for name, mb in self._most_mb.items()]
+        return list(self._most.values())
 
     def is_too_large(self, waiting: WaitingJob) -> bool:
         """Whether no card could hold this job."""
-        most_mb = self._most_mb.get(waiting.class_name)
-        return most_mb is not None and (waiting.job.spec.requirement.min_vram_mb or 0) > most_mb
+        most = self._most.get(waiting.class_name)
+        return most is not None and most.is_within(waiting.wish)
 
     def own(self) -> dict[JobId, str]:
         """Why jobs of these classes wait that wait for another reason than the rest of them."""
@@ -84,7 +84,7 @@ class Parked:
         """Jobs of one class differ in their memory: a worker may be large enough for some of them alone."""
         least = least_of_class(parked.requirement)
         largest = replace(least, min_vram_mb=vram_bucket(least.min_vram_mb))
-        self._most_mb.pop(parked.name, None)
+        self._most.pop(parked.name, None)
         if largest == least or self._fleet.anybody_fits(largest):
             return {}
         policy, cards = self._fleet.policy, least.gpus or 1
@@ -94,7 +94,7 @@ class Parked:
             return {}  # of the whole class
         beyond = waiting.larger(self._ledger, parked.name, most_mb, TOLD)
         if beyond:
-            self._most_mb[parked.name] = most_mb
+            self._most[parked.name] = Wish(parked.name, most_mb + 1)
         return {job: self._fleet.why_waiting(replace(least, min_vram_mb=mb)) for job, mb in beyond.items()}
 
     def _why(self, requirement: Requirement) -> str:
