@@ -10,24 +10,24 @@ import sys
 from dataclasses import replace
 from functools import partial
 
-from agent import word
-from agent.attempts import Attempts
-from agent.beat import Begin
-from agent.channel import SlotSetup
-from agent.connect import connect
-from agent.deadline import make_deadline
-from agent.declare import Declared, declared
-from agent.gpus import Inventory, inventory
-from agent.identity import Identity, identify
-from agent.join import Joined, Joining, Stopped
-from agent.listen import Address, Ear
-from agent.load import Load
-from agent.lock import HostLock
+from agent.attempt.outbox import Outbox
+from agent.attempt.table import Attempts
+from agent.beat import directives
+from agent.beat.connect import connect
+from agent.beat.deadline import make_deadline
+from agent.beat.process import Begin
+from agent.beat.pulse import Pulse
+from agent.gpus.inventory import Inventory, inventory
+from agent.gpus.load import Load
+from agent.ipc.channel import SlotSetup
+from agent.join.declare import Declared, declared
+from agent.join.identity import Identity, identify
+from agent.join.joining import Joined, Joining, Stopped
+from agent.join.listen import Address, Ear
+from agent.join.lock import HostLock
 from agent.main import Main, Parts
-from agent.outbox import Outbox
 from agent.processes import become_subreaper, carried_by, kill_all
-from agent.pulse import Pulse
-from agent.slot_processes import SlotProcesses
+from agent.slot.starter import SlotProcesses
 from app.pool.errors import PoolError, Unavailable
 from app.pool.keys import Keys
 from app.pool.loop import Bell, Outage, start_thread, stop_on_signals
@@ -89,7 +89,7 @@ def _work(settings: AgentSettings, joined: Joined, offer: Offer, cards: Inventor
         return slots.pids() | load.pids() | {pulse.pid}
 
     attempts = Attempts(worker, incarnation, outbox, deadline_fd, own)
-    read = partial(word.read, keys, worker)
+    read = partial(directives.read, keys, worker)
     parts = Parts(worker, incarnation, pulse, slots, attempts, outbox, load, read, settings.grace_s, own)
     agent = Main(parts, asked, bell)
     ear = Ear(admission.redis_url, keys.bell_of(worker), agent.rung, agent.subscribed)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from agent import files as kept_files
-from agent.deadline import Deadline, Past
+from agent.beat.deadline import Deadline, Past
 from agent.runners.wire import Signals, Wire
 from agent.tags import is_tag
 from app.pool.codec import nested, plain

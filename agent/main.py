@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from agent.attempts import Attempts
-from agent.link import Link, Message
-from agent.load import Load
-from agent.outbox import Outbox
+from agent.attempt.handle import LOST, Running, SlotRef
+from agent.attempt.orphans import strays
+from agent.attempt.outbox import Outbox
+from agent.attempt.table import Attempts
+from agent.beat.pulse import Pulse
+from agent.gpus.load import Load
+from agent.ipc.link import Link, Message
 from agent.processes import carried_by, kill_all, reap
-from agent.pulse import Pulse
-from agent.remains import strays
-from agent.running import LOST, Running, SlotRef
-from agent.slot_processes import SlotProcess, SlotProcesses
+from agent.slot.starter import SlotProcess, SlotProcesses
 from app.pool.codec import plain
 from app.pool.errors import PoolError
 from app.pool.live import parse_leases

@@ -11,12 +11,12 @@ from typing import Any, TextIO
 
 import click
 
-from app import follow, show
-from app.client import BATCH_S, Client
-from app.named import worker_ids
+from app.cli import follow, show
+from app.cli.client import BATCH_S, Client
+from app.cli.named import worker_ids
+from app.cli.submit import batch_of, preferences, typed_params
 from app.pool.errors import PoolError, SettingsError
 from app.pool.settings import DEFAULT_PORT, ServerSettings, home_folder
-from app.submit import batch_of, preferences, typed_params
 
 INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
 
@@ -49,7 +49,7 @@ def main() -> None:
 @click.option("--no-restart", is_flag=True, help="Do not restart what dies.")
 def up(port: int, bind: str, home: Path | None, workers: int | None, no_agent: bool, no_restart: bool) -> None:
     """Run the whole pool on this host until Ctrl-C."""
-    from app import up as pool  # its servers are needed by nobody else
+    from app.up import pool  # its servers are needed by nobody else
 
     folder = home.absolute() if home else home_folder(os.environ)
     options = pool.UpOptions(folder, port, bind, workers, agent=not no_agent, restart=not no_restart)

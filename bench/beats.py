@@ -26,7 +26,7 @@ from bench import beat_rate
 from bench.figures import percentile, publish
 from bench.pool import Pool, cpu_s, descendants, memory_kib, pool
 from bench.sim import AS_AGENTS, QUIET, Simulation, simulated, specs
-from tests.processes import command_line
+from tests.kit.processes import command_line
 
 FLEETS = (1000, 10_000)
 SETTLE_S = 40.0  # all have beaten twice since the last one joined

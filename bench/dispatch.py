@@ -20,11 +20,11 @@ from typing import Any
 import psycopg
 import redis
 
-from app.coordinator.dispatch import Dispatch
-from app.coordinator.eligible import Eligible
-from app.coordinator.envelopes import Envelopes
+from app.coordinator.attempts.envelopes import Envelopes
+from app.coordinator.attempts.leases import Leases
 from app.coordinator.fleet import Fleet
-from app.coordinator.leases import Leases
+from app.coordinator.placement.dispatch import Dispatch
+from app.coordinator.placement.index import Eligible
 from app.coordinator.stores import Stores
 from app.ledger import jobs, waiting
 from app.ledger.jobs import HeldAttempt
@@ -33,8 +33,8 @@ from app.pool.model import JobId, JobSpec
 from bench.figures import percentile, publish
 from bench.situations import AT_ONCE, BURN, SITUATIONS, Situation
 from tests.browser.seed import Seed
-from tests.fleet import a_beat
-from tests.services import Services
+from tests.kit.fleet import a_beat
+from tests.kit.services import Services
 
 SLOTS = 4  # of each worker
 TICKS = 10  # of each kind, of each situation in its turn

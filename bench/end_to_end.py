@@ -19,7 +19,7 @@ from flask.testing import FlaskClient
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from app.coordinator.decide import Decider
+from app.coordinator.control_loop import Decider
 from app.coordinator.hints import Hint
 from app.coordinator.stores import Stores
 from app.ledger import policy, tokens, waiting
@@ -27,8 +27,8 @@ from app.ledger.db import Ledger
 from app.pool.keys import Keys
 from bench.figures import timed
 from bench.web import application
-from tests.peer import Peer
-from tests.services import Services
+from tests.kit.peer import Peer
+from tests.kit.services import Services
 
 WORKERS = 20
 AT_ONCE = 500  # jobs in one enqueue_many, and in one batch

@@ -23,9 +23,9 @@ from app.pool.policy import Policy
 from bench.faults import FAULTS, OLD_S, Fault
 from bench.figures import FOLDER, circumstances, publish
 from bench.rounds import Outcome, measure, stored
-from tests.hosts import missing, new_network
-from tests.services import Services
-from tests.site import Site, new_site
+from tests.kit.hosts import missing, new_network
+from tests.kit.services import Services
+from tests.kit.site import Site, new_site
 
 PIECES = FOLDER / "failover"
 DEFAULT_S = Policy().heartbeat_interval_s

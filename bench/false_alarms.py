@@ -23,9 +23,9 @@ from app.pool.model import WorkerId
 from app.pool.policy import Policy
 from bench.bounds import poisson_most, share_most
 from bench.figures import publish
-from tests.peer import Peer
-from tests.services import Services, eventually
-from tests.site import KEYS, Site, new_site
+from tests.kit.peer import Peer
+from tests.kit.services import Services, eventually
+from tests.kit.site import KEYS, Site, new_site
 
 NICE = ("nice", "-n", "10")  # agents and, as their children, all that their jobs are
 START_S = 300

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.processes import boottime_ns
-from tests.agents import Agent
-from tests.processes import send
+from tests.kit.agents import Agent
+from tests.kit.processes import send
 
 OLD_S = 5.0  # for how long a host stays cut off or frozen when its job runs elsewhere already
 

@@ -20,13 +20,13 @@ from flask.testing import FlaskClient
 
 from app.ledger import sessions, tokens
 from app.pool.model import Worker
-from app.web.fleet import POLL_S
-from app.web.recent import forget_workers
-from app.web.sessions import NAME
+from app.web.http.cache import forget_workers
+from app.web.http.sessions import NAME
+from app.web.pages.fleet import POLL_S
 from bench.figures import publish, spread, timed
 from bench.web import application
 from tests.browser.seed import Seed
-from tests.services import Services
+from tests.kit.services import Services
 
 INTERVAL_S = 15.0
 PAGE = {"Accept": "text/html"}

@@ -21,8 +21,8 @@ from typing import Any
 
 import redis
 
-from app.coordinator.eligible import Eligible
 from app.coordinator.fleet import Fleet
+from app.coordinator.placement.index import Eligible
 from app.coordinator.stores import Stores
 from app.ledger.db import Ledger
 from app.pool.matching import refusal
@@ -31,8 +31,8 @@ from bench import end_to_end
 from bench.cases import BURN, CASES, Case, tags_of
 from bench.figures import percentile, publish, timed
 from bench.sim import LARGE_MB, Spec, card, simulated
-from tests.fleet import KEYS, Pool
-from tests.services import Services
+from tests.kit.fleet import KEYS, Pool
+from tests.kit.services import Services
 
 SIZES = (10, 100, 1_000, 10_000)
 SLOTS = 2

@@ -21,9 +21,9 @@ from redis import Redis
 from agent import processes
 from app.pool.keys import Keys
 from app.pool.model import ENDED
-from app.processes import free_port
-from tests.pool import clean
-from tests.processes import command_line, started
+from app.up.processes import free_port
+from tests.kit.pool import clean
+from tests.kit.processes import command_line, started
 
 START_S = 90
 END_S = 12  # `up` ends within 10

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.figures import publish, spread
 from bench.pool import Pool, descendants, memory_kib, pool
-from tests.processes import command_line
+from tests.kit.processes import command_line
 
 REST_S = 20  # beats, samples and a sweep have been, so that what is made late is there
 
@@ -52,7 +52,7 @@ def _memory(running: Pool) -> Iterator[tuple[str, float, float]]:
 
 
 def _name(command: str) -> str:
-    """`app web`, `agent.beat`, `postgres: checkpointer`, `valkey-server`."""
+    """`app web`, `agent.beat.process`, `postgres: checkpointer`, `valkey-server`."""
     first, *words = command.split()
     if "-m" in words:
         module, *rest = words[words.index("-m") + 1 :]

@@ -16,10 +16,10 @@ from pathlib import Path
 from agent.processes import boottime_ns
 from app.pool.model import ENDED
 from bench.faults import OLD_S, Fault
-from tests.agents import Agent
 from tests.chaos.history import Moment, S, parsed
-from tests.services import eventually
-from tests.site import Site
+from tests.kit.agents import Agent
+from tests.kit.services import eventually
+from tests.kit.site import Site
 
 AGENTS = 3  # where one fault is done at a time
 SPARE_AGENTS = 2  # where the jobs of many move at once

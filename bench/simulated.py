@@ -25,8 +25,8 @@ from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job
 from rq.queue import Queue
 
-from agent.outbox import FIELD
-from agent.slots import WORKER_TTL_S
+from agent.attempt.outbox import FIELD
+from agent.slot.process import WORKER_TTL_S
 from app.pool.codec import from_json, from_plain, to_json
 from app.pool.keys import Keys, queue
 from app.pool.live import parse_leases

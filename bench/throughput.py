@@ -25,7 +25,7 @@ from bench.figures import publish
 from bench.marks import Marks, marked_pool
 from bench.plain import Plain, plain_rq
 from bench.pool import Pool
-from tests.services import eventually
+from tests.kit.services import eventually
 
 SLOTS = 2
 CLIENTS = 4

@@ -10,7 +10,7 @@ from flask import Flask
 
 from app.pool.settings import ServerSettings
 from app.web.app import create_app
-from app.web.services import EXTENSION
+from app.web.http.services import EXTENSION
 
 
 @contextmanager

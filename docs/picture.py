@@ -11,7 +11,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from bench.pool import Pool, pool
-from tests.nvml import Card, Driver
+from tests.kit.nvml import Card, Driver
 
 PICTURE = Path(__file__).with_name("fleet.png")
 CHROMIUM = "/usr/bin/chromium"

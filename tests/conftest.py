@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.ledger.db import Ledger
-from tests.services import Services
+from tests.kit.services import Services
 
 
 @pytest.fixture(scope="session")

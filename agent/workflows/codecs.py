@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from agent import gpu_memory
+from agent.attempt import gpu_memory
 from agent.workflows import NotOffered, ffmpeg
 from app.pool.model import Json
 

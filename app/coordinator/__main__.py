@@ -11,13 +11,13 @@ from threading import Thread
 
 import redis
 
-from app.coordinator import retention
-from app.coordinator.decide import Decider
+from app.coordinator.control_loop import Decider
+from app.coordinator.health.presence import ASK_S, Presence
 from app.coordinator.hints import Hints
 from app.coordinator.leader import Leadership
-from app.coordinator.presence import ASK_S, Presence
 from app.coordinator.stores import Stores, connect
-from app.coordinator.tidy import TIDY_S, Tidy
+from app.coordinator.upkeep import retention
+from app.coordinator.upkeep.output_gc import TIDY_S, Tidy
 from app.pool.errors import PoolError, Unavailable
 from app.pool.loop import Bell, Loop, Outage, start_thread, stop_on_signals
 from app.pool.settings import ServerSettings

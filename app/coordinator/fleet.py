@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 
+from app.coordinator.placement.reasons import why_waiting
 from app.coordinator.stores import Stores
-from app.coordinator.waiting import why_waiting
 from app.ledger import groups, policy, workers
 from app.pool.capacity import could_give_mb, takes, unfit
 from app.pool.matching import offered

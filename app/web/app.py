@@ -8,19 +8,15 @@ from werkzeug.routing import BaseConverter
 
 from app.pool.model import TAG
 from app.pool.settings import ServerSettings
-from app.web import (
+from app.web.api import (
     agents,
-    api,
     batch,
-    face,
     groups,
-    headers,
     health,
     jobs,
     logs,
     metrics,
     outputs,
-    problems,
     tokens,
     why,
     worker_actions,
@@ -28,9 +24,11 @@ from app.web import (
     workers,
     workflows,
 )
-from app.web.bodies import BODY_BYTES, StrictJson
-from app.web.schemas import ID_PATTERN
-from app.web.services import EXTENSION, open_services
+from app.web.http import blueprints, headers, problems
+from app.web.http.schemas import ID_PATTERN
+from app.web.http.services import EXTENSION, open_services
+from app.web.http.strict_json import BODY_BYTES, StrictJson
+from app.web.pages import routes
 
 VERSION = "1"
 GROUPS = (
@@ -69,7 +67,7 @@ def create_app(settings: ServerSettings, threads: int = 8) -> OpenAPI:
     app = OpenAPI(
         __name__,
         info=Info(title="Muster", version=VERSION, description="A GPU worker pool: jobs, workers, tokens."),
-        security_schemes=api.BEARER,  # type: ignore[arg-type]
+        security_schemes=blueprints.BEARER,  # type: ignore[arg-type]
         validation_error_model=problems.Problem,
         validation_error_callback=problems.invalid,
         static_folder=None,
@@ -83,5 +81,5 @@ def create_app(settings: ServerSettings, threads: int = 8) -> OpenAPI:
     headers.install(app)
     for group in GROUPS:
         app.register_api(group)
-    face.install(app, settings)
+    routes.install(app, settings)
     return app

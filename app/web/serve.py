@@ -14,7 +14,7 @@ from gunicorn.glogging import Logger
 from app.pool.pickles import refuse_pickle
 from app.pool.settings import ServerSettings
 from app.web.app import create_app
-from app.web.services import EXTENSION
+from app.web.http.services import EXTENSION
 
 THREADS = 8
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>

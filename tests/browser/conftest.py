@@ -16,7 +16,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from app.ledger import tokens
 from app.pool.settings import ServerSettings
 from app.web.app import create_app
-from app.web.services import EXTENSION
+from app.web.http.services import EXTENSION
 from tests.browser.seed import Seed
 
 if TYPE_CHECKING:

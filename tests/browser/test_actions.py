@@ -11,7 +11,7 @@ from app.pool.model import JobState
 from tests.browser import scenes
 from tests.browser.conftest import Site, Visitor
 from tests.browser.seed import Seed
-from tests.services import eventually
+from tests.kit.services import eventually
 
 
 def newest(seed: Seed) -> str:

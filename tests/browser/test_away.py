@@ -14,8 +14,8 @@ from app.ledger import investigations
 from app.ledger.db import Ledger
 from app.pool.model import ENDED
 from tests.browser.conftest import sign_in
-from tests.pool import Pool
-from tests.services import Services, eventually
+from tests.kit.pool import Pool
+from tests.kit.services import Services, eventually
 
 BACK_MS = 15_000
 END_S = 60

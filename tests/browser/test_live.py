@@ -8,7 +8,7 @@ from playwright.sync_api import Page, Response, expect
 
 from tests.browser import scenes
 from tests.browser.conftest import Site, Visitor, clip
-from tests.services import eventually
+from tests.kit.services import eventually
 
 SLOW_MS = 10_000
 

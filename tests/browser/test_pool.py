@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import clip
-from tests.pool import Pool
-from tests.services import eventually
+from tests.kit.pool import Pool
+from tests.kit.services import eventually
 
 RUN_MS = 40_000
 WALK_S = 4

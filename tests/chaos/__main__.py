@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tests.chaos.driver import Driver
 from tests.chaos.invariants import Evidence, report, violations
-from tests.hosts import missing, new_network
-from tests.services import Services
-from tests.site import new_site
+from tests.kit.hosts import missing, new_network
+from tests.kit.services import Services
+from tests.kit.site import new_site
 
 
 def chaos(folder: Path, services: Services, seed: int, seconds: float, say: Callable[[str], None]) -> list[str]:

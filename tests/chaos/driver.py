@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from agent.processes import boottime_ns
 from app.pool.errors import PoolError
 from app.pool.model import ENDED
-from tests.agents import Agent
 from tests.chaos.faults import Fault, inject
 from tests.chaos.history import S
 from tests.chaos.people import NEEDS, everything_everywhere, found_group, meddle, record
 from tests.chaos.placement import Waits
-from tests.processes import alive_with
-from tests.services import eventually
-from tests.site import Site
+from tests.kit.agents import Agent
+from tests.kit.processes import alive_with
+from tests.kit.services import eventually
+from tests.kit.site import Site
 
 AGENTS = 4
 AT_ONCE = 10  # jobs that have not ended

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.processes import boottime_ns
-from tests.agents import Agent
 from tests.chaos.history import S
-from tests.hosts import LINKS
-from tests.processes import kill_together, send
+from tests.kit.agents import Agent
+from tests.kit.hosts import LINKS
+from tests.kit.processes import kill_together, send
 
 PARTS = ("main", "beat", "slot", "guard", "workflow")
 BLINK_S, LONG_S = 0.3, 8.0  # less than a beat, more than it takes to be given up on

@@ -16,8 +16,8 @@ from tests.chaos.driver import Run
 from tests.chaos.faults import Fault
 from tests.chaos.history import Moment, S, attempts, by_job, read
 from tests.chaos.placement import assigned_what_does_not_fit
-from tests.services import eventually
-from tests.site import KEYS, Site
+from tests.kit.services import eventually
+from tests.kit.site import KEYS, Site
 
 THAW_S = 1.0  # invariant 4, of a host that was frozen
 AROUND_S = 6.0  # of the history that is printed with a violation

@@ -13,9 +13,9 @@ import psycopg
 
 from agent.processes import boottime_ns
 from app.pool.policy import STRATEGIES
-from tests.agents import Agent
 from tests.chaos.faults import Fault
-from tests.site import Site
+from tests.kit.agents import Agent
+from tests.kit.site import Site
 
 TAGS = ("red", "blue")
 GROUP = "farm"

@@ -10,7 +10,7 @@ from typing import Any
 from app.pool.live import Live
 from app.pool.model import WorkerId
 from app.pool.protocol import LeaseState
-from tests.site import BUSY_S, KEYS, TTL_S, Site
+from tests.kit.site import BUSY_S, KEYS, TTL_S, Site
 
 BACK_S = 1.0 + BUSY_S  # by then what has not started has left a worker that does not fit any more
 WAIT_S = 1.0 + BUSY_S + TTL_S  # and a silent worker is seen to be one

@@ -15,7 +15,7 @@ from typing import Any
 
 from agent.context import Job, Stopped
 from agent.processes import boottime_ns
-from tests.steps import ESCAPE
+from tests.kit.steps import ESCAPE
 
 WORKFLOWS = """
 [workflows.steps]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.__main__ import chaos
-from tests.services import Services
+from tests.kit.services import Services
 
 SECONDS = 90.0  # with start, settling and the checks two minutes
 

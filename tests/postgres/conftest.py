@@ -14,7 +14,7 @@ from app.ledger.waiting import WaitingJob
 from app.pool import matching
 from app.pool.model import Gpu, Job, JobSpec, Requirement, Worker, Workflow
 from app.pool.protocol import Offer, Report
-from tests.services import eventually
+from tests.kit.services import eventually
 
 ANY = Requirement("burn")
 

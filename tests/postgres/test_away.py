@@ -10,7 +10,7 @@ import pytest
 from app.ledger import groups
 from app.ledger.db import Ledger
 from app.pool.errors import Unavailable
-from tests.services import Services, eventually
+from tests.kit.services import Services, eventually
 
 AWAY_S = 8.0  # long enough for pauses that double from a second to be longer than BACK_S
 BACK_S = 3.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app.coordinator.parked import AGAIN_S, REST, Parked
+from app.coordinator.placement.unschedulable import AGAIN_S, REST, Parked
 from app.ledger.db import Ledger
 from app.ledger.waiting import WaitingClass
 from app.pool.model import Requirement, Worker

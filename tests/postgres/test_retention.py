@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.coordinator import retention
+from app.coordinator.upkeep import retention
 from app.ledger import retention as verbs
 from app.ledger import workers
 from app.ledger.db import Ledger

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.fleet import Pool
-from tests.services import Services
+from tests.kit.fleet import Pool
+from tests.kit.services import Services
 
 
 @pytest.fixture(params=["valkey", "redis"])

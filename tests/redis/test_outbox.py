@@ -11,13 +11,13 @@ from typing import Any, Literal
 import pytest
 import redis
 
-from agent.connect import connect
-from agent.outbox import KEPT_LINES, MOST_WAITING, Outbox
+from agent.attempt.outbox import KEPT_LINES, MOST_WAITING, Outbox
+from agent.beat.connect import connect
 from app.pool.codec import from_json
 from app.pool.loop import Bell
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Report
-from tests.services import eventually
+from tests.kit.services import eventually
 
 OUT = "pool:out:w"
 JOB = JobId("j")

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from app.coordinator.eligible import EXACT_MB
-from app.coordinator.placing import Place, Want
+from app.coordinator.placement.index import EXACT_MB
+from app.coordinator.placement.place import Place, Want
 from app.pool.model import JobId, Requirement, WorkerId, Workflow
 from app.pool.policy import Policy
 from app.pool.protocol import LeaseState, Memory, Reservation
-from tests.fleet import BURN, A, B, C, Pool, want, workers_of
+from tests.kit.fleet import BURN, A, B, C, Pool, want, workers_of
 
 FREE = Workflow("free", "python", vram_mb=0)
 

@@ -18,16 +18,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from app.coordinator.kinds import Demand
-from app.coordinator.leases import Leases, script
-from app.coordinator.placing import Place, Want, arguments, placed
-from app.coordinator.plan import Part
+from app.coordinator.attempts.leases import Leases
+from app.coordinator.placement.index_plan import Part
+from app.coordinator.placement.place import Place, Want, arguments, placed
+from app.coordinator.placement.worker_classes import Demand
+from app.coordinator.scripts import script
 from app.coordinator.stores import Stores
 from app.ledger.db import Ledger
 from app.pool.capacity import Need
 from app.pool.model import JobId, Requirement, WorkerId
 from app.pool.protocol import LeaseState, Reservation
-from tests.fleet import KEYS
+from tests.kit.fleet import KEYS
 
 WORKERS = (WorkerId("aaaaaaaaaaaa"), WorkerId("bbbbbbbbbbbb"))
 JOBS = tuple(JobId(f"j{number}") for number in range(3))
@@ -165,7 +166,7 @@ class Scripts(RuleBasedStateMachine):
         self._write(who, worker)
 
     def _write(self, who: int, worker: WorkerId) -> None:
-        script(self.leaders[who].redis, "refresh")(
+        script(self.leaders[who].redis, "placement/refresh")(
             keys=[KEYS.lease(worker), KEYS.worker(worker), KEYS.load],
             args=[worker, KEYS.eligible_prefix, self.rooms[worker].text],
         )
@@ -180,7 +181,7 @@ class Scripts(RuleBasedStateMachine):
     def place(self, who: int, jobs: list[JobId], name: str, vram_mb: int, excluded: set[WorkerId]) -> None:
         wants = [Want(job, self._next(job), vram_mb, excluded=tuple(excluded)) for job in jobs]
         parts = [(Demand(Requirement(name)), (Part(name, 0.0, NEEDS[name]),))] * len(wants)
-        answers = script(self.leaders[who].redis, "place")(
+        answers = script(self.leaders[who].redis, "placement/place")(
             keys=[KEYS.load, KEYS.turn], args=arguments(KEYS, wants, parts)
         )
         for want, answer in zip(wants, answers, strict=True):

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from app.pool.errors import PoolError
-from app.reach import check_redis
+from app.up.reach import check_redis
 
 
 def test_both_servers_are_empty_and_refuse_who_has_no_password(redis_server: str, redis_url: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from app.pool.model import Requirement, WorkerId, Workflow
 from app.pool.policy import STRATEGIES, Policy
 from app.pool.protocol import Memory
-from tests.fleet import BURN, A, B, C, Pool, workers_of
+from tests.kit.fleet import BURN, A, B, C, Pool, workers_of
 
 LIKING = Requirement("burn", prefers=(("liked", 1.0),))
 FREE = (Workflow("burn", "python", vram_mb=0),)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts import Network
-from tests.pool import Pool
-from tests.services import Services
-from tests.site import Site, new_site
+from tests.kit.hosts import Network
+from tests.kit.pool import Pool
+from tests.kit.services import Services
+from tests.kit.site import Site, new_site
 
 
 @pytest.fixture

@@ -11,23 +11,23 @@ from typing import Any
 
 import pytest
 
-from tests.agents import Agent
-from tests.services import eventually
-from tests.site import Site
+from tests.kit.agents import Agent
+from tests.kit.services import eventually
+from tests.kit.site import Site
 
 WORKFLOWS = """
 [workflows.tags]
 runner = "python"
-target = "tests.steps:tags"
+target = "tests.kit.steps:tags"
 
 [workflows.quick]
 runner = "python"
-target = "tests.steps:quick"
+target = "tests.kit.steps:quick"
 parameters.mark = {}
 
 [workflows.polite]
 runner = "python"
-target = "tests.steps:polite"
+target = "tests.kit.steps:polite"
 """
 MODEL = ["model:sdxl"]
 

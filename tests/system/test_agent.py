@@ -14,10 +14,10 @@ import pytest
 from agent.processes import carried_by
 from app.pool.model import JobId, new_id
 from app.pool.protocol import Lease, LeaseState, Order
-from tests.nvml import Card, Driver
-from tests.processes import children
-from tests.scripted_pool import ScriptedPool, ended
-from tests.services import eventually
+from tests.kit.nvml import Card, Driver
+from tests.kit.processes import children
+from tests.kit.scripted_pool import ScriptedPool, ended
+from tests.kit.services import eventually
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_an_agent_has_as_many_slots_as_is_wanted(pool: ScriptedPool) -> None:
     assert len(pool.listed()) == 3 and all(pool.processes(job) for job in jobs)  # what runs is finished
     for job in jobs:
         pool.revoke(job, "cancel", grace_s=5)
-    eventually(lambda: len(children(agent.pid, "agent.slots")) == 1, 10)
+    eventually(lambda: len(children(agent.pid, "agent.slot.process")) == 1, 10)
     assert {pool.until("end", job).end for job in jobs} == {"cancelled"}
     pool.until("end", pool.put("quick"))
     want_slots(pool, 2)
@@ -216,7 +216,7 @@ def test_an_idle_slot_goes_before_one_that_works(pool: ScriptedPool) -> None:
     agent = pool.working(MUSTER_SLOTS="2")
     job = pool.running("polite")
     want_slots(pool, 1)
-    eventually(lambda: len(children(agent.pid, "agent.slots")) == 1, 5)
+    eventually(lambda: len(children(agent.pid, "agent.slot.process")) == 1, 5)
     assert pool.processes(job) and pool.listed() == {(job, 1)}
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from agent import identity
-from agent.lock import HostLock, path_of
+from agent.join import identity
+from agent.join.lock import HostLock, path_of
 from app.pool.errors import PoolError
 from app.pool.model import new_id
 from app.pool.settings import AgentSettings
-from tests.scripted_pool import JOIN_TOKEN, ScriptedPool, ended
+from tests.kit.scripted_pool import JOIN_TOKEN, ScriptedPool, ended
 
 STEP = "do this next"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import alive, children, kill_together
-from tests.scripted_pool import ScriptedPool, ended
-from tests.services import eventually
+from tests.kit.processes import alive, children, kill_together
+from tests.kit.scripted_pool import ScriptedPool, ended
+from tests.kit.services import eventually
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def standing_still(pids: list[int]) -> Iterator[None]:
 
 def frozen(pool: ScriptedPool, main: int, number: signal.Signals) -> None:
     """Send the signal to the whole agent with all that it runs."""
-    for pid in [main, *children(main, "agent.beat"), *pool.processes()]:
+    for pid in [main, *children(main, "agent.beat.process"), *pool.processes()]:
         os.kill(pid, number)
 
 
@@ -118,7 +118,7 @@ def test_a_killed_slot_is_not_the_jobs_failure_and_is_started_again(pool: Script
     agent = pool.working()
     for _ in range(3):
         job = pool.running("stubborn")
-        os.kill(children(agent.pid, "agent.slots")[0], signal.SIGKILL)
+        os.kill(children(agent.pid, "agent.slot.process")[0], signal.SIGKILL)
         end = pool.until("end", job, 8)
         assert (end.end, end.cause, end.signal) == ("stopped", "slot", signal.SIGKILL), end
         assert "slot process died, killed by SIGKILL" in (end.error or "")
@@ -129,7 +129,7 @@ def test_a_killed_slot_is_not_the_jobs_failure_and_is_started_again(pool: Script
 def test_a_guard_that_took_its_dying_slot_for_a_signal_is_not_believed(pool: ScriptedPool) -> None:
     agent = pool.working()
     job = pool.running("stubborn")
-    slot, guard = children(agent.pid, "agent.slots")[0], pool.guard_of(job)
+    slot, guard = children(agent.pid, "agent.slot.process")[0], pool.guard_of(job)
     with standing_still([agent.pid, slot]):
         os.kill(guard, signal.SIGTERM)
         eventually(lambda: not alive(guard))
@@ -141,7 +141,7 @@ def test_a_guard_that_took_its_dying_slot_for_a_signal_is_not_believed(pool: Scr
 def test_slot_and_guard_killed_in_one_blow_leave_nothing(pool: ScriptedPool) -> None:
     agent = pool.working()
     job = pool.running("stubborn")
-    kill_together([children(agent.pid, "agent.slots")[0], pool.guard_of(job)])
+    kill_together([children(agent.pid, "agent.slot.process")[0], pool.guard_of(job)])
     end = pool.until("end", job, 8)
     assert (end.end, end.cause) == ("stopped", "slot")  # not the job's failure
     assert not pool.processes(job)
@@ -150,7 +150,7 @@ def test_slot_and_guard_killed_in_one_blow_leave_nothing(pool: ScriptedPool) -> 
 def test_nothing_survives_a_killed_main_for_longer_than_a_second(pool: ScriptedPool) -> None:
     agent = pool.working()
     pool.running("stubborn")
-    below = [*children(agent.pid, "agent.beat"), *pool.processes()]
+    below = [*children(agent.pid, "agent.beat.process"), *pool.processes()]
     assert len(below) == 5  # beat, slot, guard, workflow and what escaped it
     agent.kill()
     eventually(lambda: not any(alive(pid) for pid in below), 1)
@@ -161,7 +161,7 @@ def test_main_slot_and_guard_killed_in_one_blow_the_next_start_ends_the_rest_bef
 ) -> None:
     agent = pool.working()
     job = pool.running("stubborn")
-    kill_together([agent.pid, children(agent.pid, "agent.slots")[0], pool.guard_of(job)])
+    kill_together([agent.pid, children(agent.pid, "agent.slot.process")[0], pool.guard_of(job)])
     assert eventually(lambda: len(pool.processes(job)) == 1)
     escapee = pool.processes(job)
     offers = len(pool.offers)
@@ -177,7 +177,7 @@ def test_main_without_its_beat_kills_all_jobs_and_ends_with_an_error(
     with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=1000) as pool:
         agent = pool.working()
         pool.running("stubborn")
-        os.kill(children(agent.pid, "agent.beat")[0], number)
+        os.kill(children(agent.pid, "agent.beat.process")[0], number)
         code, said = ended(agent, 10)
         assert code == 1 and "the beat process" in said
         assert not pool.processes()

@@ -7,9 +7,9 @@ import psycopg
 from app.coordinator.hints import Hint
 from app.ledger import blocks
 from app.pool.model import JobState, Requirement
-from tests.peer import Peer
+from tests.kit.peer import Peer
+from tests.kit.scene import Scene, scene
 from tests.postgres.conftest import submit
-from tests.scene import Scene, scene
 
 __all__ = ["scene"]
 

@@ -7,8 +7,8 @@ from app.ledger import attempts, jobs
 from app.pool.keys import queue
 from app.pool.model import JobState, WorkerId
 from app.pool.protocol import LeaseState
+from tests.kit.scene import Scene, scene, state_of
 from tests.postgres.conftest import submit
-from tests.scene import Scene, scene, state_of
 
 __all__ = ["scene"]
 

@@ -19,8 +19,8 @@ from rq.webhook import Webhook
 
 from app.pool import keys
 from app.pool.model import JobId, WorkerId, new_id
-from tests.scripted_main import ScriptedMain
-from tests.services import eventually
+from tests.kit.scripted_main import ScriptedMain
+from tests.kit.services import eventually
 
 Put = Callable[[ScriptedMain, Path], object]
 

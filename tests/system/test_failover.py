@@ -5,9 +5,9 @@ from __future__ import annotations
 from app.ledger import events
 from app.pool.model import Health, JobState
 from app.pool.protocol import LeaseState, Order
-from tests.peer import Peer
+from tests.kit.peer import Peer
+from tests.kit.scene import Scene, scene, state_of
 from tests.postgres.conftest import submit
-from tests.scene import Scene, scene, state_of
 
 __all__ = ["scene"]
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import redis
 
+from app.coordinator.health.presence import Loss, Word
 from app.coordinator.hints import Hint
-from app.coordinator.presence import Loss, Word
-from app.coordinator.tidy import Tidy
+from app.coordinator.upkeep.output_gc import Tidy
 from app.ledger import attempts, events, investigations, jobs, policy, workers
 from app.pool.errors import Unavailable
 from app.pool.model import AttemptEnd, Health, JobState
 from app.pool.protocol import LeaseState, Order
-from tests.peer import Peer
+from tests.kit.peer import Peer
+from tests.kit.scene import Scene, scene, state_of
 from tests.postgres.conftest import submit
-from tests.scene import Scene, scene, state_of
 
 __all__ = ["scene"]
 

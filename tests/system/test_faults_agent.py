@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from agent.processes import boottime_ns, carried_by
-from tests.agents import Agent
 from tests.chaos import history
-from tests.clock import WallClock
-from tests.processes import kill_together, send
-from tests.services import eventually
-from tests.site import BUSY_S, DOWN_S, INTERVAL_S, TTL_S, Site
+from tests.kit.agents import Agent
+from tests.kit.clock import WallClock
+from tests.kit.processes import kill_together, send
+from tests.kit.services import eventually
+from tests.kit.site import BUSY_S, DOWN_S, INTERVAL_S, TTL_S, Site
 
 pytestmark = pytest.mark.timeout(180)
 STEP_S = 0.1  # of the jobs

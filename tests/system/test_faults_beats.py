@@ -19,12 +19,12 @@ from app.pool.live import Live
 from app.pool.model import WorkerId
 from app.pool.policy import Clocks
 from app.pool.protocol import Beat
-from tests.agents import Agent
 from tests.chaos import history
-from tests.processes import send
-from tests.proxy import Proxy
-from tests.services import Services, eventually
-from tests.site import BUSY_S, INTERVAL_S, KEYS, Site, new_site
+from tests.kit.agents import Agent
+from tests.kit.processes import send
+from tests.kit.proxy import Proxy
+from tests.kit.services import Services, eventually
+from tests.kit.site import BUSY_S, INTERVAL_S, KEYS, Site, new_site
 
 pytestmark = pytest.mark.timeout(180)
 BACK_S = 0.1

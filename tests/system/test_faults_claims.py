@@ -11,11 +11,11 @@ import pytest
 
 from app.pool.keys import envelope_id, queue
 from app.pool.model import JobId
-from tests.agents import Agent
 from tests.chaos import history
-from tests.processes import send
-from tests.services import eventually
-from tests.site import KEYS, Site
+from tests.kit.agents import Agent
+from tests.kit.processes import send
+from tests.kit.services import eventually
+from tests.kit.site import KEYS, Site
 
 pytestmark = pytest.mark.timeout(180)
 

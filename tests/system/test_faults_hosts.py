@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from agent.processes import boottime_ns, carried_by
-from tests.agents import Agent
 from tests.chaos import history
-from tests.hosts import LINKS, Host, Network, new_network
-from tests.services import eventually
-from tests.site import BUSY_S, DOWN_S, INTERVAL_S, Site
+from tests.kit.agents import Agent
+from tests.kit.hosts import LINKS, Host, Network, new_network
+from tests.kit.services import eventually
+from tests.kit.site import BUSY_S, DOWN_S, INTERVAL_S, Site
 
 pytestmark = pytest.mark.timeout(180)
 ORPHAN_S = 5

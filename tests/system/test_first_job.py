@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from app.pool.faults import VARIABLE
-from tests.pool import ROOT, Pool, clean
-from tests.services import eventually
+from tests.kit.pool import ROOT, Pool, clean
+from tests.kit.services import eventually
 
 SECONDS = 40
 HEIGHT = 120

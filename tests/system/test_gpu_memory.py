@@ -6,8 +6,8 @@ import psycopg
 
 from app.pool.model import Gpu, JobState, Requirement
 from app.pool.protocol import Order
-from tests.peer import Peer
-from tests.scene import Scene, end, scene
+from tests.kit.peer import Peer
+from tests.kit.scene import Scene, end, scene
 
 __all__ = ["scene"]
 

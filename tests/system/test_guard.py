@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from agent.processes import carried_by, kill_all
-from tests.cgroups import limited
-from tests.scripted_main import ScriptedMain
-from tests.services import eventually
+from tests.kit.cgroups import limited
+from tests.kit.scripted_main import ScriptedMain
+from tests.kit.services import eventually
 
 
 @pytest.fixture

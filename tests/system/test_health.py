@@ -10,18 +10,18 @@ from datetime import datetime
 
 import pytest
 
-from app.coordinator.decide import Decider
+from app.coordinator.control_loop import Decider
+from app.coordinator.health.presence import ASK_S
 from app.coordinator.hints import Hint, Hints
-from app.coordinator.presence import ASK_S
 from app.ledger import events, investigations, policy, tokens, workers
 from app.pool.keys import queue
 from app.pool.live import Look
 from app.pool.loop import Bell, Loop
 from app.pool.model import Health, JobState
-from tests.peer import Peer
+from tests.kit.peer import Peer
+from tests.kit.scene import Scene, scene
+from tests.kit.services import eventually
 from tests.postgres.conftest import submit
-from tests.scene import Scene, scene
-from tests.services import eventually
 
 __all__ = ["scene"]
 

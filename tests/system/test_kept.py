@@ -8,8 +8,8 @@ import pytest
 
 from app.ledger import jobs
 from app.pool.model import JobState, Requirement
+from tests.kit.scene import BELL, Scene, begun, end, scene, state
 from tests.postgres.conftest import submit
-from tests.scene import BELL, Scene, begun, end, scene, state
 from tests.system.test_waiting import CARD, FAST
 
 __all__ = ["scene"]

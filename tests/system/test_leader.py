@@ -18,10 +18,10 @@ from app.coordinator.hints import allow_events
 from app.ledger import jobs, leader
 from app.ledger.db import Ledger
 from app.pool.model import JobId, JobState
-from tests.peer import Peer
+from tests.kit.peer import Peer
+from tests.kit.scene import Scene, scene
+from tests.kit.services import eventually
 from tests.postgres.conftest import submit
-from tests.scene import Scene, scene
-from tests.services import eventually
 
 __all__ = ["scene"]
 

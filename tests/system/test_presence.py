@@ -6,14 +6,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from agent.listen import Address, Ear
+from agent.join.listen import Address, Ear
 from app.ledger import events, investigations, jobs, policy, tokens
 from app.pool.model import Health, JobState
 from app.pool.protocol import LeaseState, Order, WhoIs
-from tests.peer import Peer
+from tests.kit.peer import Peer
+from tests.kit.scene import BOOT_ID, Scene, scene, state_of
+from tests.kit.services import eventually
 from tests.postgres.conftest import submit
-from tests.scene import BOOT_ID, Scene, scene, state_of
-from tests.services import eventually
 
 __all__ = ["scene"]
 

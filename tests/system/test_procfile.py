@@ -13,8 +13,8 @@ import pytest
 
 from app.ledger import tokens
 from app.ledger.db import Ledger
-from tests.pool import READY_S, ROOT, Pool, clean
-from tests.services import eventually
+from tests.kit.pool import READY_S, ROOT, Pool, clean
+from tests.kit.services import eventually
 
 
 @pytest.fixture

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from app.coordinator.envelopes import Envelopes
-from app.coordinator.failover import Failover
+from app.coordinator.attempts.envelopes import Envelopes
+from app.coordinator.attempts.leases import Leases
+from app.coordinator.attempts.revoke import Failover
 from app.coordinator.fleet import Fleet
-from app.coordinator.leases import Leases
 from app.ledger import attempts, jobs, policy
 from app.pool.model import AttemptEnd, Gpu, Job, JobState, Requirement
-from tests.peer import Peer
+from tests.kit.peer import Peer
+from tests.kit.scene import Scene, begun, end, scene
 from tests.postgres.conftest import submit
-from tests.scene import Scene, begun, end, scene
 
 __all__ = ["scene"]
 SMALL, LARGE = Gpu("GPU-1", 0, "A10", 24_000), Gpu("GPU-2", 0, "H200", 141_000)

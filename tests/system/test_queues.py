@@ -16,8 +16,8 @@ from redis import Redis
 from app.pool import keys
 from app.pool.model import WorkerId
 from app.pool.settings import redis_urls
-from tests.pool import Pool
-from tests.services import eventually
+from tests.kit.pool import Pool
+from tests.kit.services import eventually
 
 DEPTH = 3
 

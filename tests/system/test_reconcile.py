@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
-from app.coordinator.envelopes import Envelopes
+from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.hints import Hint
 from app.ledger import attempts, jobs, policy
 from app.pool.faults import EXIT_CODE
 from app.pool.keys import queue
 from app.pool.model import AttemptEnd, Health, JobId, JobState
 from app.pool.protocol import LeaseState, Order
+from tests.kit.scene import Scene, scene, state_of
 from tests.postgres.conftest import submit
-from tests.scene import Scene, scene, state_of
 
 __all__ = ["scene"]
 
@@ -190,7 +190,7 @@ POINTS = (
 )
 ONE_STEP = """
 import sys, redis
-from app.coordinator.decide import Decider
+from app.coordinator.control_loop import Decider
 from app.coordinator.hints import Hint
 from app.coordinator.stores import Stores
 from app.ledger.db import Ledger

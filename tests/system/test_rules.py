@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.rules import TOO_SLOW
+from agent.attempt.rules import TOO_SLOW
 from app.pool.model import Rule, Workflow
-from tests.scripted_main import GuardLine, ScriptedMain
-from tests.scripted_pool import ScriptedPool
+from tests.kit.scripted_main import GuardLine, ScriptedMain
+from tests.kit.scripted_pool import ScriptedPool
 
 RULES = (
     Rule("later", exit_code=75),

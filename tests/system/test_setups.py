@@ -14,9 +14,9 @@ from app.ledger.pauses import Pause
 from app.pool.codec import from_json
 from app.pool.model import AttemptEnd, JobId, JobState, Requirement
 from app.pool.protocol import LeaseState, Wanted
-from tests.peer import Peer
+from tests.kit.peer import Peer
+from tests.kit.scene import RUNG, Scene, scene, state_of
 from tests.postgres.conftest import submit
-from tests.scene import RUNG, Scene, scene, state_of
 
 __all__ = ["scene"]
 OPTIX = Requirement("burn", tags=("optix",))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from app.coordinator.hints import Hint
 from app.ledger import investigations, workers
 from app.pool.model import Intent, JobState, Requirement
+from tests.kit.scene import Scene, scene
 from tests.postgres.conftest import submit
-from tests.scene import Scene, scene
 
 __all__ = ["scene"]
 

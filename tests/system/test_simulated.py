@@ -10,9 +10,9 @@ from app.ledger import attempts, jobs, policy, workers
 from app.pool.model import Health, JobId, JobState, Requirement
 from app.pool.protocol import LeaseState
 from bench.sim import AS_AGENTS, QUIET, WORK, Simulation, Spec, sharing_of, simulated
+from tests.kit.scene import Scene, scene
+from tests.kit.services import eventually
 from tests.postgres.conftest import submit
-from tests.scene import Scene, scene
-from tests.services import eventually
 
 __all__ = ["scene"]
 LONG_S = 600.0

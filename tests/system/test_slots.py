@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripted_main import ScriptedMain
-from tests.services import eventually
+from tests.kit.scripted_main import ScriptedMain
+from tests.kit.services import eventually
 
 
 @pytest.fixture

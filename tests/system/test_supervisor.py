@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from app.pool.errors import PoolError
-from app.processes import Program
-from app.supervisor import STOP_SIGNALS, Stopped, Supervisor
+from app.up.processes import Program
+from app.up.supervisor import STOP_SIGNALS, Stopped, Supervisor
 
 
 @pytest.fixture

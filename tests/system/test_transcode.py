@@ -16,7 +16,7 @@ from agent.processes import descendants
 from agent.workflows import transcode
 from agent.workflows.ffmpeg import variable_rate
 from app.pool import faults
-from tests.child import Child
+from tests.kit.child import Child
 
 TICK = 1.5 / transcode.TICKS
 START = 0.0006  # MP4 names the beginning of a track in ms

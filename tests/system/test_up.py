@@ -13,13 +13,13 @@ from urllib.parse import quote
 import pytest
 import redis
 
-from app.embedded.postgresql import postgresql
 from app.pool.errors import PoolError
-from app.processes import listen_problem
-from app.reach import check_redis
-from tests.nvml import Card, Driver
-from tests.pool import Pool
-from tests.services import Services, eventually
+from app.up.embedded.postgresql import postgresql
+from app.up.processes import listen_problem
+from app.up.reach import check_redis
+from tests.kit.nvml import Card, Driver
+from tests.kit.pool import Pool
+from tests.kit.services import Services, eventually
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import psycopg
 
-from app.coordinator.dispatch import MOST_HEADS
 from app.coordinator.hints import Hint
-from app.coordinator.order import STEP_S
+from app.coordinator.placement.dispatch import MOST_HEADS
+from app.coordinator.placement.fairness import STEP_S
 from app.ledger import jobs, waiting
 from app.pool.matching import class_name
 from app.pool.model import Gpu, JobSpec, JobState, Requirement
+from tests.kit.scene import BELL, Scene, begun, end, scene, state
 from tests.postgres.conftest import submit
-from tests.scene import BELL, Scene, begun, end, scene, state
 
 __all__ = ["scene"]
 FAST = Requirement("burn", tags=("fast",))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nvml import Driver
+from tests.kit.nvml import Driver
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent import cpu
+from agent.gpus import cpu
 
 
 @pytest.mark.parametrize(("idle", "use"), [(50, 0.75), (-10, 1.0), (300, 0.0)])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.declare import declared
+from agent.join.declare import declared
 from agent.workflows import ffmpeg
 from app.pool.codec import from_json, to_json
 from app.pool.errors import SettingsError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.coordinator.judge import Sight, clock_step, first_sight, judge, seen
+from app.coordinator.health.failure_detector import Sight, clock_step, first_sight, judge, seen
 from app.pool.model import Health, WorkerId
 from app.pool.policy import Clocks
 from app.pool.protocol import Beat

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.coordinator.left_over import MOST_DIFFERENT, TELLING_S, TOLD, Candidate, LeftOver
-from app.coordinator.placing import Want
+from app.coordinator.placement.place import Want
+from app.coordinator.placement.unplaced import MOST_DIFFERENT, TELLING_S, TOLD, Candidate, LeftOver
 from app.ledger.waiting import Wish
 from app.pool.model import JobId, Requirement, WorkerId
 from tests.unit.test_order import waiting

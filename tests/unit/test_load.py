@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agent.gpus import Inventory
-from agent.load import LISTED_S, Load
+from agent.gpus.inventory import Inventory
+from agent.gpus.load import LISTED_S, Load
 from app.pool.model import Gpu, JobId, new_id
 from app.pool.protocol import AttemptRef
-from tests.nvml import Card, Driver
-from tests.services import eventually
+from tests.kit.nvml import Card, Driver
+from tests.kit.services import eventually
 
 CARD = Gpu("GPU-1", 0, "NVIDIA Test", 16384)
 

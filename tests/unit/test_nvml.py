@@ -13,20 +13,20 @@ from typing import Any
 import pynvml
 import pytest
 
-from agent import gpus
-from agent.gpus import Inventory, inventory
-from agent.nvml import Ours
+from agent.gpus import inventory as gpus
+from agent.gpus.inventory import Inventory, inventory
+from agent.gpus.nvml import Ours
 from agent.processes import environment_of, started_at
 from app.pool.codec import from_plain
 from app.pool.model import Gpu
 from app.pool.protocol import GpuFigures, Memory
-from tests.nvml import Card, Driver
-from tests.services import eventually
+from tests.kit.nvml import Card, Driver
+from tests.kit.services import eventually
 
 DEADLINE_S = 30.0  # for a busy computer
 ASK = """
 import json
-from agent.nvml import DriverGone, Session
+from agent.gpus.nvml import DriverGone, Session
 from app.pool.codec import plain
 try:
     session = Session()
@@ -179,9 +179,9 @@ def test_a_process_that_has_the_pid_of_one_of_ours_is_not_ours(
     pid = process(MUSTER_JOB="j1")
     assert ours.has(pid)
 
-    monkeypatch.setattr("agent.nvml.environment_of", lambda pid: set())
+    monkeypatch.setattr("agent.gpus.nvml.environment_of", lambda pid: set())
     assert ours.has(pid)
-    monkeypatch.setattr("agent.nvml.started_at", lambda pid: (started_at(pid) or 0) + 1)
+    monkeypatch.setattr("agent.gpus.nvml.started_at", lambda pid: (started_at(pid) or 0) + 1)
     assert not ours.has(pid)
 
 
@@ -223,6 +223,6 @@ def test_the_inventory_of_a_hanging_driver_ends_in_time(driver: Driver, monkeypa
 
 def test_the_inventory_is_printed_as_json(driver: Driver) -> None:
     driver.say(Card("GPU-1"))
-    printed = subprocess.run([sys.executable, "-m", "agent.gpus"], capture_output=True, check=True).stdout
+    printed = subprocess.run([sys.executable, "-m", "agent.gpus.inventory"], capture_output=True, check=True).stdout
 
     assert from_plain(Inventory, json.loads(printed)) == Inventory((ONE,), "570.86.15")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from app.coordinator.order import STEP_S, ends, in_order
+from app.coordinator.placement.fairness import STEP_S, ends, in_order
 from app.ledger.waiting import WaitingJob
 from app.pool.model import Job, JobId, JobSpec, JobState, Requirement
 

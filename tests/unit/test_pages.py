@@ -10,12 +10,13 @@ from werkzeug.datastructures import MultiDict
 
 from app.ledger.fleet import Sample
 from app.pool.model import Attempt, AttemptEnd, Health, JobId, WorkerId
-from app.web import job_story, sparkline, words
-from app.web.fleet_filter import Filter
-from app.web.fleet_rows import Row
-from app.web.sparkline import Spark
-from app.web.worker_history import TransitionAnswer
-from app.web.worker_page import strip
+from app.web.api.worker_history import TransitionAnswer
+from app.web.http import filters
+from app.web.http.fleet_filter import Filter
+from app.web.pages import job_story, sparkline
+from app.web.pages.fleet_rows import Row
+from app.web.pages.sparkline import Spark
+from app.web.pages.worker import strip
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=timezone.utc)
 ROW = Row(
@@ -135,16 +136,16 @@ def test_a_failure_is_told_with_its_exit_code_its_cause_and_what_a_rule_says() -
 
 @pytest.mark.parametrize("name", ["password", "api_token", "client_SECRET"])
 def test_a_parameter_whose_name_says_secret_is_hidden(name: str) -> None:
-    assert "hunter2" not in words.parameter("hunter2", name)
+    assert "hunter2" not in filters.parameter("hunter2", name)
 
 
 def test_figures_are_written_for_people() -> None:
-    assert [words.duration(s) for s in (None, 41.9, 61, 3_900, 100_000)] == [
+    assert [filters.duration(s) for s in (None, 41.9, 61, 3_900, 100_000)] == [
         "–",
         "41 s",
         "1 min",
         "1 h 05 min",
         "1 d 3 h",
     ]
-    assert [words.size(n) for n in (0, 1023, 1536, 5 * 1024**3)] == ["0 bytes", "1023 bytes", "1.5 KiB", "5.0 GiB"]
-    assert [words.gib(n) for n in (None, 0, 1_536, 24_564)] == ["–", "0", "1.5", "24"]
+    assert [filters.size(n) for n in (0, 1023, 1536, 5 * 1024**3)] == ["0 bytes", "1023 bytes", "1.5 KiB", "5.0 GiB"]
+    assert [filters.gib(n) for n in (None, 0, 1_536, 24_564)] == ["–", "0", "1.5", "24"]

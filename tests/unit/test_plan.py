@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.coordinator.kinds import Demand, Facts, facts_of, words_of
-from app.coordinator.plan import CLOSE_AFTER_S, MOST_KINDS, Plan, Rules
-from app.coordinator.strategy import offset, order
+from app.coordinator.placement.index_plan import CLOSE_AFTER_S, MOST_KINDS, Plan, Rules
+from app.coordinator.placement.scoring import offset, order
+from app.coordinator.placement.worker_classes import Demand, Facts, facts_of, words_of
 from app.pool.capacity import need
 from app.pool.matching import FILTERS, Refusal, refusal
 from app.pool.model import Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import STRATEGIES
-from tests.fleet import a_worker
+from tests.kit.fleet import a_worker
 
 TAGS = ("a", "b", "c", "d")
 some_tags = st.lists(st.sampled_from(TAGS), unique=True, max_size=4).map(tuple)
@@ -213,7 +213,7 @@ def test_a_worker_is_held_only_against_the_classes_of_their_own_that_name_it(mon
         looked.append(wish)
         return refusal(worker, wish)
 
-    monkeypatch.setattr("app.coordinator.plan.refusal", noted)
+    monkeypatch.setattr("app.coordinator.placement.index_plan.refusal", noted)
     assert len(plan.take(workers[1])) == 1
     assert looked == [asked[1].requirement]
 

@@ -13,8 +13,8 @@ import pytest
 
 from agent.processes import carried_by, descendants, kill_all, reap
 from app.pool.model import new_id
-from tests.services import eventually
-from tests.steps import ESCAPE
+from tests.kit.services import eventually
+from tests.kit.steps import ESCAPE
 
 ORPHAN = """
 import os, signal, sys

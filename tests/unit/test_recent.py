@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event
 
-from app.web.recent import Recent
+from app.web.http.cache import Recent
 
 
 def test_what_was_being_made_while_something_changed_is_forgotten_too() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from agent.ending import CANCEL, DEADLINE, ending, failure
-from agent.reporter import LOG_BATCH, PROGRESS_S, Reporter
+from agent.attempt.ending import CANCEL, DEADLINE, ending, failure
+from agent.attempt.reporter import LOG_BATCH, PROGRESS_S, Reporter
 from app.pool.model import LIMITS, JobId, WorkerId
 from app.pool.protocol import Order
-from tests.services import eventually
+from tests.kit.services import eventually
 
 ORDER = Order(JobId("0123456789ab"), 3, WorkerId("abcdefghjkmn"), 1, "burn", {})
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from app.coordinator.plan import Entry
-from app.coordinator.rooms import Mean, Means, means, room
-from app.coordinator.waiting import why_waiting
-from app.coordinator.wanted import wanted_of
+from app.coordinator.health.directives import wanted_of
+from app.coordinator.placement.headroom import Mean, Means, means, room
+from app.coordinator.placement.index_plan import Entry
+from app.coordinator.placement.reasons import why_waiting
 from app.pool.capacity import Card, Need, Room, capacity_refusal, need, takes, unfit
 from app.pool.capacity import room as capacity_room
 from app.pool.matching import Refusal

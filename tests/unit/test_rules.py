@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from agent import gpu_memory
-from agent.reporter import RECENT_CHARACTERS, RECENT_LINES, Reporter
-from agent.rules import TOO_SLOW, WITHIN_S, ruled
+from agent.attempt import gpu_memory
+from agent.attempt.reporter import RECENT_CHARACTERS, RECENT_LINES, Reporter
+from agent.attempt.rules import TOO_SLOW, WITHIN_S, ruled
 from app.pool.model import JobId, Rule, WorkerId
 from app.pool.protocol import Order, Report
-from tests.processes import alive
-from tests.services import eventually
+from tests.kit.processes import alive
+from tests.kit.services import eventually
 
 ORDER = Order(JobId("0123456789ab"), 3, WorkerId("abcdefghjkmn"), 1, "burn", {})
 LATER = Rule("later", exit_code=75)
@@ -109,7 +109,7 @@ def children(pid: int) -> set[int]:
 
 
 PATIENT = """
-from agent import rules
+from agent.attempt import rules
 from tests.unit.test_rules import HOSTILE, end, reporter
 rules.WITHIN_S = 60.0
 heard = reporter("a" * 64 + "b")

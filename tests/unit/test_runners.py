@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from agent.beat.deadline import DeadlineWriter, make_deadline
 from agent.context import CUT, LOG_FULL
-from agent.deadline import DeadlineWriter, make_deadline
 from agent.processes import boottime_ns
 from agent.runners.command import arguments
 from agent.workflows import burn
 from app.pool.errors import PoolError
 from app.pool.model import LIMITS, Parameter, Workflow
 from app.pool.policy import Clocks
-from tests.child import Child
+from tests.kit.child import Child
 
 
 def shell(script: str, *parameters: Parameter) -> Workflow:

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 import pynvml
 import pytest
 
-from agent.gpus import BACK_OFF_S, HUNG_S, SamplerReader
+from agent.gpus.inventory import BACK_OFF_S, HUNG_S, SamplerReader
 from app.pool.model import Gpu
 from app.pool.protocol import GpuFigures
-from tests.nvml import Card, Driver
+from tests.kit.nvml import Card, Driver
 
 DEADLINE_S = 30.0  # for a busy computer; every wait ends with its event
 ONE = Gpu("GPU-1", 0, "NVIDIA Test", 16384)
@@ -205,7 +205,7 @@ def test_a_worker_without_cards_has_no_sampler(start: Callable[..., SamplerReade
 
 def test_a_session_with_a_lost_card_ends_after_a_while_so_that_the_next_may_find_it(driver: Driver) -> None:
     driver.say(Card("GPU-1", errors={"nvmlDeviceGetUtilizationRates": 15}), Card("GPU-2"))
-    program = "import os; from agent import sampler; sampler.LOST_S = 0.5; sampler.main(os.getppid(), once=False)"
+    program = "import os; from agent.gpus import sampler; sampler.LOST_S = 0.5; sampler.main(os.getppid(), once=False)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=DEADLINE_S)
 
     first = json.loads(done.stdout.splitlines()[0])
@@ -215,7 +215,7 @@ def test_a_session_with_a_lost_card_ends_after_a_while_so_that_the_next_may_find
 def test_a_sampler_ends_with_its_parent_also_inside_a_hanging_call(driver: Driver) -> None:
     driver.say(Card("GPU-1"), hangs=("nvmlDeviceGetCount_v2",))
     program = (
-        "import subprocess, sys; from agent.sampler import command; "
+        "import subprocess, sys; from agent.gpus.sampler import command; "
         "child = subprocess.Popen(command()); print(child.pid, flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

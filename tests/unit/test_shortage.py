@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.coordinator.shortage import had_mb
+from app.coordinator.attempts.gpu_oom import had_mb
 from app.pool.model import Gpu, Health, Intent, JobId, Worker, WorkerId
 from app.pool.protocol import Beat, GpuFigures, Lease, LeaseState, Memory
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent import slot_processes
-from agent.channel import SlotSetup, tell
-from agent.slot_processes import START_S, SlotProcess, SlotProcesses
+from agent.ipc.channel import SlotSetup, tell
+from agent.slot import starter
+from agent.slot.starter import START_S, SlotProcess, SlotProcesses
 from app.pool.model import WorkerId
 
 
@@ -25,8 +25,8 @@ def theirs(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, socket.socket]
         mains.append(ours)
         return subprocess.Popen(["sleep", "60"]), ours
 
-    monkeypatch.setattr(slot_processes, "start_slot", start)
-    monkeypatch.setattr(slot_processes, "AT_ONCE", 2)
+    monkeypatch.setattr(starter, "start_slot", start)
+    monkeypatch.setattr(starter, "AT_ONCE", 2)
     yield ends
     for each in (*ends.values(), *mains):
         each.close()
@@ -76,7 +76,7 @@ def test_a_slot_that_cannot_be_started_is_tried_again_and_costs_no_other(
         raise BlockingIOError("no process left")
 
     with monkeypatch.context() as full:
-        full.setattr(slot_processes, "start_slot", fail)
+        full.setattr(starter, "start_slot", fail)
         assert not started(slots, 0.0)
         assert not started(slots, 0.0)  # all five were tried, two at a time, and wait
         assert not started(slots, 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.submit import batch_of
+from app.cli.submit import batch_of
 
 
 def test_a_line_may_hold_what_only_looks_like_its_end() -> None:

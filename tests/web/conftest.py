@@ -18,7 +18,7 @@ from app.pool.codec import plain, to_json
 from app.pool.protocol import Beat
 from app.pool.settings import ServerSettings
 from app.web.app import create_app
-from app.web.services import EXTENSION, Services
+from app.web.http.services import EXTENSION, Services
 from tests.postgres.conftest import offer
 
 Facts = dict[str, Any]

@@ -27,9 +27,9 @@ from app.ledger import jobs, tokens, workers
 from app.ledger.db import Ledger
 from app.pool.model import FileFact, Job, JobId, Parameter, Worker, Workflow
 from app.pool.protocol import Offer
-from app.processes import free_port
+from app.up.processes import free_port
+from tests.kit.services import eventually
 from tests.postgres.conftest import found, join, offer, running, tell
-from tests.services import eventually
 
 Environment = dict[str, str]
 ROOT = Path(__file__).parents[2]
@@ -211,7 +211,7 @@ def test_a_name_that_several_workers_have_is_refused_with_their_ids(home: Enviro
 def test_workers_are_listed_to_the_last_page(
     home: Environment, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.client.PAGE", 2)
+    monkeypatch.setattr("app.cli.client.PAGE", 2)
     joined = [join(ledger, f"render-{number}-{'x' * 90}") for number in range(5)]
     assert [worker["name"] for worker in shown(home, "workers")] == [worker.name for worker in joined]
     lines = said(home, "workers").splitlines()  # a line for each, whatever the terminal's width: a program reads it

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 import pytest
 from redis import Redis
 
-from app.web import recent
+from app.web.http import cache
 from tests.web.conftest import Web
 from tests.web.test_faces import signed_in
 
@@ -36,7 +36,7 @@ def said(web: Web) -> tuple[str, ...]:
     assert checks["redis"]["ok"]
     client = signed_in(web, web.admin)
     with web.app.app_context():
-        recent.forget_workers()  # else the page is as it was shown two seconds ago
+        cache.forget_workers()  # else the page is as it was shown two seconds ago
     return checks["redis"]["detail"], client.get("/").text
 
 

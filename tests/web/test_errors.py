@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from app.pool.settings import ServerSettings
 from app.web.app import create_app
-from app.web.services import EXTENSION
+from app.web.http.services import EXTENSION
 from tests.web.conftest import Web
 
 NOWHERE = "127.0.0.1:1"
@@ -61,7 +61,7 @@ def test_a_bug_is_500_and_tells_nothing_but_the_request_id(web: Web, monkeypatch
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr("app.web.workflows.workflows.declared", broken)
+    monkeypatch.setattr("app.web.api.workflows.workflows.declared", broken)
     answered = web.ask("GET", "/workflows", web.admin)
     is_problem(answered, 500)
     assert "secret" not in answered.text

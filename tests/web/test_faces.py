@@ -14,9 +14,9 @@ from werkzeug.test import TestResponse
 
 from app.ledger import events, sessions, workers
 from app.pool.model import Health, WorkerId
-from app.web import files
-from app.web.files import UPLOAD_BYTES
-from app.web.sessions import secret_key
+from app.web.http import files
+from app.web.http.files import UPLOAD_BYTES
+from app.web.http.sessions import secret_key
 from tests.web.conftest import Web
 
 HTML = {"Accept": "text/html,*/*;q=0.8"}

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from app.ledger import events, workers
 from app.pool.model import Health, WorkerId
-from app.processes import free_port
+from app.up.processes import free_port
 from tests.web.conftest import Facts, Web
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import redis
 
-from app.coordinator.decide import Decider
-from app.coordinator.eligible import Eligible
+from app.coordinator.control_loop import Decider
 from app.coordinator.fleet import Fleet
 from app.coordinator.hints import Hint
-from app.coordinator.placing import Run, Want
+from app.coordinator.placement.index import Eligible
+from app.coordinator.placement.place import Run, Want
 from app.coordinator.stores import Stores
 from app.ledger import retention, workers
 from app.pool.model import JobId, Requirement

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from app.web import submission
+from app.actions import jobs
 from tests.web.conftest import Web
 
 
@@ -47,13 +47,13 @@ def test_of_two_at_once_with_one_key_one_job_is_made(web: Web) -> None:
 
 
 def test_while_the_first_runs_the_second_is_told_to_wait(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    check, seen = submission.check, []
+    check, seen = jobs.check, []
 
-    def slow(*given: Any) -> list[submission.Submission]:
-        monkeypatch.setattr(submission, "check", check)
+    def slow(*given: Any) -> list[jobs.Submission]:
+        monkeypatch.setattr(jobs, "check", check)
         seen.append(post(web, "k").status_code)
         return check(*given)
 
-    monkeypatch.setattr(submission, "check", slow)
+    monkeypatch.setattr(jobs, "check", slow)
     assert post(web, "k").status_code == 201
     assert seen == [409]

@@ -10,11 +10,12 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from app.actions import jobs as submission
 from app.ledger import groups, jobs
 from app.pool.codec import plain
 from app.pool.model import Job, JobId, Parameter, Workflow
-from app.web import submission, submit_form
-from app.web.schemas import JobBody
+from app.web.http.schemas import JobBody
+from app.web.pages import submit_form
 from tests.web.conftest import Web
 from tests.web.test_faces import HTML, signed_in
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.ledger import jobs, workers
 from app.pool.model import Intent, WorkerId
-from app.web import why
+from app.web.api import why
 from tests.web.conftest import Web
 from tests.web.test_faces import signed_in
 

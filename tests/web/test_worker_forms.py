@@ -297,7 +297,7 @@ def test_the_bar_offers_groups_only_where_there_are_some(web: Web, client: Flask
 def test_a_large_pools_group_lists_its_members_only(
     web: Web, client: FlaskClient, worker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.web.groups_page.TICKED_MOST", 1)
+    monkeypatch.setattr("app.web.pages.groups.TICKED_MOST", 1)
     web.join(web.offer("render-2"))
     groups.fill(web.ledger, "farm", [WorkerId(worker)], "ana")
     page = client.get("/settings/groups/farm", headers=HTML).text

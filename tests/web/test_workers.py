@@ -140,7 +140,7 @@ def test_workers_are_filtered_by_the_fleet_s_words_across_pages(web: Web) -> Non
 
 
 def test_more_workers_than_are_read_at_once_are_searched_to_the_end(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.web.workers.LISTED_MOST", 2)
+    monkeypatch.setattr("app.web.api.workers.LISTED_MOST", 2)
     for number in range(5):
         admission = web.join(web.offer(f"render-{number}"))
     web.beat(admission)

@@ -1,6 +1,6 @@
 -- settle: what the other scripts share; it is loaded in front of each of them and does nothing alone.
 -- A worker's hash has, beside what others read of it:
---   room   JSON that Python computes (rooms.py):
+--   room   JSON that Python computes (placement/headroom.py):
 --     incarnation  of the worker, for leases that are written for it
 --     slots        jobs that it runs at a time       capacity  these and the places behind them
 --     weights      of the load's parts [gpu, queue, vram]; 0 for a part that no worker has

@@ -1,0 +1,142 @@
+"""The workflow's process, as its guard sees it: a fork (forked.py) with a socket pair.
+
+It is started while the claim is still under way and waits for its first line: until that is sent,
+nothing of the workflow runs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.attempt.forked import fork
+from agent.ipc.channel import SlotSetup
+from agent.ipc.link import Link, Message
+from agent.processes import ATTEMPT_VARIABLE, JOB_VARIABLE
+from app.pool.codec import plain
+from app.pool.model import Workflow
+from app.pool.protocol import Order
+
+CHECKPOINTS = ".checkpoints"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where one attempt writes, and where the files of the checkpoint lie from which it resumes."""
+
+    output: Path
+    checkpoints: Path
+    resume: Path | None
+
+    @classmethod
+    def of(cls, order: Order, output_folder: str) -> Folders:
+        job = Path(output_folder) / order.job
+        resume = order.resume
+        output = job / f"a{order.attempt}"
+        return cls(
+            output=output,
+            checkpoints=output / CHECKPOINTS,
+            resume=job / f"a{resume.attempt}" / CHECKPOINTS / str(resume.number) if resume else None,
+        )
+
+    def make(self) -> None:
+        """Make them. Raises OSError, also when the folder of all outputs is not there: then it is not mounted."""
+        self.output.parent.mkdir(exist_ok=True)
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+
+
+class Child:
+    """The process, the line to it, and what it writes to its standard output and error."""
+
+    def __init__(self, order: Order, setup: SlotSetup, folders: Folders) -> None:
+        ours, theirs = socket.socketpair()
+        reading, writing = os.pipe()
+        try:
+            keep = (setup.deadline_fd, setup.lock_fd)
+            self.pid = fork(theirs.fileno(), writing, keep, folders.output, environment(order))
+        finally:
+            theirs.close()
+            os.close(writing)
+        self.link = Link(ours)
+        self.output = Output(reading)
+        self.pidfd = os.pidfd_open(self.pid)
+        self._status: int | None = None
+
+    def ask(self, why: str) -> None:
+        """Ask it to save its state and stop; it may ignore that."""
+        self.link.send({"stopping": why})
+        if self.ended() is None:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
+
+    def show_stacks(self) -> None:
+        """Have it write the stacks of all its threads; they become log lines."""
+        if self.ended() is None:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGUSR1)
+
+    def sources(self) -> list[Link | Output | int]:
+        """What to wait on; ended ones left out, since they are always readable."""
+        talking: list[Link | Output] = [each for each in (self.link, self.output) if not each.gone]
+        return [self.pidfd, *talking]
+
+    def ended(self) -> int | None:
+        """Its exit code, minus the signal that killed it, or None while it lives."""
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._status = os.waitstatus_to_exitcode(status) if pid else None
+        return self._status
+
+
+class Output:
+    """What it writes, line by line; a process that dies badly says so here only."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._partial = b""
+        self.gone = False
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def lines(self) -> list[str]:
+        """What has come since the last look; at the end, or when it grows too long, also half a line."""
+        try:
+            chunk = os.read(self._fd, 64 * 1024)
+        except BlockingIOError:
+            return []
+        self.gone = not chunk
+        *whole, self._partial = (self._partial + chunk).split(b"\n")
+        if self._partial and (self.gone or len(self._partial) > 64 * 1024):
+            whole, self._partial = [*whole, self._partial], b""
+        return [line.decode(errors="replace") for line in whole]
+
+
+def first_line(order: Order, workflow: Workflow, folders: Folders, deadline_fd: int) -> Message:
+    """What the child waits for: everything that it needs to run the attempt."""
+    resume = order.resume
+    return {
+        "job": order.job,
+        "attempt": order.attempt,
+        "workflow": order.workflow,
+        "runner": plain(workflow),
+        "params": order.params,
+        "resume": None if resume is None else {**plain(resume), "files_dir": str(folders.resume)},
+        "output_dir": str(folders.output),
+        "checkpoint_dir": str(folders.checkpoints),
+        "gpus": list(order.gpus),
+        "deadline_fd": deadline_fd,
+        "strict": order.strict,
+        "max_orphan_s": order.max_orphan_s,
+    }
+
+
+def environment(order: Order) -> dict[str, str]:
+    """What an attempt's processes have beside their slot's environment."""
+    return {
+        "CUDA_VISIBLE_DEVICES": ",".join(order.gpus),
+        JOB_VARIABLE: order.job,
+        ATTEMPT_VARIABLE: str(order.attempt),
+    }

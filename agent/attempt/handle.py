@@ -1,0 +1,226 @@
+"""One attempt as main has it: from its guard's first word until its lease has ended and no process is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from agent.attempt.ending import CANCEL, DEADLINE, GOOD_BYE, SLOT, Why, failure
+from agent.attempt.reporter import LAST_LINES
+from agent.beat.deadline import Deadline
+from agent.ipc.link import Link, Message
+from agent.processes import oom_kills
+from app.pool.codec import from_plain
+from app.pool.model import JobId
+from app.pool.protocol import AttemptRef, Lease, LeaseState, Report
+
+LOOKING_S = 3.0  # a guard that says nothing for so long is killed
+BEGIN_S = 10.0  # and one that has not begun to look: RQ's own first words wait for Redis
+OVERDUE_S = 1.0  # and one that has not done so long what it was told
+
+
+class Claim(Enum):
+    """How far the guard's claim is."""
+
+    NONE = "none"  # not made yet
+    HELD = "held"  # a process of an older attempt of this job lives
+    SENT = "sent"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
+# Why main ends an attempt; reported when its guard can no longer say it.
+CANCELLED = replace(CANCEL, error="cancelled")
+STOPPED = replace(GOOD_BYE, error="its worker said good-bye")
+LOST = Why("agent", error="its lease was revoked")
+SILENT = failure("guard", f"its guard was silent for {LOOKING_S:g} s")
+STUCK = replace(SLOT, error=f"its guard had not begun after {BEGIN_S:g} s")
+GUARD_DIED = failure("guard", "its guard died")
+OVERTIME = failure("timeout", "it ran longer than its timeout")
+
+
+@dataclass(frozen=True)
+class SlotRef:
+    """The slot of an attempt, and the process that it was when the guard was forked."""
+
+    number: int
+    pid: int
+
+
+class Running:
+    """State and the words to its guard; who decides is the table (table.py)."""
+
+    def __init__(self, said: Message, slot: SlotRef, deadline: Deadline, link: Link, now: float) -> None:
+        self.job = JobId(said["job"])
+        self.attempt: int = said["attempt"]
+        self.nonce: str = said["nonce"]
+        self.pid: int = said["pid"]
+        self.slot = slot.number
+        self.link = link
+        self.last: deque[str] = deque(maxlen=LAST_LINES)
+        self.oom_kills = oom_kills()
+        self.claim = Claim.NONE
+        self.heard_at = now
+        self._looks = False  # its guard has begun to look at its clocks
+        self.kill_at: float | None = None  # when main kills what its guard has not ended
+        self.doom: Why | None = None
+        self.end: Report | None = None  # as the guard said it
+        self.status: int | None = None  # how the guard ended, in the words of wait(2)
+        self.slot_code: int | None = None  # how its slot ended, if that died first
+        self.gone_at: float | None = None  # when its line ended
+        self.alone = False  # its guard has said that it left no process behind
+        self.buried = False  # no process is left
+        self.settled = False  # its lease says ended or revoked, or it never had a right to one
+        self._deadline = deadline
+        self._timeout_s: int | None = said["timeout_s"]
+        self._overtime_at: float | None = None  # when its guard should have killed it for that
+        # By pidfd: a pid given anew is not hit. None: it has died already.
+        self._pidfd = _pidfd(self.pid)
+        self._slot_pidfd = _pidfd(slot.pid)
+
+    @property
+    def ref(self) -> AttemptRef:
+        return AttemptRef(self.job, self.attempt, self.slot)
+
+    @property
+    def unexplained(self) -> bool:
+        """Whether its guard died, and the slot has yet to say how, or to be heard of as dead too."""
+        return self._guards_own and self.doom is None and self.status is None
+
+    @property
+    def fell_with_slot(self) -> bool:
+        """Whether its slot died without having seen the guard's end: then it took the guard along.
+
+        A dying slot lets go of its guard before it is dead, and the guard may take that for a signal of somebody's.
+        """
+        if not self._guards_own or self.doom not in (None, SLOT, SILENT) or self.status is not None:
+            return False
+        return self._slot_pidfd is None or bool(select.select([self._slot_pidfd], [], [], 0)[0])
+
+    def hear(self, now: float, tag: Callable[[str, bool], None]) -> list[Report]:
+        """Read what the guard said; gives its reports but for the end, which waits until no process is left."""
+        reports = []
+        for message in self.link.receive():
+            self.heard_at = now
+            kind = message["m"]
+            if kind == "claim" and self.claim is Claim.NONE:
+                self.claim = Claim.HELD
+            elif kind == "report" and (report := self._report(message["report"])):
+                reports.append(report)
+            elif kind == "tag":
+                tag(message["tag"], message["has"])
+            elif kind == "alone":
+                self.alone = True
+            elif kind == "looking":
+                self._looks = True
+            elif kind == "done":
+                self._overtime_at = None
+        if self.link.gone and self.gone_at is None:
+            self.gone_at = now
+        return reports
+
+    def obey(self, lease: Lease, now: float) -> None:
+        """Do what the lease says. A lower attempt is an older word: Redis forgot something, and this one runs on."""
+        if lease.attempt < self.attempt:
+            return
+        over = lease.attempt > self.attempt or lease.state in (LeaseState.REVOKED, LeaseState.ENDED)
+        self.settled = self.settled or over
+        if self.gone_at is not None:
+            return
+        if self.claim in (Claim.HELD, Claim.SENT):
+            self._answer(lease, over, now)
+        elif over and self.claim is Claim.ACCEPTED:
+            self._end_for(lease, now)
+
+    def refuse(self) -> None:
+        """The guard may not start."""
+        self.claim = Claim.REFUSED
+        self.settled = True
+        self.link.send({"m": "refused"})
+
+    def stop(self, why: str, grace_s: float, doom: Why, now: float) -> None:
+        """Ask it to stop; after the grace its guard kills it, and a little later main does."""
+        if self.doom is None:
+            self.doom = doom
+            self.kill_at = now + grace_s + OVERDUE_S
+            self.link.send({"m": "stop", "why": why, "grace_s": grace_s})
+
+    def kill(self, doom: Why, now: float) -> None:
+        """Have it killed by its guard, and by main if it has not done so in a second."""
+        if self.kill_at is None or self.kill_at > now + OVERDUE_S:
+            self.doom = self.doom or doom
+            self.kill_at = now + OVERDUE_S
+            self.link.send({"m": "kill", "why": doom.cause})
+
+    def check(self, now: float) -> None:
+        """Kill a guard that is silent, or that has not done what it was told."""
+        if self.gone_at is not None:
+            return
+        if now - self.heard_at > (LOOKING_S if self._looks else BEGIN_S):
+            self._kill_guard_for(SILENT if self._looks else STUCK)
+        elif self.claim is Claim.ACCEPTED and self._deadline.overdue():
+            self._kill_guard_for(DEADLINE)
+        elif self._overtime_at is not None and now > self._overtime_at:
+            self._kill_guard_for(OVERTIME)
+        elif self.kill_at is not None and now > self.kill_at:
+            self.kill_guard()
+
+    def kill_guard(self) -> None:
+        """SIGKILL; what it leaves behind falls to main when its line has ended."""
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let go of its line and pidfd."""
+        self.link.close()
+        for pidfd in (self._pidfd, self._slot_pidfd):
+            if pidfd is not None:
+                os.close(pidfd)
+        self._pidfd = self._slot_pidfd = None
+
+    def _report(self, said: Message) -> Report | None:
+        report = from_plain(Report, {"worker": "", "incarnation": 0, **said})
+        if report.kind == "end":
+            self.end = report
+            return None
+        self.last.extend(report.lines)
+        return report
+
+    @property
+    def _guards_own(self) -> bool:
+        """Whether the end is the guard's, not the workflow's or of somebody's order."""
+        return self.end is None or self.end.cause in ("guard", "slot")
+
+    def _kill_guard_for(self, doom: Why) -> None:
+        self.doom = self.doom or doom
+        self.kill_guard()
+
+    def _answer(self, lease: Lease, over: bool, now: float) -> None:
+        if over:
+            self.refuse()
+        elif lease.state is LeaseState.CLAIMED and lease.nonce == self.nonce:
+            self.claim = Claim.ACCEPTED
+            self._overtime_at = None if self._timeout_s is None else now + self._timeout_s + OVERDUE_S
+            self.link.send({"m": "claimed"})
+        elif lease.state is LeaseState.CLAIMED:
+            self.refuse()  # another delivery of this attempt has it
+
+    def _end_for(self, lease: Lease, now: float) -> None:
+        if lease.attempt == self.attempt and lease.why == "cancel":
+            self.stop("cancel", lease.grace_s, CANCELLED, now)
+        else:
+            self.kill(LOST, now)
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None

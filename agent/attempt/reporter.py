@@ -1,0 +1,126 @@
+"""What a workflow says, turned into numbered reports: log lines in batches, progress a few times a second."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from agent.context import clean, cut
+from agent.ipc.link import Message
+from app.pool.codec import from_plain, plain
+from app.pool.model import LIMITS
+from app.pool.protocol import Order, Report
+
+LOG_WAIT_S = 0.1
+LOG_BATCH = 100
+PROGRESS_S = 0.2  # the newest is kept and sent this often
+LAST_LINES = 20  # go with the end of an attempt that failed
+RECENT_LINES, RECENT_CHARACTERS = 1000, 1000  # are looked through when it has failed; of each line so many
+
+
+class Reporter:
+    """Passes one attempt's reports on through `send`; a message that is no report raises ValueError."""
+
+    def __init__(self, order: Order, send: Callable[[Message], None]) -> None:
+        self._order = order
+        self._send = send
+        self._lines: list[str] = []
+        self._lines_since = 0.0
+        self._lines_said = 0
+        self._progress: dict[str, Any] | None = None
+        self._progress_said = 0
+        self._progress_at = 0.0
+        self._fraction: float | None = None
+        self.recent: deque[str] = deque(maxlen=RECENT_LINES)
+        self.heard_at = time.monotonic()  # of the newest progress, checkpoint or log line
+        self.ended: Report | None = None  # what the workflow says of its own end
+
+    def heard(self, message: Message) -> None:
+        """Take one message of the workflow's process."""
+        self.heard_at = time.monotonic()
+        if "log" in message:
+            self.log([str(line) for line in message["log"]])
+        elif "progress" in message:
+            self._fraction = float(message["progress"])
+            self._progress = {"fraction": self._fraction, "text": clean(message.get("text", ""))}
+        elif "checkpoint" in message:
+            self._checkpoint(message)
+        elif "end" in message:
+            self.ended = self._end(message)
+
+    @property
+    def last(self) -> list[str]:
+        """The last lines of the log."""
+        return list(self.recent)[-LAST_LINES:]
+
+    @staticmethod
+    def shortened(lines: Iterable[str]) -> Iterator[str]:
+        """Lines as `recent` has them."""
+        return (clean(line[:RECENT_CHARACTERS]) for line in lines)
+
+    def log(self, lines: list[str]) -> None:
+        """Take log lines; long ones are cut, and beyond the limit they are dropped."""
+        self.heard_at = time.monotonic() if lines else self.heard_at
+        self.recent.extend(self.shortened(lines[-RECENT_LINES:]))
+        left = LIMITS.log_lines - self._lines_said - len(self._lines)
+        if not lines or left <= 0:
+            return
+        self._lines_since = self._lines_since if self._lines else time.monotonic()
+        kept = [cut(clean(line)) for line in lines[:left]]
+        self._lines += kept
+        while len(self._lines) >= LOG_BATCH:
+            self._send_lines()
+
+    def due_s(self) -> float | None:
+        """In how many seconds something that was held back is to be sent; None when nothing is."""
+        moments = [self._lines_since + LOG_WAIT_S] if self._lines else []
+        moments += [self._progress_at + PROGRESS_S] if self._progress else []
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
+
+    def flush(self, all_of_it: bool = False) -> None:
+        """Send what is due, or everything."""
+        now = time.monotonic()
+        if self._lines and (all_of_it or now >= self._lines_since + LOG_WAIT_S):
+            self._send_lines()
+        if self._progress and (all_of_it or now >= self._progress_at + PROGRESS_S):
+            self._send_progress(now)
+
+    def end(self, report: Report) -> None:
+        """Send the end, after all else."""
+        self.flush(all_of_it=True)
+        self._say(report)
+
+    def report(self, kind: str, **fields: Any) -> Report:
+        """A report of this attempt. Raises ValueError when a field is of the wrong shape."""
+        order = self._order
+        named = {"worker": order.worker, "incarnation": order.incarnation, "job": order.job, "attempt": order.attempt}
+        return from_plain(Report, {"kind": kind, **named, **fields})
+
+    def _checkpoint(self, message: Message) -> None:
+        self.flush(all_of_it=True)
+        fields = {"number": message["number"], "state": message["checkpoint"], "files": message.get("files", [])}
+        self._say(self.report("checkpoint", fraction=self._fraction, **fields))
+
+    def _end(self, message: Message) -> Report:
+        error, files = message.get("error"), message.get("outputs", [])
+        said = {name: message.get(name) for name in ("result", "exit_code")}
+        fields = {**said, "error": error and clean(error), "files": files}
+        return self.report("end", end=message["end"], cause="workflow", **fields)
+
+    def _send_lines(self) -> None:
+        batch, self._lines = self._lines[:LOG_BATCH], self._lines[LOG_BATCH:]
+        self._say(self.report("log", number=self._lines_said + 1, lines=batch))
+        self._lines_said += len(batch)
+
+    def _send_progress(self, now: float) -> None:
+        self._progress_said += 1
+        assert self._progress is not None
+        self._say(self.report("progress", number=self._progress_said, **self._progress))
+        self._progress, self._progress_at = None, now
+
+    def _say(self, report: Report) -> None:
+        fields = plain(report)
+        del fields["worker"], fields["incarnation"]  # main's own to say
+        self._send({"m": "report", "report": fields})

@@ -1,0 +1,1 @@
+"""The heartbeat: a process of its own, which no job delays."""

@@ -1,0 +1,1 @@
+"""GPUs: which there are, and how much of them is in use."""

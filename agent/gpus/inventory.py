@@ -1,0 +1,195 @@
+"""The GPUs as main sees them: which there are, and how they do.
+
+Both are asked by child processes, so a driver that hangs delays nobody. `python -m agent.gpus.inventory` prints
+the inventory as JSON; the server's side, which may not import an agent, asks in this way.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import subprocess
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from agent.gpus.sampler import Sample, command
+from agent.processes import end_child
+from app.pool.codec import from_json, to_json
+from app.pool.model import Gpu
+from app.pool.protocol import GpuFigures
+
+log = logging.getLogger(__name__)
+
+INVENTORY_S = 5.0  # after which a driver that has not answered counts as ill
+FRESH_S = 3.0  # three missed samples
+HUNG_S = 30.0  # a hung sampler is replaced no more often than this
+BACK_OFF_S = 30.0  # the longest wait before the next sampler
+KEPT = 300  # samples; the longest beat interval in seconds
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The host's cards; `reason` says why there are none, or why some are missing."""
+
+    gpus: tuple[Gpu, ...] = ()
+    driver: str | None = None
+    reason: str | None = None
+
+
+def inventory() -> Inventory:
+    """Ask the driver for its cards; comes back within INVENTORY_S and a moment, whatever the driver does."""
+    child = subprocess.Popen(command(once=True), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        line, _ = child.communicate(timeout=INVENTORY_S)
+    except subprocess.TimeoutExpired:
+        end_child(child)
+        return Inventory(reason=f"no GPUs, because the GPU driver did not answer within {INVENTORY_S:g} s")
+    if not line:
+        return Inventory(reason=f"no GPUs, because the process that asks for them ended with {child.returncode}")
+    sample = from_json(Sample, line)
+    # 0: a card that shares the host's memory does not name its own; no demand for VRAM matches it.
+    gpus = tuple(Gpu(each.uuid, each.index, each.model, each.vram_mb or 0) for each in sample.gpus)
+    return Inventory(gpus, sample.driver, sample.reason)
+
+
+class SamplerReader:
+    """Keeps a sampler running for these cards and holds its newest figures. Nothing here waits.
+
+    All calls come from main's main thread (a sampler ends with the thread that started it), with
+    `now` from time.monotonic(). Without cards there is no sampler.
+    """
+
+    def __init__(self, gpus: tuple[Gpu, ...]) -> None:
+        self._gpus = gpus
+        self._sampler: _Sampler | None = None
+        self._samples: deque[Sample] = deque(maxlen=KEPT)
+        self._heard_at = 0.0  # the present sampler's newest sample, or its start
+        self._figures_at: float | None = None  # the newest sample with cards, or the first start
+        self._start_at = 0.0
+        self._fruitless = 0  # samplers in a row that gave no cards
+        self._missing = False  # as logged
+
+    def step(self, now: float) -> None:
+        """Read what the sampler said and see that one runs; to be called each second."""
+        if self._sampler is not None:
+            self._watch(self._sampler, now)
+        elif self._gpus and now >= self._start_at:
+            self._sampler = _Sampler()
+            self._heard_at = now
+            self._figures_at = now if self._figures_at is None else self._figures_at
+
+    def pids(self) -> set[int]:
+        """The sampler's, which is main's own child and not what a job left behind."""
+        return {self._sampler.process.pid} if self._sampler is not None else set()
+
+    def figures(self, now: float, over_s: float) -> tuple[tuple[GpuFigures, ...], str | None]:
+        """Each card's newest figures, utilisation as the mean over `over_s`, and why any are missing.
+
+        Every card has its entry, also one of which nothing is known.
+        """
+        reason = self._reason(now)
+        return tuple(self._card(gpu, now, over_s, reason) for gpu in self._gpus), reason
+
+    def stop(self) -> None:
+        """Kill the sampler."""
+        if self._sampler is not None:
+            end_child(self._sampler.process)
+            self._sampler = None
+
+    def _watch(self, sampler: _Sampler, now: float) -> None:
+        ended = sampler.process.poll() is not None  # before the reading, which so has its last words
+        for sample in sampler.read():
+            self._keep(sample)
+        if ended:
+            self._bury(sampler, now)
+        elif now > self._heard_at + HUNG_S:
+            # The next one starts only when this one is dead, so that hung ones never pile up.
+            sampler.process.kill()
+        self._log(now)
+
+    def _keep(self, sample: Sample) -> None:
+        self._samples.append(sample)
+        self._heard_at = sample.at
+        if sample.gpus:
+            self._figures_at = sample.at
+            self._fruitless = 0
+
+    def _bury(self, sampler: _Sampler, now: float) -> None:
+        end_child(sampler.process)
+        self._sampler = None
+        self._start_at = now + min(BACK_OFF_S, 2.0**self._fruitless) * random.uniform(0.5, 1.0)
+        self._fruitless += 1
+
+    def _reason(self, now: float) -> str | None:
+        said = self._samples[-1].reason if self._samples else None
+        if self._sampler is not None and self._silent(now):
+            return self._figureless(now, "the GPU driver does not answer")
+        if said is not None or self._newest(now) is not None or not self._gpus:
+            return said
+        return self._figureless(now, "the sampler ended" if self._sampler is None else "the GPU driver is being asked")
+
+    def _figureless(self, now: float, why: str) -> str:
+        return why if self._figures_at is None else f"no figures for {now - self._figures_at:.0f} s: {why}"
+
+    def _silent(self, now: float) -> bool:
+        return now > self._heard_at + FRESH_S
+
+    def _newest(self, now: float) -> Sample | None:
+        fresh = self._samples and now <= self._samples[-1].at + FRESH_S
+        return self._samples[-1] if fresh else None
+
+    def _card(self, gpu: Gpu, now: float, over_s: float, reason: str | None) -> GpuFigures:
+        newest = self._newest(now)
+        entry = _entry(newest, gpu) if newest else None
+        if entry is None:
+            reason = reason or "the driver does not list this card"
+            return GpuFigures(gpu.uuid, gpu.index, gpu.model, gpu.vram_mb or None, reason=reason)
+        if entry.utilisation is None:
+            return entry
+        return replace(entry, utilisation=self._mean(gpu, now - over_s, entry.utilisation))
+
+    def _mean(self, gpu: Gpu, since: float, newest: float) -> float:
+        entries = (_entry(sample, gpu) for sample in self._samples if sample.at >= since)
+        values = [entry.utilisation for entry in entries if entry and entry.utilisation is not None]
+        return sum(values) / len(values) if values else newest
+
+    def _log(self, now: float) -> None:
+        """One line when figures begin or cease to be missing; none while the first are awaited."""
+        reason = self._reason(now)
+        if bool(reason) == self._missing or not (self._samples or self._silent(now)):
+            return
+        self._missing = bool(reason)
+        log.log(logging.WARNING if reason else logging.INFO, "GPUs: %s", reason or "figures again")
+
+
+class _Sampler:
+    """A running sampler and the end of its pipe."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        self._pipe = self.process.stdout.fileno()
+        os.set_blocking(self._pipe, False)
+        self._partial = b""
+
+    def read(self) -> Iterator[Sample]:
+        """The samples that have come whole since the last call."""
+        while chunk := self._chunk():
+            *lines, self._partial = (self._partial + chunk).split(b"\n")
+            yield from (from_json(Sample, line) for line in lines)
+
+    def _chunk(self) -> bytes:
+        try:
+            return os.read(self._pipe, 65536)
+        except BlockingIOError:
+            return b""
+
+
+def _entry(sample: Sample, gpu: Gpu) -> GpuFigures | None:
+    return next((figures for figures in sample.gpus if figures.uuid == gpu.uuid), None)
+
+
+if __name__ == "__main__":
+    print(to_json(inventory()))

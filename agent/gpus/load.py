@@ -1,0 +1,100 @@
+"""How busy this worker's part of the host is: the figures of a beat, and slots that a GPU has not let go of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from agent.gpus.cpu import Cpu
+from agent.gpus.inventory import Inventory, SamplerReader
+from agent.processes import carried_by
+from app.pool.codec import plain
+from app.pool.protocol import AttemptRef, GpuFigures
+
+log = logging.getLogger(__name__)
+
+STEP_S = 1.0
+LISTED_S = 30.0  # a card may list a dead process for a while; then its slot is offered all the same
+FREED_MB = 1024  # so much that others gave back is told without waiting for the next beat
+
+
+@dataclass
+class Held:
+    """The processes of an attempt that a card has listed, and when the attempt was last there."""
+
+    pids: set[int]
+    there_at: float
+
+
+class Load:
+    """All calls come from main's main thread, with `now` from time.monotonic()."""
+
+    def __init__(self, cards: Inventory) -> None:
+        self._sampler = SamplerReader(cards.gpus)
+        self._reason = cards.reason
+        self._cpu = Cpu()
+        self._held: dict[AttemptRef, Held] = {}
+        self._known: set[str] = set()  # cards that had figures
+        self._others_mb: dict[str, int] = {}  # in the last beat, by card: in use by others
+        self._due = 0.0
+
+    def pids(self) -> set[int]:
+        """The sampler's."""
+        return self._sampler.pids()
+
+    def step(self, now: float, attempts: Collection[AttemptRef]) -> bool:
+        """Once a second: keep the sampler going, and see which attempts the cards list.
+
+        True when a beat is worth sending at once: a card has figures that had none, also the first time, or others
+        have given back much of its memory, for which jobs may wait.
+        """
+        if now < self._due:
+            return False
+        self._due = now + STEP_S
+        self._sampler.step(now)
+        gpus, _ = self._sampler.figures(now, STEP_S)
+        listed = {pid for gpu in gpus for pid in gpu.pids}
+        if listed:
+            self._note(listed, attempts, now)
+        self._let_go(listed, attempts, now)
+        before, self._known = self._known, {gpu.uuid for gpu in gpus if _measured(gpu)}
+        return bool(self._known - before) or any(map(self._is_freed, gpus))
+
+    def figures(self, now: float, over_s: float) -> dict[str, Any]:
+        """The beat's figures, means over so many seconds."""
+        gpus, reason = self._sampler.figures(now, over_s)
+        self._others_mb = {gpu.uuid: gpu.memory.others or 0 for gpu in gpus}
+        return {"gpus": plain(gpus), "gpu_reason": reason or self._reason, "cpu": self._cpu.use()}
+
+    def holds(self, slot: int) -> bool:
+        """Whether a card still lists a process of this slot's last attempt."""
+        return any(ref.slot == slot for ref in self._held)
+
+    def stop(self) -> None:
+        """End the sampler."""
+        self._sampler.stop()
+
+    def _is_freed(self, gpu: GpuFigures) -> bool:
+        others = gpu.memory.others
+        return others is not None and self._others_mb.get(gpu.uuid, 0) - others >= FREED_MB
+
+    def _note(self, listed: set[int], attempts: Collection[AttemptRef], now: float) -> None:
+        for ref in attempts:
+            if pids := listed & carried_by(ref.job, ref.attempt):
+                self._held.setdefault(ref, Held(set(), now)).pids |= pids
+
+    def _let_go(self, listed: set[int], attempts: Collection[AttemptRef], now: float) -> None:
+        for ref, held in list(self._held.items()):
+            if ref in attempts:
+                held.there_at = now
+            elif not held.pids & listed:
+                del self._held[ref]
+            elif now > held.there_at + LISTED_S:
+                log.warning("slot %d is offered though a GPU lists pids=%s of job=%s", ref.slot, held.pids, ref.job)
+                del self._held[ref]
+
+
+def _measured(gpu: GpuFigures) -> bool:
+    return gpu.memory.free is not None or gpu.utilisation is not None

@@ -1,0 +1,76 @@
+"""The sampler: asks the GPUs each second, in a process of its own, and writes a line of JSON for each answer.
+
+It may hang or end at any time; agent.gpus.inventory reads it, judges its silence and starts the next one. It ends by
+itself, having said why, when the driver has gone, and now and then while a card is lost: only a new
+process finds them again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agent.gpus.nvml import DriverGone, Session
+from agent.processes import die_with_parent
+from app.pool.codec import to_json
+from app.pool.protocol import GpuFigures
+
+EVERY_S = 1.0
+LOST_S = 30.0  # how long a session with a lost card goes on; a new one costs each card's initialisation
+ONCE = "--once"
+
+
+def command(*, once: bool = False) -> tuple[str, ...]:
+    """What starts a sampler as a child of this process; `once`: it says which cards there are and ends."""
+    return (sys.executable, "-m", "agent.gpus.sampler", str(os.getpid()), *([ONCE] if once else []))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the driver said at a time; without cards `reason` says why."""
+
+    at: float  # CLOCK_MONOTONIC in seconds, which all processes of a host share
+    gpus: tuple[GpuFigures, ...] = ()
+    driver: str | None = None
+    reason: str | None = None
+
+
+def main(parent: int, once: bool) -> None:
+    """Write samples to the parent until it or the driver ends."""
+    die_with_parent(signal.SIGKILL, parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the parent
+    for sample in _identities() if once else _samples():
+        os.write(1, to_json(sample).encode() + b"\n")
+
+
+def _identities() -> Iterator[Sample]:
+    try:
+        session = Session()
+    except DriverGone as gone:
+        yield Sample(time.monotonic(), reason=str(gone))
+    else:
+        yield _sample(session, session.identities)
+
+
+def _samples() -> Iterator[Sample]:
+    try:
+        session = Session()
+        opened_at = time.monotonic()
+        while not session.lost or time.monotonic() < opened_at + LOST_S:
+            yield _sample(session, session.figures())
+            time.sleep(EVERY_S * random.uniform(0.9, 1.0))
+    except DriverGone as gone:
+        yield Sample(time.monotonic(), reason=str(gone))
+
+
+def _sample(session: Session, gpus: tuple[GpuFigures, ...]) -> Sample:
+    return Sample(time.monotonic(), gpus, session.driver, "; ".join(session.unreachable) or None)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), ONCE in sys.argv[2:])

@@ -1,0 +1,1 @@
+"""Joining: who this worker is, what it offers, and how it is admitted to the pool."""

@@ -1,0 +1,1 @@
+"""Slots: RQ workers, each with one job at a time."""

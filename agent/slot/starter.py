@@ -1,0 +1,178 @@
+"""The slot processes as main keeps them: started, listened to, started again with back-off when they die.
+
+How many there are is the pool's word, else the agent's own; one too many ends when what it runs has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from agent.ipc.channel import SlotSetup, start_slot, told
+from agent.ipc.link import Message
+from app.pool.loop import back_off
+
+log = logging.getLogger(__name__)
+
+LONG_LIFE_S = 60.0  # after which a death counts as a first one again
+AT_ONCE = os.cpu_count() or 1
+START_S = 10.0  # what starts for longer no longer keeps others from starting
+
+Said = Callable[["SlotProcess", Message, list[int]], None]
+
+
+@dataclass
+class SlotProcess:
+    """One slot: its present process, or the moment of its next start."""
+
+    setup: SlotSetup
+    process: subprocess.Popen[bytes] | None = None
+    channel: socket.socket | None = None
+    up: bool = False  # it has been ready once
+    ready: bool = False  # it waits for an envelope
+    started_at: float = 0.0
+    start_at: float = 0.0
+    deaths: int = 0
+    exit_code: int = 0  # of its last process
+    surplus: bool = False  # it takes nothing more, and is not started again
+
+    @property
+    def number(self) -> int:
+        return self.setup.slot
+
+
+class SlotProcesses:
+    """All calls come from main's main thread: a slot process ends with the thread that started it."""
+
+    def __init__(self, setup: SlotSetup, slots: int) -> None:
+        self._setup = setup
+        self._own = slots
+        self._slots: list[SlotProcess] = []
+        self._starts: dict[int, int] = {}  # of slots that went, by number: RQ's names are not used twice
+        self._leaving = False
+        self.want(None, lambda _: False)
+
+    def want(self, slots: int | None, busy: Callable[[int], bool]) -> None:
+        """Be so many from now on, None: the agent's own number; idle ones go first."""
+        lasting = self._lasting()
+        more = (self._own if slots is None else slots) - len(lasting)
+        for _ in range(more):
+            self._add()
+        idle_first = sorted(lasting, key=lambda each: (busy(each.number), not each.ready, -each.number))
+        for each in idle_first[: max(0, -more)]:
+            self._dismiss(each)
+
+    @property
+    def count(self) -> int:
+        """How many could run something, now or when what they run has ended: neither starting nor on their way out."""
+        return sum(each.process is not None and each.up for each in self._lasting())
+
+    def pids(self) -> set[int]:
+        """Of those that run."""
+        return {each.process.pid for each in self._slots if each.process}
+
+    def free(self, busy: Callable[[int], bool]) -> int:
+        """How many could begin an attempt now."""
+        return 0 if self._leaving else sum(each.ready and not busy(each.number) for each in self._lasting())
+
+    def start_due(self, busy: Callable[[int], bool], now: float) -> list[SlotProcess]:
+        """Start those that are to be started; not while something of the last one is left.
+
+        At most one a processor at once: a dozen that all import would starve the beat, and be ready no sooner.
+        """
+        if self._leaving:
+            return []
+        lasting = self._lasting()
+        due = [each for each in lasting if not each.process and now >= each.start_at and not busy(each.number)]
+        starting = sum(each.process is not None and not each.up and now - each.started_at < START_S for each in lasting)
+        due = due[: max(0, AT_ONCE - starting)]
+        return [each for each in due if self._start(each, now)]
+
+    def hear(self, slot: SlotProcess, now: float) -> tuple[Message, list[int]] | None:
+        """One message with its descriptors; None when the slot has died."""
+        assert slot.channel is not None
+        try:
+            message = told(slot.channel)
+        except ConnectionError:
+            message = None
+        if message is None:
+            self._bury(slot, now)
+        elif message[0]["m"] in ("ready", "guard"):
+            slot.ready = message[0]["m"] == "ready"
+            slot.up = True
+        return message
+
+    def leave(self) -> None:
+        """Ask them to take nothing more and to end when what they run has ended."""
+        self._leaving = True
+        for each in self._slots:
+            if each.process:
+                each.process.send_signal(signal.SIGTERM)
+
+    def stop(self, within_s: float) -> None:
+        """Kill what has not ended by then."""
+        end = time.monotonic() + within_s
+        for each in self._slots:
+            if each.process:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    each.process.wait(max(0.0, end - time.monotonic()))
+                each.process.kill()
+                each.process.wait()
+
+    def _start(self, slot: SlotProcess, now: float) -> bool:
+        slot.setup = replace(slot.setup, start=slot.setup.start + 1)
+        slot.up, slot.started_at = False, now
+        try:
+            slot.process, slot.channel = start_slot(slot.setup)
+        except OSError as error:  # no memory, processes or files left: what runs goes on
+            log.warning("slot process not started: worker=%s slot=%d: %s", slot.setup.worker, slot.number, error)
+            self._wait(slot, now)
+            return False
+        return True
+
+    def _lasting(self) -> list[SlotProcess]:
+        return [each for each in self._slots if not each.surplus]
+
+    def _add(self) -> None:
+        number = next(free for free in itertools.count() if all(each.number != free for each in self._slots))
+        self._slots.append(SlotProcess(replace(self._setup, slot=number, start=self._starts.get(number, 0))))
+
+    def _dismiss(self, slot: SlotProcess) -> None:
+        slot.surplus = True
+        if slot.process:
+            slot.process.send_signal(signal.SIGTERM)
+        else:
+            self._drop(slot)
+
+    def _drop(self, slot: SlotProcess) -> None:
+        self._starts[slot.number] = slot.setup.start
+        self._slots.remove(slot)
+
+    def _bury(self, slot: SlotProcess, now: float) -> None:
+        assert slot.process is not None and slot.channel is not None
+        slot.process.kill()  # its end of the channel is closed: it is dead, or was about to die
+        slot.exit_code = code = slot.process.wait()
+        slot.channel.close()
+        slot.process, slot.channel, slot.ready = None, None, False
+        self._wait(slot, now)
+        if slot.surplus:
+            self._drop(slot)
+        elif not self._leaving:
+            log.warning("slot process died: worker=%s slot=%d exit=%s", slot.setup.worker, slot.number, _how(code))
+
+    @staticmethod
+    def _wait(slot: SlotProcess, now: float) -> None:
+        slot.deaths = 0 if now - slot.started_at > LONG_LIFE_S else slot.deaths + 1
+        slot.start_at = now + (back_off(slot.deaths - 1, 0.2, 30.0) if slot.deaths else 0.0)
+
+
+def _how(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else str(code)

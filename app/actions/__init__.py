@@ -1,0 +1,1 @@
+"""Actions: what people, agents and programs may do, whichever way they ask."""

@@ -1,0 +1,77 @@
+"""Following a job from the command line: a progress bar until its end, or its log as it grows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from app.cli.client import Client
+from app.pool.errors import Unavailable
+
+LOOK_S = 0.5
+ENDED = {"succeeded": 0, "failed": 1, "cancelled": 2}  # state -> exit code
+
+
+def until_end(client: Client, job: str) -> Any:
+    """Show a progress bar until the job has ended; returns it then. A server that restarts is waited for."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("waiting", total=1.0)
+        for found in _looks(client, job):
+            if found is None:
+                progress.update(bar, description="the server does not answer; the job goes on")
+                continue
+            if found["state"] in ENDED:
+                progress.update(bar, completed=found["progress"], description=found["status"])
+                return found
+            why = (found["waiting"] or {}).get("why") or found["text"]
+            progress.update(bar, completed=found["progress"], description=f"{found['status']}  {why}".strip())
+    raise AssertionError("looking ends only with the job")
+
+
+def output_paths(client: Client, job: str) -> list[str]:
+    """Where the job's outputs lie."""
+    return [output["path"] for output in client.get(f"/jobs/{job}/outputs")["items"]]
+
+
+def log_lines(client: Client, job: str, attempt: int | None, follow: bool) -> Iterator[str]:
+    """The lines of an attempt (the newest unless named); with `follow` until the job has ended, attempt by attempt."""
+    found = client.get(f"/jobs/{job}")
+    number, after = attempt or found["attempt"], 0
+    while True:
+        page = client.get(f"/jobs/{job}/log", {"attempt": number, "after": after})
+        for line in page["items"]:
+            after = line["number"]
+            yield line["line"]
+        if page["next"]:
+            continue
+        if attempt is None and found["attempt"] > number:
+            number, after = number + 1, 0
+            yield f"-- attempt {number}"
+            continue
+        # The job was asked before these lines were: what it wrote until its end is among them.
+        if not follow or found["state"] in ENDED or found["attempt"] > number:
+            return
+        time.sleep(LOOK_S)
+        found = client.get(f"/jobs/{job}")
+
+
+def exit_code(job: Any) -> int:
+    """What the command line ends with: 0 succeeded, 1 failed, 2 cancelled."""
+    if job["state"] == "failed":
+        click.echo(f"failed: {job['error'] or 'no reason was given'}", err=True)
+    return ENDED[job["state"]]
+
+
+def _looks(client: Client, job: str) -> Iterator[Any]:
+    while True:
+        try:
+            yield client.get(f"/jobs/{job}")
+        except Unavailable:
+            yield None
+        time.sleep(LOOK_S)

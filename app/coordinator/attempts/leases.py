@@ -1,0 +1,97 @@
+"""Leases: what each worker is told of its attempts. A lease only moves on: given, claimed, revoked, ended.
+
+Marks and releases are collected and go out in one pipeline, each compared in its script with the
+attempt that stands there, so a late one changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from app.coordinator.scripts import source
+from app.coordinator.stores import Stores
+from app.pool.codec import plain
+from app.pool.model import JobId, WorkerId
+from app.pool.protocol import LeaseState, Reservation
+
+CANCEL = "cancel"  # revoked for this reason: asked to stop first; for every other: killed
+
+
+class Leases:
+    """Changes of leases, and the bells that follow from them."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._mark = source("attempts/mark")
+        self._release = source("attempts/release")
+        self.touched: set[WorkerId] = set()  # changed since reconcile last looked
+
+    def batch(self) -> Batch:
+        """An empty batch of changes."""
+        return Batch(self._stores, self._mark, self._release, self.touched)
+
+
+class Batch:
+    """Changes that go out together when `send` is called; at least once: each may be repeated."""
+
+    def __init__(self, stores: Stores, mark: str, release: str, touched: set[WorkerId]) -> None:
+        self._stores = stores
+        self._scripts = (mark, release)
+        self._touched = touched
+        self._pipe = stores.redis.pipeline(transaction=False)
+        self._rung: set[WorkerId] = set()
+
+    def claimed(
+        self,
+        worker: WorkerId,
+        job: JobId,
+        attempt: int,
+        nonce: str | None,
+        reserved: Reservation | None = None,
+    ) -> None:
+        """The claim with this nonce was accepted. What it holds is named where Redis forgot the lease."""
+        self._put(worker, job, attempt, LeaseState.CLAIMED, {"nonce": nonce, **_fields(reserved)})
+
+    def given(self, worker: WorkerId, job: JobId, attempt: int, reserved: Reservation) -> None:
+        """The attempt is assigned, and Redis forgot it."""
+        self._put(worker, job, attempt, LeaseState.GIVEN, _fields(reserved))
+
+    def revoked(self, worker: WorkerId, job: JobId, attempt: int, why: str, grace_s: float = 0.0) -> None:
+        """The attempt is to end; its slot is free when its last process is gone."""
+        self._put(worker, job, attempt, LeaseState.REVOKED, {"why": why, "grace_s": grace_s})
+
+    def ended(self, worker: WorkerId, job: JobId, attempt: int) -> None:
+        """The attempt has ended: this acknowledges its last report and gives its slot back."""
+        self._put(worker, job, attempt, LeaseState.ENDED, {})
+
+    def released(self, worker: WorkerId, job: JobId, attempt: int) -> None:
+        """The lease goes, and with it the reservation."""
+        self._call(1, worker, [worker, job, attempt, self._stores.keys.eligible_prefix])
+
+    def ring(self, worker: WorkerId) -> None:
+        """Ring this worker after the changes."""
+        self._rung.add(worker)
+
+    def send(self) -> None:
+        """Write all changes, then ring each worker once."""
+        for worker in sorted(self._rung):
+            self._pipe.publish(self._stores.keys.bell_of(worker), "look")
+        self._pipe.execute()
+        self._rung.clear()
+
+    def _put(self, worker: WorkerId, job: JobId, attempt: int, state: LeaseState, fields: dict[str, Any]) -> None:
+        change = json.dumps({"state": str(state), **fields})
+        self._call(0, worker, [worker, job, attempt, self._stores.keys.eligible_prefix, change])
+
+    def _call(self, which: int, worker: WorkerId, arguments: list[Any]) -> None:
+        keys = self._stores.keys
+        # Sent whole: for registered ones each pipeline first asks the server whether it knows them.
+        self._pipe.eval(self._scripts[which], 3, keys.lease(worker), keys.worker(worker), keys.load, *arguments)
+        self._rung.add(worker)
+        self._touched.add(worker)
+
+
+def _fields(reserved: Reservation | None) -> dict[str, Any]:
+    """Those that are said; the script's JSON would write an empty list as an object."""
+    return {name: value for name, value in plain(reserved).items() if value} if reserved else {}

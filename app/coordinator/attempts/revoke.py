@@ -1,0 +1,174 @@
+"""Failover: give a worker's attempts back to the pool.
+
+The ledger moves first and raises the attempt in the same statement, so whatever the worker still
+sends of the old one is refused; then lease and envelope follow. Dying between the two costs
+nothing: reconcile finds a lease without an attempt. Reports are applied before anything is taken,
+so a result that has arrived is never thrown away: that is the callers' duty.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+
+from app.coordinator.attempts.envelopes import Envelopes
+from app.coordinator.attempts.leases import CANCEL, Batch, Leases
+from app.coordinator.fleet import Fleet
+from app.coordinator.stores import Stores
+from app.ledger import events, jobs, news, reports
+from app.ledger.db import Ledger
+from app.ledger.jobs import HeldAttempt, Taken
+from app.pool.faults import point
+from app.pool.model import JobId, JobState, WorkerId
+from app.pool.protocol import Report
+
+log = logging.getLogger(__name__)
+
+TAKEN = "taken away"
+
+
+class Failover:
+    """Takes attempts back (not started) or away (running)."""
+
+    def __init__(self, stores: Stores, fleet: Fleet, leases: Leases, envelopes: Envelopes) -> None:
+        self._ledger = stores.ledger
+        self._fleet = fleet
+        self._leases = leases
+        self._envelopes = envelopes
+
+    def take_back_all(self, worker: WorkerId, cause: str, leave: bool = False) -> None:
+        """What has not started on this worker is pending again; `leave` its envelopes, whose claims are refused."""
+        self._take(lambda tx: jobs.take_back_all(tx, worker, cause), cause, leave=leave)
+
+    def take_away_all(self, worker: WorkerId, cause: str) -> None:
+        """All of a worker whose processes are known to be gone: also strict jobs, and what nobody else could run."""
+        self._take(
+            lambda tx: [
+                *jobs.take_back_all(tx, worker, cause),
+                *jobs.take_away_all(tx, worker, cause, spare_strict=False),
+            ],
+            cause,
+            gone=True,
+        )
+
+    def take_from_down(self, held: Iterable[HeldAttempt], cause: str) -> None:
+        """Of a worker that is down: everything but strict attempts that may still run, which are revoked,
+        and what no healthy worker could run, unless this one is proven dead."""
+        for attempt in held:
+            if attempt.strict and attempt.state is not JobState.ASSIGNED and attempt.worker not in self._fleet.silenced:
+                self._revoke(attempt, TAKEN)
+            elif attempt.state is not JobState.RUNNING:
+                self.take(attempt, cause)
+            elif attempt.worker in self._fleet.proven or self._another_can(attempt):
+                self._take(partial(_one, held=attempt, cause=cause, spare_strict=False, died=True), cause)
+
+    def take(self, held: HeldAttempt, cause: str) -> None:
+        """One attempt that its worker may still have. A strict one that runs is only revoked."""
+        if self._over(held):
+            return
+        taken = self._take(lambda tx: _one(tx, held, cause, spare_strict=True), cause)
+        if not taken and held.strict:
+            self._revoke(held, TAKEN)
+
+    def take_back(self, held: HeldAttempt, cause: str) -> list[Taken]:
+        """One attempt that has not started; nothing where a claim came first."""
+        return self._take(lambda tx: _taken(jobs.take_back(tx, held.job, held.attempt, cause)), cause)
+
+    def take_gone(self, held: HeldAttempt, cause: str, died: bool = False) -> list[Taken]:
+        """One attempt of which no process is left: nobody has to be told, its slot is free."""
+        if self._over(held):
+            return []
+        return self._take(partial(_one, held=held, cause=cause, spare_strict=False, died=died), cause, gone=True)
+
+    def overdue(self, held: HeldAttempt) -> None:
+        """One that its worker should have ended long ago: its job's failure, as its worker would have reported it.
+
+        A strict one is only revoked: it is over when its end is known.
+        """
+        if not held.strict:
+            error = f"it ran beyond its {held.timeout_s} s, and its worker did not end it"
+            end = Report("end", held.worker, held.incarnation, held.job, held.attempt, end="failed", cause="timeout")
+            reports.apply_all(self._ledger, [replace(end, error=error)])
+            log.warning("overdue: worker=%s job=%s attempt=%d", held.worker, held.job, held.attempt)
+        self._revoke(held, TAKEN)
+
+    def withdraw(self, worker: WorkerId, job: JobId, attempt: int) -> None:
+        """Take back what was sent of an attempt that the ledger does not hold any more."""
+        batch = self._leases.batch()
+        self._withdraw(batch, worker, job, attempt)
+        batch.send()
+
+    def cancelled(self, held: HeldAttempt, grace_s: float) -> None:
+        """Its job was cancelled: what runs is asked to stop, and killed after the grace."""
+        self._revoke(held, CANCEL, grace_s)
+
+    def _revoke(self, held: HeldAttempt, why: str, grace_s: float = 0.0) -> None:
+        batch = self._leases.batch()
+        batch.revoked(held.worker, held.job, held.attempt, why, grace_s)
+        batch.send()
+
+    def _another_can(self, held: HeldAttempt) -> bool:
+        job = jobs.find(self._ledger, held.job)
+        return job is not None and self._fleet.healthy_fits(job.spec.requirement, frozenset({held.worker}))
+
+    def _over(self, held: HeldAttempt) -> bool:
+        """A cancelled attempt is not taken, it is over."""
+        if held.state is JobState.CANCELLED:
+            jobs.end_cancelled(self._ledger, held.worker, held.job, held.attempt)
+        return held.state is JobState.CANCELLED
+
+    def _take(
+        self, take: Callable[[Ledger], list[Taken]], cause: str, gone: bool = False, leave: bool = False
+    ) -> list[Taken]:
+        """Take in one transaction with what people are told of it; then lease and envelope follow."""
+        with self._ledger.transaction() as tx:
+            taken = take(tx)
+            for each in taken:
+                self._tell(tx, each, cause)
+            news.poison(tx, [each.job for each in taken], self._fleet.policy.poison_deaths)
+        point("failover.taken")
+        batch = self._leases.batch()
+        for each in taken:
+            self._drop(batch, each, gone, leave)
+            log.warning(
+                "%s: worker=%s job=%s attempt=%d cause=%s", _verb(each), each.worker, each.job, each.attempt, cause
+            )
+        batch.send()
+        return taken
+
+    def _drop(self, batch: Batch, taken: Taken, gone: bool, leave: bool) -> None:
+        if taken.was is JobState.RUNNING and not gone:
+            batch.revoked(taken.worker, taken.job, taken.attempt, TAKEN)
+            return
+        # Popped meanwhile: its claim finds the job moved on and is answered with a revoked lease.
+        self._withdraw(batch, taken.worker, taken.job, taken.attempt, leave)
+
+    def _withdraw(self, batch: Batch, worker: WorkerId, job: JobId, attempt: int, leave: bool = False) -> None:
+        batch.released(worker, job, attempt)
+        if not leave:
+            self._envelopes.remove(worker, job, attempt)
+
+    def _tell(self, tx: Ledger, taken: Taken, cause: str) -> None:
+        """An event; the owner is told when the job has started anew (news.moved)."""
+        if taken.was is not JobState.RUNNING:
+            return
+        worker = self._fleet.workers.get(taken.worker)
+        name = worker.name if worker else taken.worker
+        lost = f"; {news.duration(taken.lost_s)} of work are repeated" if taken.lost_s else ""
+        sentence = f"{taken.name or taken.workflow} moves on from {name} ({cause}){lost}"
+        events.record(tx, "job.moved", sentence, worker=taken.worker, job=taken.job)
+
+
+def _one(tx: Ledger, held: HeldAttempt, cause: str, *, spare_strict: bool, died: bool = False) -> list[Taken]:
+    taken = jobs.take_back(tx, held.job, held.attempt, cause)
+    return _taken(taken or jobs.take_away(tx, held.job, held.attempt, cause, spare_strict, died))
+
+
+def _taken(found: Taken | None) -> list[Taken]:
+    return [found] if found else []
+
+
+def _verb(taken: Taken) -> str:
+    return "taken away" if taken.was is JobState.RUNNING else "taken back"

@@ -1,0 +1,1 @@
+"""Health: who is alive, and what follows for those who are not."""

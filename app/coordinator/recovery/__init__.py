@@ -1,0 +1,1 @@
+"""Recovery: ledger, leases, queues and heartbeats are compared, and made to agree again."""

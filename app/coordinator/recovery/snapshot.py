@@ -1,0 +1,36 @@
+"""One look at all stores, as reconcile compares them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from app.coordinator.attempts.envelopes import Lying
+from app.ledger.jobs import HeldAttempt
+from app.pool.keys import envelope_parts
+from app.pool.model import JobId, WorkerId
+from app.pool.protocol import Beat, Lease
+
+
+@dataclass
+class View:
+    """All that one look found."""
+
+    held: dict[WorkerId, list[HeldAttempt]]
+    leases: dict[WorkerId, dict[JobId, Lease]]
+    lying: dict[WorkerId, Lying]
+
+    def keys(self, worker: WorkerId) -> set[tuple[JobId, int]]:
+        """The attempts that the ledger holds as this worker's."""
+        return {(held.job, held.attempt) for held in self.held.get(worker, [])}
+
+
+def moved_on(names: Iterable[str], held: set[tuple[JobId, int]]) -> list[str]:
+    """The envelopes whose attempts are not held there any more."""
+    parts = {name: envelope_parts(name) for name in names}
+    return [name for name, found in parts.items() if found is None or (found[1], found[2]) not in held]
+
+
+def refs(beat: Beat) -> set[tuple[JobId, int]]:
+    """The attempts that it lists."""
+    return {(ref.job, ref.attempt) for ref in beat.attempts}

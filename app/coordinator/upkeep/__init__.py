@@ -1,0 +1,1 @@
+"""Upkeep: old rows and the files of attempts that nobody needs are removed."""

@@ -1,0 +1,1 @@
+"""`python -m app up`: the whole pool on one host."""

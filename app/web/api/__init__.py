@@ -1,0 +1,1 @@
+"""The API: JSON views, described by OpenAPI."""

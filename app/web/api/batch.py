@@ -1,0 +1,34 @@
+"""Many jobs in one request: all of them are kept, or none."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from app.actions import jobs as submission
+from app.ledger import jobs
+from app.ledger.db import Ledger
+from app.pool.matching import class_name
+from app.web.api.job_answers import JobBatch, job_answer
+from app.web.http import blueprints
+from app.web.http.auth import caller
+from app.web.http.idempotency import once
+from app.web.http.schemas import BatchBody, IdempotencyHeader
+from app.web.http.services import services
+
+BATCH_BYTES = 16 * 1024 * 1024  # 10,000 jobs of 1.6 KiB each
+
+blueprint = blueprints.group("batch", reads=(), writes=("admin", "creator"), most_bytes=BATCH_BYTES)
+
+
+@blueprint.post("/jobs/batch", responses={201: JobBatch})
+def submit(header: IdempotencyHeader, body: BatchBody) -> Response:
+    """Submit many jobs; when this is answered, all are kept and will run. One bad entry, and none is kept."""
+    bodies = {f"/jobs/{number}": job for number, job in enumerate(body.jobs)}
+
+    def work(ledger: Ledger) -> JobBatch:
+        asked = submission.check(ledger, services().settings, caller(), bodies)
+        wishes = [(each.spec, class_name(each.spec.requirement)) for each in asked]
+        waiting = {name: each.waiting for each, (_, name) in zip(asked, wishes, strict=True) if each.waiting}
+        return JobBatch(items=[job_answer(job, None) for job in jobs.submit_all(ledger, wishes, waiting)])
+
+    return once(header.idempotency_key, body, work, lambda: services().ring("jobs"))

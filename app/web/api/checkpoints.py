@@ -1,0 +1,89 @@
+"""A job's checkpoints over HTTP: from which an attempt went on, or could."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from flask import Response
+from pydantic import BaseModel, Field
+
+from app.ledger import checkpoints, jobs
+from app.ledger.checkpoints import Listed
+from app.pool.errors import BadRequest
+from app.pool.model import JobId
+from app.web.http import blueprints
+from app.web.http.auth import PEOPLE, visible
+from app.web.http.responses import answer
+from app.web.http.schemas import LISTED, LISTED_MOST, JobPath, Query
+from app.web.http.services import services
+
+blueprint = blueprints.group("checkpoints", reads=PEOPLE)
+
+NUMBER_MOST = 2**31 - 1
+
+
+class CheckpointFile(BaseModel):
+    """A file of a checkpoint."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class CheckpointAnswer(BaseModel):
+    """A saved state; `kept` is whether its files are still there."""
+
+    number: int
+    attempt: int
+    at: datetime
+    fraction: float
+    state: Any
+    files: list[CheckpointFile]
+    kept: bool
+
+
+class CheckpointList(BaseModel):
+    """A page of them, newest first."""
+
+    items: list[CheckpointAnswer]
+    next: str | None
+
+
+class CheckpointsQuery(Query):
+    """Which page."""
+
+    cursor: str | None = Field(None, max_length=40, description="`next` of the page before")
+    limit: int = Field(LISTED, ge=1, le=LISTED_MOST)
+
+
+@blueprint.get("/jobs/<id:job>/checkpoints", responses={200: CheckpointList})
+def listed(path: JobPath, query: CheckpointsQuery) -> Response:
+    """List a job's checkpoints, newest first."""
+    ledger = services().ledger
+    job = visible(jobs.find(ledger, JobId(path.job)))
+    found = checkpoints.listed(ledger, job.id, _place(query.cursor), query.limit + 1)
+    page = found[: query.limit]
+    more = f"{page[-1].attempt}-{page[-1].number}" if len(found) > query.limit else None
+    return answer(CheckpointList(items=[_answer(each) for each in page], next=more))
+
+
+def _place(cursor: str | None) -> tuple[int, int] | None:
+    if cursor is None:
+        return None
+    attempt, _, number = cursor.partition("-")
+    if not (attempt.isdecimal() and number.isdecimal() and int(attempt) <= NUMBER_MOST and int(number) < 2**63):
+        raise BadRequest("this cursor is not one that a list gave", [("?cursor", "give `next` of the page before")])
+    return int(attempt), int(number)
+
+
+def _answer(found: Listed) -> CheckpointAnswer:
+    return CheckpointAnswer(
+        number=found.number,
+        attempt=found.attempt,
+        at=found.at,
+        fraction=found.fraction,
+        state=found.state,
+        files=[CheckpointFile(name=file.name, size=file.size, sha256=file.sha256) for file in found.files],
+        kept=found.kept,
+    )

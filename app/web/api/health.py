@@ -1,0 +1,96 @@
+"""Whether this process lives (/healthz), and whether the pool can take and run jobs (/readyz)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import redis
+from flask import Response
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from pydantic import BaseModel
+
+from app.ledger import leader, migrate
+from app.pool.errors import Unavailable
+from app.web.http.responses import answer
+from app.web.http.services import Services, services
+
+blueprint = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
+
+
+class Alive(BaseModel):
+    """This process answers."""
+
+    ok: bool = True
+
+
+class CheckAnswer(BaseModel):
+    """One thing that the pool needs."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Readiness(BaseModel):
+    """Everything that the pool needs."""
+
+    checks: list[CheckAnswer]
+
+
+@blueprint.get("/healthz", responses={200: Alive})
+def alive() -> Response:
+    """Say that this process lives; touches no store."""
+    return answer(Alive())
+
+
+@blueprint.get("/readyz", responses={200: Readiness, 503: Readiness})
+def ready() -> Response:
+    """Say whether everything that the pool needs is there."""
+    found = services()
+    checks = [_check("postgresql", _postgresql, found), _redis_check(found)]
+    # Without PostgreSQL each of these would wait for it in vain, and a prober does not wait that long.
+    known = checks[0].ok
+    checks += [_check(name, look, found) if known else _unknown(name) for name, look in LOOKS_INTO_LEDGER]
+    return answer(Readiness(checks=checks), 200 if all(check.ok for check in checks) else 503)
+
+
+def _check(name: str, look: Callable[[Services], str | None], found: Services) -> CheckAnswer:
+    try:
+        wrong = look(found)
+    except (Unavailable, redis.RedisError) as error:
+        wrong = str(error).splitlines()[0]
+    return CheckAnswer(name=name, ok=wrong is None, detail=wrong or "")
+
+
+def _redis_check(found: Services) -> CheckAnswer:
+    """The pool runs where hosts are lost more slowly, and until the connections are used up: both are said."""
+    try:
+        warnings = [found.live.keepalive_problem(), found.live.crowded()]
+    except redis.RedisError as error:
+        return CheckAnswer(name="redis", ok=False, detail=str(error).splitlines()[0])
+    return CheckAnswer(name="redis", ok=True, detail="; ".join(filter(None, warnings)))
+
+
+def _unknown(name: str) -> CheckAnswer:
+    return CheckAnswer(name=name, ok=False, detail="nobody knows while PostgreSQL does not answer")
+
+
+def _postgresql(found: Services) -> str | None:
+    found.ledger.one("migrations_table")
+    return None
+
+
+def _migrations(found: Services) -> str | None:
+    pending = migrate.pending(found.ledger)
+    return f"not applied: {', '.join(pending)}; run `python -m app migrate`" if pending else None
+
+
+def _coordinator(found: Services) -> str | None:
+    return None if leader.held(found.ledger) else "no coordinator leads; start one with `python -m app coordinator`"
+
+
+LOOKS_INTO_LEDGER: tuple[tuple[str, Callable[[Services], str | None]], ...] = (
+    ("migrations", _migrations),
+    ("coordinator", _coordinator),
+)

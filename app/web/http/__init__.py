@@ -1,0 +1,1 @@
+"""HTTP: what every view needs, whether it answers with JSON or with a page."""

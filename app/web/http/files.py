@@ -1,0 +1,114 @@
+"""Files for jobs: those in the input folders, and uploads into the first of them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from heapq import nlargest
+from itertools import count, islice
+from pathlib import Path
+
+from flask import Response, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.file import FileStorage
+from flask_openapi3.models.tag import Tag
+from pydantic import BaseModel, ConfigDict
+from werkzeug.datastructures import FileStorage as Upload
+from werkzeug.utils import secure_filename
+
+from app.pool.errors import BadRequest
+from app.pool.settings import ServerSettings
+from app.web.http import auth, blueprints
+from app.web.http.responses import answer
+from app.web.http.services import services
+
+UPLOAD_BYTES = 4 * 1024**3  # larger ones are better copied into the folder than sent through a browser
+LISTED = 200
+LOOKED_AT = 20_000
+
+blueprint = APIBlueprint(
+    "files",
+    __name__,
+    abp_tags=[Tag(name="files")],
+    abp_security=[{"bearer": []}],
+    abp_responses={status: blueprints.problem_response() for status in (400, 401, 403, 413, 415, 422, 503)},
+)
+auth.guard(blueprint, reads=("admin", "creator"), writes=("admin", "creator"))
+
+
+class UploadForm(BaseModel):
+    """A file to be kept in the input folder."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    file: FileStorage
+
+
+class FileAnswer(BaseModel):
+    """A file that jobs may name by its path."""
+
+    name: str
+    path: str
+    size: int
+
+
+@blueprint.before_request
+def allow_large() -> None:
+    """An upload may be larger than other bodies."""
+    request.max_content_length = UPLOAD_BYTES
+
+
+@blueprint.post("/files", responses={201: FileAnswer})
+def upload(form: UploadForm) -> Response:
+    """Upload a file; a job names it by the path that is answered."""
+    path = keep(form.file)
+    return answer(FileAnswer(name=path.name, path=str(path), size=path.stat().st_size), 201)
+
+
+def keep(file: Upload) -> Path:
+    """Where the upload now lies whole, under a name that no other file had. Raises BadRequest."""
+    name = secure_filename(file.filename or "")
+    if not name:
+        raise BadRequest("the file needs a name", [("/file", "give it a name of letters and digits")])
+    folder = upload_folder(services().settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    mine = folder / f".upload-{secrets.token_hex(8)}"
+    try:
+        file.save(mine)
+        return _named(mine, folder, name)
+    finally:
+        mine.unlink(missing_ok=True)
+
+
+def upload_folder(settings: ServerSettings) -> Path:
+    """The first input folder; one in the home where files may lie anywhere."""
+    return settings.input_folders[0] if settings.input_folders else settings.home / "input"
+
+
+def known(settings: ServerSettings) -> list[str]:
+    """The newest files in the input folders, as a form proposes them."""
+    folders = settings.input_folders or (upload_folder(settings),)
+    found = (each for folder in folders for each in islice(_files(folder), LOOKED_AT))
+    return [str(path) for _, path in nlargest(LISTED, found)]
+
+
+def _named(mine: Path, folder: Path, name: str) -> Path:
+    wanted = folder / name
+    for number in count(1):
+        path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
+        try:
+            os.link(mine, path)  # fails where a file has that name: two uploads never mix
+            return path
+        except FileExistsError:
+            continue
+    raise AssertionError("count ends never")
+
+
+def _files(folder: Path) -> Iterator[tuple[float, Path]]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [each for each in folders if not each.startswith(".")]
+        for name in names:
+            path = Path(place, name)
+            if not name.startswith(".") and path.is_file():
+                yield path.stat().st_mtime, path

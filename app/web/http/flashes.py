@@ -1,0 +1,41 @@
+"""What became of an action, told once on the next page: results that are alike in one line, with whom they are of.
+
+It travels in the session's cookie, which holds 4 KB: so many names, the rest by their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import flash
+
+from app.actions.workers import Result
+
+LINES_MOST = 6
+NAMES_MOST = 24
+
+
+def tell(results: Sequence[Result]) -> None:
+    """Keep these results for the next page."""
+    if not results:
+        flash("No worker matches any more; nothing was done.", "wrong")
+    lines = list(_alike(results).items())
+    each = max(4, NAMES_MOST // max(1, len(lines)))
+    for (ok, detail), names in lines[:LINES_MOST]:
+        flash(f"{_listed(names, each)}: {detail}.", "saved" if ok else "wrong")
+    untold = sum(len(names) for _, names in lines[LINES_MOST:])
+    if untold:
+        flash(f"Of {untold} more the page of each tells.", "wrong")
+
+
+def _alike(results: Sequence[Result]) -> dict[tuple[bool, str], list[str]]:
+    """Names by what became of them, what is not good first."""
+    found: dict[tuple[bool, str], list[str]] = {}
+    for each in sorted(results, key=lambda each: each.ok):
+        found.setdefault((each.ok, each.detail), []).append(each.name or each.worker)
+    return found
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,96 @@
+"""Sessions of people on the pages: a signed cookie names one, the ledger knows whether it still lives.
+
+Only pages use them, with a CSRF token on every form; the API takes no cookies.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import timedelta
+from pathlib import Path
+
+from flask import Flask, request, session
+from flask.sessions import SecureCookieSessionInterface
+from flask_wtf.csrf import CSRFProtect
+
+from app.ledger import sessions, tokens
+from app.pool.settings import ServerSettings
+from app.web.http.auth import PEOPLE, Caller
+from app.web.http.services import services
+
+NAME = "sid"
+csrf = CSRFProtect()
+
+
+class _Cookies(SecureCookieSessionInterface):
+    """Cookies that stay on https once they were given there."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure
+
+
+def install(app: Flask, settings: ServerSettings) -> None:
+    """Sign cookies, and be ready to check forms; who checks is `pages.page`."""
+    app.secret_key = secret_key(settings)
+    app.session_interface = _Cookies()
+    app.config.update(
+        SESSION_COOKIE_NAME="muster",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_REFRESH_EACH_REQUEST=False,  # polls come every second
+        PERMANENT_SESSION_LIFETIME=timedelta(seconds=sessions.LIFE_S),
+        WTF_CSRF_CHECK_DEFAULT=False,
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session
+        WTF_CSRF_SSL_STRICT=False,  # it asks for a Referer, which Referrer-Policy forbids browsers to send
+    )
+    csrf.init_app(app)
+
+
+def signed_in() -> Caller | None:
+    """Whose page this is; None when nobody is signed in, or the session or its token has ended."""
+    secret = session.get(NAME)
+    token = sessions.find(services().ledger, secret) if secret else None
+    return Caller(token.kind, token.owner, token.id, token.worker) if token else None
+
+
+def sign_in(secret: str) -> bool:
+    """Begin a session by a token of a person; False when the token is none."""
+    ledger = services().ledger
+    token = tokens.find(ledger, secret)
+    if token is None or token.kind not in PEOPLE:
+        return False
+    session.clear()
+    session.permanent = True
+    session[NAME] = sessions.begin(ledger, token.id)
+    return True
+
+
+def sign_out() -> None:
+    """End the session, for copies of its cookie too."""
+    if NAME in session:
+        sessions.end(services().ledger, session[NAME])
+    session.clear()
+
+
+def secret_key(settings: ServerSettings) -> str:
+    """The one given, else one kept in the home, where the processes of one host share it."""
+    if settings.secret_key:
+        return settings.secret_key
+    path = settings.home / "secret-key"
+    if not path.exists():
+        _keep(path, secrets.token_hex(32))
+    return path.read_text()
+
+
+def _keep(path: Path, key: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mine = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    mine.touch(mode=0o600)
+    mine.write_text(key)
+    try:
+        os.link(mine, path)  # of two processes that start together one wins, and none reads a half-written key
+    except FileExistsError:
+        return
+    finally:
+        mine.unlink()

@@ -1,0 +1,1 @@
+"""The pages: HTML views and the fragments that they poll."""

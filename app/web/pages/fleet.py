@@ -1,0 +1,155 @@
+"""The fleet: tiles, filter and table of all workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from flask import Blueprint, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+
+from app.ledger import fleet as ledger_fleet
+from app.ledger import groups, waiting, workers
+from app.ledger.fleet import Sample
+from app.pool.model import WorkerId
+from app.web.http import cache, htmx
+from app.web.http.auth import caller
+from app.web.http.cache import Recent
+from app.web.http.fleet_filter import PAGE_ROWS, Chip, Filter
+from app.web.http.services import services
+from app.web.pages import fleet_rows
+from app.web.pages.base import READERS, page
+from app.web.pages.fleet_rows import SPARK_S, Fleet, Row
+from app.web.pages.worker_form import Written
+
+blueprint = Blueprint("fleet", __name__)
+SAMPLES = "muster.fleet.samples"
+POLL_S = 2.0  # as often as a page asks: however many look, the stores are asked once
+SAMPLES_S = 10.0  # there is a new one each minute
+BUSY_PERCENT = 10  # below, a card only shows a desktop
+STATUSES = ("healthy", "degraded", "down", "draining", "waiting")
+
+Samples = Mapping[WorkerId, Sequence[Sample]]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure that sets the filter; `of` is what it is counted among."""
+
+    name: str
+    count: int
+    of: int | None
+    url: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A page of the fleet."""
+
+    tiles: tuple[Tile, ...]
+    chips: tuple[Chip, ...]
+    rows: tuple[Row, ...]
+    matching: int
+    total: int
+    query: str
+    page: int
+    before: str | None
+    after: str | None
+    warning: str | None
+    server: str  # what a joining agent is told
+    reader: str
+    acts: bool  # whether its reader may tick workers and do something with them
+
+
+@blueprint.get("/")
+@page()
+def fleet() -> ResponseReturnValue:
+    """The fleet's page; a creator's first page is their jobs."""
+    if caller().kind not in READERS:
+        return redirect("/jobs", 303)
+    return whole(Filter.of(request.args))
+
+
+@blueprint.get("/ui/fleet")
+@page(*READERS)
+def fragment() -> ResponseReturnValue:
+    """The part of it that changes."""
+    return htmx.fragment("fleet/_fleet.html", shown(_fleet(), Filter.of(request.args)))
+
+
+def whole(asked: Filter, written: Written | None = None, wrong: str | None = None) -> str:
+    """The page, with what somebody has ticked and written there and why nothing of it was done."""
+    found = _fleet()
+    return render_template(
+        "fleet/fleet.html", view=shown(found, asked), words=_known(found), asked=asked, written=written, wrong=wrong
+    )
+
+
+def shown(found: Fleet, asked: Filter) -> Shown:
+    """What this filter shows of the fleet."""
+    matching = [row for row in found.rows if asked.matches(row)]
+    pages = max(1, -(-len(matching) // PAGE_ROWS))
+    number = min(asked.page, pages)
+    return Shown(
+        tiles=_tiles(found),
+        chips=asked.chips(),
+        rows=tuple(matching[(number - 1) * PAGE_ROWS : number * PAGE_ROWS]),
+        matching=len(matching),
+        total=len(found.rows),
+        query=asked.url(number),
+        page=number,
+        before=f"/{asked.url(number - 1)}" if number > 1 else None,
+        after=f"/{asked.url(number + 1)}" if number < pages else None,
+        warning=found.warning,
+        server=request.host_url.rstrip("/"),
+        reader=caller().owner,
+        acts=caller().kind == "admin",
+    )
+
+
+def _fleet() -> Fleet:
+    kept: Recent[Fleet] = cache.kept(cache.FLEET, POLL_S)
+    return kept.get(_look)
+
+
+def _look(former: Fleet | None) -> Fleet:
+    known = {row.id: row for row in former.rows} if former else {}
+    found = workers.renewed(services().ledger, former.registered if former else {})
+    rows = fleet_rows.rows(services(), [worker for _, worker in found.values()], _samples(), known)
+    return Fleet(rows, waiting.count(services().ledger), found, services().live.crowded())
+
+
+def _samples() -> Samples:
+    kept: Recent[Samples] = cache.kept(SAMPLES, SAMPLES_S)
+    return kept.get(lambda _: ledger_fleet.samples(services().ledger, None, SPARK_S))
+
+
+def _tiles(found: Fleet) -> tuple[Tile, ...]:
+    counted = {word: sum(row.status == word for row in found.rows) for word in STATUSES}
+    cards = [card for row in found.rows for card in row.cards if row.status not in ("down", "left")]
+    busy = sum((card.percent or 0) >= BUSY_PERCENT for card in cards)
+    taken = sum(len(row.jobs) for row in found.rows)
+    slots = sum(row.slots for row in found.rows if row.status not in ("down", "left"))
+    names = {"waiting": "awaiting approval"}
+    return (
+        *(Tile(names.get(word, word), count, None, f"/?status={word}", word) for word, count in counted.items()),
+        Tile("to look into", sum(bool(row.investigation) for row in found.rows), None, "/?investigation=open", "flag"),
+        Tile("slots busy", taken, slots, "/jobs?state=running", "plain"),
+        *([Tile("GPUs busy", busy, len(cards), "/?status=healthy", "plain")] if cards else []),
+        Tile("jobs waiting", found.jobs_waiting, None, "/jobs?state=pending", "plain"),
+    )
+
+
+def _known(found: Fleet) -> dict[str, list[str]]:
+    """The words that the filter form proposes."""
+
+    def words(of: Callable[[Row], tuple[str, ...]]) -> list[str]:
+        return sorted({word for row in found.rows for word in of(row)})
+
+    return {
+        "status": sorted({*STATUSES, *(row.status for row in found.rows)}),
+        "tag": words(lambda row: row.tags),
+        "host": words(lambda row: (row.hostname,)),
+        "group": groups.names(services().ledger),
+    }

@@ -1,0 +1,129 @@
+"""The pages of investigations: the list, and one with its evidence as a story; notes, and resolving it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from flask import Blueprint, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from pydantic import ValidationError
+
+from app.ledger import investigations, workers
+from app.ledger.blocks import POOL
+from app.ledger.investigations import Investigation, InvestigationNote, Move
+from app.pool.errors import BadRequest
+from app.pool.model import Intent
+from app.web.api import investigations as api
+from app.web.api.investigations import InvestigationPath, NoteBody, ResolveBody
+from app.web.http import htmx
+from app.web.http.schemas import LISTED
+from app.web.http.services import services
+from app.web.pages import investigation_story
+from app.web.pages.base import READERS, page
+from app.web.pages.investigation_story import Figure, Step
+
+blueprint = Blueprint("investigation_page", __name__)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A page of investigations."""
+
+    items: tuple[Investigation, ...]
+    all: bool
+    query: str
+    next: str | None
+
+
+@dataclass(frozen=True)
+class View:
+    """One investigation's page: what of it changes."""
+
+    found: Investigation
+    meaning: str
+    why: str | None
+    steps: tuple[Step, ...]
+    figures: tuple[Figure, ...]
+    last_words: tuple[str, ...]
+    moves: tuple[Move, ...]
+    notes: tuple[InvestigationNote, ...]
+    paused: bool  # by the pool; resolving the investigation does not resume it
+
+
+@blueprint.get("/investigations")
+@page(*READERS)
+def listed() -> ResponseReturnValue:
+    """The list; those that are open, unless ?all=1 is asked for."""
+    return render_template("investigations/list.html", view=_listed())
+
+
+@blueprint.get("/ui/investigations")
+@page(*READERS)
+def list_fragment() -> ResponseReturnValue:
+    """The part of it that changes."""
+    return htmx.fragment("investigations/_list.html", _listed())
+
+
+@blueprint.get("/investigations/<id:investigation>")
+@page(*READERS)
+def shown(investigation: str) -> ResponseReturnValue:
+    """One investigation."""
+    return render_template("investigations/investigation.html", view=_view(investigation))
+
+
+@blueprint.get("/ui/investigations/<id:investigation>")
+@page(*READERS)
+def fragment(investigation: str) -> ResponseReturnValue:
+    """The part of it that changes."""
+    return htmx.fragment("investigations/_investigation.html", _view(investigation))
+
+
+@blueprint.post("/ui/investigations/<id:investigation>/notes")
+@page("admin")
+def add_note(investigation: str) -> ResponseReturnValue:
+    """Add a note."""
+    text = _text("text")
+    api.add_note(InvestigationPath(investigation=investigation), NoteBody(text=text))
+    return redirect(f"/investigations/{investigation}", 303)
+
+
+@blueprint.post("/ui/investigations/<id:investigation>/resolve")
+@page("admin")
+def resolve(investigation: str) -> ResponseReturnValue:
+    """Close it."""
+    note = _text("note")
+    api.resolve(InvestigationPath(investigation=investigation), ResolveBody(note=note))
+    return redirect(f"/investigations/{investigation}", 303)
+
+
+def _text(name: str) -> str:
+    try:
+        return NoteBody(text=request.form.get(name, "")).text
+    except ValidationError as error:
+        raise BadRequest(f"the note cannot be taken: {error.errors()[0]['msg']}") from error
+
+
+def _listed() -> Listed:
+    everything, cursor = request.args.get("all") == "1", request.args.get("cursor")
+    items, more = api.paged(not everything, None, cursor, LISTED)
+    words = {"all": "1"} if everything else {}
+    query = urlencode({**words, **({"cursor": cursor} if cursor else {})})
+    after = f"/investigations?{urlencode({**words, 'cursor': more})}" if more else None
+    return Listed(tuple(items), everything, f"?{query}" if query else "", after)
+
+
+def _view(investigation: str) -> View:
+    found, ledger = api.known(investigation), services().ledger
+    moves, worker = tuple(investigations.moves(ledger, found.id)), workers.find(ledger, found.worker)
+    return View(
+        found=found,
+        meaning=investigation_story.MEANINGS.get(found.cause, ""),
+        why=found.evidence.get("why"),
+        steps=investigation_story.steps(found, moves, workers.transitions(ledger, found.worker)),
+        figures=investigation_story.figures(found),
+        last_words=investigation_story.last_words(found.evidence),
+        moves=moves,
+        notes=tuple(reversed(investigations.notes(ledger, found.id))),
+        paused=worker is not None and worker.intent is Intent.PAUSED and worker.paused_by == POOL,
+    )

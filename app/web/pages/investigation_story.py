@@ -1,0 +1,136 @@
+"""An investigation as a story: what was seen, in the order in which it happened, and the last figures. PURE.
+
+Evidence is what the coordinator wrote when the worker failed; a part that it lacks is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.ledger.fleet import Sample
+from app.ledger.investigations import SEVERAL_OWNERS, Investigation, Move
+from app.ledger.workers import Transition
+from app.pool.model import Json
+from app.web.http.filters import duration, gib
+from app.web.pages import sparkline
+from app.web.pages.sparkline import Spark
+
+MEANINGS = {
+    "process killed": "The host was there, the agent's process was not.",
+    "host silent": "Neither the host nor the agent was heard of any more: power, network or a frozen system.",
+    "Redis unreachable": "The agent answered, but its heartbeats did not come through to Redis.",
+    "GPU fell off": "The driver could not reach a GPU any more.",
+    "out of memory": "The kernel ended a process because the host's memory was used up.",
+    SEVERAL_OWNERS: "Jobs of several people failed here one after the other, by their own errors: then it is likelier"
+    " the worker than the jobs.",
+}
+FIRST_WORDS: Mapping[str, str] = {SEVERAL_OWNERS: "the first of these errors"}  # of a worker that was not silent
+BEFORE = timedelta(minutes=10)  # what a worker went through so shortly before may belong to it
+HOTTEST_C = 100  # the top of the temperature's line
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that happened."""
+
+    at: datetime
+    tone: str
+    words: str
+    job: str | None = None
+    job_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure's last minutes, and its last value."""
+
+    name: str
+    spark: Spark
+    last: str
+
+
+def steps(found: Investigation, moves: Iterable[Move], changes: Iterable[Transition]) -> tuple[Step, ...]:
+    """What happened, the first first: `changes` are its worker's, of which those around the failure are told."""
+    begin, end = found.silent_at - BEFORE, found.resolved_at
+    told = [
+        Step(found.silent_at, "degraded", FIRST_WORDS.get(found.cause, "last heard of")),
+        *(_changed(each) for each in changes if each.at >= begin and (end is None or each.at <= end)),
+        *(step for move in moves for step in _moved(move)),
+    ]
+    if found.resolved_at:
+        told.append(Step(found.resolved_at, "healthy", f"resolved by {found.resolved_by}: {found.note}"))
+    return tuple(sorted(told, key=lambda step: step.at))
+
+
+def last_words(evidence: Mapping[str, Json]) -> tuple[str, ...]:
+    """Sentences on what it had and said last."""
+    beat, ends = evidence.get("beat") or {}, [end for end in evidence.get("ends") or () if end.get("end") == "failed"]
+    running = len(beat.get("attempts", ()))
+    told = [f"It ran {running} {'job' if running == 1 else 'jobs'} when it was last heard of"] if beat else []
+    told += [f"GPU {gpu.get('index')}: {gpu['reason']}" for gpu in beat.get("gpus", ()) if gpu.get("reason")]
+    told += [reason] if (reason := beat.get("gpu_reason")) else []
+    told += [_memory(gpu) for gpu in beat.get("gpus", ()) if (gpu.get("memory") or {}).get("free") is not None]
+    return (*told, *(_end(end) for end in ends))
+
+
+def figures(found: Investigation) -> tuple[Figure, ...]:
+    """The last minutes before the failure as lines; a figure that nobody measured is left out."""
+    rows = [(datetime.fromisoformat(row["at"]), row) for row in found.evidence.get("samples") or () if row.get("at")]
+    if not rows:
+        return ()
+    seconds = max(600.0, (found.silent_at - min(at for at, _ in rows)).total_seconds() + 60)
+    wanted = (("Use", "utilisation", 1, " %"), ("Memory", "vram_used", 1, " %"), ("Load", "load", 1, " %"))
+    drawn = [
+        _figure(name, [(at, _share(row.get(field), whole)) for at, row in rows], unit, seconds, found.silent_at)
+        for name, field, whole, unit in (*wanted, ("Temperature", "temperature_c", HOTTEST_C, " °C"))
+    ]
+    return tuple(figure for figure in drawn if figure)
+
+
+def _changed(change: Transition) -> Step:
+    return Step(change.at, str(change.to_health), f"{change.to_health}: {change.cause}")
+
+
+def _moved(move: Move) -> list[Step]:
+    name = move.name or move.workflow
+    lost = [duration(move.lost_s) + " of work"] if move.lost_s and move.lost_s >= 1 else []
+    lost += [f"{move.lost_steps} steps" if move.lost_steps != 1 else "1 step"] if move.lost_steps else []
+    words = f"attempt {move.attempt} was taken away" + (f"; lost: {', '.join(lost)}" if lost else "")
+    gone = Step(move.ended_at, "down", words, move.job, name)
+    if move.started_at is None:
+        return [gone]
+    after = f", {move.seconds:.1f} s after the silence began" if move.seconds is not None else ""
+    return [gone, Step(move.started_at, "healthy", f"continued on {move.to_name}{after}", move.job, name)]
+
+
+def _end(end: Mapping[str, Json]) -> str:
+    how = f"signal {end['signal']}" if end.get("signal") else f"exit code {end.get('exit_code')}"
+    known = how if end.get("signal") or end.get("exit_code") is not None else str(end.get("cause") or "unknown")
+    error = f": {str(end['error'])[:200]}" if end.get("error") else ""
+    return f"Attempt {end.get('number')} of job {end.get('job')} ended by {known}{error}"
+
+
+def _memory(gpu: Mapping[str, Json]) -> str:
+    memory = gpu["memory"]
+    ours, others = memory.get("ours") or 0, memory.get("others") or 0
+    return f"GPU {gpu.get('index')} had {gib(memory['free'])} GiB free; {gib(ours)} ours, {gib(others)} others'"
+
+
+def _share(value: float | None, whole: float) -> float | None:
+    return None if value is None else value / whole
+
+
+def _figure(
+    name: str, points: Sequence[tuple[datetime, float | None]], unit: str, seconds: float, silent_at: datetime
+) -> Figure | None:
+    known = [share for _, share in points if share is not None]
+    if not known:
+        return None
+    # A minute on: a line stands still within its minute, and the last sample is to be on it.
+    end = silent_at + timedelta(minutes=1)
+    lines = sparkline.draw([Sample(at, share, None) for at, share in points], None, seconds, end).lines
+    last, highest = round(100 * known[-1]), round(100 * max(known))
+    words = f"{name.lower()} before the failure: last {last}{unit}, highest {highest}{unit}"
+    return Figure(name, Spark(lines, words), f"{last}{unit}")

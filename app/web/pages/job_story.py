@@ -1,0 +1,169 @@
+"""A job's attempts as a story: one entry each, in words. PURE."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.pool.model import Attempt, AttemptEnd
+from app.web.http.filters import duration, percent
+
+TONES = {
+    AttemptEnd.SUCCEEDED: "healthy",
+    AttemptEnd.FAILED: "down",
+    AttemptEnd.STOPPED: "waiting",
+    AttemptEnd.CANCELLED: "waiting",
+    AttemptEnd.TAKEN_BACK: "waiting",
+    AttemptEnd.TAKEN_AWAY: "degraded",
+}
+
+
+@dataclass(frozen=True)
+class Late:
+    """A report that came too late, and was refused."""
+
+    attempt: int
+    what: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One attempt as the page tells it; no worker for those who see no hosts."""
+
+    number: int
+    word: str
+    tone: str
+    worker: str | None
+    worker_name: str | None
+    began: datetime
+    ended: datetime | None
+    sentences: tuple[str, ...]
+    error: str | None
+    checkpoint: str | None  # anchor of the checkpoint that it resumed from
+    late: tuple[Late, ...]  # reports that came when it was over
+    overlap_until: datetime | None  # its host is cut off: it may run there until then, beside the next attempt
+
+
+def tell(
+    attempts: Iterable[Attempt],
+    hosts: bool,
+    late: Sequence[Late] = (),
+    overlaps: Mapping[int, datetime] | None = None,
+    own_state: bool = False,
+) -> tuple[Entry, ...]:
+    """The attempts, the newest first; `hosts` is whether the reader may see where they ran.
+
+    `overlaps` says of an attempt on a cut-off host until when it may run; `own_state`, that the job was
+    submitted with a state to begin from.
+    """
+    overlaps = overlaps or {}
+    return tuple(
+        _entry(
+            attempt,
+            hosts,
+            tuple(each for each in late if each.attempt == attempt.number),
+            overlaps.get(attempt.number),
+            own_state,
+        )
+        for attempt in reversed(list(attempts))
+    )
+
+
+def late_report(row: Mapping[str, Any]) -> Late:
+    """A refused report (attempt, kind, report, at) in words."""
+    result = row["kind"] == "end" and (row["report"] or {}).get("end") == "succeeded"
+    return Late(row["attempt"], "result" if result else str(row["kind"]), row["at"])
+
+
+def anchor(attempt: int, number: int) -> str:
+    """Where the page lists this checkpoint."""
+    return f"checkpoint-{attempt}-{number}"
+
+
+def _entry(
+    attempt: Attempt, hosts: bool, late: tuple[Late, ...], overlap_until: datetime | None, own_state: bool
+) -> Entry:
+    running = "running" if attempt.started_at else "starting"
+    resumed = attempt.resumed_from
+    return Entry(
+        number=attempt.number,
+        word=str(attempt.end or running),
+        tone=TONES[attempt.end] if attempt.end else "draining",
+        worker=attempt.worker if hosts else None,
+        worker_name=attempt.worker_name if hosts else None,
+        began=attempt.started_at or attempt.assigned_at,
+        ended=attempt.ended_at,
+        sentences=tuple(sentence for sentence in (_began(attempt, own_state), _ended(attempt)) if sentence),
+        error=attempt.error if attempt.end is AttemptEnd.FAILED else None,
+        checkpoint=anchor(resumed["attempt"], resumed["number"]) if resumed else None,
+        late=late,
+        overlap_until=overlap_until,
+    )
+
+
+def _began(attempt: Attempt, own_state: bool) -> str:
+    if attempt.started_at is None:
+        return "has not started" if attempt.end is None else ""
+    if attempt.resumed_from is None:
+        return "started from the state it was submitted with" if own_state else "started from the beginning"
+    at = attempt.resumed_from
+    step = f" (step {at['step']})" if at.get("step") is not None else ""
+    return f"resumed at {percent(at['fraction'])}{step}, from checkpoint {at['number']} of attempt {at['attempt']}"
+
+
+def _ended(attempt: Attempt) -> str:
+    if attempt.end is None:
+        return ""
+    told = _END_WORDS[attempt.end] + _after(attempt)
+    says_no_more = attempt.cause in (None, "workflow", str(attempt.end)) or attempt.end is AttemptEnd.SUCCEEDED
+    cause = _CAUSE_WORDS.get(attempt.cause or "", attempt.cause)
+    rule = f"a rule of its workflow says: {_THEN_WORDS[attempt.then]}" if attempt.then else ""
+    parts = [told if says_no_more else f"{told}: {cause}", _death(attempt), rule, _lost(attempt)]
+    return "; ".join(part for part in parts if part)
+
+
+_CAUSE_WORDS = {
+    "gpu memory": "its GPU's memory was used up",
+    "slot": "its slot process died",
+    "agent": "its agent gave it up",
+    "deadline": "its worker was cut off from the pool",
+    "good-bye": "its worker said good-bye",
+}
+_THEN_WORDS = {"later": "try again later", "never": "do not try again", "elsewhere": "try another worker"}
+_END_WORDS = {
+    AttemptEnd.SUCCEEDED: "finished",
+    AttemptEnd.FAILED: "failed",
+    AttemptEnd.STOPPED: "stopped",
+    AttemptEnd.CANCELLED: "cancelled",
+    AttemptEnd.TAKEN_BACK: "taken back before it started",
+    AttemptEnd.TAKEN_AWAY: "taken away",
+}
+
+
+def _after(attempt: Attempt) -> str:
+    if attempt.started_at is None or attempt.ended_at is None:
+        return ""
+    return f" after {duration((attempt.ended_at - attempt.started_at).total_seconds())}"
+
+
+def _death(attempt: Attempt) -> str:
+    if attempt.signal:
+        return f"its process was ended by {_signal(attempt.signal)}"
+    return f"its process ended with exit code {attempt.exit_code}" if attempt.exit_code else ""
+
+
+def _signal(number: int) -> str:
+    known = {each.value: each.name for each in signal.Signals}
+    return known.get(number, f"signal {number}")
+
+
+def _lost(attempt: Attempt) -> str:
+    """The work since the last checkpoint, in time and, where the workflow counts them, in steps."""
+    steps = f"{attempt.lost_steps} step{'' if attempt.lost_steps == 1 else 's'}" if attempt.lost_steps else ""
+    time = duration(attempt.lost_s) if attempt.lost_s and attempt.lost_s >= 1 else ""
+    lost = ", ".join(part for part in (time, steps) if part)
+    return f"{lost} of work lost" if lost else ""

@@ -1,0 +1,152 @@
+"""Jobs as their pages show them: frozen facts, rounded."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.ledger import attempts, fleet, jobs
+from app.ledger.db import Ledger
+from app.pool.model import ENDED, Attempt, Checkpoint, Job, JobState, WorkerId
+from app.pool.status import job_status
+from app.web.api.job_answers import job_answer
+from app.web.api.outputs import NEVER_SHOWN
+from app.web.http.auth import Caller
+from app.web.pages import job_story
+from app.web.pages.job_story import Entry
+from app.web.pages.overlap import overlaps
+
+LOG_LINES = 200
+CHECKPOINTS = 20
+TONES = {
+    "waiting": "waiting",
+    "starting": "draining",
+    "running": "draining",
+    "running (moving)": "degraded",
+    "cancelling": "degraded",
+    "succeeded": "healthy",
+    "failed": "down",
+    "cancelled": "waiting",
+}
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job in the list."""
+
+    id: str
+    name: str
+    workflow: str
+    status: str
+    tone: str
+    why: str | None
+    percent: int
+    text: str
+    owner: str
+    worker: str | None
+    worker_name: str | None
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that the job gave, and how the page shows it: image, video, audio or only by name."""
+
+    name: str
+    size: int
+    sha256: str
+    media_type: str
+    shown: str | None
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job's page: what of it changes."""
+
+    row: JobRow
+    until: datetime | None
+    error: str | None
+    attempt: int
+    failures: int
+    max_failures: int
+    story: tuple[Entry, ...]
+    logged: int  # the attempt whose log is shown
+    log: tuple[str, ...]
+    log_more: bool
+    outputs: tuple[Output, ...]
+    result: str | None
+    checkpoints: tuple[tuple[str, Checkpoint], ...]
+    cancellable: bool
+    retriable: bool
+
+
+def job_row(job: Job, names: Mapping[WorkerId, str], hosts: bool) -> JobRow:
+    """The job as a list shows it; `hosts` is whether its reader may see where it runs."""
+    status, waiting = job_status(job), job_answer(job, None).waiting
+    worker = job.worker if hosts else None
+    return JobRow(
+        id=job.id,
+        name=job.spec.name,
+        workflow=job.spec.requirement.workflow,
+        status=status,
+        tone=TONES[status],
+        why=waiting.why if waiting else None,
+        percent=int(100 * job.progress),
+        text=job.text if job.state not in ENDED else "",
+        owner=job.spec.owner,
+        worker=worker,
+        worker_name=names.get(worker) if worker else None,
+        created=job.created_at,
+        started=job.started_at,
+        ended=job.ended_at,
+    )
+
+
+def job_view(ledger: Ledger, job: Job, reader: Caller, logged: int | None) -> JobView:
+    """The job's page for this reader, with the log of this attempt, or of the newest that has begun."""
+    tried = attempts.of_job(ledger, job.id)
+    logged = logged or max((attempt.number for attempt in tried), default=1)
+    lines = attempts.log_tail(ledger, job.id, logged, LOG_LINES)
+    result = jobs.result(ledger, job.id) if job.state is JobState.SUCCEEDED else None
+    waiting = job_answer(job, None).waiting
+    writes = reader.kind in ("admin", "creator")
+    return JobView(
+        row=job_row(job, fleet.names(ledger, [job.worker]), reader.sees_all),
+        until=waiting.until if waiting else None,
+        error=job.error if job.state is JobState.FAILED else None,
+        attempt=job.attempt,
+        failures=job.failures,
+        max_failures=job.spec.max_failures,
+        story=_story(ledger, job, tried, reader.sees_all),
+        logged=logged,
+        log=tuple(line.line for line in lines),
+        log_more=bool(lines) and lines[0].number > 1,
+        outputs=tuple(_output(dict(file)) for file in result.outputs) if result else (),
+        result=repr(result.result) if result and result.result is not None else None,
+        checkpoints=_checkpoints(ledger, job),
+        cancellable=writes and job.state not in ENDED,
+        retriable=writes and job.state in ENDED,
+    )
+
+
+def _story(ledger: Ledger, job: Job, tried: Sequence[Attempt], hosts: bool) -> tuple[Entry, ...]:
+    late = [job_story.late_report(row) for row in attempts.refused_reports(ledger, job.id)]
+    until = overlaps(ledger, job, tried)
+    return job_story.tell(tried, hosts, late, until, job.spec.resume is not None)
+
+
+def _checkpoints(ledger: Ledger, job: Job) -> tuple[tuple[str, Checkpoint], ...]:
+    kept = attempts.checkpoints(ledger, job.id, CHECKPOINTS)
+    return tuple((job_story.anchor(each.attempt, each.number), each) for each in kept)
+
+
+def _output(file: dict[str, object]) -> Output:
+    name = str(file["name"])
+    media_type = str(file.get("media_type") or mimetypes.guess_type(name)[0] or "application/octet-stream")
+    kind = media_type.partition("/")[0]
+    shown = kind if kind in ("image", "video", "audio") and media_type not in NEVER_SHOWN else None
+    return Output(name, int(str(file["size"])), str(file["sha256"]), media_type, shown)

@@ -1,0 +1,63 @@
+"""rq-dashboard under /queues/, for admins: a look into the workers' queues.
+
+Its buttons may empty, delete and requeue as they like: RQ holds envelopes only. One that is gone is
+noticed and its attempt given out anew; one that is put back finds its claim refused.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import redis
+from flask import Flask, Response, request, send_file
+from flask_wtf.csrf import generate_csrf
+from rq.serializers import JSONSerializer
+from rq_dashboard import web as dashboard
+
+from app.pool.settings import ServerSettings
+from app.web.http.services import REDIS_S
+from app.web.pages import base
+
+PREFIX = "/queues"
+NAME = dashboard.blueprint.name
+# Its pages carry inline scripts and templates that are compiled in the browser; nobody else's path may.
+POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval'; img-src 'self' data:; base-uri 'none';"
+    " form-action 'self'; frame-ancestors 'none'"
+)
+
+
+def install(app: Flask, settings: ServerSettings) -> None:
+    """Put it on the application, behind its guard."""
+    app.config["RQ_DASHBOARD_REDIS_URL"] = settings.rq_redis_url
+    dashboard.config.serializer = JSONSerializer
+    dashboard.setup_rq_connection(app)
+    # Its pages ask for url_for('static', …) of the application, for an icon.
+    app.add_url_rule(
+        f"{PREFIX}/icon/<path:filename>", "static", lambda filename: send_file(base.ROOT / "static/muster.svg")
+    )
+    queues = redis.Redis.from_url(settings.rq_redis_url, socket_timeout=REDIS_S, socket_connect_timeout=REDIS_S)
+    app.before_request(partial(_guard, queues))
+    app.after_request(_loosen)
+    app.register_blueprint(dashboard.blueprint, url_prefix=PREFIX)
+
+
+def _guard(queues: redis.Redis) -> Response | None:
+    """None for who may see it. Raises RedisError when there is nothing to see, which it would answer with 200."""
+    if request.blueprint != NAME:
+        return None
+    if request.endpoint == f"{NAME}.requeue_all" and request.method != "POST":
+        return base.error_page(405, "Requeueing changes queues: only POST may.")
+    refused = base.admit(("admin",))
+    if refused is None:
+        queues.ping()
+    return refused
+
+
+def _loosen(response: Response) -> Response:
+    if request.blueprint == NAME:
+        response.headers["Content-Security-Policy"] = POLICY
+        if response.status_code == 200 and response.mimetype == "text/html":
+            # Its scripts send this back as X-CSRFToken, so they must be able to read it.
+            response.set_cookie("_csrf_token", generate_csrf(), path=PREFIX, samesite="Lax", secure=request.is_secure)
+    return response

@@ -1,0 +1,137 @@
+"""The settings' page: a form made from the policy's fields, with their ranges and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flask import Blueprint, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+
+from app.ledger import policy
+from app.pool.model import Json
+from app.pool.policy import CHOICES, DEFAULTS, NAMES, NULLABLE, RANGES, Policy
+from app.web.api import settings as api
+from app.web.http import etags
+from app.web.http.auth import caller
+from app.web.http.forms import Errors, tried
+from app.web.http.services import services
+from app.web.pages.base import READERS, page
+
+blueprint = Blueprint("settings_page", __name__)
+
+SECTIONS = (
+    ("Placement", ("strategy", "w_gpu", "w_queue", "w_vram", "prefer_weight", "queue_depth", "vram_reserve_mb")),
+    ("Heartbeats and failover", ("heartbeat_interval_s", "missed_beats", "fast_failover", "strict", "max_orphan_s")),
+    (
+        "Jobs that fail or stall",
+        ("timeout_s", "stall_s", "cancel_grace_s", "poison_deaths", "block_failures", "block_s"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of the form."""
+
+    name: str
+    label: str
+    help: str
+    value: str  # as written; "on" or "" for a box
+    box: bool
+    choices: tuple[str, ...]  # none: a number
+    optional: bool
+    step: str
+    low: float
+    high: float
+    default: str
+    changed: bool  # differs from the default
+    error: str | None
+
+
+@blueprint.get("/settings")
+@page(*READERS)
+def form() -> ResponseReturnValue:
+    """The form with the present settings."""
+    return _page({}, None)
+
+
+@blueprint.post("/ui/settings/change")
+@page("admin")
+def change() -> ResponseReturnValue:
+    """Change what differs from the present settings; a stale or bad form is shown again and changes nothing."""
+
+    def apply() -> str:
+        present, read = policy.read(services().ledger), {name: _read(name) for name in NAMES}
+        changes = {name: value for name, value in read.items() if value != getattr(present, name)}
+        api.apply(changes, etags.seen(request.form))
+        return "/settings?saved=1"
+
+    next_page, errors, status = tried(apply)
+    if next_page is None:
+        return _page(errors, None if status == 412 else request.form), status
+    return redirect(next_page, 303)
+
+
+def sections() -> list[tuple[str, tuple[str, ...]]]:
+    """Every setting under the title of what it is about."""
+    placed = {name for _, names in SECTIONS for name in names}
+    rest = tuple(name for name in NAMES if name not in placed)
+    return [*SECTIONS, *([("More", rest)] if rest else [])]
+
+
+def _page(errors: Errors, written: Mapping[str, str] | None) -> str:
+    present = policy.read(services().ledger)
+    return render_template(
+        "settings/form.html",
+        sections=[(title, [_setting(name, present, written, errors) for name in names]) for title, names in sections()],
+        errors=errors,
+        clocks=present.clocks,
+        present=present,
+        version=etags.of_form(policy.version(present), written),
+        writes=caller().kind == "admin",
+    )
+
+
+def _setting(name: str, present: Policy, written: Mapping[str, str] | None, errors: Errors) -> Setting:
+    default = getattr(DEFAULTS, name)
+    low, high = RANGES.get(name, (0, 1))
+    return Setting(
+        name=name,
+        label=api.LABELS[name] + (" (seconds)" if name.endswith("_s") else ""),
+        help=api.HELP[name],
+        value=_text(getattr(present, name)) if written is None else written.get(name, ""),
+        box=isinstance(default, bool),
+        choices=CHOICES.get(name, ()),
+        optional=name in NULLABLE,
+        step="any" if isinstance(default, float) else "1",
+        low=low,
+        high=high,
+        default=("on" if default else "off") if isinstance(default, bool) else _text(default) or "none",
+        changed=getattr(present, name) != default,
+        error=errors.get(name),
+    )
+
+
+def _text(value: Json) -> str:
+    if isinstance(value, bool):
+        return "on" if value else ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None else str(value)  # every digit: a field that nobody touches comes back as it was
+
+
+def _read(name: str) -> Json:
+    """What the form says; what is no number stays text, which the policy refuses by name."""
+    text = request.form.get(name, "").strip()
+    if isinstance(getattr(DEFAULTS, name), bool):
+        return text == "on"
+    if name in CHOICES:
+        return text
+    if not text and name in NULLABLE:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if number.is_integer() else number

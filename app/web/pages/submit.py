@@ -1,0 +1,107 @@
+"""The submit page: choose a workflow, fill in what it declares, name or upload its files."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import MultiDict
+
+from app.actions import jobs as submission
+from app.ledger import groups, jobs, workflows
+from app.ledger.workflows import Declared
+from app.pool.model import Job, JobId, Json
+from app.web.api import jobs as api
+from app.web.http import files
+from app.web.http.auth import visible
+from app.web.http.forms import REFUSED, Errors, wrong
+from app.web.http.schemas import IdempotencyHeader, JobBody
+from app.web.http.services import services
+from app.web.pages import submit_form
+from app.web.pages.base import WRITERS, page
+
+blueprint = Blueprint("submit", __name__)
+blueprint.before_request(files.allow_large)
+
+
+@blueprint.get("/submit")
+@page(*WRITERS)
+def form() -> ResponseReturnValue:
+    """The form of the workflow that the URL names, or of the first; ?from= fills in what a job was submitted with."""
+    old = _old()
+    chosen = _chosen(request.args.get("workflow") or (old.spec.requirement.workflow if old else None))
+    asked = _asked(old)
+    return _page(chosen, asked.get("params", {}), submit_form.texts(asked) if asked else {}, {}, old)
+
+
+@blueprint.post("/ui/jobs/submit")
+@page(*WRITERS)
+def submit() -> ResponseReturnValue:
+    """Submit the form; what it does not ask is as it was in the job that is submitted again."""
+    chosen, old = _chosen(request.form.get("workflow")), _old()
+    if chosen is None:
+        return _page(None, {}, {}, {}, None)
+    written = request.form.copy()
+    try:
+        _keep_uploads(written)
+        body = JobBody.model_validate({**_asked(old), **submit_form.body(chosen.workflow, written)})
+        made = api.submit(IdempotencyHeader.model_validate({"Idempotency-Key": request.form.get("key")}), body)
+    except REFUSED as error:
+        errors = submit_form.errors_by_input(wrong(error))
+        return _page(chosen, submit_form.written(written), written, errors, old), 422
+    return redirect(f"/jobs/{made.get_json()['id']}", 303)
+
+
+def _keep_uploads(written: MultiDict[str, str]) -> None:
+    """Each upload as its parameter's path: a form that is shown again need not send it again."""
+    for name, file in request.files.items():
+        if file.filename:
+            written[name.replace("f.", "p.", 1)] = str(files.keep(file))
+
+
+def _page(
+    chosen: Declared | None,
+    params: Mapping[str, Json],
+    written: Mapping[str, str],
+    errors: Errors,
+    old: Job | None,
+) -> str:
+    ledger, settings = services().ledger, services().settings
+    return render_template(
+        "submit/form.html",
+        offered=sorted({each.workflow.name for each in workflows.declared(ledger)}),
+        chosen=chosen,
+        fields=submit_form.fields(chosen.workflow, params, errors) if chosen else [],
+        errors=errors,
+        written=written,
+        groups=sorted({*groups.names(ledger), *([written["group"]] if written.get("group") else [])}),
+        known=files.known(settings),
+        folder=files.upload_folder(settings),
+        limit=files.UPLOAD_BYTES,
+        key=secrets.token_hex(16),
+        old=old,
+        kept=submit_form.kept(_asked(old)),
+    )
+
+
+def _asked(old: Job | None) -> dict[str, Any]:
+    """What this job was submitted with; its group may have another name by now, and one that is gone is refused."""
+    if old is None:
+        return {}
+    asked = submission.body_of(old)
+    group = asked["group"]
+    return {**asked, "group": (groups.successor(services().ledger, group) or group) if group else None}
+
+
+def _chosen(name: str | None) -> Declared | None:
+    """The commonest declaration of this workflow; of the first one offered, when none is named."""
+    found = workflows.declared(services().ledger, [name] if name else None)
+    return found[0] if found else None
+
+
+def _old() -> Job | None:
+    job = request.values.get("from")
+    return visible(jobs.find(services().ledger, JobId(job))) if job else None

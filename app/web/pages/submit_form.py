@@ -1,0 +1,167 @@
+"""The submit form: its fields are made from what a workflow declares, and read back by the same declaration.
+
+What a job demands beside them has fields of its own; what has none is as it was in the job that is submitted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from werkzeug.datastructures import MultiDict
+
+from app.pool import parameters
+from app.pool.errors import BadFields
+from app.pool.model import Json, Parameter, Workflow
+from app.web.http.forms import Errors, by_field
+from app.web.http.schemas import JobBody
+
+UNITS = {"_s": "seconds", "_mb": "MiB"}
+KEPT = {  # what a submission may say and the form does not ask
+    "gpus": "number of GPUs",
+    "only_workers": "the only workers",
+    "exclude_workers": "excluded workers",
+    "not_before": "earliest start",
+    "timeout_s": "time limit",
+    "stall_s": "longest silence",
+    "max_failures": "failures allowed",
+    "max_orphan_s": "time while cut off",
+    "resume": "state to begin from",
+}
+USED = "this form was submitted already, with other values; submit it once more to make another job"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One parameter as the form asks for it."""
+
+    parameter: Parameter
+    value: str
+    checked: bool
+    error: str | None
+
+    @property
+    def name(self) -> str:
+        """The input's name."""
+        return f"p.{self.parameter.name}"
+
+    @property
+    def label(self) -> str:
+        """For people: a unit at the name's end is written out."""
+        name, unit = self.parameter.name, ""
+        for suffix, written in UNITS.items():
+            if name.endswith(suffix):
+                name, unit = name.removesuffix(suffix), f" ({written})"
+        return name.replace("_", " ").capitalize() + unit
+
+    @property
+    def step(self) -> str:
+        """Of a number's input."""
+        return "1" if self.parameter.type == "int" else "any"
+
+    @property
+    def needed(self) -> bool:
+        """Whether it must be filled in."""
+        return self.parameter.required and self.parameter.default is None
+
+
+def fields(workflow: Workflow, params: Mapping[str, Json], errors: Errors) -> list[Field]:
+    """The form's fields with these values, or the declared defaults."""
+    return [_field(each, params.get(each.name, each.default), errors) for each in workflow.parameters]
+
+
+def written(form: MultiDict[str, str]) -> dict[str, str]:
+    """What a person has written, by parameter, to be shown again."""
+    return {name[2:]: text for name, text in form.items() if name.startswith("p.")}
+
+
+def texts(asked: Mapping[str, Any]) -> dict[str, str]:
+    """A submission's demands as a person would write them."""
+    return {
+        "name": asked["name"],
+        "requires": " ".join(asked["requires"]),
+        "prefers": " ".join(tag if weight == 1 else f"{tag}={weight}" for tag, weight in asked["prefers"].items()),
+        "group": asked["group"] or "",
+        "min_vram_mb": "" if asked["min_vram_mb"] is None else str(asked["min_vram_mb"]),
+        "priority": str(asked["priority"]),
+        **({"strict": "on"} if asked["strict"] else {}),
+    }
+
+
+def kept(asked: Mapping[str, Any]) -> list[str]:
+    """What else this submission says, in words."""
+    usual = JobBody.model_fields
+    return [words for name, words in KEPT.items() if name in asked and asked[name] != usual[name].get_default()]
+
+
+def errors_by_input(errors: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """What is wrong, by the name of the input that asks for it; "" for the whole."""
+    ours = [(pointer.removeprefix("/params/"), why) for pointer, why in errors if pointer.startswith("/params/")]
+    rest = by_field([each for each in errors if not each[0].startswith("/params/")])
+    used = {"": USED} if rest.pop("Idempotency-Key", None) else {}
+    return {**used, **{f"p.{name}": why for name, why in ours}, **rest}
+
+
+def params(workflow: Workflow, form: MultiDict[str, str]) -> dict[str, Json]:
+    """The parameters in their declared types; empty ones are left out. Raises BadRequest naming each bad one."""
+    found: dict[str, Json] = {}
+    errors = []
+    for parameter in workflow.parameters:
+        try:
+            value = _read(parameter, form.get(f"p.{parameter.name}", "").strip())
+        except ValueError as error:
+            errors.append((f"/params/{parameter.name}", str(error)))
+            continue
+        if value is not None:
+            found[parameter.name] = value
+    if errors:
+        raise BadFields(*errors)
+    return found
+
+
+def body(workflow: Workflow, form: MultiDict[str, str]) -> dict[str, Any]:
+    """What the form asks, as POST /jobs takes it. Raises BadRequest naming each bad parameter, or a bad number."""
+    return {
+        "workflow": workflow.name,
+        "params": params(workflow, form),
+        "name": form.get("name", "").strip(),
+        "requires": form.get("requires", "").replace(",", " ").split(),
+        "prefers": _prefers(form.get("prefers", "")),
+        "group": form.get("group") or None,
+        "min_vram_mb": _whole(form, "min_vram_mb"),
+        "priority": 50 if (priority := _whole(form, "priority")) is None else priority,
+        "strict": "strict" in form,
+    }
+
+
+def _field(parameter: Parameter, value: Json, errors: Errors) -> Field:
+    checked = value is True or value == "on"
+    return Field(parameter, "" if value is None else str(value), checked, errors.get(f"p.{parameter.name}"))
+
+
+def _read(parameter: Parameter, text: str) -> Json:
+    if parameter.type == "bool":
+        return text == "on"  # a box that is not ticked is not sent
+    return parameters.typed(parameter, text) if text else None
+
+
+def _prefers(text: str) -> dict[str, float]:
+    found = {}
+    for word in text.replace(",", " ").split():
+        tag, _, weight = word.partition("=")
+        try:
+            found[tag] = float(weight or 1)
+        except ValueError as error:
+            raise BadFields(("/prefers", f"{word}: after the = stands a number from 0 to 1")) from error
+    return found
+
+
+def _whole(form: MultiDict[str, str], name: str) -> int | None:
+    text = form.get(name, "").strip()
+    if not text:
+        return None
+    number = parameters.whole(text)
+    if number is None:
+        raise BadFields((f"/{name}", "must be a whole number"))
+    return number

@@ -1,0 +1,125 @@
+"""What an admin does on the pages: set a worker up, pause, resume, unblock; one action on those that are ticked."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from flask import Blueprint, redirect, request
+from flask.typing import ResponseReturnValue
+from pydantic import ValidationError
+from werkzeug.datastructures import MultiDict
+
+from app.actions import workers as acts
+from app.actions.workers import Action, Wish
+from app.ledger.pauses import Pause
+from app.pool.errors import BadRequest
+from app.pool.model import WorkerId
+from app.web.api import worker_setup, workers
+from app.web.api.worker_actions import ActionBody, PauseBody
+from app.web.api.worker_setup import WorkerBody
+from app.web.http import etags, flashes, forms
+from app.web.http.fleet_filter import Filter
+from app.web.http.forms import tried
+from app.web.http.problems import field_errors
+from app.web.pages import fleet, worker_form
+from app.web.pages import worker as worker_page
+from app.web.pages.base import page
+
+blueprint = Blueprint("worker_verbs", __name__)
+
+
+@blueprint.post("/ui/workers/<id:worker>/change")
+@page("admin")
+def change(worker: str) -> ResponseReturnValue:
+    """Set it up as written; a stale or bad form is shown again and changes nothing."""
+
+    def apply() -> str:
+        body = WorkerBody.model_validate(worker_form.read(request.form))
+        worker_setup.apply(worker, body.model_dump(exclude_unset=True), etags.seen(request.form))
+        return f"/workers/{worker}?saved=1#setup"
+
+    next_page, errors, status = tried(apply)
+    if next_page is None:
+        return worker_page.whole(workers.known(worker), None if status == 412 else request.form, errors), status
+    return redirect(next_page, 303)
+
+
+@blueprint.post("/ui/workers/<id:worker>/pause")
+@page("admin")
+def pause(worker: str) -> ResponseReturnValue:
+    """Give it no new jobs for a time."""
+    return _one(worker, Wish("pause", pause=_pause()))
+
+
+@blueprint.post("/ui/workers/<id:worker>/resume")
+@page("admin")
+def resume(worker: str) -> ResponseReturnValue:
+    """Let it take jobs again."""
+    return _one(worker, Wish("resume"))
+
+
+@blueprint.post("/ui/workers/<id:worker>/unblock")
+@page("admin")
+def unblock(worker: str) -> ResponseReturnValue:
+    """Let it run again what it is blocked for."""
+    return _one(worker, Wish("unblock", workflow=request.form.get("workflow") or None))
+
+
+@blueprint.post("/ui/workers/actions")
+@page("admin")
+def act() -> ResponseReturnValue:
+    """Do one thing to the workers that are ticked, or to all that the filter finds; then show the fleet again.
+
+    What cannot be done is shown as it was written.
+    """
+    asked = Filter.of(MultiDict(parse_qsl(request.form.get("query", "").lstrip("?"))))
+    if request.form.get("all"):
+        which = [WorkerId(each.id) for each in workers.matching(asked)]
+    else:
+        which = [WorkerId(each) for each in dict.fromkeys(request.form.getlist("worker"))]
+    try:
+        if not which and not request.form.get("all"):
+            raise BadRequest("tick at least one worker")
+        flashes.tell(acts.perform(which, _wish()) if which else [])
+    except BadRequest as error:
+        return fleet.whole(asked, request.form, _nothing_done(error)), 422
+    return redirect(f"/{asked.url(asked.page)}", 303)
+
+
+def _one(worker: str, wish: Wish) -> ResponseReturnValue:
+    flashes.tell(acts.perform([workers.known(worker).id], wish))
+    return redirect(f"/workers/{worker}", 303)
+
+
+def _nothing_done(error: BadRequest) -> str:
+    named = forms.by_field(error.errors)
+    told = "; ".join(f"{field}: {why}" for field, why in named.items()) or str(error)
+    return f"Nothing was done. {told[:1].upper()}{told[1:]}."
+
+
+def _wish() -> Wish:
+    """What the bar says. Raises BadRequest."""
+    action = request.form.get("action", "")
+    facts = {
+        "action": action,
+        "tags": request.form.get("tags", "").replace(",", " ").split() if action in ("tag", "untag") else [],
+        "groups": request.form.getlist("groups") if action in ("group", "ungroup") else [],
+    }
+    try:
+        body = ActionBody.model_validate(facts)
+    except ValidationError as error:
+        raise BadRequest("this cannot be done", field_errors(error)) from error
+    found: Action = body.action
+    return Wish(found, tuple(body.tags), tuple(body.groups), _pause() if found == "pause" else acts.FOREVER)
+
+
+def _pause() -> Pause:
+    """How long the form says; an empty time is until somebody resumes. Raises BadRequest."""
+    seconds = request.form.get("for_s", "")
+    try:
+        body = PauseBody.model_validate(
+            {"for_s": worker_form.number(seconds), "note": request.form.get("note", "").strip()}
+        )
+    except ValidationError as error:
+        raise BadRequest("it cannot be paused so", field_errors(error)) from error
+    return body.pause()

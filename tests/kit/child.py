@@ -1,0 +1,125 @@
+"""A real workflow process over a real socket pair, with the test in the guard's place."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.pool.codec import plain
+from app.pool.model import Workflow
+
+ROOT = Path(__file__).resolve().parents[2]
+Message = dict[str, Any]
+
+
+@dataclass
+class Child:
+    """One attempt; `said` holds what it has said by now, `checkpoints` the folder that it was given."""
+
+    folder: Path
+    workflow: Workflow
+    params: Mapping[str, Any]
+    resume: Message | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)  # of the first line
+    said: list[Message] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True)
+        self.checkpoints = self.folder / ".checkpoints"
+        self.socket, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "agent.runners", str(theirs.fileno())],
+                cwd=self.folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT), **self.environment},
+                pass_fds=(theirs.fileno(), *([self.more["deadline_fd"]] if "deadline_fd" in self.more else [])),
+                stderr=subprocess.PIPE,
+            )
+        self._partial = b""
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self.socket.close()
+
+    def begin(self) -> Child:
+        """Say the first line."""
+        self.tell(
+            {
+                "job": "0123456789ab",
+                "attempt": 1,
+                "workflow": self.workflow.name,
+                "runner": plain(self.workflow),
+                "params": dict(self.params),
+                "resume": self.resume,
+                "output_dir": str(self.folder),
+                "checkpoint_dir": str(self.checkpoints),
+                "gpus": [],
+                "deadline_fd": None,
+                "strict": False,
+                **self.more,
+            }
+        )
+        return self
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        self.socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def until(self, key: str, seconds: float = 40, **values: Any) -> Message:
+        """Read on to the first message that has this key and these values."""
+        deadline = time.monotonic() + seconds
+        while True:
+            message = self._next(deadline)
+            assert message is not None, f"ended without {key}: {self.said[-5:]}"
+            if key in message and all(message.get(name) == value for name, value in values.items()):
+                return message
+
+    def end(self, seconds: float = 40) -> Message:
+        """Its last word."""
+        return self.until("end", seconds)
+
+    def silent_end(self, seconds: float = 20) -> bool:
+        """Whether it goes away without a last word."""
+        deadline = time.monotonic() + seconds
+        while self._next(deadline) is not None:
+            pass
+        return not any("end" in message for message in self.said)
+
+    @property
+    def log(self) -> list[str]:
+        return [line for message in self.said for line in message.get("log", ())]
+
+    def resumed_by(self, folder: Path, environment: Mapping[str, str] | None = None, **changes: Any) -> Child:
+        """The next attempt, from this one's last checkpoint."""
+        last = next(message for message in reversed(self.said) if "checkpoint" in message)
+        resume = {
+            "number": last["number"],
+            "state": last["checkpoint"],
+            "files_dir": str(self.checkpoints / str(last["number"])),
+            "files": last["files"],
+        }
+        return Child(folder, self.workflow, {**self.params, **changes}, resume, environment or {})
+
+    def _next(self, deadline: float) -> Message | None:
+        while b"\n" not in self._partial:
+            self.socket.settimeout(max(0.01, deadline - time.monotonic()))
+            chunk = self.socket.recv(1 << 16)
+            if not chunk:
+                return None
+            self._partial += chunk
+        line, _, self._partial = self._partial.partition(b"\n")
+        message: Message = json.loads(line)
+        self.said.append(message)
+        return message

@@ -1,0 +1,154 @@
+"""A fleet in a leader's memory, written to a real Redis by the leader's own refresh; no ledger, no agents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from app.coordinator.attempts.leases import Batch, Leases
+from app.coordinator.fleet import Fleet
+from app.coordinator.placement.index import Eligible
+from app.coordinator.placement.place import Place, Run, Want
+from app.coordinator.stores import Stores
+from app.ledger.db import Ledger
+from app.pool.keys import Keys
+from app.pool.matching import class_name
+from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, WorkerId, Workflow
+from app.pool.protocol import AttemptRef, Beat, GpuFigures, LeaseState, Memory
+
+KEYS = Keys("pool:")
+A, B, C = WorkerId("aaaaaaaaaaaa"), WorkerId("bbbbbbbbbbbb"), WorkerId("cccccccccccc")
+BURN = Requirement("burn")
+
+
+def a_worker(name: str, gpus: Sequence[int] = (), **rest: Any) -> Worker:
+    """A healthy one that offers `burn`, with cards of so many MiB each."""
+    cards = tuple(Gpu(f"{name[:2]}-g{index}", index, "card", mb) for index, mb in enumerate(gpus))
+    facts = {"slots": 1, "workflows": (Workflow("burn", "python"),), "gpu_model": "card" if gpus else None, **rest}
+    return Worker(
+        id=WorkerId(name),
+        name=name,
+        hostname=name,
+        host_id=name,
+        boot_id="b",
+        incarnation=1,
+        health=Health.HEALTHY,
+        intent=Intent.ACTIVE,
+        gpus=cards,
+        **facts,
+    )
+
+
+def a_beat(worker: Worker, running: Sequence[str] = (), cpu: float | None = 0.0, **figures: Any) -> Beat:
+    """Its beat; figures of its first card are `utilisation` and `memory`, of its others as if idle."""
+    leaving = figures.pop("leaving", False)
+    first = {"utilisation": figures.get("utilisation", 0.0), "memory": figures.get("memory")}
+    cards = [
+        GpuFigures(
+            gpu.uuid,
+            gpu.index,
+            gpu.model,
+            gpu.vram_mb or None,
+            first["utilisation"] if gpu.index == 0 else 0.0,
+            (first["memory"] if gpu.index == 0 else None) or Memory(0, 0, gpu.vram_mb or None),
+        )
+        for gpu in worker.gpus
+    ]
+    attempts = tuple(AttemptRef(JobId(job), 1, slot) for slot, job in enumerate(running))
+    free = worker.slots - len(attempts)
+    return Beat(
+        worker.id, 1, 1, 15_000, 35_000, "b", worker.slots, free, attempts, tuple(cards), cpu=cpu, leaving=leaving
+    )
+
+
+def want(job: str, **rest: Any) -> Want:
+    """The first attempt of a job."""
+    return Want(JobId(job), 1, **rest)
+
+
+def workers_of(places: Sequence[Place | None]) -> list[WorkerId | None]:
+    """Who was chosen for each want."""
+    return [place.worker if place else None for place in places]
+
+
+@dataclass
+class Pool:
+    """A leader's part that places, and what it works on."""
+
+    stores: Stores
+    fleet: Fleet
+    eligible: Eligible
+
+    @classmethod
+    def on(cls, client: Any) -> Pool:
+        """On this database; placing needs neither a ledger nor RQ."""
+        stores = Stores(cast(Ledger, None), client, None, KEYS)
+        fleet = Fleet(stores)
+        return cls(stores, fleet, Eligible(stores, fleet))
+
+    def other_leader(self) -> Pool:
+        """One that knows the same fleet."""
+        other = Pool.on(self.stores.redis)
+        other.fleet.workers, other.fleet.beats = dict(self.fleet.workers), dict(self.fleet.beats)
+        return other
+
+    def worker(self, name: str, depth: int = 0, **facts: Any) -> None:
+        """A worker as it is from now on."""
+        told = {key: facts.pop(key) for key in FIGURES if key in facts}
+        worker = replace(a_worker(name, **facts), queue_depth=depth)
+        self.fleet.workers[worker.id] = worker
+        self.fleet.beats[worker.id] = a_beat(worker, **told)
+        self.eligible.refresh([worker.id])
+
+    def gone(self, worker: WorkerId) -> None:
+        """It beats no more."""
+        del self.fleet.beats[worker]
+        self.eligible.refresh([worker])
+
+    def open(self, requirement: Requirement) -> None:
+        """Have sets for it."""
+        self.eligible.has_room({class_name(requirement): requirement})
+        self.place(requirement)
+
+    def place(self, requirement: Requirement, *wants: str | Want) -> list[Place | None]:
+        """Jobs of one class."""
+        return self.place_runs((requirement, wants))[0]
+
+    def place_runs(self, *runs: tuple[Requirement, Sequence[str | Want]]) -> list[list[Place | None]]:
+        """Jobs of several classes, in one call."""
+        return self.eligible.place(
+            [
+                Run(class_name(wish), wish, tuple(want(each) if isinstance(each, str) else each for each in wants))
+                for wish, wants in runs
+            ]
+        )
+
+    @contextmanager
+    def marks(self) -> Iterator[Batch]:
+        """Changes of leases, sent at the end."""
+        batch = Leases(self.stores).batch()
+        yield batch
+        batch.send()
+
+    def release(self, worker: WorkerId, job: str, attempt: int = 1) -> None:
+        """Its lease goes."""
+        with self.marks() as batch:
+            batch.released(worker, JobId(job), attempt)
+
+    def leases(self, worker: WorkerId) -> dict[JobId, LeaseState]:
+        """The worker's leases by job."""
+        return {job: lease.state for job, lease in self.stores.live.leases(worker).items()}
+
+    def loads(self) -> dict[str, float]:
+        """Of every live worker."""
+        return dict(self.stores.redis.zrange(KEYS.load, 0, -1, withscores=True))
+
+    def sets(self) -> dict[str, dict[str, float]]:
+        """Every eligible set that has members."""
+        names = sorted(self.stores.redis.scan_iter(KEYS.eligible("*")))
+        return {name: dict(self.stores.redis.zrange(name, 0, -1, withscores=True)) for name in names}
+
+
+FIGURES = ("running", "cpu", "utilisation", "memory", "leaving")
