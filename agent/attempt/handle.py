@@ -177,6 +177,11 @@ class Running:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
+    def guard_is_dead(self, within_s: float) -> bool:
+        """Kill the guard, and wait a moment for its death: only then its processes have fallen to main."""
+        self.kill_guard()
+        return self._pidfd is None or bool(select.select([self._pidfd], [], [], within_s)[0])
+
     def close(self) -> None:
         """Let go of its line and pidfd."""
         self.link.close()

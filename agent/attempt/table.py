@@ -53,6 +53,10 @@ class Attempts:
         """What the beat lists."""
         return [each.ref for each in self._table]
 
+    def guards(self) -> dict[AttemptRef, int]:
+        """The pid of each attempt's guard, below which all of the attempt's processes are."""
+        return {each.ref: each.pid for each in self._table if each.gone_at is None}
+
     def tags(self) -> list[str]:
         """The worker's dynamic tags."""
         return self._tags.listed()
@@ -152,15 +156,22 @@ class Attempts:
         """Kill what a guard has left behind, and only then report the end."""
         if running.gone_at is None or running.buried:
             return
-        left = set() if running.alone else kill_all(lambda: remains_of(running, self._spared()), BURY_S)
-        if left:
-            log.warning("cannot be killed yet: worker=%s job=%s pids=%s", self._worker, running.job, sorted(left))
+        if not running.alone and not self._killed(running):
             return
         if running.unexplained and now < running.gone_at + STATUS_S:
             return  # the slot will say how the guard ended, or be found dead
         running.buried = True
         self.changed = True
         self._say_end(running)
+
+    def _killed(self, running: Running) -> bool:
+        """Kill the guard, which has nothing more to say, and all that it leaves; whether none of it lives."""
+        if not running.guard_is_dead(BURY_S):
+            return False
+        left = kill_all(lambda: remains_of(running, self._spared()), BURY_S)
+        if left:
+            log.warning("cannot be killed yet: worker=%s job=%s pids=%s", self._worker, running.job, sorted(left))
+        return not left
 
     def _say_end(self, running: Running) -> None:
         if running.claim not in (Claim.SENT, Claim.ACCEPTED):
