@@ -25,7 +25,7 @@ from app.pool.model import ID_LENGTH, JobId, WorkerId
 from app.pool.parameters import whole
 
 JOIN_MS = 60_000
-FUNCTION = "agent.guard.run"  # the one function that an envelope may name
+ENVELOPE_TOKEN = "agent.guard.run"  # what an envelope names as its function: a token, never looked up
 QUEUE_PREFIX = "w-"
 
 

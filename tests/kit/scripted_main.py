@@ -188,7 +188,7 @@ class ScriptedMain:
     def put_into(self, queue: Queue, order: Order, **changes: Any) -> RqJob:
         """The same into another queue."""
         made = {
-            "f": keys.FUNCTION,
+            "f": keys.ENVELOPE_TOKEN,
             "kwargs": {"order": plain(order)},
             "job_id": keys.envelope_id(order.worker, order.job, order.attempt),
             "job_timeout": -1,

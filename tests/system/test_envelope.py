@@ -66,7 +66,7 @@ def _held_back(main: ScriptedMain, mark: Path) -> RqJob:
 def _pickled(field: str) -> Put:
     def put(main: ScriptedMain, mark: Path) -> None:
         made = _held_back(main, mark)
-        payload = pickle.dumps((keys.FUNCTION, None, (), {"order": Exploit(mark)}))
+        payload = pickle.dumps((keys.ENVELOPE_TOKEN, None, (), {"order": Exploit(mark)}))
         main.redis.hset(made.key, field, zlib.compress(payload) if field == "data" else payload)
         main.redis.rpush(main.queue.key, made.id)
 
