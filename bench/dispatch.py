@@ -32,8 +32,8 @@ from app.pool.matching import class_name
 from app.pool.model import JobId, JobSpec
 from bench.figures import percentile, publish
 from bench.situations import AT_ONCE, BURN, SITUATIONS, Situation
-from tests.browser.seed import Seed
-from tests.kit.fleet import a_beat
+from tests.kit.placement_scene import a_beat
+from tests.kit.seed import Seed
 from tests.kit.services import Services
 
 SLOTS = 4  # of each worker

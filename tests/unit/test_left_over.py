@@ -10,7 +10,7 @@ from app.coordinator.placement.place import Want
 from app.coordinator.placement.unplaced import MOST_DIFFERENT, TELLING_S, TOLD, Candidate, LeftOver
 from app.ledger.waiting import Wish
 from app.pool.model import JobId, Requirement, WorkerId
-from tests.unit.test_order import waiting
+from tests.kit.waiting_jobs import waiting
 
 
 class Asked:

@@ -18,8 +18,7 @@ from app.coordinator.stores import Stores
 from app.ledger import retention, workers
 from app.pool.model import JobId, Requirement
 from app.pool.protocol import GpuFigures, Memory
-from tests.web.conftest import Facts, Web, wrong
-from tests.web.test_faces import HTML, signed_in
+from tests.kit.web import HTML, Facts, Web, signed_in, wrong
 
 CARD = {"uuid": "GPU-1", "index": 0, "model": "RTX 4090", "vram_mb": 24_000}
 MEASURED = GpuFigures("GPU-1", 0, "RTX 4090", 24_000, 0.5, Memory(0, 5_952, 18_048), 60, 200.0)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import pytest
 
 from app.coordinator.control_loop import SWEEP_S, Decider
 from app.coordinator.health.presence import Presence
 from app.coordinator.hints import Hint
-from app.coordinator.stores import Stores, connect
+from app.coordinator.stores import Stores
 from app.ledger import jobs, setups, workers
 from app.ledger.db import Ledger
-from app.pool.model import Gpu, Health, Job, JobId, JobState
+from app.pool.model import Gpu, Health, Job, JobId, JobState, Requirement
 from app.pool.protocol import Lease, LeaseState, Order
+from tests.kit.actors import submit
 from tests.kit.peer import Peer
-from tests.postgres.conftest import submit
 
+FAST = Requirement("burn", tags=("fast",))
+CARD = Gpu("GPU-1", 0, "A10", 24_000)
 BOOT_ID = "boot-1"  # the workers' too
 EVERYTHING = Hint(everything=True)
 BELL = Hint(jobs=True)  # what a submission rings
@@ -26,7 +25,7 @@ RUNG = Hint(jobs=True, fleet=True)  # what "worker <id>" on the bell says
 
 
 @dataclass
-class Scene:
+class CoordinatorScene:
     """A leader whose time the test moves, and its stores."""
 
     stores: Stores
@@ -99,23 +98,15 @@ class Scene:
         return found.health
 
 
-@pytest.fixture
-def scene(database_url: str, redis_url: str, rq_url: str) -> Iterator[Scene]:
-    stores = connect(database_url, redis_url, rq_url, "pool:")
-    with stores.redis, stores.rq:
-        yield Scene(stores)
-    stores.ledger.close()
-
-
 def state_of(lease: Lease | None) -> LeaseState | None:
     return lease.state if lease else None
 
 
-def state(scene: Scene, *some: Job) -> list[JobState]:
+def state(scene: CoordinatorScene, *some: Job) -> list[JobState]:
     return [scene.job(job.id).state for job in some]
 
 
-def begun(scene: Scene, peer: Peer) -> Order:
+def begun(scene: CoordinatorScene, peer: Peer) -> Order:
     """The next order, claimed."""
     order = peer.next_order()
     peer.claim(order)
@@ -123,7 +114,7 @@ def begun(scene: Scene, peer: Peer) -> Order:
     return order
 
 
-def end(scene: Scene, peer: Peer, order: Order, word: str = "succeeded", **rest: Any) -> None:
+def end(scene: CoordinatorScene, peer: Peer, order: Order, word: str = "succeeded", **rest: Any) -> None:
     peer.end(order, word, **rest)
     peer.beat()
     scene.step()
