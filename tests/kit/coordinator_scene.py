@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.coordinator.control_loop import SWEEP_S, Decider
+from app.coordinator.control_loop import SWEEP_S, ControlLoop
 from app.coordinator.health.presence import Presence
 from app.coordinator.hints import Hint
 from app.coordinator.stores import Stores
@@ -30,7 +30,7 @@ class CoordinatorScene:
 
     stores: Stores
     time: float = 1000.0
-    leader: Decider = field(init=False)
+    leader: ControlLoop = field(init=False)
 
     def __post_init__(self) -> None:
         self.new_leader()
@@ -42,7 +42,7 @@ class CoordinatorScene:
     def new_leader(self, sweep_s: float = SWEEP_S) -> None:
         """The old one is gone with all that it remembered."""
         presence = Presence(self.stores, BOOT_ID, now=lambda: self.time)
-        self.leader = Decider(self.stores, lambda: self.time, presence=presence, sweep_s=sweep_s)
+        self.leader = ControlLoop(self.stores, lambda: self.time, presence=presence, sweep_s=sweep_s)
 
     def step(self) -> None:
         self.leader.step(EVERYTHING)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from app.coordinator.health.presence import Loss, Word
+from app.coordinator.health.presence import Loss, LossKind
 from app.coordinator.hints import Hint
-from app.coordinator.upkeep.output_gc import Tidy
+from app.coordinator.upkeep.output_gc import OutputGc
 from app.ledger import attempts, events, investigations, jobs, policy, workers
 from app.pool.errors import Unavailable
 from app.pool.model import AttemptEnd, Health, JobState
@@ -214,7 +214,7 @@ def test_files_that_nobody_needs_go_when_the_job_has_ended_and_its_output_stays(
 ) -> None:
     peer = scene.peer()
     order = scene.running(peer)
-    tidy = Tidy(scene.ledger, tmp_path)
+    tidy = OutputGc(scene.ledger, tmp_path)
     first, second = made(tmp_path, order.job, 1), made(tmp_path, order.job, 2)
     peer.end(order, "failed", cause="guard")
     scene.step()
@@ -244,7 +244,7 @@ def test_files_of_an_attempt_that_may_run_on_stay_and_no_link_is_followed(
     made(elsewhere, "", 2)
     first = made(output, order.job, 1)
     (output / order.job / "a2").symlink_to(elsewhere / "a2")
-    tidy = Tidy(scene.ledger, output)
+    tidy = OutputGc(scene.ledger, output)
     tidy.step()
     assert first.exists()
     alter(scene, "UPDATE jobs SET ended_at = now() - interval '1 h'")
@@ -291,7 +291,7 @@ def test_a_death_is_not_forgotten_when_a_store_fails_just_then(
 ) -> None:
     peer = scene.peer()
     order = scene.running(peer)
-    told = [[Loss(peer.id, 1, Word.DEAD, "its process is gone", scene.time)]]
+    told = [[Loss(peer.id, 1, LossKind.DEAD, "its process is gone", scene.time)]]
     monkeypatch.setattr(scene.leader.presence, "losses", lambda: told.pop() if told else [])
     for store in ("redis", "ledger"):
         with monkeypatch.context() as away:

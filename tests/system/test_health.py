@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pytest
 
-from app.coordinator.control_loop import Decider
+from app.coordinator.control_loop import ControlLoop
 from app.coordinator.health.presence import ASK_S
 from app.coordinator.hints import Hint, Hints
 from app.ledger import events, investigations, policy, tokens, workers
@@ -31,13 +31,13 @@ def leader(scene: CoordinatorScene, sweep_s: float, events: bool) -> Iterator[No
     """The coordinator's loop and its ear for hints, in real time."""
     bell = Bell()
     hints = Hints(scene.stores.redis, scene.stores.keys, bell.ring)
-    decider = Decider(scene.stores, sweep_s=sweep_s)
+    control_loop = ControlLoop(scene.stores, sweep_s=sweep_s)
 
     def lead() -> None:
-        while bell.wait(decider.period_s(hints.events)):
-            decider.step(hints.take())
+        while bell.wait(control_loop.period_s(hints.events)):
+            control_loop.step(hints.take())
 
-    presence = Loop("presence", decider.presence.step, ASK_S, Bell())
+    presence = Loop("presence", control_loop.presence.step, ASK_S, Bell())
     threads = [threading.Thread(target=run, name=run.__qualname__) for run in (hints.run, presence.run, lead)]
     threads[0].start()
     eventually(lambda: hints.events)

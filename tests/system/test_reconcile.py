@@ -188,7 +188,7 @@ POINTS = (
 )
 ONE_STEP = """
 import sys, redis
-from app.coordinator.control_loop import Decider
+from app.coordinator.control_loop import ControlLoop
 from app.coordinator.hints import Hint
 from app.coordinator.stores import Stores
 from app.ledger.db import Ledger
@@ -196,7 +196,7 @@ from app.pool.keys import Keys
 database, pool, rq = sys.argv[1:]
 stores = Stores(Ledger.connect(database), redis.Redis.from_url(pool, decode_responses=True),
                 redis.Redis.from_url(rq), Keys("pool:"))
-Decider(stores).step(Hint(everything=True))
+ControlLoop(stores).step(Hint(everything=True))
 """
 
 

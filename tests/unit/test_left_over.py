@@ -26,7 +26,7 @@ class Asked:
 
 
 def left_over(fleet: Asked) -> LeftOver:
-    return LeftOver(fleet, lambda: fleet.now)  # type: ignore[arg-type]
+    return LeftOver(fleet.why_waiting, lambda: fleet.now)
 
 
 def candidate(number: int, failed_on: str = "", min_vram_mb: int = 0) -> Candidate:

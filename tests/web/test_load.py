@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from app.coordinator.control_loop import Decider
+from app.coordinator.control_loop import ControlLoop
 from app.coordinator.fleet import Fleet
 from app.coordinator.hints import Hint
 from app.coordinator.placement.index import Eligible
@@ -144,7 +144,7 @@ def test_the_leader_s_notes_are_the_series(web: Web) -> None:
     first, second = two_workers(web)
     with redis.Redis.from_url(web.services.settings.rq_redis_url) as rq:
         stores = Stores(web.ledger, web.services.redis, rq, web.services.keys)
-        Decider(stores).step(Hint(everything=True))
+        ControlLoop(stores).step(Hint(everything=True))
     point = web.get(f"/admin/workers/{first['worker']}/metrics")["series"][-1]
     shown = web.get(f"/admin/workers/{first['worker']}")
     assert (point["score"], point["vram"]) == pytest.approx((shown["score"], shown["load"]["vram"]))
