@@ -43,7 +43,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class HeldAttempt:
+class OpenAttempt:
     """An attempt that has not ended; `state` is its job's, CANCELLED while processes are left."""
 
     job: JobId
@@ -191,10 +191,10 @@ def end_cancelled(ledger: Ledger, worker: WorkerId, job: JobId, attempt: int) ->
     return 1 == ledger.do("attempt_end_cancelled", worker=worker, job=job, attempt=attempt)
 
 
-def held(ledger: Ledger, worker: WorkerId | None = None) -> list[HeldAttempt]:
+def held(ledger: Ledger, worker: WorkerId | None = None) -> list[OpenAttempt]:
     """Every attempt that has not ended, of one worker or of all."""
     return [
-        HeldAttempt(
+        OpenAttempt(
             row["job"],
             row["attempt"],
             row["worker"],
@@ -213,9 +213,9 @@ def held(ledger: Ledger, worker: WorkerId | None = None) -> list[HeldAttempt]:
     ]
 
 
-def held_by_worker(ledger: Ledger) -> dict[WorkerId, list[HeldAttempt]]:
+def held_by_worker(ledger: Ledger) -> dict[WorkerId, list[OpenAttempt]]:
     """Every attempt that has not ended, of each worker that has any."""
-    found: dict[WorkerId, list[HeldAttempt]] = {}
+    found: dict[WorkerId, list[OpenAttempt]] = {}
     for each in held(ledger):
         found.setdefault(each.worker, []).append(each)
     return found

@@ -10,8 +10,7 @@ import pytest
 from app.ledger import events, policy
 from app.pool.policy import ABOUT, DEFAULTS, NAMES, Policy
 from app.web.pages.settings import sections
-from tests.web.conftest import Web, wrong
-from tests.web.test_faces import HTML, signed_in
+from tests.kit.web import HTML, Web, signed_in, wrong
 
 
 def form(page: str) -> dict[str, str]:

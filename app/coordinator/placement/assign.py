@@ -23,7 +23,7 @@ from app.ledger.waiting import WaitingJob
 from app.pool.faults import point
 from app.pool.matching import offered
 from app.pool.model import TIME_LIMITS, Checkpoint, Job
-from app.pool.protocol import Order, Resume
+from app.pool.protocol import Order, ResumePoint
 
 log = logging.getLogger(__name__)
 
@@ -125,9 +125,9 @@ class Assigning:
         batch.send()
 
 
-def _resume(job: Job, newest: Checkpoint | None) -> Resume | None:
+def _resume(job: Job, newest: Checkpoint | None) -> ResumePoint | None:
     if newest is not None:
-        return Resume(newest.number, newest.attempt, newest.state, newest.files, newest.fraction)
+        return ResumePoint(newest.number, newest.attempt, newest.state, newest.files, newest.fraction)
     if job.spec.resume is not None:  # of a scheduler that keeps checkpoints itself
-        return Resume(0, 0, job.spec.resume)
+        return ResumePoint(0, 0, job.spec.resume)
     return None

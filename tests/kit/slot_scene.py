@@ -108,7 +108,7 @@ class GuardLine:
         return message
 
 
-class ScriptedMain:
+class SlotScene:
     """One worker with one slot; a thread beats for it until `beating` is cleared."""
 
     def __init__(
@@ -136,7 +136,7 @@ class ScriptedMain:
         self._beat_thread = threading.Thread(target=self._beat, daemon=True)
         self.slot, self.channel = self.start(environment or {})
 
-    def __enter__(self) -> ScriptedMain:
+    def __enter__(self) -> SlotScene:
         self.beating.set()
         self._beat_thread.start()
         return self
