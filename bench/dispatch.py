@@ -27,13 +27,13 @@ from app.coordinator.placement.dispatch import Dispatch
 from app.coordinator.placement.index import Eligible
 from app.coordinator.stores import Stores
 from app.ledger import jobs, waiting
-from app.ledger.jobs import HeldAttempt
+from app.ledger.jobs import OpenAttempt
 from app.pool.matching import class_name
 from app.pool.model import JobId, JobSpec
 from bench.figures import percentile, publish
 from bench.situations import AT_ONCE, BURN, SITUATIONS, Situation
-from tests.browser.seed import Seed
-from tests.kit.fleet import a_beat
+from tests.kit.placement_scene import a_beat
+from tests.kit.seed import Seed
 from tests.kit.services import Services
 
 SLOTS = 4  # of each worker
@@ -92,7 +92,7 @@ class Scene:
         for worker in list(fleet.workers.values()):
             fleet.heard(a_beat(worker))
         eligible.rebuild(whole=True)
-        self._held: dict[JobId, HeldAttempt] = {}
+        self._held: dict[JobId, OpenAttempt] = {}
         self._fill(workers * SLOTS)
         specs = list(situation.specs(names[0]))
         for first in range(0, len(specs), AT_ONCE):
@@ -149,7 +149,7 @@ class Scene:
             batch.released(each.worker, each.job, each.attempt)
         batch.send()
 
-    def _placed(self) -> dict[JobId, HeldAttempt]:
+    def _placed(self) -> dict[JobId, OpenAttempt]:
         """What was given since the last look. Raises AssertionError where nothing was."""
         found = {each.job: each for each in jobs.held(self._ledger) if each.job not in self._held}
         assert found, "nothing was placed"
@@ -173,7 +173,7 @@ class Scene:
         self._held |= self._placed()
         return freed
 
-    def _freed_one(self) -> dict[JobId, HeldAttempt]:
+    def _freed_one(self) -> dict[JobId, OpenAttempt]:
         self._free(1)
         self._step()
         return self._placed()

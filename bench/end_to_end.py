@@ -19,7 +19,7 @@ from flask.testing import FlaskClient
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from app.coordinator.control_loop import Decider
+from app.coordinator.control_loop import ControlLoop
 from app.coordinator.hints import Hint
 from app.coordinator.stores import Stores
 from app.ledger import policy, tokens, waiting
@@ -85,7 +85,7 @@ def _muster_s(services: Services, count: int) -> tuple[float, float]:
         policy.write(ledger, {"queue_depth": -(-count // WORKERS)}, "bench")
         for number in range(WORKERS):
             Peer(stores, ledger, f"render-{number}", interval_s=300.0).beat()
-        leader = Decider(stores)
+        leader = ControlLoop(stores)
         leader.step(Hint(everything=True))
         client, token = app.test_client(), tokens.create(ledger, "creator", "bench")[1]
         submit_s, _ = timed(lambda: _submit(client, token, count))
@@ -103,6 +103,6 @@ def _submit(client: FlaskClient, token: str, count: int) -> None:
         assert answer.status_code == 201, answer.text
 
 
-def _dispatch(leader: Decider, ledger: Ledger) -> None:
+def _dispatch(leader: ControlLoop, ledger: Ledger) -> None:
     while waiting.count(ledger):
         leader.step(Hint(jobs=True))

@@ -24,8 +24,8 @@ from bench.faults import FAULTS, OLD_S, Fault
 from bench.figures import FOLDER, circumstances, publish
 from bench.rounds import Outcome, measure, stored
 from tests.kit.hosts import missing, new_network
+from tests.kit.pool_with_agents import PoolWithAgents, new_pool_with_agents
 from tests.kit.services import Services
-from tests.kit.site import Site, new_site
 
 PIECES = FOLDER / "failover"
 DEFAULT_S = Policy().heartbeat_interval_s
@@ -37,7 +37,7 @@ def piece(fault: Fault, interval_s: float) -> Path:
     return PIECES / f"{interval_s:g}-{fault.slug}.json"
 
 
-def run(site: Site, faults: list[Fault], times: int) -> int:
+def run(site: PoolWithAgents, faults: list[Fault], times: int) -> int:
     """Measure these faults and keep each one's figures; returns how many could not be measured."""
     failed = 0
     PIECES.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,9 @@ def _measured(faults: list[Fault], times: int, interval_s: float) -> int:
         services = Services(folder)
         stack.callback(services.close)
         network = stack.enter_context(new_network())
-        return run(stack.enter_context(new_site(folder / "site", services, network, interval_s)), faults, times)
+        return run(
+            stack.enter_context(new_pool_with_agents(folder / "site", services, network, interval_s)), faults, times
+        )
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from app.pool.policy import Policy
 from bench.bounds import poisson_most, share_most
 from bench.figures import publish
 from tests.kit.peer import Peer
+from tests.kit.pool_with_agents import KEYS, PoolWithAgents, new_pool_with_agents
 from tests.kit.services import Services, eventually
-from tests.kit.site import KEYS, Site, new_site
 
 NICE = ("nice", "-n", "10")  # agents and, as their children, all that their jobs are
 START_S = 300
@@ -45,7 +45,7 @@ class Kind:
     ids: tuple[WorkerId, ...]
 
 
-def watch(site: Site, agents: int, simulated: int, seconds: float) -> list[list[Any]]:
+def watch(site: PoolWithAgents, agents: int, simulated: int, seconds: float) -> list[list[Any]]:
     """Start them all, let the time pass, count. Fails when the computer or the agents were not as busy as said."""
     stores = Stores(site.ledger, site.redis(1), site.redis(0), KEYS)
     real = Kind("real agents, busy", _busy_agents(site, agents))
@@ -64,7 +64,7 @@ def watch(site: Site, agents: int, simulated: int, seconds: float) -> list[list[
     return [_row(site, kind, took_s, count, first) for kind, count in zip(kinds, counts)]
 
 
-def _busy_agents(site: Site, agents: int) -> tuple[WorkerId, ...]:
+def _busy_agents(site: PoolWithAgents, agents: int) -> tuple[WorkerId, ...]:
     """So many agents, each with a job that burns a core for longer than we look."""
     site.before = NICE
     for _ in range(agents):
@@ -105,11 +105,11 @@ def _busy_s() -> tuple[float, float]:
     return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
 
 
-def _newest_transition(site: Site) -> int:
+def _newest_transition(site: PoolWithAgents) -> int:
     return int(site.rows("SELECT coalesce(max(id), 0) AS id FROM worker_transitions")[0]["id"])
 
 
-def _row(site: Site, kind: Kind, seconds: float, beats: int, after: int) -> list[Any]:
+def _row(site: PoolWithAgents, kind: Kind, seconds: float, beats: int, after: int) -> list[Any]:
     due = len(kind.ids) * seconds / site.interval_s
     assert beats >= BEATS_LEAST * due, f"{kind.name} sent {beats} beats, {due:.0f} were due"
     found = site.rows(
@@ -136,7 +136,7 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="muster-bench-")))
         services = Services(folder)
         stack.callback(services.close)
-        site = stack.enter_context(new_site(folder / "site", services, None, asked.interval))
+        site = stack.enter_context(new_pool_with_agents(folder / "site", services, None, asked.interval))
         rows = watch(site, asked.agents, asked.simulated, asked.seconds)
     title = f"Healthy workers that were doubted, every core busy, a beat every {asked.interval:g} s"
     publish(f"false_alarms-{asked.interval:g}", title, COLUMNS, rows)

@@ -25,7 +25,7 @@ from app.web.http.sessions import NAME
 from app.web.pages.fleet import POLL_S
 from bench.figures import publish, spread, timed
 from bench.web import application
-from tests.browser.seed import Seed
+from tests.kit.seed import Seed
 from tests.kit.services import Services
 
 INTERVAL_S = 15.0

@@ -31,7 +31,7 @@ from bench import end_to_end
 from bench.cases import BURN, CASES, Case, tags_of
 from bench.figures import percentile, publish, timed
 from bench.sim import LARGE_MB, Spec, card, simulated
-from tests.kit.fleet import KEYS, Pool
+from tests.kit.placement_scene import KEYS, PlacementScene
 from tests.kit.services import Services
 
 SIZES = (10, 100, 1_000, 10_000)
@@ -123,7 +123,7 @@ def _nothing(client: Any, placements: int) -> list[Any]:
     return _row("a script that does nothing", 0, found)
 
 
-def _measure(pool: Pool, case: Case, placements: int) -> Measured:
+def _measure(pool: PlacementScene, case: Case, placements: int) -> Measured:
     found, names, classes = Measured(), itertools.count(), itertools.cycle(case.classes)
     filled = _fill(pool, names) if case.full else []
     window = WINDOW if case.full else max(1, min(WINDOW, _matching(pool, case.classes[0])))
@@ -146,7 +146,7 @@ def _measure(pool: Pool, case: Case, placements: int) -> Measured:
     return found
 
 
-def _fill(pool: Pool, names: Iterator[int]) -> list[tuple[WorkerId, str]]:
+def _fill(pool: PlacementScene, names: Iterator[int]) -> list[tuple[WorkerId, str]]:
     """Every slot is given away; to whom, and by which jobs."""
     given: list[tuple[WorkerId, str]] = []
     while some := _several(pool, BURN, names):
@@ -155,22 +155,22 @@ def _fill(pool: Pool, names: Iterator[int]) -> list[tuple[WorkerId, str]]:
     return given
 
 
-def _matching(pool: Pool, wish: Requirement) -> int:
+def _matching(pool: PlacementScene, wish: Requirement) -> int:
     return sum(refusal(worker, wish) is None for worker in pool.fleet.workers.values())
 
 
-def _one(pool: Pool, wish: Requirement, number: int) -> list[tuple[WorkerId, str]]:
+def _one(pool: PlacementScene, wish: Requirement, number: int) -> list[tuple[WorkerId, str]]:
     job = f"{number:012d}"
     return [(place.worker, job) for place in pool.place(wish, job) if place]
 
 
-def _several(pool: Pool, wish: Requirement, names: Iterator[int]) -> list[tuple[WorkerId, str]]:
+def _several(pool: PlacementScene, wish: Requirement, names: Iterator[int]) -> list[tuple[WorkerId, str]]:
     """BATCH of them in one call."""
     jobs = [f"{next(names):012d}" for _ in range(BATCH)]
     return [(place.worker, job) for place, job in zip(pool.place(wish, *jobs), jobs, strict=True) if place]
 
 
-def _batches(pool: Pool, case: Case, names: Iterator[int]) -> float:
+def _batches(pool: PlacementScene, case: Case, names: Iterator[int]) -> float:
     """The server's mean time for one call that places BATCH jobs; 0 where so many have no room."""
     if SLOTS * _matching(pool, case.classes[0]) < BATCH:
         return 0.0
@@ -183,7 +183,7 @@ def _batches(pool: Pool, case: Case, names: Iterator[int]) -> float:
     return found.server_us / found.calls
 
 
-def _release(pool: Pool, given: Sequence[tuple[WorkerId, str]]) -> None:
+def _release(pool: PlacementScene, given: Sequence[tuple[WorkerId, str]]) -> None:
     with pool.marks() as batch:
         for worker, job in given:
             batch.released(worker, JobId(job), 1)
@@ -211,10 +211,10 @@ def _fleet(stores: Stores) -> Fleet:
     return fleet
 
 
-def _pool(fleet: Fleet, stores: Stores, case: Case) -> Pool:
+def _pool(fleet: Fleet, stores: Stores, case: Case) -> PlacementScene:
     """A new leader's sets of this fleet; those of the case before are gone."""
     fleet.policy = replace(fleet.policy, strategy=case.strategy)
-    pool = Pool(stores, fleet, Eligible(stores, fleet))
+    pool = PlacementScene(stores, fleet, Eligible(stores, fleet))
     pool.eligible.rebuild(whole=True)
     for wish in case.classes:
         pool.open(wish)

@@ -22,8 +22,8 @@ from agent import processes
 from app.pool.keys import Keys
 from app.pool.model import ENDED
 from app.up.processes import free_port
-from tests.kit.pool import clean
 from tests.kit.processes import command_line, started
+from tests.kit.whole_pool import clean
 
 START_S = 90
 END_S = 12  # `up` ends within 10

@@ -16,10 +16,10 @@ from pathlib import Path
 from agent.processes import boottime_ns
 from app.pool.model import ENDED
 from bench.faults import OLD_S, Fault
-from tests.chaos.history import Moment, S, parsed
 from tests.kit.agents import Agent
+from tests.kit.history import Moment, S, parsed
+from tests.kit.pool_with_agents import PoolWithAgents
 from tests.kit.services import eventually
-from tests.kit.site import Site
 
 AGENTS = 3  # where one fault is done at a time
 SPARE_AGENTS = 2  # where the jobs of many move at once
@@ -45,7 +45,7 @@ class Outcome:
 class Round:
     """One job. `look` is called until it says that all is over."""
 
-    def __init__(self, site: Site, fault: Fault, number: int) -> None:
+    def __init__(self, site: PoolWithAgents, fault: Fault, number: int) -> None:
         self.fault = fault
         self._site = site
         self._path = site.folder / f"{fault.slug}-{number}"
@@ -133,13 +133,13 @@ class Round:
         self._moments = sorted([*self._moments, *parsed(whole)], key=lambda each: each.at)
 
 
-def measure(site: Site, fault: Fault, times: int) -> list[Outcome]:
+def measure(site: PoolWithAgents, fault: Fault, times: int) -> list[Outcome]:
     """So many times, with fresh agents. Fails when a job does not begin anew, and leaves the rest to `renew`."""
     site.renew()
     return _side_by_side(site, fault, times) if fault.silent else _in_turn(site, fault, times)
 
 
-def _in_turn(site: Site, fault: Fault, times: int) -> list[Outcome]:
+def _in_turn(site: PoolWithAgents, fault: Fault, times: int) -> list[Outcome]:
     _start(site, fault, AGENTS, slots=1)
     outcomes = []
     for number in range(times):
@@ -151,7 +151,7 @@ def _in_turn(site: Site, fault: Fault, times: int) -> list[Outcome]:
     return outcomes
 
 
-def _side_by_side(site: Site, fault: Fault, times: int) -> list[Outcome]:
+def _side_by_side(site: PoolWithAgents, fault: Fault, times: int) -> list[Outcome]:
     _start(site, fault, times, slots=1)
     rounds = [Round(site, fault, number) for number in range(times)]
     eventually(partial(_all_run, rounds), HEALTHY_S)
@@ -163,7 +163,7 @@ def _side_by_side(site: Site, fault: Fault, times: int) -> list[Outcome]:
     return [each.outcome() for each in rounds]
 
 
-def _start(site: Site, fault: Fault, count: int, slots: int) -> None:
+def _start(site: PoolWithAgents, fault: Fault, count: int, slots: int) -> None:
     address = {} if fault.address else {"MUSTER_ADDRESS": ""}
     new = [site.starting(**address, MUSTER_SLOTS=str(slots)) for _ in range(count)]
     for agent in new:

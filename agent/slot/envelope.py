@@ -123,7 +123,7 @@ def _check_fields(raw: Mapping[bytes, bytes]) -> None:
 def _order(data: bytes) -> Order:
     """The order in an envelope's data: [function, None, [], {"order": ...}]."""
     function, instance, args, kwargs = json.loads(data)
-    if function != keys.ENVELOPE_TOKEN:
+    if function != keys.FUNCTION:
         raise Refused(f"it calls {str(function)[:80]!r}")
     if instance is not None or args or list(kwargs) != ["order"]:
         raise Refused("its arguments are not one order")

@@ -11,13 +11,13 @@ from threading import Thread
 
 import redis
 
-from app.coordinator.control_loop import Decider
+from app.coordinator.control_loop import ControlLoop
 from app.coordinator.health.presence import ASK_S, Presence
 from app.coordinator.hints import Hints
 from app.coordinator.leader import Leadership
 from app.coordinator.stores import Stores, connect
 from app.coordinator.upkeep import retention
-from app.coordinator.upkeep.output_gc import TIDY_S, Tidy
+from app.coordinator.upkeep.output_gc import TIDY_S, OutputGc
 from app.pool.errors import PoolError, Unavailable
 from app.pool.loop import Bell, Loop, Outage, start_thread, stop_on_signals
 from app.pool.settings import ServerSettings
@@ -36,7 +36,7 @@ class Coordinator:
         self._leadership = leadership
         self._hints = hints
         self._bell = bell
-        self._decider: Decider | None = None
+        self._control_loop: ControlLoop | None = None
         self._term = 0
         self._outage = Outage(log, "coordinator: waits", "coordinator: goes on")
         self._pause = 0.0  # before the next try
@@ -48,35 +48,35 @@ class Coordinator:
             term = self._leadership.term
             if term != self._term:
                 self._change(term)
-            if self._decider is not None:
-                self._step(self._decider)
+            if self._control_loop is not None:
+                self._step(self._control_loop)
         self._change(0)
 
     def ask_presence(self) -> None:
         """Who listens? For a thread of its own."""
-        decider = self._decider
-        if decider is not None:
-            decider.presence.step()
+        control_loop = self._control_loop
+        if control_loop is not None:
+            control_loop.presence.step()
 
     def _change(self, term: int) -> None:
-        if self._decider is not None:
-            self._decider.presence.close()
-        self._decider = self._begin(term) if term else None
+        if self._control_loop is not None:
+            self._control_loop.presence.close()
+        self._control_loop = self._begin(term) if term else None
         self._term = term
 
-    def _begin(self, term: int) -> Decider:
+    def _begin(self, term: int) -> ControlLoop:
         presence = Presence(self._stores, self._boot_id, self._bell.ring)
-        return Decider(
+        return ControlLoop(
             self._stores,
             leads=lambda: self._leadership.term == term,
             presence=presence,
         )
 
-    def _step(self, decider: Decider) -> None:
+    def _step(self, control_loop: ControlLoop) -> None:
         hint = self._hints.take()
         hint.everything |= self._outage.failures > 0
         try:
-            decider.step(hint)
+            control_loop.step(hint)
         except (redis.RedisError, Unavailable) as error:
             self._pause = self._outage.failed(error, most_s=1.0)
         except Exception as error:  # a step may fail; the loop may not
@@ -88,7 +88,7 @@ class Coordinator:
     def _pause_s(self) -> float:
         if self._outage.failures:
             return self._pause
-        return self._decider.period_s(self._hints.events) if self._decider else 1.0
+        return self._control_loop.period_s(self._hints.events) if self._control_loop else 1.0
 
 
 def main() -> int:
@@ -107,7 +107,7 @@ def main() -> int:
     coordinator = Coordinator(stores, leadership, hints, bell, boot_id())
     presence = Loop("presence", coordinator.ask_presence, ASK_S, Bell())
     keep = Loop("retention", lambda: retention.step(stores.ledger), retention.EVERY_S, Bell())
-    tidy = Loop("tidy", Tidy(stores.ledger, settings.output_folder).step, TIDY_S, Bell())
+    tidy = Loop("tidy", OutputGc(stores.ledger, settings.output_folder).step, TIDY_S, Bell())
     threads = [
         start_thread("leader", leadership.run, stopping.fail),
         start_thread("hints", hints.run, stopping.fail),

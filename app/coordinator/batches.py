@@ -14,7 +14,7 @@ from app.pool.model import WorkerId
 WHOLE = 1_000  # so many at once cost a few milliseconds
 
 
-class Turns:
+class Batches:
     """Everybody at first; then, when asked each `every_s`, everybody within `within_s`, and a small fleet each time."""
 
     def __init__(self, every_s: float, within_s: float) -> None:

@@ -15,12 +15,12 @@ from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.leases import Leases
 from app.coordinator.attempts.reports import Reports
 from app.coordinator.attempts.revoke import Failover
-from app.coordinator.batches import Turns
+from app.coordinator.batches import Batches
 from app.coordinator.fleet import Fleet
-from app.coordinator.health.directives import WantedWriter
+from app.coordinator.health.directives import DirectivesWriter
 from app.coordinator.health.presence import Loss, Presence
-from app.coordinator.health.sampling import Notes
-from app.coordinator.health.verdicts import HealthJudge
+from app.coordinator.health.sampling import Sampling
+from app.coordinator.health.verdicts import HealthMonitor
 from app.coordinator.hints import Hint
 from app.coordinator.placement.dispatch import Dispatch
 from app.coordinator.placement.index import Eligible
@@ -41,8 +41,8 @@ WHOLE_S = 60.0  # every score is written anew, changed or not; each worker of a 
 QUIET_S = 10.0  # within which the streams are read of all that have nothing to report
 
 
-class Decider:
-    """One term of leading. A new term is a new Decider: nothing is remembered from an old one."""
+class ControlLoop:
+    """One term of leading. A new term is a new ControlLoop: nothing is remembered from an old one."""
 
     def __init__(
         self,
@@ -60,20 +60,20 @@ class Decider:
         self.fleet = Fleet(stores)
         leases, envelopes = Leases(stores), Envelopes(stores.rq)
         self._failover = Failover(stores, self.fleet, leases, envelopes)
-        self.health = HealthJudge(stores, self.fleet, self._failover, self.presence, now)
+        self.health = HealthMonitor(stores, self.fleet, self._failover, self.presence, now)
         self._eligible = Eligible(stores, self.fleet)
         self._reports = Reports(stores, self.fleet, leases, self.health.hear)
         self.health.drain = self._reports.apply
-        wanted, compared = Turns(RECONCILE_S, WHOLE_S), Turns(RECONCILE_S, WHOLE_S)
-        self._streams = Turns(SWEEP_S, QUIET_S)
+        wanted, compared = Batches(RECONCILE_S, WHOLE_S), Batches(RECONCILE_S, WHOLE_S)
+        self._streams = Batches(SWEEP_S, QUIET_S)
         self._turns = (wanted, compared, self._streams)
         self._reconcile = Reconcile(
             stores, self.fleet, self._failover, self.health, leases, envelopes, now, turns=compared
         )
         self._dispatch = Dispatch(stores, self.fleet, self._eligible, leases, envelopes, now)
         self._queued = Queued(stores, self.fleet, self._failover, envelopes, now)
-        self._wanted = WantedWriter(stores, self.fleet, wanted)
-        self._notes = Notes(stores, self.fleet, self.health)
+        self._wanted = DirectivesWriter(stores, self.fleet, wanted)
+        self._notes = Sampling(stores, self.fleet, self.health)
         self._generation: str | None = None
         self._policy = self.fleet.policy
         self._again = False  # reconcile waits for a newer beat

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 
-from app.coordinator.placement.reasons import why_waiting
 from app.coordinator.stores import Stores
 from app.ledger import groups, policy, workers
 from app.pool.capacity import could_give_mb, takes, unfit
@@ -97,11 +96,6 @@ class Fleet:
             and unfit(worker, requirement, self.policy) is None
             and (not above_mb or self.could_give_mb(worker) > above_mb)
         )
-
-    def why_waiting(self, requirement: Requirement, without: Collection[WorkerId] = (), above_mb: int = 0) -> str:
-        """Why a job waits, in words, that avoids these workers and may want a card with more than so much free."""
-        everyone = self.workers.values()
-        return why_waiting(requirement, self.groups, everyone, self.policy, without, above_mb)
 
     def could_give_mb(self, worker: Worker) -> int:
         """The most that one of its cards has for a job, in MiB, when no other of ours runs there."""

@@ -33,7 +33,7 @@ class WorkerAttempt:
 
 
 @dataclass(frozen=True)
-class Remains:
+class AttemptFiles:
     """An attempt of an ended job whose files are not needed any more, except its output where it keeps that."""
 
     job: JobId
@@ -83,13 +83,13 @@ def refused_reports(ledger: Ledger, job: JobId) -> list[Row]:
     return ledger.all("refused_of_job", job=job)
 
 
-def remains(ledger: Ledger, orphan_s: float, limit: int) -> list[Remains]:
+def remains(ledger: Ledger, orphan_s: float, limit: int) -> list[AttemptFiles]:
     """Attempts of ended jobs whose files are there still; where one may be running on, cut off, after that time."""
     rows = ledger.all("attempts_remains", orphan_s=orphan_s, limit=limit)
-    return [Remains(row["job_id"], row["number"], row["keeps_output"]) for row in rows]
+    return [AttemptFiles(row["job_id"], row["number"], row["keeps_output"]) for row in rows]
 
 
-def removed(ledger: Ledger, gone: Sequence[Remains]) -> None:
+def removed(ledger: Ledger, gone: Sequence[AttemptFiles]) -> None:
     """The files of these are gone."""
     ledger.do_many("attempt_files_removed", [{"job": each.job, "attempt": each.attempt} for each in gone])
 

@@ -11,7 +11,7 @@ from app.pool.model import FileFact, JobId, Json
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedCheckpoint:
     """A checkpoint that was accepted; `kept` is false once its files were deleted."""
 
     attempt: int
@@ -23,12 +23,14 @@ class Listed:
     kept: bool
 
 
-def listed(ledger: Ledger, job: JobId, before: tuple[int, int] | None = None, limit: int = 50) -> list[Listed]:
+def listed(
+    ledger: Ledger, job: JobId, before: tuple[int, int] | None = None, limit: int = 50
+) -> list[ListedCheckpoint]:
     """The checkpoints of a job, newest first, after the (attempt, number) `before`."""
     attempt, number = before or (None, None)
     rows = ledger.all("checkpoints_listed", job=job, attempt=attempt, number=number, limit=limit)
     return [
-        Listed(
+        ListedCheckpoint(
             row["attempt"],
             row["number"],
             row["at"],

@@ -25,7 +25,7 @@ from app.pool.model import ID_LENGTH, JobId, WorkerId
 from app.pool.parameters import whole
 
 JOIN_MS = 60_000
-ENVELOPE_TOKEN = "agent.guard.run"  # what an envelope names as its function: a token, never looked up
+FUNCTION = "agent.guard.run"  # a token on the wire, not a path: every envelope names it, and a slot refuses any other
 QUEUE_PREFIX = "w-"
 
 

@@ -1,9 +1,11 @@
-"""A worker's load as the coordinator wrote it: the score, and the parts that it was made of. Pure."""
+"""A worker's load: its parts as its beat tells them, and as the coordinator wrote them with the score. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+
+from app.pool.protocol import Beat
 
 MEAN = "~"  # behind a part that is other workers' mean
 NOTHING = "-"  # for one that no worker has
@@ -37,6 +39,24 @@ class Load:
 NAMES = tuple(each.name for each in fields(Parts))
 ANSWERED: Mapping[str, str] = {"gpu": "utilisation", "queue": "queue", "vram": "vram"}  # as programs are told of a part
 WORDS: Mapping[str, str] = {"gpu": "utilisation", "queue": "queue", "vram": "memory"}  # as people are
+
+
+def utilisation(beat: Beat) -> float | None:
+    """The mean over the worker's GPUs that say it, 0 to 1; for a worker without a GPU, the use of its host's CPUs."""
+    return mean(gpu.utilisation for gpu in beat.gpus) if beat.gpus else beat.cpu
+
+
+def vram_used(beat: Beat) -> float | None:
+    """The share of its cards' memory that is in use by anybody, 0 to 1; None where it is not measured."""
+    known = [gpu for gpu in beat.gpus if gpu.vram_mb and gpu.memory.free is not None]
+    total = sum(gpu.vram_mb or 0 for gpu in known)
+    return 1 - sum(gpu.memory.free or 0 for gpu in known) / total if total else None
+
+
+def mean(figures: Iterable[float | None]) -> float | None:
+    """The mean of the figures that are known; None when none is."""
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) / len(known) if known else None
 
 
 def load(text: str) -> Load:

@@ -133,7 +133,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Resume:
+class ResumePoint:
     """The checkpoint from which an attempt begins."""
 
     number: int
@@ -153,7 +153,7 @@ class Order:
     incarnation: int
     workflow: str
     params: dict[str, Json]
-    resume: Resume | None = None
+    resume: ResumePoint | None = None
     timeout_s: int | None = None
     stall_s: int | None = None
     strict: bool = False

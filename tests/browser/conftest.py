@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app.ledger import tokens
 from app.pool.settings import ServerSettings
 from app.web.app import create_app
 from app.web.http.services import EXTENSION
-from tests.browser.seed import Seed
+from tests.kit.browser import DESK, ServedWeb, Visitor
+from tests.kit.seed import Seed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 CHROMIUM = "/usr/bin/chromium"
-DESK = ViewportSize(width=1440, height=900)
-PHONE = ViewportSize(width=390, height=844)
 ANSWER = "muster.answer"  # in the WSGI environment
 
 
@@ -40,20 +37,8 @@ class Quiet(WSGIRequestHandler):
         """Nothing."""
 
 
-@dataclass(frozen=True)
-class Site:
-    """A served application, its stores, and people's tokens."""
-
-    url: str
-    seed: Seed
-    settings: ServerSettings
-    admin: str
-    creator: str
-    stop: Callable[[], None]
-
-
 @pytest.fixture
-def site(database_url: str, redis_url: str, rq_url: str, tmp_path: Path) -> Iterator[Site]:
+def site(database_url: str, redis_url: str, rq_url: str, tmp_path: Path) -> Iterator[ServedWeb]:
     """The application on a port of its own."""
     environ = {
         "MUSTER_HOME": str(tmp_path / "home"),
@@ -82,7 +67,7 @@ def site(database_url: str, redis_url: str, rq_url: str, tmp_path: Path) -> Iter
         thread.join(10)
 
     url = f"http://127.0.0.1:{server.server_port}"
-    yield Site(url, seed, settings, tokens.create(seed.ledger, "admin", "admin")[1], _creator(seed), stop)
+    yield ServedWeb(url, seed, settings, tokens.create(seed.ledger, "admin", "admin")[1], _creator(seed), stop)
     stop()
     seed.close()
     app.extensions[EXTENSION].close()
@@ -102,36 +87,8 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@dataclass(frozen=True)
-class Visitor:
-    """A person's browser on a site; `wrong` collects console errors, CSP violations and failed requests."""
-
-    page: Page
-    context: BrowserContext
-    site: Site
-    wrong: list[str]
-
-    def visit(self, path: str) -> Page:
-        """Go there."""
-        self.page.goto(f"{self.site.url}{path}")
-        return self.page
-
-    def log_in(self, token: str) -> Page:
-        """Sign in by the form."""
-        self.visit("/login?next=/notifications")  # not the fleet, which the server keeps for two seconds
-        sign_in(self.page, token)
-        return self.page
-
-
-def sign_in(page: Page, token: str) -> None:
-    """Fill the form of the login page that is shown."""
-    page.get_by_label("Token").fill(token)
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_role("navigation", name="Pages").wait_for()
-
-
 @pytest.fixture
-def visitor(site: Site, browser: Browser) -> Iterator[Visitor]:
+def visitor(site: ServedWeb, browser: Browser) -> Iterator[Visitor]:
     """Somebody who is not signed in; the test fails when their console had an error."""
     context = browser.new_context(viewport=DESK)
     page = context.new_page()
@@ -156,11 +113,3 @@ def ana(visitor: Visitor) -> Visitor:
     """A creator who has signed in."""
     visitor.log_in(visitor.site.creator)
     return visitor
-
-
-def clip(path: Path, seconds: int = 30) -> Path:
-    """A file of so many seconds of a test picture with a tone."""
-    sources = (f"testsrc2=size=320x240:rate=25:duration={seconds}", f"sine=frequency=440:duration={seconds}")
-    inputs = [word for source in sources for word in ("-f", "lavfi", "-i", source)]
-    subprocess.run(["ffmpeg", "-loglevel", "error", *inputs, "-preset", "ultrafast", str(path)], check=True)
-    return path

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.ledger import groups, jobs, workers
 from app.pool.model import Health, Job, Worker
-from tests.browser.seed import Seed
+from tests.kit.seed import Seed
 
 LONG = "render-farm-basement-rack-03-left-of-the-coffee-machine.studio.internal.example"
 GROUP = "those-that-stand-in-the-basement-beside-the-coffee-machine:2026+"

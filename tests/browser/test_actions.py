@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 from app.ledger import investigations, jobs, policy
 from app.pool.model import JobState
 from tests.browser import scenes
-from tests.browser.conftest import Site, Visitor
-from tests.browser.seed import Seed
+from tests.kit.browser import ServedWeb, Visitor
+from tests.kit.seed import Seed
 from tests.kit.services import eventually
 
 
@@ -179,7 +179,7 @@ def test_notifications_are_counted_until_they_are_read(ana: Visitor) -> None:
     expect(page.locator(".count")).to_have_count(0)
 
 
-def test_every_page_and_action_works_without_javascript(site: Site, visitor: Visitor) -> None:
+def test_every_page_and_action_works_without_javascript(site: ServedWeb, visitor: Visitor) -> None:
     pool = scenes.studio(site.seed)
     context = visitor.page.context.browser.new_context(java_script_enabled=False)  # type: ignore[union-attr]
     page: Page = context.new_page()

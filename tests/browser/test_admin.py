@@ -9,9 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 from app.ledger import groups, setups, tokens, workers
 from app.pool.model import Intent, Worker
 from tests.browser import scenes
-from tests.browser.conftest import DESK, Site, Visitor
-from tests.browser.seed import Seed
-from tests.browser.test_live import polled
+from tests.kit.browser import DESK, ServedWeb, Visitor, polled
+from tests.kit.seed import Seed
 
 
 def now(seed: Seed, worker: Worker) -> Worker:
@@ -199,7 +198,7 @@ def test_groups_are_made_filled_renamed_and_deleted(admin: Visitor) -> None:
     assert seed.now(job).spec.requirement.group == "attic"
 
 
-def test_everything_works_without_a_script(site: Site, browser: Browser) -> None:
+def test_everything_works_without_a_script(site: ServedWeb, browser: Browser) -> None:
     seed = site.seed
     pool = scenes.studio(seed)
     context = browser.new_context(viewport=DESK, java_script_enabled=False)

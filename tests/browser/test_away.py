@@ -13,9 +13,9 @@ from playwright.sync_api import Browser, Page, expect
 from app.ledger import investigations
 from app.ledger.db import Ledger
 from app.pool.model import ENDED
-from tests.browser.conftest import sign_in
-from tests.kit.pool import Pool
+from tests.kit.browser import sign_in
 from tests.kit.services import Services, eventually
+from tests.kit.whole_pool import WholePool
 
 BACK_MS = 15_000
 END_S = 60
@@ -33,7 +33,7 @@ class Studio:
     """A pool over stores that the test can end, an admin's page, and a job that runs."""
 
     services: Services
-    pool: Pool
+    pool: WholePool
     page: Page
     job: str
     worker: str
@@ -70,7 +70,7 @@ def studio(tmp_path: Path, browser: Browser) -> Iterator[Studio]:
     """Everything is there, and a job has begun."""
     services = Services(tmp_path)
     redis_url, database_url = services.redis("valkey"), services.new_database()
-    pool = Pool(tmp_path / "home")
+    pool = WholePool(tmp_path / "home")
     stores = {"DATABASE_URL": database_url, "REDIS_URL": f"{redis_url}/1", "RQ_REDIS_URL": f"{redis_url}/0"}
     context = browser.new_context()
     try:
@@ -87,7 +87,7 @@ def studio(tmp_path: Path, browser: Browser) -> Iterator[Studio]:
         services.close()
 
 
-def _running(pool: Pool) -> str:
+def _running(pool: WholePool) -> str:
     body = {"workflow": "burn", "name": "meanwhile", "params": {"seconds": SECONDS, "use": 0.05}}
     job = str(pool.client.post("/jobs", body)["id"])
     eventually(lambda: pool.client.get(f"/jobs/{job}")["progress"] > 0, 20)

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import expect
 
 from tests.browser import scenes
-from tests.browser.conftest import Site, Visitor, clip
+from tests.kit.browser import ServedWeb, Visitor, clip, polled
 from tests.kit.services import eventually
 
 SLOW_MS = 10_000
-
-
-def polled(page: Page, status: int) -> Response:
-    """The next answer to a poll with this status."""
-    with page.expect_response(lambda r: "/ui/" in r.url and r.status == status) as answer:
-        pass
-    return answer.value
 
 
 def test_polling_keeps_typed_text_focus_ticks_open_details_and_scroll(admin: Visitor) -> None:
@@ -134,7 +127,7 @@ def test_a_video_plays_on_while_its_page_is_refreshed(admin: Visitor, tmp_path: 
     eventually(lambda: video.evaluate("video => video.currentTime") > then)
 
 
-def test_ages_go_on_without_an_answer(site: Site, admin: Visitor) -> None:
+def test_ages_go_on_without_an_answer(site: ServedWeb, admin: Visitor) -> None:
     worker = site.seed.worker("render-01")
     site.seed.beat(worker)
     page = admin.visit("/")

@@ -2,46 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import Page, ViewportSize
+from playwright.sync_api import ViewportSize
 
 from app.ledger import investigations, jobs, policy
 from app.pool.model import Health
 from tests.browser import scenes
-from tests.browser.conftest import DESK, PHONE, Visitor
-
-AXE = next(Path(__file__).parent.glob("axe-*.min.js")).read_text()
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-
-# Elements whose text is cut off and whose whole stands nowhere, and boxes that stick out of the page.
-CUT = """() => [...document.querySelectorAll('main *')].filter(e =>
-  getComputedStyle(e).textOverflow === 'ellipsis' && e.scrollWidth > e.clientWidth + 1
-  && !(e.closest('[title]') && e.closest('[title]').title.includes(e.textContent.trim().slice(0, 40))))
-  .map(e => e.outerHTML.slice(0, 120))"""
-WIDE = """() => document.documentElement.scrollWidth > innerWidth
-  ? [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).slice(0, 3)
-    .map(e => e.outerHTML.slice(0, 120)).concat('the page is ' + document.documentElement.scrollWidth) : []"""
-TABLE = """() => [...document.querySelectorAll('.scroller')].filter(e => e.scrollWidth > e.clientWidth + 1)
-  .map(e => e.className + ' is ' + e.scrollWidth + ' wide in ' + e.clientWidth)"""
-# Cells whose contents reach over the next cell.
-OVER = """() => [...document.querySelectorAll('tbody :is(td, th) > *:not(.unseen)')].filter(e => {
-  const cell = e.parentElement.getBoundingClientRect(), box = e.getBoundingClientRect();
-  return box.width && (box.right > cell.right + 1 || box.bottom > cell.bottom + 1); })
-  .map(e => e.outerHTML.slice(0, 120))"""
-
-
-def violations(page: Page) -> list[str]:
-    """What axe-core finds wrong."""
-    page.evaluate(AXE)
-    found = page.evaluate("rules => axe.run({runOnly: rules})", RULES)["violations"]
-    return [f"{each['id']}: {node['html'][:160]} {node['failureSummary']}" for each in found for node in each["nodes"]]
-
-
-def looks(page: Page) -> list[str]:
-    """Whatever sticks out, overlaps or is cut off."""
-    return [*page.evaluate(CUT), *page.evaluate(WIDE), *page.evaluate(TABLE), *page.evaluate(OVER)]
+from tests.kit.browser import DESK, PHONE, Visitor, looks, violations
 
 
 # Colours hang on the theme, places on the size: two of the four see both.

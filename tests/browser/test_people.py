@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from app.ledger import tokens
 from app.pool.model import JobState
 from tests.browser import scenes
-from tests.browser.conftest import Visitor
+from tests.kit.browser import Visitor
 
 
 def test_a_stranger_is_led_to_the_login_page_and_back(visitor: Visitor) -> None:

@@ -8,25 +8,25 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import clip
-from tests.kit.pool import Pool
+from tests.kit.browser import clip
 from tests.kit.services import eventually
+from tests.kit.whole_pool import WholePool
 
 RUN_MS = 40_000
 WALK_S = 4
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Pool]:
+def pool(tmp_path: Path) -> Iterator[WholePool]:
     """A pool of one worker, started."""
-    pool = Pool(tmp_path / "home")
+    pool = WholePool(tmp_path / "home")
     pool.start()
     yield pool
     pool.stop()
 
 
 @pytest.mark.timeout(150)
-def test_a_clip_is_submitted_watched_and_played_in_the_page(pool: Pool, tmp_path: Path, browser: Browser) -> None:
+def test_a_clip_is_submitted_watched_and_played_in_the_page(pool: WholePool, tmp_path: Path, browser: Browser) -> None:
     eventually(pool.healthy_workers, 20)
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()

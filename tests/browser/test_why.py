@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import DESK, PHONE, Visitor
-from tests.browser.test_looks import looks, violations
+from tests.kit.browser import DESK, PHONE, Visitor, looks, violations
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -13,13 +13,13 @@ from pathlib import Path
 from tests.chaos.driver import Driver
 from tests.chaos.invariants import Evidence, report, violations
 from tests.kit.hosts import missing, new_network
+from tests.kit.pool_with_agents import new_pool_with_agents
 from tests.kit.services import Services
-from tests.kit.site import new_site
 
 
 def chaos(folder: Path, services: Services, seed: int, seconds: float, say: Callable[[str], None]) -> list[str]:
     """Run it; every violation with the history around it."""
-    with new_network() as network, new_site(folder, services, network) as site:
+    with new_network() as network, new_pool_with_agents(folder, services, network) as site:
         run = Driver(site, seed, say).run(seconds)
         found = Evidence(run, site)
         return [report(each, found) for each in violations(found)]

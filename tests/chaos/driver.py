@@ -15,13 +15,13 @@ from agent.processes import boottime_ns
 from app.pool.errors import PoolError
 from app.pool.model import ENDED
 from tests.chaos.faults import Fault, inject
-from tests.chaos.history import S
 from tests.chaos.people import NEEDS, everything_everywhere, found_group, meddle, record
 from tests.chaos.placement import Waits
 from tests.kit.agents import Agent
+from tests.kit.history import S
+from tests.kit.pool_with_agents import PoolWithAgents
 from tests.kit.processes import alive_with
 from tests.kit.services import eventually
-from tests.kit.site import Site
 
 AGENTS = 4
 AT_ONCE = 10  # jobs that have not ended
@@ -57,7 +57,7 @@ class Run:
 class Driver:
     """Drives one site."""
 
-    def __init__(self, site: Site, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(self, site: PoolWithAgents, seed: int, say: Callable[[str], None]) -> None:
         self._site = site
         self._random = random.Random(seed)
         self._say = say

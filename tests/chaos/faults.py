@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.processes import boottime_ns
-from tests.chaos.history import S
 from tests.kit.agents import Agent
+from tests.kit.history import S
 from tests.kit.hosts import LINKS
 from tests.kit.processes import kill_together, send
 

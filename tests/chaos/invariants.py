@@ -14,10 +14,10 @@ from app.pool.keys import queue
 from app.pool.model import ENDED, HEALTH_MOVES, Health
 from tests.chaos.driver import Run
 from tests.chaos.faults import Fault
-from tests.chaos.history import Moment, S, attempts, by_job, read
 from tests.chaos.placement import assigned_what_does_not_fit
+from tests.kit.history import Moment, S, attempts, by_job, read
+from tests.kit.pool_with_agents import KEYS, PoolWithAgents
 from tests.kit.services import eventually
-from tests.kit.site import KEYS, Site
 
 THAW_S = 1.0  # invariant 4, of a host that was frozen
 AROUND_S = 6.0  # of the history that is printed with a violation
@@ -35,7 +35,7 @@ class Violation:
 class Evidence:
     """All that is known when the last job has ended."""
 
-    def __init__(self, run: Run, site: Site) -> None:
+    def __init__(self, run: Run, site: PoolWithAgents) -> None:
         self.run = run
         self.rows = site.rows
         self.of_job = by_job(read(site.history))

@@ -15,7 +15,7 @@ from agent.processes import boottime_ns
 from app.pool.policy import STRATEGIES
 from tests.chaos.faults import Fault
 from tests.kit.agents import Agent
-from tests.kit.site import Site
+from tests.kit.pool_with_agents import PoolWithAgents
 
 TAGS = ("red", "blue")
 GROUP = "farm"
@@ -58,46 +58,46 @@ def record(database_url: str) -> None:
         connection.execute(RECORD)
 
 
-def found_group(site: Site) -> None:
+def found_group(site: PoolWithAgents) -> None:
     """There is a group that jobs may be bound to."""
     site.pool.client.post("/admin/groups", {"name": GROUP})
 
 
-def everything_everywhere(site: Site) -> None:
+def everything_everywhere(site: PoolWithAgents) -> None:
     """Every worker has all tags and is in the group: every job fits everywhere."""
     for action, what in (("tag", {"tags": list(TAGS)}), ("group", {"groups": [GROUP]})):
         _act(site, {"action": action, "filter": {}, **what})
 
 
-def meddle(random_: random.Random, site: Site, agent: Agent, worker: str) -> Fault:
+def meddle(random_: random.Random, site: PoolWithAgents, agent: Agent, worker: str) -> Fault:
     """One thing that people do, to this worker or to the pool."""
     what = random_.choice((_tag, _group, _depth, _strategy))(random_, site, worker)
     return Fault(what, agent, worker, boottime_ns())
 
 
-def _tag(random_: random.Random, site: Site, worker: str) -> str:
+def _tag(random_: random.Random, site: PoolWithAgents, worker: str) -> str:
     action, tag = random_.choice(("tag", "untag")), random_.choice(TAGS)
     _act(site, {"action": action, "workers": [worker], "tags": [tag]})
     return f"{action} {tag}"
 
 
-def _group(random_: random.Random, site: Site, worker: str) -> str:
+def _group(random_: random.Random, site: PoolWithAgents, worker: str) -> str:
     action = random_.choice(("group", "ungroup"))
     _act(site, {"action": action, "workers": [worker], "groups": [GROUP]})
     return f"{action} {GROUP}"
 
 
-def _depth(random_: random.Random, site: Site, worker: str) -> str:
+def _depth(random_: random.Random, site: PoolWithAgents, worker: str) -> str:
     depth = random_.choice(DEPTHS)
     site.patch(f"/admin/workers/{worker}", queue_depth=depth)
     return f"queue depth {depth}"
 
 
-def _strategy(random_: random.Random, site: Site, _: str) -> str:
+def _strategy(random_: random.Random, site: PoolWithAgents, _: str) -> str:
     whose, strategy = random_.choice(("pool", GROUP)), random_.choice(STRATEGIES)
     site.patch("/admin/settings" if whose == "pool" else f"/admin/groups/{GROUP}", strategy=strategy)
     return f"strategy {strategy} of the {whose}"
 
 
-def _act(site: Site, body: dict[str, Any]) -> None:
+def _act(site: PoolWithAgents, body: dict[str, Any]) -> None:
     site.pool.client.post("/admin/workers/actions", body)

@@ -10,7 +10,7 @@ from typing import Any
 from app.pool.live import Live
 from app.pool.model import WorkerId
 from app.pool.protocol import LeaseState
-from tests.kit.site import BUSY_S, KEYS, TTL_S, Site
+from tests.kit.pool_with_agents import BUSY_S, KEYS, TTL_S, PoolWithAgents
 
 BACK_S = 1.0 + BUSY_S  # by then what has not started has left a worker that does not fit any more
 WAIT_S = 1.0 + BUSY_S + TTL_S  # and a silent worker is seen to be one
@@ -53,7 +53,7 @@ KEPT = f"""
 class Waits:
     """Looks, while the run goes on, for jobs that wait though a worker has a free slot for them."""
 
-    site: Site
+    site: PoolWithAgents
     now: Callable[[], float] = time.monotonic
     _since: dict[tuple[str, int, str], float] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)

@@ -19,9 +19,9 @@ from agent.processes import boottime_ns
 from app.pool.model import WorkerId
 from app.up.processes import Program, start
 from tests.kit.hosts import Host
-from tests.kit.pool import ROOT, Pool, clean
 from tests.kit.processes import alive_with, children, send
 from tests.kit.services import eventually
+from tests.kit.whole_pool import ROOT, WholePool, clean
 
 HEALTHY_S = 60  # of seven that start at once beside other tests
 GONE_S = 10  # what waits for a device dies only when its call comes back
@@ -32,7 +32,7 @@ MODULES = {"beat": "agent.beat.process", "sampler": "agent.gpus.sampler", "slot"
 class Agent:
     """One worker of the pool; `start` begins a life. Call it from the main thread, with which it ends."""
 
-    pool: Pool
+    pool: WholePool
     name: str
     host: Host | None = None  # None: this one, by its loopback
     environment: Mapping[str, str] = field(default_factory=dict)

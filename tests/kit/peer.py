@@ -14,8 +14,8 @@ from app.pool.keys import envelope_parts, queue
 from app.pool.model import Gpu, JobId, Worker, WorkerId
 from app.pool.policy import Clocks
 from app.pool.protocol import AttemptRef, Beat, GpuFigures, Lease, Memory, Order, Report
+from tests.kit.actors import join
 from tests.kit.services import eventually
-from tests.postgres.conftest import join
 
 
 class Peer:

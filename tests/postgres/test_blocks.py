@@ -12,7 +12,7 @@ from app.ledger.db import Ledger
 from app.ledger.reports import Applied
 from app.pool.model import Job, Requirement, Worker
 from app.pool.protocol import Report
-from tests.postgres.conftest import join, overlapping, running, submit, tell
+from tests.kit.actors import join, overlapping, running, submit, tell
 
 
 def fail(ledger: Ledger, worker: Worker, job: Job | None = None, **rest: Any) -> Applied:

@@ -16,7 +16,7 @@ from app.ledger.setups import Setup
 from app.pool.model import Requirement, Worker
 from tests.chaos.people import record
 from tests.chaos.placement import BACK_S, IDLE, assigned_what_does_not_fit
-from tests.postgres.conftest import assign, join, submit, tell
+from tests.kit.actors import assign, join, submit, tell
 
 RED = Requirement("burn", tags=("red",))
 

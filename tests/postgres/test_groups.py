@@ -11,7 +11,7 @@ from app.ledger import groups, jobs, setups, waiting, workers
 from app.ledger.db import Ledger
 from app.pool.matching import class_name
 from app.pool.model import JobState, Requirement, Worker
-from tests.postgres.conftest import assign, found, join, overlapping, running, submit
+from tests.kit.actors import assign, found, join, overlapping, running, submit
 
 FARM = Requirement("burn", group="farm")
 

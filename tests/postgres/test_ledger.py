@@ -11,7 +11,7 @@ from app.ledger import attempts, jobs, waiting, workers
 from app.ledger.db import Ledger
 from app.ledger.reports import Applied
 from app.pool.model import AttemptEnd, Health, Intent, JobState
-from tests.postgres.conftest import assign, found, heads, join, running, submit, tell
+from tests.kit.actors import assign, found, heads, join, running, submit, tell
 
 
 def test_a_claim_moves_exactly_the_assigned_attempt(ledger: Ledger) -> None:
@@ -269,7 +269,7 @@ def test_of_two_leaders_one_writes_the_transition(ledger: Ledger) -> None:
 
 def _begin(ledger: Ledger, name: str) -> workers.Join:
     from app.ledger import tokens
-    from tests.postgres.conftest import offer
+    from tests.kit.actors import offer
 
     asked = offer(name)
     known = workers.by_identity(ledger, workers.identity_of(asked))

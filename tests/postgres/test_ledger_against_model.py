@@ -13,7 +13,7 @@ from app.ledger import attempts, jobs
 from app.ledger.db import Ledger
 from app.ledger.reports import Applied
 from app.pool.model import JOB_MOVES, Job, JobState, Worker
-from tests.postgres.conftest import found, join, submit, tell
+from tests.kit.actors import found, join, submit, tell
 
 NAMES = ("render-a", "render-b")
 NONCES = ("n1", "n1", "n2")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
+
+from app.coordinator.placement import unschedulable
 from app.coordinator.placement.unschedulable import AGAIN_S, REST, Parked
 from app.ledger.db import Ledger
 from app.ledger.waiting import WaitingClass
@@ -33,8 +36,11 @@ class Asked:
     healthy_fitting = fitting
 
 
-def test_those_that_nobody_asked_of_come_at_once_and_the_others_take_a_tenth_of_the_time(ledger: Ledger) -> None:
+def test_those_that_nobody_asked_of_come_at_once_and_the_others_take_a_tenth_of_the_time(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fleet = Asked()
+    monkeypatch.setattr(unschedulable, "why_waiting_in", lambda _, requirement: fleet.why_waiting(requirement))
     parked = Parked(ledger, fleet, lambda: fleet.now)  # type: ignore[arg-type]
     classes = {name: WaitingClass(name, Requirement("burn", tags=(name,)), None) for name in "abc"}
     for _ in range(4):

@@ -14,7 +14,7 @@ from app.ledger.reports import Applied
 from app.ledger.waiting import WaitingJob
 from app.pool.model import Job, JobState, Worker
 from app.pool.protocol import Report
-from tests.postgres.conftest import found, heads, join, running, submit, tell
+from tests.kit.actors import found, heads, join, running, submit, tell
 
 
 def failed(ledger: Ledger, worker: Worker, shortage: Shortage | None = None, **rest: Any) -> Job:

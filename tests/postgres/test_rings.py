@@ -17,8 +17,8 @@ from app.ledger.setups import Setup
 from app.ledger.workers import Note
 from app.pool.errors import Collided
 from app.pool.model import WorkerId
+from tests.kit.actors import join, waits_for_a_lock
 from tests.kit.services import eventually
-from tests.postgres.conftest import join, waits_for_a_lock
 
 PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)
 HOLD = "SELECT FROM workers WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"

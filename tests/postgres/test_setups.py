@@ -13,7 +13,7 @@ from app.ledger.db import Ledger
 from app.ledger.pauses import Pause
 from app.ledger.setups import Setup
 from app.pool.model import Health, Intent, Worker, WorkerId
-from tests.postgres.conftest import join
+from tests.kit.actors import join
 
 SETUP = Setup(("optix",), (), ("burn",), 3, 2)
 

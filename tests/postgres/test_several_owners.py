@@ -13,7 +13,7 @@ from app.ledger.investigations import SEVERAL_OWNERS
 from app.ledger.reports import Applied
 from app.pool.model import Intent, Requirement, Worker
 from app.pool.protocol import Report
-from tests.postgres.conftest import join, overlapping, running, submit, tell
+from tests.kit.actors import join, overlapping, running, submit, tell
 
 
 @pytest.fixture

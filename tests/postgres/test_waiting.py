@@ -13,7 +13,7 @@ from app.ledger.db import Ledger
 from app.ledger.waiting import Wish
 from app.pool.matching import class_name
 from app.pool.model import JobSpec, Requirement
-from tests.postgres.conftest import ANY, assign, found, heads, join, running, submit, tell
+from tests.kit.actors import ANY, assign, found, heads, join, running, submit, tell
 
 FAST = Requirement("burn", tags=("fast",))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.kit.fleet import Pool
+from tests.kit.placement_scene import PlacementScene
 from tests.kit.services import Services
 
 
@@ -18,7 +18,7 @@ def redis_server(request: pytest.FixtureRequest, services: Services) -> str:
 
 
 @pytest.fixture
-def pool(redis_url: str) -> Iterator[Pool]:
+def pool(redis_url: str) -> Iterator[PlacementScene]:
     """A leader that places, with an empty fleet."""
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield Pool.on(client)
+        yield PlacementScene.on(client)

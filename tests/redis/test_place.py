@@ -12,12 +12,12 @@ from app.coordinator.placement.place import Place, Want
 from app.pool.model import JobId, Requirement, WorkerId, Workflow
 from app.pool.policy import Policy
 from app.pool.protocol import LeaseState, Memory, Reservation
-from tests.kit.fleet import BURN, A, B, C, Pool, want, workers_of
+from tests.kit.placement_scene import BURN, A, B, C, PlacementScene, want, workers_of
 
 FREE = Workflow("free", "python", vram_mb=0)
 
 
-def test_the_least_loaded_worker_is_taken_and_its_score_rises_at_once(pool: Pool) -> None:
+def test_the_least_loaded_worker_is_taken_and_its_score_rises_at_once(pool: PlacementScene) -> None:
     pool.worker(A, slots=2)
     pool.worker(B, slots=2, cpu=0.3)
     assert workers_of(pool.place(BURN, "j1", "j2", "j3")) == [A, B, A]
@@ -25,7 +25,7 @@ def test_the_least_loaded_worker_is_taken_and_its_score_rises_at_once(pool: Pool
     assert pool.loads()[B] == pytest.approx(0.15 + 0.25, abs=0.001)
 
 
-def test_of_equals_the_one_that_waited_longest_is_taken(pool: Pool) -> None:
+def test_of_equals_the_one_that_waited_longest_is_taken(pool: PlacementScene) -> None:
     for worker in (A, B, C):
         pool.worker(worker)
     first = []
@@ -38,7 +38,7 @@ def test_of_equals_the_one_that_waited_longest_is_taken(pool: Pool) -> None:
     assert first[3:] == first[:3]
 
 
-def test_a_full_worker_is_in_no_set_and_a_full_fleet_gives_nothing(pool: Pool) -> None:
+def test_a_full_worker_is_in_no_set_and_a_full_fleet_gives_nothing(pool: PlacementScene) -> None:
     pool.worker(A, workflows=(Workflow("burn", "python"), FREE))
     pool.place(Requirement("free", tags=("none",)), "j0")
     assert workers_of(pool.place(BURN, "j1", "j2")) == [A, None]
@@ -47,7 +47,7 @@ def test_a_full_worker_is_in_no_set_and_a_full_fleet_gives_nothing(pool: Pool) -
     assert pool.loads()[A] > 0
 
 
-def test_a_full_fleet_costs_one_read_for_each_set(pool: Pool) -> None:
+def test_a_full_fleet_costs_one_read_for_each_set(pool: PlacementScene) -> None:
     for worker in (A, B):
         pool.worker(worker)
     pool.place(BURN, "j1", "j2")
@@ -58,7 +58,7 @@ def test_a_full_fleet_costs_one_read_for_each_set(pool: Pool) -> None:
     assert {name: stats[name]["calls"] for name in stats.keys() - client_s_own} == {"cmdstat_zrange": 1}
 
 
-def test_a_class_has_room_while_some_worker_that_matches_has(pool: Pool) -> None:
+def test_a_class_has_room_while_some_worker_that_matches_has(pool: PlacementScene) -> None:
     pool.worker(A, tags=("fast",))
     pool.worker(B)
     classes = {"fast": Requirement("burn", tags=("fast",)), "all": BURN, "none": Requirement("burn", tags=("new",))}
@@ -69,7 +69,7 @@ def test_a_class_has_room_while_some_worker_that_matches_has(pool: Pool) -> None
     assert pool.eligible.has_room(classes) == {"fast", "all"}
 
 
-def test_excluded_workers_are_passed_over_however_many_they_are(pool: Pool) -> None:
+def test_excluded_workers_are_passed_over_however_many_they_are(pool: PlacementScene) -> None:
     many = [WorkerId(f"{number:012d}") for number in range(40)]
     for worker in many:
         pool.worker(worker)
@@ -79,7 +79,7 @@ def test_excluded_workers_are_passed_over_however_many_they_are(pool: Pool) -> N
     assert workers_of(pool.place(BURN, Want(JobId("j2"), 1, excluded=tuple(many)))) == [None]
 
 
-def test_several_runs_are_placed_in_their_order_in_one_call(pool: Pool) -> None:
+def test_several_runs_are_placed_in_their_order_in_one_call(pool: PlacementScene) -> None:
     pool.worker(A, tags=("fast",))
     pool.worker(B, cpu=0.5)
     fast = Requirement("burn", tags=("fast",))
@@ -90,7 +90,7 @@ def test_several_runs_are_placed_in_their_order_in_one_call(pool: Pool) -> None:
     ]
 
 
-def test_capacity_is_never_exceeded_under_concurrent_calls(pool: Pool) -> None:
+def test_capacity_is_never_exceeded_under_concurrent_calls(pool: PlacementScene) -> None:
     for worker in (A, B):
         pool.worker(worker, slots=2, depth=1)
     pool.open(BURN)
@@ -100,7 +100,7 @@ def test_capacity_is_never_exceeded_under_concurrent_calls(pool: Pool) -> None:
     assert len(pool.leases(A)) == len(pool.leases(B)) == 3
 
 
-def test_placing_and_releasing_at_once_leaves_every_score_as_if_nothing_had_been(pool: Pool) -> None:
+def test_placing_and_releasing_at_once_leaves_every_score_as_if_nothing_had_been(pool: PlacementScene) -> None:
     for worker in (A, B, C):
         pool.worker(worker, slots=2, gpus=(10_000, 6_000))
     wish = Requirement("burn", min_vram_mb=4_000)
@@ -119,7 +119,7 @@ def test_placing_and_releasing_at_once_leaves_every_score_as_if_nothing_had_been
     assert all(set(members) == {A, B, C} for members in pool.sets().values())
 
 
-def test_memory_is_reserved_where_it_leaves_least_and_given_back(pool: Pool) -> None:
+def test_memory_is_reserved_where_it_leaves_least_and_given_back(pool: PlacementScene) -> None:
     pool.worker(A, slots=4, gpus=(8_000, 10_000))
     large = Requirement("burn", min_vram_mb=6_000)
     first, second, third = pool.place(large, "j1", "j2", "j3")
@@ -134,14 +134,14 @@ def test_memory_is_reserved_where_it_leaves_least_and_given_back(pool: Pool) -> 
     assert pool.eligible.has_room({"x": Requirement("burn", min_vram_mb=5_000)})
 
 
-def test_each_job_gets_exactly_the_memory_that_it_names_though_its_class_is_wider(pool: Pool) -> None:
+def test_each_job_gets_exactly_the_memory_that_it_names_though_its_class_is_wider(pool: PlacementScene) -> None:
     pool.worker(A, slots=4, gpus=(12_000,))
     wish = Requirement("burn", min_vram_mb=5_000)  # 4,097 to 6,144 are one class
     given = pool.place(wish, want("j1", vram_mb=6_100), want("j2", vram_mb=4_200), want("j3", vram_mb=4_200))
     assert given == [Place(A, ("aa-g0",), 6_100), Place(A, ("aa-g0",), 4_200), None]
 
 
-def test_beyond_so_many_amounts_a_job_is_still_given_what_it_names(pool: Pool) -> None:
+def test_beyond_so_many_amounts_a_job_is_still_given_what_it_names(pool: PlacementScene) -> None:
     pool.worker(A, slots=100, gpus=(1_000_000,))
     amounts = [4_100 + 10 * number for number in range(80)]
     given = pool.place(Requirement("burn", min_vram_mb=4_100), *(want(f"j{mb}", vram_mb=mb) for mb in amounts))
@@ -151,7 +151,7 @@ def test_beyond_so_many_amounts_a_job_is_still_given_what_it_names(pool: Pool) -
 
 @pytest.mark.parametrize("kinds", [{8_000: 100}, {8_000: 10, 7_000: 10}], ids=["of one kind", "of several kinds"])
 def test_beyond_so_many_amounts_a_job_finds_the_one_worker_of_many_that_has_what_it_names(
-    pool: Pool, kinds: dict[int, int]
+    pool: PlacementScene, kinds: dict[int, int]
 ) -> None:
     for card_mb, count in kinds.items():
         for number in range(count):
@@ -165,14 +165,14 @@ def test_beyond_so_many_amounts_a_job_finds_the_one_worker_of_many_that_has_what
     assert workers_of(pool.place(wish, want("j1", vram_mb=6_000), want("j2", vram_mb=6_000))) == [A, None]
 
 
-def test_what_others_use_and_the_reserve_are_not_free(pool: Pool) -> None:
+def test_what_others_use_and_the_reserve_are_not_free(pool: PlacementScene) -> None:
     pool.fleet.policy = Policy(vram_reserve_mb=1_000)
     pool.worker(A, slots=2, gpus=(10_000,), memory=Memory(ours=0, others=4_032, free=5_968))
     wish = Requirement("burn", min_vram_mb=4_900)
     assert workers_of(pool.place(wish, want("j1", vram_mb=4_969), want("j2", vram_mb=4_968))) == [None, A]
 
 
-def test_a_driver_that_lists_no_processes_is_believed_what_is_free(pool: Pool) -> None:
+def test_a_driver_that_lists_no_processes_is_believed_what_is_free(pool: PlacementScene) -> None:
     pool.worker(A, slots=2, gpus=(10_000,), memory=Memory(free=6_032))
     wish = Requirement("burn", min_vram_mb=5_800)
     assert workers_of(pool.place(wish, want("j1", vram_mb=5_800), want("j2", vram_mb=5_700))) == [None, A]
@@ -182,7 +182,7 @@ def test_a_driver_that_lists_no_processes_is_believed_what_is_free(pool: Pool) -
     assert workers_of(pool.place(Requirement("burn", min_vram_mb=16), "j5")) == [A]
 
 
-def test_gpus_are_given_whole_and_to_nobody_else(pool: Pool) -> None:
+def test_gpus_are_given_whole_and_to_nobody_else(pool: PlacementScene) -> None:
     pool.worker(A, slots=4, gpus=(8_000, 10_000, 12_000), workflows=(Workflow("burn", "python"), FREE))
     small = Requirement("burn", min_vram_mb=1_000)
     assert pool.place(small, "j1") == [Place(A, ("aa-g0",), 1_000)]
@@ -195,7 +195,7 @@ def test_gpus_are_given_whole_and_to_nobody_else(pool: Pool) -> None:
     assert pool.place(Requirement("burn", gpus=1), "j6") == [Place(A, ("aa-g0",), whole=True)]
 
 
-def test_a_job_that_names_nothing_takes_what_its_workflow_declares_else_a_whole_card(pool: Pool) -> None:
+def test_a_job_that_names_nothing_takes_what_its_workflow_declares_else_a_whole_card(pool: PlacementScene) -> None:
     workflows = (Workflow("whole", "python"), Workflow("some", "python", vram_mb=3_000), FREE)
     pool.worker(A, slots=6, gpus=(8_000, 24_000), workflows=workflows)
     assert pool.place(Requirement("free"), "j1") == [Place(A, ("aa-g1",))]
@@ -205,18 +205,18 @@ def test_a_job_that_names_nothing_takes_what_its_workflow_declares_else_a_whole_
     assert pool.place(Requirement("free"), "j5") == [Place(A, ("aa-g0",))]
 
 
-def test_a_job_without_any_need_is_placed_beside_whole_cards_and_sees_none(pool: Pool) -> None:
+def test_a_job_without_any_need_is_placed_beside_whole_cards_and_sees_none(pool: PlacementScene) -> None:
     pool.worker(A, slots=2, gpus=(8_000,), workflows=(Workflow("whole", "python"), FREE))
     pool.place(Requirement("whole"), "j1")
     assert pool.place(Requirement("free"), "j2") == [Place(A, ())]
 
 
-def test_a_worker_without_gpus_takes_what_declares_nothing(pool: Pool) -> None:
+def test_a_worker_without_gpus_takes_what_declares_nothing(pool: PlacementScene) -> None:
     pool.worker(A)
     assert pool.place(BURN, "j1") == [Place(A, ())]
 
 
-def test_a_card_of_unknown_memory_takes_only_whole_jobs_that_name_none(pool: Pool) -> None:
+def test_a_card_of_unknown_memory_takes_only_whole_jobs_that_name_none(pool: PlacementScene) -> None:
     pool.worker(A, slots=3, gpus=(0,))
     assert pool.place(Requirement("burn", min_vram_mb=1), "j1") == [None]
     assert pool.place(Requirement("burn", gpus=1, min_vram_mb=1), "j2") == [None]
@@ -224,12 +224,12 @@ def test_a_card_of_unknown_memory_takes_only_whole_jobs_that_name_none(pool: Poo
     assert pool.place(BURN, "j4") == [None]
 
 
-def test_of_whole_cards_those_are_given_that_others_leave_alone(pool: Pool) -> None:
+def test_of_whole_cards_those_are_given_that_others_leave_alone(pool: PlacementScene) -> None:
     pool.worker(A, slots=2, gpus=(24_000, 24_000), memory=Memory(ours=0, others=20_032, free=3_968))
     assert pool.place(BURN, "j1") == [Place(A, ("aa-g1",), whole=True)]
 
 
-def test_a_job_that_ran_out_of_memory_goes_to_a_card_with_more_free(pool: Pool) -> None:
+def test_a_job_that_ran_out_of_memory_goes_to_a_card_with_more_free(pool: PlacementScene) -> None:
     pool.worker(A, gpus=(8_000,))
     pool.worker(B, gpus=(16_000,), utilisation=0.9)
     assert pool.place(BURN, want("j1", above_mb=8_000)) == [Place(B, ("bb-g0",), whole=True)]
@@ -237,7 +237,7 @@ def test_a_job_that_ran_out_of_memory_goes_to_a_card_with_more_free(pool: Pool) 
     assert workers_of(pool.place(BURN, "j3")) == [A]
 
 
-def test_a_workflow_takes_as_many_slots_as_it_declares(pool: Pool) -> None:
+def test_a_workflow_takes_as_many_slots_as_it_declares(pool: PlacementScene) -> None:
     pool.worker(A, slots=4, workflows=(Workflow("wide", "python", slots=3), Workflow("burn", "python")))
     assert pool.place(Requirement("wide"), "j1", "j2") == [Place(A, (), slots=3), None]
     assert workers_of(pool.place(BURN, "j3", "j4")) == [A, None]
@@ -245,7 +245,7 @@ def test_a_workflow_takes_as_many_slots_as_it_declares(pool: Pool) -> None:
     assert workers_of(pool.place(Requirement("wide"), "j5")) == [A]
 
 
-def test_a_place_behind_the_slots_comes_after_every_free_slot(pool: Pool) -> None:
+def test_a_place_behind_the_slots_comes_after_every_free_slot(pool: PlacementScene) -> None:
     pool.worker(A, depth=2, tags=("liked",))
     pool.worker(B, depth=2, cpu=1.0)
     wish = Requirement("burn", prefers=(("liked", 1.0),))
@@ -254,7 +254,7 @@ def test_a_place_behind_the_slots_comes_after_every_free_slot(pool: Pool) -> Non
     assert [place.record["queued"] for place in given if place] == [False, False, True]
 
 
-def test_release_with_another_attempt_changes_nothing(pool: Pool) -> None:
+def test_release_with_another_attempt_changes_nothing(pool: PlacementScene) -> None:
     pool.worker(A)
     pool.place(BURN, "j1")
     pool.release(A, "j1", attempt=2)
@@ -265,7 +265,7 @@ def test_release_with_another_attempt_changes_nothing(pool: Pool) -> None:
     assert pool.eligible.has_room({"x": BURN})
 
 
-def test_a_revoked_lease_holds_its_slot_and_an_ended_one_does_not(pool: Pool) -> None:
+def test_a_revoked_lease_holds_its_slot_and_an_ended_one_does_not(pool: PlacementScene) -> None:
     pool.worker(A)
     pool.place(BURN, "j1")
     with pool.marks() as batch:
@@ -276,7 +276,7 @@ def test_a_revoked_lease_holds_its_slot_and_an_ended_one_does_not(pool: Pool) ->
     assert pool.eligible.has_room({"x": BURN})
 
 
-def test_a_lease_never_goes_back(pool: Pool) -> None:
+def test_a_lease_never_goes_back(pool: PlacementScene) -> None:
     pool.worker(A)
     pool.place(BURN, "j1")
     with pool.marks() as batch:
@@ -287,7 +287,7 @@ def test_a_lease_never_goes_back(pool: Pool) -> None:
     assert (lease.state, lease.why) == (LeaseState.REVOKED, "cancel")
 
 
-def test_a_mark_of_a_lower_attempt_changes_nothing(pool: Pool) -> None:
+def test_a_mark_of_a_lower_attempt_changes_nothing(pool: PlacementScene) -> None:
     pool.worker(A)
     with pool.marks() as batch:
         batch.given(A, JobId("j1"), 2, Reservation())
@@ -295,7 +295,7 @@ def test_a_mark_of_a_lower_attempt_changes_nothing(pool: Pool) -> None:
     assert pool.leases(A) == {JobId("j1"): LeaseState.GIVEN}
 
 
-def test_a_lease_that_redis_forgot_holds_again_what_it_held(pool: Pool) -> None:
+def test_a_lease_that_redis_forgot_holds_again_what_it_held(pool: PlacementScene) -> None:
     pool.worker(A, slots=2, gpus=(10_000, 10_000))
     pool.open(BURN)
     with pool.marks() as batch:
@@ -307,7 +307,7 @@ def test_a_lease_that_redis_forgot_holds_again_what_it_held(pool: Pool) -> None:
     assert pool.place(BURN, "j3") == [Place(A, ("aa-g0",), whole=True)]
 
 
-def test_a_job_is_not_placed_where_an_older_attempt_of_it_may_still_run(pool: Pool) -> None:
+def test_a_job_is_not_placed_where_an_older_attempt_of_it_may_still_run(pool: PlacementScene) -> None:
     pool.worker(A, slots=2)
     pool.place(BURN, "j1")
     assert pool.place(BURN, Want(JobId("j1"), 2)) == [None]
@@ -316,7 +316,7 @@ def test_a_job_is_not_placed_where_an_older_attempt_of_it_may_still_run(pool: Po
     assert workers_of(pool.place(BURN, Want(JobId("j1"), 2))) == [A]
 
 
-def test_two_leaders_that_place_at_once_never_give_a_slot_twice(pool: Pool) -> None:
+def test_two_leaders_that_place_at_once_never_give_a_slot_twice(pool: PlacementScene) -> None:
     pool.worker(A)
     pool.open(BURN)
     other = pool.other_leader()
@@ -325,7 +325,7 @@ def test_two_leaders_that_place_at_once_never_give_a_slot_twice(pool: Pool) -> N
     assert sorted(place is None for place in given) == [False, True]
 
 
-def test_a_worker_that_stands_in_a_set_by_mistake_is_given_nothing_and_leaves_it(pool: Pool) -> None:
+def test_a_worker_that_stands_in_a_set_by_mistake_is_given_nothing_and_leaves_it(pool: PlacementScene) -> None:
     pool.worker(A)
     pool.open(BURN)
     (name,) = pool.sets()
@@ -335,7 +335,7 @@ def test_a_worker_that_stands_in_a_set_by_mistake_is_given_nothing_and_leaves_it
     assert pool.sets() == {}
 
 
-def test_a_worker_of_another_kind_that_stands_in_a_set_by_mistake_is_given_nothing(pool: Pool) -> None:
+def test_a_worker_of_another_kind_that_stands_in_a_set_by_mistake_is_given_nothing(pool: PlacementScene) -> None:
     fast = Requirement("burn", tags=("fast",))
     pool.worker(A, tags=("fast",))
     pool.worker(B)
@@ -345,7 +345,7 @@ def test_a_worker_of_another_kind_that_stands_in_a_set_by_mistake_is_given_nothi
     assert workers_of(pool.place(fast, "j1", "j2")) == [A, None]
 
 
-def test_who_may_not_be_given_jobs_leaves_every_set_and_comes_back(pool: Pool) -> None:
+def test_who_may_not_be_given_jobs_leaves_every_set_and_comes_back(pool: PlacementScene) -> None:
     pool.worker(A)
     pool.open(BURN)
     pool.worker(A, leaving=True)
@@ -357,7 +357,7 @@ def test_who_may_not_be_given_jobs_leaves_every_set_and_comes_back(pool: Pool) -
     assert A not in pool.loads()
 
 
-def test_every_placement_says_why_its_worker_won(pool: Pool) -> None:
+def test_every_placement_says_why_its_worker_won(pool: PlacementScene) -> None:
     for worker, cpu in ((A, 0.0), (B, 0.2), (C, 0.4)):
         pool.worker(worker, slots=2, cpu=cpu)
     place = pool.place(BURN, "j1")[0]
@@ -371,7 +371,7 @@ def test_every_placement_says_why_its_worker_won(pool: Pool) -> None:
     assert [other["score"] for other in record["runners_up"]] == pytest.approx([0.1, 0.2], abs=0.001)
 
 
-def test_what_only_a_worker_that_was_removed_could_run_has_no_sets_any_more(pool: Pool) -> None:
+def test_what_only_a_worker_that_was_removed_could_run_has_no_sets_any_more(pool: PlacementScene) -> None:
     pool.worker(A)
     pool.open(BURN)
     del pool.fleet.workers[A]

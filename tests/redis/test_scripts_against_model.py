@@ -28,7 +28,7 @@ from app.ledger.db import Ledger
 from app.pool.capacity import Need
 from app.pool.model import JobId, Requirement, WorkerId
 from app.pool.protocol import LeaseState, Reservation
-from tests.kit.fleet import KEYS
+from tests.kit.placement_scene import KEYS
 
 WORKERS = (WorkerId("aaaaaaaaaaaa"), WorkerId("bbbbbbbbbbbb"))
 JOBS = tuple(JobId(f"j{number}") for number in range(3))

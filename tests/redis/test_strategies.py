@@ -11,23 +11,23 @@ import pytest
 from app.pool.model import Requirement, WorkerId, Workflow
 from app.pool.policy import STRATEGIES, Policy
 from app.pool.protocol import Memory
-from tests.kit.fleet import BURN, A, B, C, Pool, workers_of
+from tests.kit.placement_scene import BURN, A, B, C, PlacementScene, workers_of
 
 LIKING = Requirement("burn", prefers=(("liked", 1.0),))
 FREE = (Workflow("burn", "python", vram_mb=0),)
 
 
-def use(pool: Pool, strategy: str, **rest: Any) -> None:
+def use(pool: PlacementScene, strategy: str, **rest: Any) -> None:
     pool.fleet.policy = replace(pool.fleet.policy, strategy=strategy, **rest)
 
 
-def test_least_loaded_takes_the_lowest_score(pool: Pool) -> None:
+def test_least_loaded_takes_the_lowest_score(pool: PlacementScene) -> None:
     pool.worker(A, cpu=0.4)
     pool.worker(B, cpu=0.2)
     assert workers_of(pool.place(BURN, "j1", "j2")) == [B, A]
 
 
-def test_a_preferred_tag_of_weight_1_is_worth_a_tenth_of_load(pool: Pool) -> None:
+def test_a_preferred_tag_of_weight_1_is_worth_a_tenth_of_load(pool: PlacementScene) -> None:
     pool.worker(A, slots=2, tags=("liked",), cpu=0.18)  # a load of 0.09
     pool.worker(B, slots=2)
     assert workers_of(pool.place(LIKING, "j1")) == [A]
@@ -41,7 +41,7 @@ def test_a_preferred_tag_of_weight_1_is_worth_a_tenth_of_load(pool: Pool) -> Non
     assert workers_of(pool.place(LIKING, "j4")) == [A]
 
 
-def test_the_weights_of_lacking_tags_add_up(pool: Pool) -> None:
+def test_the_weights_of_lacking_tags_add_up(pool: PlacementScene) -> None:
     pool.worker(A, tags=("much",))
     pool.worker(B, tags=("little", "less"))
     pool.worker(C)
@@ -49,7 +49,7 @@ def test_the_weights_of_lacking_tags_add_up(pool: Pool) -> None:
     assert workers_of(pool.place(wish, "j1", "j2", "j3")) == [A, B, C]
 
 
-def test_round_robin_takes_who_received_a_job_longest_ago(pool: Pool) -> None:
+def test_round_robin_takes_who_received_a_job_longest_ago(pool: PlacementScene) -> None:
     use(pool, "round-robin")
     for worker, cpu in ((A, 0.9), (B, 0.0), (C, 0.5)):
         pool.worker(worker, slots=3, cpu=cpu)
@@ -58,14 +58,16 @@ def test_round_robin_takes_who_received_a_job_longest_ago(pool: Pool) -> None:
     assert workers_of(pool.place(BURN, "j4", "j5", "j6")) == first
 
 
-def test_round_robin_takes_those_that_lack_fewer_preferred_tags_while_they_have_a_free_slot(pool: Pool) -> None:
+def test_round_robin_takes_those_that_lack_fewer_preferred_tags_while_they_have_a_free_slot(
+    pool: PlacementScene,
+) -> None:
     use(pool, "round-robin")
     pool.worker(A, slots=2, depth=1, tags=("liked",))
     pool.worker(B, depth=1)
     assert workers_of(pool.place(LIKING, "j1", "j2", "j3")) == [A, A, B]
 
 
-def test_capability_first_keeps_the_able_free(pool: Pool) -> None:
+def test_capability_first_keeps_the_able_free(pool: PlacementScene) -> None:
     use(pool, "capability-first")
     pool.worker(A, slots=2, tags=("fast", "large"))
     pool.worker(B, slots=2, tags=("fast",), cpu=0.6)
@@ -74,7 +76,7 @@ def test_capability_first_keeps_the_able_free(pool: Pool) -> None:
     assert workers_of(pool.place(Requirement("burn", tags=("large",)), "j4")) == [A]
 
 
-def test_capability_first_counts_eight_gibibytes_beyond_the_need_as_a_tag(pool: Pool) -> None:
+def test_capability_first_counts_eight_gibibytes_beyond_the_need_as_a_tag(pool: PlacementScene) -> None:
     use(pool, "capability-first")
     pool.worker(A, gpus=(24_576,))
     pool.worker(B, gpus=(8_192,), tags=("x",), utilisation=0.9)
@@ -86,7 +88,7 @@ def test_capability_first_counts_eight_gibibytes_beyond_the_need_as_a_tag(pool: 
     assert workers_of(pool.place(large, "j4", "j5", "j6")) == [A, C, None]  # 1, 2, too small
 
 
-def test_preferred_tags_are_not_spare_in_capability_first_and_break_ties(pool: Pool) -> None:
+def test_preferred_tags_are_not_spare_in_capability_first_and_break_ties(pool: PlacementScene) -> None:
     use(pool, "capability-first")
     pool.worker(A, tags=("liked",), cpu=0.15)
     pool.worker(B)
@@ -94,7 +96,7 @@ def test_preferred_tags_are_not_spare_in_capability_first_and_break_ties(pool: P
     assert workers_of(pool.place(LIKING, "j1", "j2", "j3")) == [A, B, C]
 
 
-def test_of_equal_spare_the_less_loaded_is_taken(pool: Pool) -> None:
+def test_of_equal_spare_the_less_loaded_is_taken(pool: PlacementScene) -> None:
     use(pool, "capability-first")
     pool.worker(A, cpu=0.5, tags=("x",))
     pool.worker(B, cpu=0.1, tags=("y",))
@@ -102,14 +104,14 @@ def test_of_equal_spare_the_less_loaded_is_taken(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_preference_never_delays_a_job(pool: Pool, strategy: str) -> None:
+def test_a_preference_never_delays_a_job(pool: PlacementScene, strategy: str) -> None:
     use(pool, strategy)
     pool.worker(A, tags=("liked",), depth=5)
     pool.worker(B, depth=5)
     assert workers_of(pool.place(LIKING, "j1", "j2")) == [A, B]
 
 
-def test_a_group_may_have_a_strategy_of_its_own(pool: Pool) -> None:
+def test_a_group_may_have_a_strategy_of_its_own(pool: PlacementScene) -> None:
     pool.fleet.strategies = {"night": "capability-first"}
     pool.worker(A, slots=4, groups=("night", "day"), tags=("x",))
     pool.worker(B, slots=4, groups=("night", "day"), cpu=0.8)
@@ -122,7 +124,7 @@ def test_a_group_may_have_a_strategy_of_its_own(pool: Pool) -> None:
     assert workers_of(pool.place(Requirement("burn", group="night"), "j4")) == [A]
 
 
-def test_a_change_of_strategy_under_load_loses_and_doubles_no_placement(pool: Pool) -> None:
+def test_a_change_of_strategy_under_load_loses_and_doubles_no_placement(pool: PlacementScene) -> None:
     capacity = {WorkerId(f"{number:012d}"): 3 for number in range(20)}
     for number, worker in enumerate(capacity):
         pool.worker(worker, slots=3, tags=("liked",) * (number % 2))
@@ -158,7 +160,7 @@ def test_a_change_of_strategy_under_load_loses_and_doubles_no_placement(pool: Po
     assert sum(len(pool.leases(worker)) for worker in capacity) == 60
 
 
-def test_weights_take_effect_with_the_next_refresh(pool: Pool) -> None:
+def test_weights_take_effect_with_the_next_refresh(pool: PlacementScene) -> None:
     pool.worker(A, gpus=(10_000,), utilisation=0.8)
     pool.worker(B, gpus=(10_000,), memory=Memory(0, 5_000, 5_000))
     pool.open(BURN)
@@ -172,7 +174,9 @@ def test_weights_take_effect_with_the_next_refresh(pool: Pool) -> None:
     ("part", "busier"),
     [("gpu", {"utilisation": 0.5}), ("vram", {"memory": Memory(0, 2_000, 8_000)}), ("queue", {})],
 )
-def test_two_workers_that_differ_in_one_part_only_are_told_apart(pool: Pool, part: str, busier: dict[str, Any]) -> None:
+def test_two_workers_that_differ_in_one_part_only_are_told_apart(
+    pool: PlacementScene, part: str, busier: dict[str, Any]
+) -> None:
     for worker in (A, B):
         pool.worker(worker, slots=2, gpus=(10_000,), workflows=FREE)
     if part == "queue":
@@ -193,7 +197,7 @@ def test_two_workers_that_differ_in_one_part_only_are_told_apart(pool: Pool, par
     assert workers_of(pool.place(BURN, "j1")) == [idle]
 
 
-def test_the_score_is_the_weighted_sum_of_the_parts_that_are_shown(pool: Pool) -> None:
+def test_the_score_is_the_weighted_sum_of_the_parts_that_are_shown(pool: PlacementScene) -> None:
     pool.worker(A, slots=2, gpus=(10_000, 10_000), utilisation=0.5, memory=Memory(0, 2_000, 8_000))
     pool.worker(B, gpus=(10_000,), utilisation=None, memory=Memory())
     pool.place(Requirement("burn", min_vram_mb=1_000), "j1")
@@ -209,7 +213,7 @@ def test_the_score_is_the_weighted_sum_of_the_parts_that_are_shown(pool: Pool) -
         assert found.score == pool.loads()[worker]
 
 
-def test_a_part_that_was_not_measured_takes_the_mean_and_still_counts_what_is_reserved(pool: Pool) -> None:
+def test_a_part_that_was_not_measured_takes_the_mean_and_still_counts_what_is_reserved(pool: PlacementScene) -> None:
     pool.worker(A, slots=2, gpus=(10_000,), utilisation=0.4, memory=Memory(0, 5_000, 5_000), workflows=FREE)
     pool.worker(B, slots=2, gpus=(10_000,), utilisation=None, memory=Memory(), workflows=FREE)
     pool.eligible.rebuild(whole=True)
@@ -222,7 +226,7 @@ def test_a_part_that_was_not_measured_takes_the_mean_and_still_counts_what_is_re
     assert parts.vram and parts.vram.share == 1.0 and not parts.vram.measured
 
 
-def test_a_part_without_weight_is_shown_as_measured_all_the_same(pool: Pool) -> None:
+def test_a_part_without_weight_is_shown_as_measured_all_the_same(pool: PlacementScene) -> None:
     pool.fleet.policy = replace(pool.fleet.policy, w_gpu=0.0, w_vram=0.0)
     pool.worker(A, gpus=(10_000,), utilisation=0.4, memory=Memory(0, 5_000, 5_000))
     parts = pool.stores.live.loads([A])[A].parts
@@ -231,7 +235,7 @@ def test_a_part_without_weight_is_shown_as_measured_all_the_same(pool: Pool) -> 
     assert parts.gpu.measured and parts.vram.measured
 
 
-def test_a_full_worker_is_full_in_every_part_that_its_jobs_hold(pool: Pool) -> None:
+def test_a_full_worker_is_full_in_every_part_that_its_jobs_hold(pool: PlacementScene) -> None:
     pool.worker(A, gpus=(10_000,), depth=1)
     pool.worker(B)
     pool.place(Requirement("burn", gpus=1), "j1")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.kit.agents import Agent
+from tests.kit.pool_with_agents import PoolWithAgents
 from tests.kit.services import eventually
-from tests.kit.site import Site
 
 WORKFLOWS = """
 [workflows.tags]
@@ -33,7 +33,7 @@ MODEL = ["model:sdxl"]
 
 
 @pytest.fixture
-def agent(site: Site, tmp_path: Path) -> Agent:
+def agent(site: PoolWithAgents, tmp_path: Path) -> Agent:
     """A worker with one slot."""
     workflows = tmp_path / "workflows.toml"
     workflows.write_text(WORKFLOWS)
@@ -46,35 +46,37 @@ def worker(agent: Agent) -> dict[str, Any]:
     return found
 
 
-def submit(site: Site, workflow: str, **rest: Any) -> str:
+def submit(site: PoolWithAgents, workflow: str, **rest: Any) -> str:
     return str(site.pool.client.post("/jobs", {"workflow": workflow, **rest})["id"])
 
 
-def patch(site: Site, path: str, body: dict[str, Any]) -> None:
+def patch(site: PoolWithAgents, path: str, body: dict[str, Any]) -> None:
     headers = {"Authorization": f"Bearer {site.pool.token}", "Content-Type": "application/json"}
     asked = urllib.request.Request(f"{site.pool.server}{path}", json.dumps(body).encode(), headers, method="PATCH")
     with urllib.request.urlopen(asked, timeout=10) as answered:
         assert answered.status == 200
 
 
-def waits(site: Site, job: str, words: str) -> bool:
+def waits(site: PoolWithAgents, job: str, words: str) -> bool:
     waiting = site.job(job)["waiting"]
     return bool(waiting) and words in waiting["why"]
 
 
-def act(site: Site, action: str, agent: Agent, **rest: Any) -> None:
+def act(site: PoolWithAgents, action: str, agent: Agent, **rest: Any) -> None:
     done = site.pool.client.post("/admin/workers/actions", {"action": action, "workers": [agent.id], **rest})
     assert done["done"] == 1, done
 
 
-def assigned_s(site: Site, job: str, since: float) -> float:
+def assigned_s(site: PoolWithAgents, job: str, since: float) -> float:
     """How long after this moment (time.time()) its first attempt was assigned."""
     [attempt] = site.attempts(job)
     at = datetime.fromisoformat(attempt["assigned_at"]).astimezone(timezone.utc)
     return at.timestamp() - since
 
 
-def test_jobs_find_a_model_that_a_workflow_has_loaded_until_the_agent_starts_anew(site: Site, agent: Agent) -> None:
+def test_jobs_find_a_model_that_a_workflow_has_loaded_until_the_agent_starts_anew(
+    site: PoolWithAgents, agent: Agent
+) -> None:
     waiting = submit(site, "quick", requires=MODEL)
     eventually(lambda: waits(site, waiting, "lacks model:sdxl"))
     assert site.ended(submit(site, "tags"))["state"] == "succeeded"
@@ -88,7 +90,9 @@ def test_jobs_find_a_model_that_a_workflow_has_loaded_until_the_agent_starts_ane
     eventually(lambda: waits(site, again, "lacks model:sdxl"))
 
 
-def test_a_waiting_job_starts_within_a_second_of_a_re_tag_a_re_group_and_a_resume(site: Site, agent: Agent) -> None:
+def test_a_waiting_job_starts_within_a_second_of_a_re_tag_a_re_group_and_a_resume(
+    site: PoolWithAgents, agent: Agent
+) -> None:
     site.pool.client.post("/admin/groups", {"name": "farm"})
     needs: tuple[dict[str, Any], ...] = ({"requires": ["optix"]}, {"group": "farm"}, {"requires": ["late"]})
     tagged, grouped, paused = (submit(site, "quick", **each) for each in needs)
@@ -108,7 +112,9 @@ def test_a_waiting_job_starts_within_a_second_of_a_re_tag_a_re_group_and_a_resum
     site.pool.client.delete("/admin/groups/farm")
 
 
-def test_an_agent_has_as_many_slots_as_an_admin_says_also_after_it_has_started_anew(site: Site, agent: Agent) -> None:
+def test_an_agent_has_as_many_slots_as_an_admin_says_also_after_it_has_started_anew(
+    site: PoolWithAgents, agent: Agent
+) -> None:
     path = f"/admin/workers/{agent.id}"
     jobs = [submit(site, "polite") for _ in range(2)]
 

@@ -14,19 +14,19 @@ import pytest
 from agent.processes import carried_by
 from app.pool.model import JobId, new_id
 from app.pool.protocol import Lease, LeaseState, Order
+from tests.kit.agent_scene import AgentScene, ended
 from tests.kit.nvml import Card, Driver
 from tests.kit.processes import children
-from tests.kit.scripted_pool import ScriptedPool, ended
 from tests.kit.services import eventually
 
 
 @pytest.fixture
-def pool(redis_url: str, rq_url: str, tmp_path: Path) -> Iterator[ScriptedPool]:
-    with ScriptedPool(redis_url, rq_url, tmp_path) as pool:
+def pool(redis_url: str, rq_url: str, tmp_path: Path) -> Iterator[AgentScene]:
+    with AgentScene(redis_url, rq_url, tmp_path) as pool:
         yield pool
 
 
-def test_a_job_runs_to_its_end_and_its_attempt_is_listed_until_the_lease_has_ended(pool: ScriptedPool) -> None:
+def test_a_job_runs_to_its_end_and_its_attempt_is_listed_until_the_lease_has_ended(pool: AgentScene) -> None:
     pool.working()
     pool.accepting = False
     job = pool.put("quick", params={"seed": 7})
@@ -38,7 +38,7 @@ def test_a_job_runs_to_its_end_and_its_attempt_is_listed_until_the_lease_has_end
     eventually(lambda: not pool.listed() and (beat := pool.beat()) and beat.free_slots == 1)
 
 
-def test_a_refused_claim_starts_nothing_and_frees_the_slot(pool: ScriptedPool, tmp_path: Path) -> None:
+def test_a_refused_claim_starts_nothing_and_frees_the_slot(pool: AgentScene, tmp_path: Path) -> None:
     pool.working()
     job = JobId(new_id())
     pool.revoke(job, "taken back")
@@ -48,7 +48,7 @@ def test_a_refused_claim_starts_nothing_and_frees_the_slot(pool: ScriptedPool, t
     eventually(lambda: not pool.listed())
 
 
-def test_a_second_delivery_starts_nothing(pool: ScriptedPool) -> None:
+def test_a_second_delivery_starts_nothing(pool: AgentScene) -> None:
     pool.working(MUSTER_SLOTS="2")
     job = pool.running("polite")
     pool.send(Order(job, 1, pool.worker, 1, "polite", {}))
@@ -57,7 +57,7 @@ def test_a_second_delivery_starts_nothing(pool: ScriptedPool) -> None:
     assert len(pool.processes(job)) == 1 and len({each.nonce for each in pool.of("claim", job)}) == 1
 
 
-def test_a_cancelled_job_is_asked_first_and_what_escaped_it_is_killed(pool: ScriptedPool) -> None:
+def test_a_cancelled_job_is_asked_first_and_what_escaped_it_is_killed(pool: AgentScene) -> None:
     pool.working()
     job = pool.running("stubborn")
     assert len(pool.processes(job)) == 2
@@ -68,7 +68,7 @@ def test_a_cancelled_job_is_asked_first_and_what_escaped_it_is_killed(pool: Scri
 
 
 @pytest.mark.parametrize("lease", [Lease(1, LeaseState.REVOKED, why="taken away"), Lease(2, LeaseState.GIVEN)])
-def test_an_attempt_whose_lease_is_revoked_or_higher_is_killed(pool: ScriptedPool, lease: Lease) -> None:
+def test_an_attempt_whose_lease_is_revoked_or_higher_is_killed(pool: AgentScene, lease: Lease) -> None:
     pool.working()
     job = pool.running("stubborn")
     pool.lease(job, lease)
@@ -76,7 +76,7 @@ def test_an_attempt_whose_lease_is_revoked_or_higher_is_killed(pool: ScriptedPoo
     eventually(lambda: not pool.listed())
 
 
-def test_an_attempt_whose_lease_is_missing_or_lower_runs_on(pool: ScriptedPool) -> None:
+def test_an_attempt_whose_lease_is_missing_or_lower_runs_on(pool: AgentScene) -> None:
     pool.working()
     job = pool.put("polite", attempt=2)
     pool.until("progress", job, attempt=2)
@@ -86,13 +86,13 @@ def test_an_attempt_whose_lease_is_missing_or_lower_runs_on(pool: ScriptedPool) 
         assert pool.processes(job) and pool.listed() == {(job, 2)}
 
 
-def test_tags_of_a_workflow_outlive_its_job(pool: ScriptedPool) -> None:
+def test_tags_of_a_workflow_outlive_its_job(pool: AgentScene) -> None:
     pool.working()
     pool.until("end", pool.put("tags"))
     eventually(lambda: (beat := pool.beat()) and not beat.attempts and beat.tags == ("model:sdxl",))
 
 
-def test_an_agent_that_was_replaced_kills_its_jobs_and_ends_with_an_error(pool: ScriptedPool) -> None:
+def test_an_agent_that_was_replaced_kills_its_jobs_and_ends_with_an_error(pool: AgentScene) -> None:
     agent = pool.working()
     pool.running("stubborn")
     pool.redis.hset(pool.keys.worker(pool.worker), "incarnation", "2")
@@ -102,7 +102,7 @@ def test_an_agent_that_was_replaced_kills_its_jobs_and_ends_with_an_error(pool: 
     assert not pool.processes()
 
 
-def test_a_good_bye_leaves_a_checkpoint_a_stopped_end_and_comes_last(pool: ScriptedPool) -> None:
+def test_a_good_bye_leaves_a_checkpoint_a_stopped_end_and_comes_last(pool: AgentScene) -> None:
     agent = pool.working()
     job = pool.running("polite")
     waiting = pool.put("quick")
@@ -119,7 +119,7 @@ def test_a_good_bye_leaves_a_checkpoint_a_stopped_end_and_comes_last(pool: Scrip
     assert not pool.processes()
 
 
-def test_a_second_signal_hurries_the_good_bye(pool: ScriptedPool) -> None:
+def test_a_second_signal_hurries_the_good_bye(pool: AgentScene) -> None:
     agent = pool.working(MUSTER_GRACE_S="60")
     job = pool.running("stubborn")
     agent.terminate()
@@ -129,7 +129,7 @@ def test_a_second_signal_hurries_the_good_bye(pool: ScriptedPool) -> None:
     assert code == 0 and pool.of("end", job)[0].end == "stopped"
 
 
-def test_a_worker_leaves_in_time_though_redis_does_not_answer(pool: ScriptedPool) -> None:
+def test_a_worker_leaves_in_time_though_redis_does_not_answer(pool: AgentScene) -> None:
     agent = pool.working()
     pool.running("polite")
     server = pool.redis.info()["process_id"]
@@ -143,7 +143,7 @@ def test_a_worker_leaves_in_time_though_redis_does_not_answer(pool: ScriptedPool
     assert not pool.processes()
 
 
-def test_a_lost_bell_is_back_at_once_and_what_is_kept_is_sent_again(pool: ScriptedPool) -> None:
+def test_a_lost_bell_is_back_at_once_and_what_is_kept_is_sent_again(pool: AgentScene) -> None:
     pool.working()
     job = pool.running("polite")
     claims = len(pool.of("claim", job))
@@ -154,7 +154,7 @@ def test_a_lost_bell_is_back_at_once_and_what_is_kept_is_sent_again(pool: Script
     eventually(lambda: len(pool.of("claim", job)) > claims, 1)
 
 
-def test_a_new_generation_has_everything_sent_again(pool: ScriptedPool) -> None:
+def test_a_new_generation_has_everything_sent_again(pool: AgentScene) -> None:
     pool.working()
     job = pool.running("polite")
     claims = len(pool.of("claim", job))
@@ -163,7 +163,7 @@ def test_a_new_generation_has_everything_sent_again(pool: ScriptedPool) -> None:
     eventually(lambda: len(pool.of("claim", job)) > claims, 1)
 
 
-def test_a_changed_interval_holds_from_the_next_beat(pool: ScriptedPool) -> None:
+def test_a_changed_interval_holds_from_the_next_beat(pool: AgentScene) -> None:
     pool.working()
     pool.write_wanted(replace(pool.wanted, number=2, interval_ms=700, missed_beats=3))
     pool.ring()
@@ -174,7 +174,7 @@ def test_a_changed_interval_holds_from_the_next_beat(pool: ScriptedPool) -> None
 def test_the_first_figures_of_a_card_are_beaten_at_once(redis_url: str, rq_url: str, tmp_path: Path) -> None:
     driver = Driver(tmp_path / "nvml")
     driver.say(Card("GPU-1", total=1000, hangs=("nvmlDeviceGetPowerUsage",)))
-    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=300_000) as pool:
+    with AgentScene(redis_url, rq_url, tmp_path, interval_ms=300_000) as pool:
         pool.working(**driver.environ, MUSTER_GPUS="GPU-1")
         pool.look_twice()  # from now on nothing else has it beat
         blind = pool.beat()
@@ -183,14 +183,14 @@ def test_the_first_figures_of_a_card_are_beaten_at_once(redis_url: str, rq_url: 
         eventually(lambda: (beat := pool.beat()) and beat.gpus[0].memory.free == 1000)
 
 
-def want_slots(pool: ScriptedPool, slots: int | None) -> None:
+def want_slots(pool: AgentScene, slots: int | None) -> None:
     """Let the agent be told, and wait until its beat says that it has so many."""
     pool.write_wanted(replace(pool.wanted, number=pool.wanted.number + 1, slots=slots))
     pool.ring()
     eventually(lambda: (beat := pool.beat()) and beat.wanted == pool.wanted.number, 5)
 
 
-def test_an_agent_has_as_many_slots_as_is_wanted(pool: ScriptedPool) -> None:
+def test_an_agent_has_as_many_slots_as_is_wanted(pool: AgentScene) -> None:
     agent = pool.working()
     want_slots(pool, 3)
     eventually(lambda: (beat := pool.beat()) and (beat.slots, beat.free_slots) == (3, 3), 10)
@@ -212,7 +212,7 @@ def test_an_agent_has_as_many_slots_as_is_wanted(pool: ScriptedPool) -> None:
     assert agent.poll() is None
 
 
-def test_an_idle_slot_goes_before_one_that_works(pool: ScriptedPool) -> None:
+def test_an_idle_slot_goes_before_one_that_works(pool: AgentScene) -> None:
     agent = pool.working(MUSTER_SLOTS="2")
     job = pool.running("polite")
     want_slots(pool, 1)
@@ -220,13 +220,13 @@ def test_an_idle_slot_goes_before_one_that_works(pool: ScriptedPool) -> None:
     assert pool.processes(job) and pool.listed() == {(job, 1)}
 
 
-def test_a_wanted_number_of_slots_is_known_from_the_join_on(pool: ScriptedPool) -> None:
+def test_a_wanted_number_of_slots_is_known_from_the_join_on(pool: AgentScene) -> None:
     pool.write_wanted(replace(pool.wanted, slots=2))
     pool.working()
     eventually(lambda: (beat := pool.beat()) and (beat.slots, beat.free_slots) == (2, 2), 10)
 
 
-def test_an_end_waits_until_redis_is_back(pool: ScriptedPool) -> None:
+def test_an_end_waits_until_redis_is_back(pool: AgentScene) -> None:
     pool.working()
     pool.accepting = False
     job = pool.put("quick")
@@ -236,7 +236,7 @@ def test_an_end_waits_until_redis_is_back(pool: ScriptedPool) -> None:
     assert pool.until("end", job).end == "succeeded"
 
 
-def test_no_process_and_no_envelope_of_an_ended_attempt_is_left(pool: ScriptedPool) -> None:
+def test_no_process_and_no_envelope_of_an_ended_attempt_is_left(pool: AgentScene) -> None:
     agent = pool.working()
     pool.until("end", pool.put("quick"))
     eventually(lambda: not pool.listed())

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.agent_scene import AgentScene, ended
 from tests.kit.processes import alive, children, kill_together
-from tests.kit.scripted_pool import ScriptedPool, ended
 from tests.kit.services import eventually
 
 
 @pytest.fixture
-def pool(redis_url: str, rq_url: str, tmp_path: Path) -> Iterator[ScriptedPool]:
-    with ScriptedPool(redis_url, rq_url, tmp_path) as pool:
+def pool(redis_url: str, rq_url: str, tmp_path: Path) -> Iterator[AgentScene]:
+    with AgentScene(redis_url, rq_url, tmp_path) as pool:
         yield pool
 
 
@@ -35,13 +35,13 @@ def standing_still(pids: list[int]) -> Iterator[None]:
                 os.kill(pid, signal.SIGCONT)
 
 
-def frozen(pool: ScriptedPool, main: int, number: signal.Signals) -> None:
+def frozen(pool: AgentScene, main: int, number: signal.Signals) -> None:
     """Send the signal to the whole agent with all that it runs."""
     for pid in [main, *children(main, "agent.beat.process"), *pool.processes()]:
         os.kill(pid, number)
 
 
-def test_a_killed_guard_is_reported_within_a_second_with_its_signal(pool: ScriptedPool) -> None:
+def test_a_killed_guard_is_reported_within_a_second_with_its_signal(pool: AgentScene) -> None:
     pool.working()
     job = pool.running("stubborn")
     pool.until("log", job)
@@ -53,7 +53,7 @@ def test_a_killed_guard_is_reported_within_a_second_with_its_signal(pool: Script
     pool.until("end", pool.put("quick"))
 
 
-def test_a_frozen_guard_is_killed_with_all_that_is_its_attempts(pool: ScriptedPool) -> None:
+def test_a_frozen_guard_is_killed_with_all_that_is_its_attempts(pool: AgentScene) -> None:
     pool.working()
     job = pool.running("stubborn")
     os.kill(pool.guard_of(job), signal.SIGSTOP)
@@ -62,7 +62,7 @@ def test_a_frozen_guard_is_killed_with_all_that_is_its_attempts(pool: ScriptedPo
     assert not pool.processes(job)
 
 
-def test_a_frozen_guard_whose_time_is_over_is_killed_before_its_silence_tells(pool: ScriptedPool) -> None:
+def test_a_frozen_guard_whose_time_is_over_is_killed_before_its_silence_tells(pool: AgentScene) -> None:
     pool.working()
     job = pool.running("stubborn", timeout_s=1)
     os.kill(pool.guard_of(job), signal.SIGSTOP)
@@ -72,7 +72,7 @@ def test_a_frozen_guard_whose_time_is_over_is_killed_before_its_silence_tells(po
 
 
 def test_a_frozen_guard_of_a_strict_job_is_killed_at_the_deadline(redis_url: str, rq_url: str, tmp_path: Path) -> None:
-    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
+    with AgentScene(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
         pool.working()
         job = pool.running("stubborn", strict=True)
         with standing_still([pool.guard_of(job), pool.redis.info()["process_id"]]):
@@ -84,7 +84,7 @@ def test_a_frozen_guard_of_a_strict_job_is_killed_at_the_deadline(redis_url: str
 def test_jobs_end_in_time_while_main_stands_still_and_it_goes_on_afterwards(
     redis_url: str, rq_url: str, tmp_path: Path
 ) -> None:
-    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
+    with AgentScene(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
         agent = pool.working()
         job = pool.running("stubborn", strict=True)
         with standing_still([agent.pid]):
@@ -94,7 +94,7 @@ def test_jobs_end_in_time_while_main_stands_still_and_it_goes_on_afterwards(
 
 
 def test_a_changed_limit_of_orphans_holds_for_what_runs(redis_url: str, rq_url: str, tmp_path: Path) -> None:
-    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
+    with AgentScene(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
         pool.working()
         job = pool.running("polite")
         pool.write_wanted(replace(pool.wanted, number=2, max_orphan_s=1))
@@ -106,7 +106,7 @@ def test_a_changed_limit_of_orphans_holds_for_what_runs(redis_url: str, rq_url: 
         assert (end.end, end.cause) == ("stopped", "deadline")
 
 
-def test_a_slot_that_dies_with_an_envelope_in_its_hands_leaves_it_to_the_coordinator(pool: ScriptedPool) -> None:
+def test_a_slot_that_dies_with_an_envelope_in_its_hands_leaves_it_to_the_coordinator(pool: AgentScene) -> None:
     pool.working(MUSTER_FAULT="slot.popped:1=exit")
     lost = pool.put("quick")
     eventually(lambda: not pool.queued())
@@ -114,7 +114,7 @@ def test_a_slot_that_dies_with_an_envelope_in_its_hands_leaves_it_to_the_coordin
     assert not pool.of("claim", lost) and pool.popped() == 1
 
 
-def test_a_killed_slot_is_not_the_jobs_failure_and_is_started_again(pool: ScriptedPool) -> None:
+def test_a_killed_slot_is_not_the_jobs_failure_and_is_started_again(pool: AgentScene) -> None:
     agent = pool.working()
     for _ in range(3):
         job = pool.running("stubborn")
@@ -126,7 +126,7 @@ def test_a_killed_slot_is_not_the_jobs_failure_and_is_started_again(pool: Script
     pool.until("end", pool.put("quick"))
 
 
-def test_a_guard_that_took_its_dying_slot_for_a_signal_is_not_believed(pool: ScriptedPool) -> None:
+def test_a_guard_that_took_its_dying_slot_for_a_signal_is_not_believed(pool: AgentScene) -> None:
     agent = pool.working()
     job = pool.running("stubborn")
     slot, guard = children(agent.pid, "agent.slot.process")[0], pool.guard_of(job)
@@ -138,7 +138,7 @@ def test_a_guard_that_took_its_dying_slot_for_a_signal_is_not_believed(pool: Scr
     assert (end.end, end.cause) == ("stopped", "slot")
 
 
-def test_slot_and_guard_killed_in_one_blow_leave_nothing(pool: ScriptedPool) -> None:
+def test_slot_and_guard_killed_in_one_blow_leave_nothing(pool: AgentScene) -> None:
     agent = pool.working()
     job = pool.running("stubborn")
     kill_together([children(agent.pid, "agent.slot.process")[0], pool.guard_of(job)])
@@ -147,7 +147,7 @@ def test_slot_and_guard_killed_in_one_blow_leave_nothing(pool: ScriptedPool) -> 
     assert not pool.processes(job)
 
 
-def test_a_forked_escapee_does_not_outlive_slot_and_guard_killed_in_one_blow(pool: ScriptedPool) -> None:
+def test_a_forked_escapee_does_not_outlive_slot_and_guard_killed_in_one_blow(pool: AgentScene) -> None:
     agent = pool.working()
     job = pool.running("stubborn", params={"mark": "fork"})
     escapee = int(pool.until("progress", job).text)
@@ -156,7 +156,7 @@ def test_a_forked_escapee_does_not_outlive_slot_and_guard_killed_in_one_blow(poo
     assert not alive(escapee) and not pool.processes(job)
 
 
-def test_nothing_survives_a_killed_main_for_longer_than_a_second(pool: ScriptedPool) -> None:
+def test_nothing_survives_a_killed_main_for_longer_than_a_second(pool: AgentScene) -> None:
     agent = pool.working()
     pool.running("stubborn")
     below = [*children(agent.pid, "agent.beat.process"), *pool.processes()]
@@ -166,7 +166,7 @@ def test_nothing_survives_a_killed_main_for_longer_than_a_second(pool: ScriptedP
 
 
 def test_main_slot_and_guard_killed_in_one_blow_the_next_start_ends_the_rest_before_it_joins(
-    pool: ScriptedPool,
+    pool: AgentScene,
 ) -> None:
     agent = pool.working()
     job = pool.running("stubborn")
@@ -183,7 +183,7 @@ def test_main_slot_and_guard_killed_in_one_blow_the_next_start_ends_the_rest_bef
 def test_main_without_its_beat_kills_all_jobs_and_ends_with_an_error(
     redis_url: str, rq_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
-    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=1000) as pool:
+    with AgentScene(redis_url, rq_url, tmp_path, interval_ms=1000) as pool:
         agent = pool.working()
         pool.running("stubborn")
         os.kill(children(agent.pid, "agent.beat.process")[0], number)
@@ -195,7 +195,7 @@ def test_main_without_its_beat_kills_all_jobs_and_ends_with_an_error(
 def test_a_frozen_agent_that_was_replaced_does_not_hide_the_new_ones_beat(
     redis_url: str, rq_url: str, tmp_path: Path
 ) -> None:
-    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
+    with AgentScene(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
         agent = pool.working()
         pool.running("stubborn")
         frozen(pool, agent.pid, signal.SIGSTOP)
@@ -210,7 +210,7 @@ def test_a_frozen_agent_that_was_replaced_does_not_hide_the_new_ones_beat(
 def test_a_frozen_agent_that_was_given_up_kills_what_ran_and_works_on(
     redis_url: str, rq_url: str, tmp_path: Path
 ) -> None:
-    with ScriptedPool(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
+    with AgentScene(redis_url, rq_url, tmp_path, interval_ms=600) as pool:
         agent = pool.working()
         job = pool.running("stubborn")
         frozen(pool, agent.pid, signal.SIGSTOP)
@@ -223,7 +223,7 @@ def test_a_frozen_agent_that_was_given_up_kills_what_ran_and_works_on(
 
 
 @pytest.mark.parametrize("escape", ["bare", "fork"])
-def test_an_escapee_that_names_no_attempt_does_not_outlive_its_killed_guard(pool: ScriptedPool, escape: str) -> None:
+def test_an_escapee_that_names_no_attempt_does_not_outlive_its_killed_guard(pool: AgentScene, escape: str) -> None:
     pool.working()
     job = pool.running("stubborn", params={"mark": escape})
     escapee = int(pool.until("progress", job).text)

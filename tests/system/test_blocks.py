@@ -7,14 +7,12 @@ import psycopg
 from app.coordinator.hints import Hint
 from app.ledger import blocks
 from app.pool.model import JobState, Requirement
+from tests.kit.actors import submit
+from tests.kit.coordinator_scene import CoordinatorScene
 from tests.kit.peer import Peer
-from tests.kit.scene import Scene, scene
-from tests.postgres.conftest import submit
-
-__all__ = ["scene"]
 
 
-def fail(scene: Scene, peer: Peer) -> None:
+def fail(scene: CoordinatorScene, peer: Peer) -> None:
     """A job for this worker alone, which fails there; nobody has looked at that yet."""
     order = scene.running(peer, requirement=only(peer), max_failures=1)
     peer.end(order, "failed", cause="workflow", error="no such frame")
@@ -24,7 +22,7 @@ def only(peer: Peer) -> Requirement:
     return Requirement("burn", only_workers=(peer.id,))
 
 
-def two_failures(scene: Scene) -> tuple[Peer, Peer]:
+def two_failures(scene: CoordinatorScene) -> tuple[Peer, Peer]:
     """A worker where two have failed in a row, and one where one has succeeded since."""
     bad, good = scene.peer("bad"), scene.peer("good")
     fail(scene, bad)
@@ -35,7 +33,7 @@ def two_failures(scene: Scene) -> tuple[Peer, Peer]:
     return bad, good
 
 
-def test_the_step_that_hears_of_the_third_failure_gives_the_worker_nothing_more(scene: Scene) -> None:
+def test_the_step_that_hears_of_the_third_failure_gives_the_worker_nothing_more(scene: CoordinatorScene) -> None:
     bad, good = two_failures(scene)
     fail(scene, bad)
     waits = submit(scene.ledger, only(bad))
@@ -51,7 +49,7 @@ def test_the_step_that_hears_of_the_third_failure_gives_the_worker_nothing_more(
     assert f"blocked for burn on bad {until}" in waiting
 
 
-def test_a_new_leader_knows_the_blocks(scene: Scene) -> None:
+def test_a_new_leader_knows_the_blocks(scene: CoordinatorScene) -> None:
     bad, _ = two_failures(scene)
     fail(scene, bad)
     scene.step()
@@ -63,7 +61,7 @@ def test_a_new_leader_knows_the_blocks(scene: Scene) -> None:
     assert scene.job(waits.id).state is JobState.PENDING
 
 
-def test_within_a_second_of_its_end_the_worker_gets_jobs_again(scene: Scene, database_url: str) -> None:
+def test_within_a_second_of_its_end_the_worker_gets_jobs_again(scene: CoordinatorScene, database_url: str) -> None:
     bad, _ = two_failures(scene)
     fail(scene, bad)
     scene.step()
@@ -77,7 +75,7 @@ def test_within_a_second_of_its_end_the_worker_gets_jobs_again(scene: Scene, dat
     assert scene.job(waits.id).worker == bad.id
 
 
-def test_a_person_who_forgives_lets_it_have_jobs_again(scene: Scene) -> None:
+def test_a_person_who_forgives_lets_it_have_jobs_again(scene: CoordinatorScene) -> None:
     bad, _ = two_failures(scene)
     fail(scene, bad)
     scene.step()

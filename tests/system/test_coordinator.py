@@ -7,13 +7,11 @@ from app.ledger import attempts, jobs
 from app.pool.keys import queue
 from app.pool.model import JobState, WorkerId
 from app.pool.protocol import LeaseState
-from tests.kit.scene import Scene, scene, state_of
-from tests.postgres.conftest import submit
-
-__all__ = ["scene"]
+from tests.kit.actors import submit
+from tests.kit.coordinator_scene import CoordinatorScene, state_of
 
 
-def test_a_job_is_dispatched_claimed_and_ended_and_nothing_is_left(scene: Scene) -> None:
+def test_a_job_is_dispatched_claimed_and_ended_and_nothing_is_left(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     lease = peer.lease(order.job)
@@ -29,7 +27,7 @@ def test_a_job_is_dispatched_claimed_and_ended_and_nothing_is_left(scene: Scene)
     assert peer.queued() == 0
 
 
-def test_an_order_carries_the_newest_kept_checkpoint(scene: Scene) -> None:
+def test_an_order_carries_the_newest_kept_checkpoint(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     peer.report("checkpoint", order, number=1, state={"frame": 10}, fraction=0.1)
@@ -43,7 +41,7 @@ def test_an_order_carries_the_newest_kept_checkpoint(scene: Scene) -> None:
     assert (again.resume.attempt, again.resume.number, again.resume.state) == (1, 2, {"frame": 20})
 
 
-def test_a_full_worker_is_given_nothing_until_its_attempt_ends(scene: Scene) -> None:
+def test_a_full_worker_is_given_nothing_until_its_attempt_ends(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     second = submit(scene.ledger)
@@ -55,7 +53,7 @@ def test_a_full_worker_is_given_nothing_until_its_attempt_ends(scene: Scene) -> 
     assert scene.job(second.id).state is JobState.ASSIGNED
 
 
-def test_a_second_delivery_is_refused_and_the_first_runs_on(scene: Scene) -> None:
+def test_a_second_delivery_is_refused_and_the_first_runs_on(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     peer.report("claim", order, nonce="n2")
@@ -66,7 +64,7 @@ def test_a_second_delivery_is_refused_and_the_first_runs_on(scene: Scene) -> Non
     assert [each["kind"] for each in refused] == ["claim"]
 
 
-def test_a_claim_of_an_attempt_that_was_taken_back_is_refused(scene: Scene) -> None:
+def test_a_claim_of_an_attempt_that_was_taken_back_is_refused(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     job = submit(scene.ledger)
     scene.step()
@@ -80,7 +78,7 @@ def test_a_claim_of_an_attempt_that_was_taken_back_is_refused(scene: Scene) -> N
     assert state_of(lease) is LeaseState.REVOKED or (lease and lease.attempt == 2)
 
 
-def test_a_cancelled_job_is_asked_to_stop_and_its_slot_is_free_when_it_has(scene: Scene) -> None:
+def test_a_cancelled_job_is_asked_to_stop_and_its_slot_is_free_when_it_has(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     jobs.cancel(scene.ledger, order.job)
@@ -96,7 +94,7 @@ def test_a_cancelled_job_is_asked_to_stop_and_its_slot_is_free_when_it_has(scene
     assert scene.job(second.id).state is JobState.ASSIGNED
 
 
-def test_cancelling_before_the_start_leaves_neither_lease_nor_envelope(scene: Scene) -> None:
+def test_cancelling_before_the_start_leaves_neither_lease_nor_envelope(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     job = submit(scene.ledger)
     scene.step()
@@ -107,7 +105,7 @@ def test_cancelling_before_the_start_leaves_neither_lease_nor_envelope(scene: Sc
     assert peer.lease(job.id) is None
 
 
-def test_a_malformed_report_is_dropped_and_the_rest_goes_on(scene: Scene) -> None:
+def test_a_malformed_report_is_dropped_and_the_rest_goes_on(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     stream = scene.stores.keys.out(peer.id)
@@ -124,7 +122,7 @@ def test_a_malformed_report_is_dropped_and_the_rest_goes_on(scene: Scene) -> Non
     assert scene.stores.redis.xlen(stream) == 0
 
 
-def test_a_beat_that_is_no_text_is_that_workers_own_trouble(scene: Scene) -> None:
+def test_a_beat_that_is_no_text_is_that_workers_own_trouble(scene: CoordinatorScene) -> None:
     peer, other = scene.peer("render-1"), scene.peer("render-2")
     scene.stores.redis.set(scene.stores.keys.beat(peer.id), b'{"worker": "\xff"}')
     scene.step()
@@ -133,7 +131,7 @@ def test_a_beat_that_is_no_text_is_that_workers_own_trouble(scene: Scene) -> Non
     assert scene.job(job.id).worker == other.id
 
 
-def test_a_worker_speaks_for_no_other(scene: Scene) -> None:
+def test_a_worker_speaks_for_no_other(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     other = scene.peer("render-2")

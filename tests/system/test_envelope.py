@@ -19,15 +19,15 @@ from rq.webhook import Webhook
 
 from app.pool import keys
 from app.pool.model import JobId, WorkerId, new_id
-from tests.kit.scripted_main import ScriptedMain
 from tests.kit.services import eventually
+from tests.kit.slot_scene import SlotScene
 
-Put = Callable[[ScriptedMain, Path], object]
+Put = Callable[[SlotScene, Path], object]
 
 
 @pytest.fixture
-def main(rq_url: str, tmp_path: Path) -> Iterator[ScriptedMain]:
-    with ScriptedMain(rq_url, tmp_path) as main:
+def main(rq_url: str, tmp_path: Path) -> Iterator[SlotScene]:
+    with SlotScene(rq_url, tmp_path) as main:
         main.told("ready")
         yield main
 
@@ -45,7 +45,7 @@ class Exploit:
 def _corrupt(field: str, value: bytes) -> Put:
     """A good envelope whose hash has this field, put into the queue only afterwards."""
 
-    def put(main: ScriptedMain, mark: Path) -> None:
+    def put(main: SlotScene, mark: Path) -> None:
         made = _held_back(main, mark)
         main.redis.hset(made.key, field, value)
         main.redis.rpush(main.queue.key, made.id)
@@ -53,7 +53,7 @@ def _corrupt(field: str, value: bytes) -> Put:
     return put
 
 
-def _held_back(main: ScriptedMain, mark: Path) -> RqJob:
+def _held_back(main: SlotScene, mark: Path) -> RqJob:
     """A good envelope's hash; its id is not in the queue."""
     order = main.order("marks", params={"mark": str(mark)})
     queue = Queue("elsewhere", connection=main.redis, serializer=JSONSerializer)
@@ -64,31 +64,31 @@ def _held_back(main: ScriptedMain, mark: Path) -> RqJob:
 
 
 def _pickled(field: str) -> Put:
-    def put(main: ScriptedMain, mark: Path) -> None:
+    def put(main: SlotScene, mark: Path) -> None:
         made = _held_back(main, mark)
-        payload = pickle.dumps((keys.ENVELOPE_TOKEN, None, (), {"order": Exploit(mark)}))
+        payload = pickle.dumps((keys.FUNCTION, None, (), {"order": Exploit(mark)}))
         main.redis.hset(made.key, field, zlib.compress(payload) if field == "data" else payload)
         main.redis.rpush(main.queue.key, made.id)
 
     return put
 
 
-def _bomb(main: ScriptedMain, mark: Path) -> None:
+def _bomb(main: SlotScene, mark: Path) -> None:
     made = _held_back(main, mark)
     main.redis.hset(made.key, "data", zlib.compress(bytes(512 * 1024 * 1024), 9))
     main.redis.rpush(main.queue.key, made.id)
 
 
-def _of_another_worker(main: ScriptedMain, mark: Path) -> None:
+def _of_another_worker(main: SlotScene, mark: Path) -> None:
     main.put(replace(main.order("marks", params={"mark": str(mark)}), worker=WorkerId(new_id())))
 
 
-def _id_of_another_job(main: ScriptedMain, mark: Path) -> None:
+def _id_of_another_job(main: SlotScene, mark: Path) -> None:
     order = main.order("marks", params={"mark": str(mark)})
     main.put(order, job_id=keys.envelope_id(order.worker, JobId(new_id()), 1))
 
 
-def _no_hash(main: ScriptedMain, mark: Path) -> None:
+def _no_hash(main: SlotScene, mark: Path) -> None:
     made = _held_back(main, mark)
     main.redis.delete(made.key)
     main.redis.set(made.key, "a string")
@@ -147,7 +147,7 @@ def test_hostile_and_corrupt_envelopes_run_nothing_and_the_queue_goes_on(
     rq_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     mark = tmp_path / "mark"
-    with ScriptedMain(rq_url, tmp_path) as main:
+    with SlotScene(rq_url, tmp_path) as main:
         for put in HOSTILE.values():
             put(main, mark)
         good = main.order("quick")
@@ -163,7 +163,7 @@ def test_hostile_and_corrupt_envelopes_run_nothing_and_the_queue_goes_on(
     assert all(f"worker={main.worker}" in text and "cause=" in text for text in refusals)
 
 
-def test_an_id_that_is_no_text_is_dropped(main: ScriptedMain) -> None:
+def test_an_id_that_is_no_text_is_dropped(main: SlotScene) -> None:
     main.redis.rpush(main.queue.key, b"\xff\xfe")
     good = main.order("quick")
     main.put(good)
@@ -171,7 +171,7 @@ def test_an_id_that_is_no_text_is_dropped(main: ScriptedMain) -> None:
     assert eventually(lambda: main.redis.llen(f"{main.queue.key}:intermediate") == 0)
 
 
-def test_a_forged_id_does_not_remove_another_workers_envelope(main: ScriptedMain) -> None:
+def test_a_forged_id_does_not_remove_another_workers_envelope(main: SlotScene) -> None:
     order = replace(main.order("quick"), worker=WorkerId(new_id()))
     theirs = main.put_into(Queue(keys.queue(order.worker), connection=main.redis, serializer=JSONSerializer), order)
     main.redis.rpush(main.queue.key, theirs.id)
@@ -181,7 +181,7 @@ def test_a_forged_id_does_not_remove_another_workers_envelope(main: ScriptedMain
     assert main.redis.exists(theirs.key)
 
 
-def test_a_webhook_is_not_called(main: ScriptedMain) -> None:
+def test_a_webhook_is_not_called(main: SlotScene) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
@@ -195,7 +195,7 @@ def test_a_webhook_is_not_called(main: ScriptedMain) -> None:
             listener.accept()
 
 
-def test_an_envelope_of_an_older_incarnation_is_not_claimed(main: ScriptedMain) -> None:
+def test_an_envelope_of_an_older_incarnation_is_not_claimed(main: SlotScene) -> None:
     main.put(replace(main.order("quick"), incarnation=0))
     good = main.order("quick")
     main.put(good)

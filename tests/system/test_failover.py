@@ -5,14 +5,12 @@ from __future__ import annotations
 from app.ledger import events
 from app.pool.model import Health, JobState
 from app.pool.protocol import LeaseState, Order
+from tests.kit.actors import submit
+from tests.kit.coordinator_scene import CoordinatorScene, state_of
 from tests.kit.peer import Peer
-from tests.kit.scene import Scene, scene, state_of
-from tests.postgres.conftest import submit
-
-__all__ = ["scene"]
 
 
-def test_an_older_incarnation_s_claim_is_refused_and_its_attempts_move_on(scene: Scene) -> None:
+def test_an_older_incarnation_s_claim_is_refused_and_its_attempts_move_on(scene: CoordinatorScene) -> None:
     old = scene.peer()
     submit(scene.ledger)
     scene.step()
@@ -28,7 +26,7 @@ def test_an_older_incarnation_s_claim_is_refused_and_its_attempts_move_on(scene:
     assert scene.job(order.job).incarnation in (None, new.worker.incarnation)
 
 
-def test_a_silent_worker_loses_what_has_not_started_and_then_what_runs(scene: Scene) -> None:
+def test_a_silent_worker_loses_what_has_not_started_and_then_what_runs(scene: CoordinatorScene) -> None:
     victim = scene.peer()
     first = scene.running(victim)
     witness = scene.peer("render-2")
@@ -55,7 +53,7 @@ def test_a_silent_worker_loses_what_has_not_started_and_then_what_runs(scene: Sc
     assert told[0].facts["lost_s"] is not None
 
 
-def test_what_no_other_worker_could_run_stays_and_goes_on_when_its_worker_returns(scene: Scene) -> None:
+def test_what_no_other_worker_could_run_stays_and_goes_on_when_its_worker_returns(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     peer.silent()
@@ -70,7 +68,7 @@ def test_what_no_other_worker_could_run_stays_and_goes_on_when_its_worker_return
     assert scene.job(order.job).state is JobState.SUCCEEDED
 
 
-def test_a_result_that_has_arrived_is_never_thrown_away(scene: Scene) -> None:
+def test_a_result_that_has_arrived_is_never_thrown_away(scene: CoordinatorScene) -> None:
     victim = scene.peer()
     order = scene.running(victim)
     witness = scene.peer("render-2")
@@ -83,7 +81,7 @@ def test_a_result_that_has_arrived_is_never_thrown_away(scene: Scene) -> None:
     assert scene.job(order.job).state is JobState.SUCCEEDED
 
 
-def leave(scene: Scene, peer: Peer, order: Order) -> None:
+def leave(scene: CoordinatorScene, peer: Peer, order: Order) -> None:
     """It says good-bye, and what ran there has stopped."""
     peer.beat(leaving=True)
     peer.end(order, "stopped", cause="good-bye")
@@ -91,7 +89,7 @@ def leave(scene: Scene, peer: Peer, order: Order) -> None:
     scene.step()
 
 
-def test_a_good_bye_makes_a_worker_left_and_its_jobs_pending(scene: Scene) -> None:
+def test_a_good_bye_makes_a_worker_left_and_its_jobs_pending(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     leave(scene, peer, order)
@@ -102,7 +100,7 @@ def test_a_good_bye_makes_a_worker_left_and_its_jobs_pending(scene: Scene) -> No
     assert scene.stores.redis.zcard(scene.stores.keys.load) == 0
 
 
-def test_a_worker_that_returns_after_its_good_bye_is_given_its_job_with_its_first_beat(scene: Scene) -> None:
+def test_a_worker_that_returns_after_its_good_bye_is_given_its_job_with_its_first_beat(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     leave(scene, peer, order)
@@ -116,7 +114,7 @@ def test_a_worker_that_returns_after_its_good_bye_is_given_its_job_with_its_firs
     assert again.next_order().attempt == 2
 
 
-def test_a_leaving_worker_gives_back_what_has_not_started(scene: Scene) -> None:
+def test_a_leaving_worker_gives_back_what_has_not_started(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     job = submit(scene.ledger)
     scene.step()
@@ -127,7 +125,7 @@ def test_a_leaving_worker_gives_back_what_has_not_started(scene: Scene) -> None:
     assert peer.lease(job.id) is None
 
 
-def test_a_job_does_not_return_to_where_it_failed_while_another_can_run_it(scene: Scene) -> None:
+def test_a_job_does_not_return_to_where_it_failed_while_another_can_run_it(scene: CoordinatorScene) -> None:
     peers = {peer.id: peer for peer in (scene.peer(), scene.peer("render-2"))}
     submit(scene.ledger)
     scene.step()
@@ -140,7 +138,7 @@ def test_a_job_does_not_return_to_where_it_failed_while_another_can_run_it(scene
     assert second.worker != first.worker
 
 
-def test_a_worker_whose_beats_get_lost_is_given_nothing_until_one_gets_through(scene: Scene) -> None:
+def test_a_worker_whose_beats_get_lost_is_given_nothing_until_one_gets_through(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer, strict=True)
     scene.later(30)
@@ -155,7 +153,7 @@ def test_a_worker_whose_beats_get_lost_is_given_nothing_until_one_gets_through(s
     assert peer.queued() == 1
 
 
-def test_what_it_said_of_its_beats_is_old_when_they_come_again(scene: Scene) -> None:
+def test_what_it_said_of_its_beats_is_old_when_they_come_again(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer, strict=True)
     scene.later(30)
@@ -166,7 +164,7 @@ def test_what_it_said_of_its_beats_is_old_when_they_come_again(scene: Scene) -> 
     assert peer.next_order().attempt == 2
 
 
-def test_a_new_incarnation_is_given_jobs_whatever_the_last_one_said_of_its_beats(scene: Scene) -> None:
+def test_a_new_incarnation_is_given_jobs_whatever_the_last_one_said_of_its_beats(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer, strict=True)
     scene.later(30)

@@ -9,40 +9,38 @@ from pathlib import Path
 import pytest
 import redis
 
-from app.coordinator.health.presence import Loss, Word
+from app.coordinator.health.presence import Loss, LossKind
 from app.coordinator.hints import Hint
-from app.coordinator.upkeep.output_gc import Tidy
+from app.coordinator.upkeep.output_gc import OutputGc
 from app.ledger import attempts, events, investigations, jobs, policy, workers
 from app.pool.errors import Unavailable
 from app.pool.model import AttemptEnd, Health, JobState
 from app.pool.protocol import LeaseState, Order
+from tests.kit.actors import submit
+from tests.kit.coordinator_scene import CoordinatorScene, state_of
 from tests.kit.peer import Peer
-from tests.kit.scene import Scene, scene, state_of
-from tests.postgres.conftest import submit
-
-__all__ = ["scene"]
 
 
-def alter(scene: Scene, statement: str) -> None:
+def alter(scene: CoordinatorScene, statement: str) -> None:
     """Change the ledger behind everybody's back."""
     with scene.ledger.transaction() as tx:
         assert tx._connection is not None
         tx._connection.execute(statement.encode())
 
 
-def dies(scene: Scene, peer: Peer, *others: Peer) -> None:
+def dies(scene: CoordinatorScene, peer: Peer, *others: Peer) -> None:
     peer.silent()
     scene.later(50, *others)
 
 
-def taken_by(scene: Scene, peer: Peer) -> Order:
+def taken_by(scene: CoordinatorScene, peer: Peer) -> Order:
     order = peer.next_order()
     peer.claim(order)
     scene.step()
     return order
 
 
-def test_a_job_that_ran_on_three_workers_when_they_died_is_failed(scene: Scene) -> None:
+def test_a_job_that_ran_on_three_workers_when_they_died_is_failed(scene: CoordinatorScene) -> None:
     peer = scene.peer("render-0")
     order = scene.running(peer)
     for number in (1, 2):
@@ -57,7 +55,7 @@ def test_a_job_that_ran_on_three_workers_when_they_died_is_failed(scene: Scene) 
     assert job.failures == 0
 
 
-def test_a_kept_checkpoint_between_the_deaths_is_no_poison(scene: Scene) -> None:
+def test_a_kept_checkpoint_between_the_deaths_is_no_poison(scene: CoordinatorScene) -> None:
     peer = scene.peer("render-0")
     order = scene.running(peer)
     for number in (1, 2):
@@ -72,7 +70,7 @@ def test_a_kept_checkpoint_between_the_deaths_is_no_poison(scene: Scene) -> None
     assert scene.job(order.job).state is not JobState.FAILED
 
 
-def test_what_runs_two_minutes_beyond_its_time_is_taken_away_as_a_failure(scene: Scene) -> None:
+def test_what_runs_two_minutes_beyond_its_time_is_taken_away_as_a_failure(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer, timeout_s=60)
     alter(scene, "UPDATE attempts SET started_at = now() - interval '175 s'")
@@ -87,7 +85,7 @@ def test_what_runs_two_minutes_beyond_its_time_is_taken_away_as_a_failure(scene:
     assert (attempt.end, attempt.cause) == (AttemptEnd.FAILED, "timeout")
 
 
-def test_a_job_without_limits_takes_the_pool_s_and_its_own_goes_first(scene: Scene) -> None:
+def test_a_job_without_limits_takes_the_pool_s_and_its_own_goes_first(scene: CoordinatorScene) -> None:
     policy.write(scene.ledger, {"timeout_s": 300, "stall_s": 30, "strict": True}, "test")
     peer = scene.peer()
     order = scene.running(peer, stall_s=5)
@@ -96,7 +94,7 @@ def test_a_job_without_limits_takes_the_pool_s_and_its_own_goes_first(scene: Sce
     assert (held.timeout_s, held.strict) == (300, True)
 
 
-def test_a_strict_job_is_only_revoked_by_a_take_away_and_pending_when_its_end_is_known(scene: Scene) -> None:
+def test_a_strict_job_is_only_revoked_by_a_take_away_and_pending_when_its_end_is_known(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer, strict=True, timeout_s=60)
     alter(scene, "UPDATE attempts SET started_at = now() - interval '1 h'")
@@ -108,7 +106,7 @@ def test_a_strict_job_is_only_revoked_by_a_take_away_and_pending_when_its_end_is
     assert (scene.job(order.job).attempt, scene.job(order.job).failures) == (2, 0)
 
 
-def test_the_repetition_of_a_cancelled_strict_job_waits_until_no_process_is_left(scene: Scene) -> None:
+def test_the_repetition_of_a_cancelled_strict_job_waits_until_no_process_is_left(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer, strict=True)
     scene.peer("render-2")
@@ -125,7 +123,7 @@ def test_the_repetition_of_a_cancelled_strict_job_waits_until_no_process_is_left
 
 
 @pytest.mark.parametrize("cause", ["slot", "deadline", "agent"])
-def test_what_ends_by_its_worker_is_no_failure_of_the_job(scene: Scene, cause: str) -> None:
+def test_what_ends_by_its_worker_is_no_failure_of_the_job(scene: CoordinatorScene, cause: str) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     peer.end(order, "failed", cause=cause)
@@ -133,7 +131,7 @@ def test_what_ends_by_its_worker_is_no_failure_of_the_job(scene: Scene, cause: s
     assert (scene.job(order.job).attempt, scene.job(order.job).failures) == (2, 0)
 
 
-def test_an_error_waits_before_it_is_tried_again_and_a_death_does_not(scene: Scene) -> None:
+def test_an_error_waits_before_it_is_tried_again_and_a_death_does_not(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     peer.end(order, "failed", cause="workflow", error="no such frame")
@@ -142,7 +140,7 @@ def test_an_error_waits_before_it_is_tried_again_and_a_death_does_not(scene: Sce
     assert scene.job(order.job).state is JobState.PENDING
 
 
-def test_lost_steps_are_told_where_checkpoints_say_them(scene: Scene) -> None:
+def test_lost_steps_are_told_where_checkpoints_say_them(scene: CoordinatorScene) -> None:
     victim = scene.peer()
     order = scene.running(victim)
     victim.report("checkpoint", order, number=1, state={"step": 30, "steps": 100}, fraction=0.3)
@@ -163,14 +161,14 @@ def test_lost_steps_are_told_where_checkpoints_say_them(scene: Scene) -> None:
     assert (move.lost_steps, move.to_name) == (15, "render-2")
 
 
-def test_a_job_s_own_resume_is_handed_to_the_first_attempt(scene: Scene) -> None:
+def test_a_job_s_own_resume_is_handed_to_the_first_attempt(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer, resume={"frame": 7})
     assert order.resume is not None
     assert (order.resume.number, order.resume.state, order.resume.files) == (0, {"frame": 7}, ())
 
 
-def test_a_refused_second_delivery_leaves_the_lease_to_the_first(scene: Scene) -> None:
+def test_a_refused_second_delivery_leaves_the_lease_to_the_first(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     peer.report("claim", order, nonce="n2")
@@ -180,7 +178,7 @@ def test_a_refused_second_delivery_leaves_the_lease_to_the_first(scene: Scene) -
     assert (lease.state, lease.nonce) == (LeaseState.CLAIMED, "n1")
 
 
-def test_a_lease_of_an_older_incarnation_keeps_no_job_waiting(scene: Scene) -> None:
+def test_a_lease_of_an_older_incarnation_keeps_no_job_waiting(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     jobs.take_away(scene.ledger, order.job, 1, "the pool stopped before the lease was marked")
@@ -191,7 +189,7 @@ def test_a_lease_of_an_older_incarnation_keeps_no_job_waiting(scene: Scene) -> N
     assert again.next_order().attempt == 2
 
 
-def test_a_worker_that_died_and_joined_before_anybody_saw_it_silent_is_looked_into(scene: Scene) -> None:
+def test_a_worker_that_died_and_joined_before_anybody_saw_it_silent_is_looked_into(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     again = Peer(scene.stores, scene.ledger)
@@ -211,10 +209,12 @@ def made(output: Path, job: str, attempt: int) -> Path:
     return folder
 
 
-def test_files_that_nobody_needs_go_when_the_job_has_ended_and_its_output_stays(scene: Scene, tmp_path: Path) -> None:
+def test_files_that_nobody_needs_go_when_the_job_has_ended_and_its_output_stays(
+    scene: CoordinatorScene, tmp_path: Path
+) -> None:
     peer = scene.peer()
     order = scene.running(peer)
-    tidy = Tidy(scene.ledger, tmp_path)
+    tidy = OutputGc(scene.ledger, tmp_path)
     first, second = made(tmp_path, order.job, 1), made(tmp_path, order.job, 2)
     peer.end(order, "failed", cause="guard")
     scene.step()
@@ -230,7 +230,9 @@ def test_files_that_nobody_needs_go_when_the_job_has_ended_and_its_output_stays(
     assert [path.name for path in second.iterdir()] == ["out.txt"]
 
 
-def test_files_of_an_attempt_that_may_run_on_stay_and_no_link_is_followed(scene: Scene, tmp_path: Path) -> None:
+def test_files_of_an_attempt_that_may_run_on_stay_and_no_link_is_followed(
+    scene: CoordinatorScene, tmp_path: Path
+) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     witness = scene.peer("render-2")
@@ -242,7 +244,7 @@ def test_files_of_an_attempt_that_may_run_on_stay_and_no_link_is_followed(scene:
     made(elsewhere, "", 2)
     first = made(output, order.job, 1)
     (output / order.job / "a2").symlink_to(elsewhere / "a2")
-    tidy = Tidy(scene.ledger, output)
+    tidy = OutputGc(scene.ledger, output)
     tidy.step()
     assert first.exists()
     alter(scene, "UPDATE jobs SET ended_at = now() - interval '1 h'")
@@ -251,14 +253,14 @@ def test_files_of_an_attempt_that_may_run_on_stay_and_no_link_is_followed(scene:
     assert (elsewhere / "a2" / ".checkpoints").exists()
 
 
-def test_a_policy_is_changed_only_by_who_has_seen_it(scene: Scene) -> None:
+def test_a_policy_is_changed_only_by_who_has_seen_it(scene: CoordinatorScene) -> None:
     seen = policy.version(policy.read(scene.ledger))
     assert policy.write(scene.ledger, {"stall_s": 60}, "ann", known=seen) is not None
     assert policy.write(scene.ledger, {"stall_s": None}, "ben", known=seen) is None
     assert policy.read(scene.ledger) == replace(policy.read(scene.ledger), stall_s=60)
 
 
-def test_a_worker_whose_slot_died_is_given_nothing_until_it_says_that_one_has_started(scene: Scene) -> None:
+def test_a_worker_whose_slot_died_is_given_nothing_until_it_says_that_one_has_started(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     peer.end(order, "stopped", cause="slot", signal=9)
@@ -274,7 +276,7 @@ def test_a_worker_whose_slot_died_is_given_nothing_until_it_says_that_one_has_st
     assert scene.job(order.job).worker == peer.id
 
 
-def test_a_job_whose_slot_died_goes_on_at_once_where_one_is_free(scene: Scene) -> None:
+def test_a_job_whose_slot_died_goes_on_at_once_where_one_is_free(scene: CoordinatorScene) -> None:
     peer = scene.peer("render-1")
     order = scene.running(peer)
     other = scene.wide(2, "render-2")
@@ -284,10 +286,12 @@ def test_a_job_whose_slot_died_goes_on_at_once_where_one_is_free(scene: Scene) -
     assert (scene.job(order.job).worker, scene.job(order.job).attempt) == (other.id, 2)
 
 
-def test_a_death_is_not_forgotten_when_a_store_fails_just_then(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_death_is_not_forgotten_when_a_store_fails_just_then(
+    scene: CoordinatorScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     peer = scene.peer()
     order = scene.running(peer)
-    told = [[Loss(peer.id, 1, Word.DEAD, "its process is gone", scene.time)]]
+    told = [[Loss(peer.id, 1, LossKind.DEAD, "its process is gone", scene.time)]]
     monkeypatch.setattr(scene.leader.presence, "losses", lambda: told.pop() if told else [])
     for store in ("redis", "ledger"):
         with monkeypatch.context() as away:

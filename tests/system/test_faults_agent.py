@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from agent.processes import boottime_ns
-from tests.chaos import history
+from tests.kit import history
 from tests.kit.agents import Agent
 from tests.kit.clock import WallClock
+from tests.kit.pool_with_agents import BUSY_S, DOWN_S, INTERVAL_S, TTL_S, PoolWithAgents
 from tests.kit.processes import kill_together, of_job, send
 from tests.kit.services import eventually
-from tests.kit.site import BUSY_S, DOWN_S, INTERVAL_S, TTL_S, Site
 
 pytestmark = pytest.mark.timeout(180)
 STEP_S = 0.1  # of the jobs
@@ -30,12 +30,12 @@ def now_s() -> float:
     return boottime_ns() / history.S
 
 
-def last_s(site: Site, job: str, attempt: int = 1) -> float:
+def last_s(site: PoolWithAgents, job: str, attempt: int = 1) -> float:
     """When the last step of this attempt began or ended (CLOCK_BOOTTIME)."""
     return history.attempts(site.moments(job))[attempt][-1].at / history.S
 
 
-def began_s(site: Site, job: str, attempt: int) -> float:
+def began_s(site: PoolWithAgents, job: str, attempt: int) -> float:
     """When this attempt took its first step, waited for."""
     return site.began(job, attempt).at / history.S
 
@@ -44,7 +44,7 @@ def gone(job: str, attempt: int = 1) -> Callable[[], bool]:
     return lambda: not of_job(job, attempt)
 
 
-def went_on(site: Site, job: str, unheard: bool = False, lost_s: float = 0.0) -> dict[str, Any]:
+def went_on(site: PoolWithAgents, job: str, unheard: bool = False, lost_s: float = 0.0) -> dict[str, Any]:
     """It is finished and has succeeded; each attempt began where the last one's newest checkpoint says.
 
     `unheard`: an attempt went on when nobody could hear of it, perhaps beside the next one; `lost_s`: for so long,
@@ -72,7 +72,7 @@ def stop(part: str, number: signal.Signals = signal.SIGSTOP) -> Callable[[Agent]
     return lambda agent: send(number, agent.parts(part))
 
 
-def test_each_part_that_dies_is_noticed_within_a_second_and_its_job_goes_on(site: Site) -> None:
+def test_each_part_that_dies_is_noticed_within_a_second_and_its_job_goes_on(site: PoolWithAgents) -> None:
     site.crew(1)
     job, agent = site.running(strict=True, max_failures=50, params={"escapes": True})
     for attempt, part in enumerate(("guard", "workflow", "slot"), 1):
@@ -90,7 +90,7 @@ def test_each_part_that_dies_is_noticed_within_a_second_and_its_job_goes_on(site
     assert went_on(site, job)["failures"] == 2  # the slot's death is not the job's fault
 
 
-def test_a_frozen_guard_costs_no_job_and_a_retry_waits_for_the_cancelled_one(site: Site) -> None:
+def test_a_frozen_guard_costs_no_job_and_a_retry_waits_for_the_cancelled_one(site: PoolWithAgents) -> None:
     site.crew(2)
     job, agent = site.running(strict=True)
     send(signal.SIGSTOP, agent.parts("guard"))
@@ -103,7 +103,7 @@ def test_a_frozen_guard_costs_no_job_and_a_retry_waits_for_the_cancelled_one(sit
     site.pool.client.delete(f"/jobs/{again}")
 
 
-def test_a_killed_agent_and_one_that_says_good_bye_cost_no_job_and_leave_no_process(site: Site) -> None:
+def test_a_killed_agent_and_one_that_says_good_bye_cost_no_job_and_leave_no_process(site: PoolWithAgents) -> None:
     [agent] = site.crew(1, MUSTER_SLOTS="2")
     quick, strict = (site.running(strict=strict, params={"escapes": True})[0] for strict in (False, True))
     [other] = site.crew(1, MUSTER_SLOTS="2")
@@ -124,7 +124,7 @@ def test_a_killed_agent_and_one_that_says_good_bye_cost_no_job_and_leave_no_proc
     assert [each["worker"] for each in site.investigations()] == [agent.id]
 
 
-def test_a_worker_that_returns_has_its_job_at_once_after_its_death_as_after_its_good_bye(site: Site) -> None:
+def test_a_worker_that_returns_has_its_job_at_once_after_its_death_as_after_its_good_bye(site: PoolWithAgents) -> None:
     [agent] = site.crew(1)
     job, _ = site.running(strict=True)
     agent.kill()
@@ -143,7 +143,9 @@ def test_a_worker_that_returns_has_its_job_at_once_after_its_death_as_after_its_
     assert len(site.told(job)) == told
 
 
-def test_a_frozen_agent_that_thaws_finds_itself_given_up_and_is_healthy_within_an_interval(site: Site) -> None:
+def test_a_frozen_agent_that_thaws_finds_itself_given_up_and_is_healthy_within_an_interval(
+    site: PoolWithAgents,
+) -> None:
     [agent] = site.crew(1, MUSTER_SLOTS="3")
     alone = {"only_workers": [agent.id]}
     quick, strict, own = (site.running(**spec)[0] for spec in ({}, {"strict": True}, alone))
@@ -165,7 +167,9 @@ def test_a_frozen_agent_that_thaws_finds_itself_given_up_and_is_healthy_within_a
     assert agent.incarnation == 1
 
 
-def test_strict_jobs_end_in_time_whatever_hangs_and_whatever_the_wall_clock_does(site: Site, tmp_path: Path) -> None:
+def test_strict_jobs_end_in_time_whatever_hangs_and_whatever_the_wall_clock_does(
+    site: PoolWithAgents, tmp_path: Path
+) -> None:
     clocks = {hours: WallClock(new_folder(tmp_path / str(hours))) for hours in (7, -7)}
     faults: dict[str, tuple[dict[str, str], Callable[[Agent], None]]] = {
         "main frozen": ({}, stop("main")),

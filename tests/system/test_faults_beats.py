@@ -19,12 +19,12 @@ from app.pool.live import Live
 from app.pool.model import WorkerId
 from app.pool.policy import Clocks
 from app.pool.protocol import Beat
-from tests.chaos import history
+from tests.kit import history
 from tests.kit.agents import Agent
+from tests.kit.pool_with_agents import BUSY_S, INTERVAL_S, KEYS, PoolWithAgents, new_pool_with_agents
 from tests.kit.processes import send
 from tests.kit.proxy import Proxy
 from tests.kit.services import Services, eventually
-from tests.kit.site import BUSY_S, INTERVAL_S, KEYS, Site, new_site
 
 pytestmark = pytest.mark.timeout(180)
 BACK_S = 0.1
@@ -41,7 +41,7 @@ def proxy(services: Services) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, services: Services, proxy: Proxy) -> Iterator[Site]:
+def site(tmp_path: Path, services: Services, proxy: Proxy) -> Iterator[PoolWithAgents]:
     """A pool whose agents reach Redis through the proxy alone."""
     direct = proxy.server_url
     told = {
@@ -49,7 +49,7 @@ def site(tmp_path: Path, services: Services, proxy: Proxy) -> Iterator[Site]:
         "MUSTER_AGENT_REDIS_URL": f"{proxy.url}/1",
         "MUSTER_AGENT_RQ_REDIS_URL": f"{proxy.url}/0",
     }
-    with new_site(tmp_path, services, environment=told) as site:
+    with new_pool_with_agents(tmp_path, services, environment=told) as site:
         yield site
 
 
@@ -59,14 +59,14 @@ def client(proxy: Proxy) -> Iterator[Any]:
         yield client
 
 
-def doubted(site: Site, workers: list[WorkerId]) -> list[dict[str, Any]]:
+def doubted(site: PoolWithAgents, workers: list[WorkerId]) -> list[dict[str, Any]]:
     """Every change of these workers' health since they joined."""
     changes = site.rows("SELECT * FROM worker_transitions WHERE from_health IS NOT NULL")
     return [each for each in changes if each["worker_id"] in workers]
 
 
 @contextmanager
-def ahead_of_others(site: Site, client: Any) -> Iterator[None]:
+def ahead_of_others(site: PoolWithAgents, client: Any) -> Iterator[None]:
     """Whatever else the computer does waits for this pool and for us: what is measured is the pool's."""
     ours = {os.getpid(), client.info()["process_id"], *site.pool.processes()}
     pids = ours.union(*(agent.processes() for agent in site.agents))
@@ -86,7 +86,7 @@ def prefer(pids: set[int], nice: int) -> None:
 
 @pytest.mark.alone
 def test_of_200_forced_disconnects_none_degrades_and_each_is_back_within_100_ms(
-    site: Site, proxy: Proxy, client: Any
+    site: PoolWithAgents, proxy: Proxy, client: Any
 ) -> None:
     ids = [agent.id for agent in site.crew(2)]
 
@@ -135,7 +135,7 @@ def beats(client: Any, workers: list[WorkerId]) -> dict[WorkerId, Beat]:
     return {worker: live.beat for worker, live in Live(client, KEYS).beats(workers).items()}
 
 
-def test_changed_settings_hold_within_one_old_interval_without_a_false_alarm(site: Site, client: Any) -> None:
+def test_changed_settings_hold_within_one_old_interval_without_a_false_alarm(site: PoolWithAgents, client: Any) -> None:
     site.crew(2)
     victims = [(job, agent, agent.id) for job, agent in (site.running(strict=True) for _ in range(2))]
     [witness] = site.crew(1, MUSTER_SLOTS="2")
@@ -169,7 +169,7 @@ def all_by(client: Any, workers: list[WorkerId], clocks: Clocks) -> bool:
     return len(found) == len(workers) and named and max(left_ms) <= clocks.ttl_s * 1000
 
 
-def see_the_deadline_follow(site: Site, job: str, agent: Agent, clocks: Clocks) -> None:
+def see_the_deadline_follow(site: PoolWithAgents, job: str, agent: Agent, clocks: Clocks) -> None:
     """A strict attempt without a beat ends when the present settings say, neither sooner nor later."""
     frozen_s = boottime_ns() / history.S
     send(signal.SIGSTOP, agent.parts("main"))  # the beat goes on without its pulse for half an interval at most

@@ -11,11 +11,11 @@ import pytest
 
 from app.pool.keys import envelope_id, queue
 from app.pool.model import JobId
-from tests.chaos import history
+from tests.kit import history
 from tests.kit.agents import Agent
+from tests.kit.pool_with_agents import KEYS, PoolWithAgents
 from tests.kit.processes import send
 from tests.kit.services import eventually
-from tests.kit.site import KEYS, Site
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(180)
 class Envelope:
     """An attempt's envelope, to be delivered once more, also when RQ has long thrown it away."""
 
-    def __init__(self, site: Site, agent: Agent, job: str) -> None:
+    def __init__(self, site: PoolWithAgents, agent: Agent, job: str) -> None:
         worker = agent.id
         self._rq = site.redis(0)
         self._name = envelope_id(worker, JobId(job), 1)
@@ -40,7 +40,7 @@ class Envelope:
 
 
 @contextmanager
-def without_coordinator(site: Site) -> Iterator[None]:
+def without_coordinator(site: PoolWithAgents) -> Iterator[None]:
     """It stands still meanwhile."""
     coordinator = [site.pool.only("app coordinator")]
     send(signal.SIGSTOP, coordinator)
@@ -50,11 +50,11 @@ def without_coordinator(site: Site) -> Iterator[None]:
         send(signal.SIGCONT, coordinator)
 
 
-def steps_of(site: Site, job: str) -> list[int]:
+def steps_of(site: PoolWithAgents, job: str) -> list[int]:
     return [each.step for each in site.moments(job) if each.what == "begin"]
 
 
-def test_second_deliveries_and_stale_envelopes_run_nothing(site: Site) -> None:
+def test_second_deliveries_and_stale_envelopes_run_nothing(site: PoolWithAgents) -> None:
     [agent] = site.crew(1, MUSTER_SLOTS="2")
     job, _ = site.running()
     envelope = Envelope(site, agent, job)
@@ -76,7 +76,7 @@ def test_second_deliveries_and_stale_envelopes_run_nothing(site: Site) -> None:
     assert site.ended(site.submit(steps=1))["state"] == "succeeded"
 
 
-def test_a_cancel_that_overtakes_the_claim_wins(site: Site, tmp_path: Path) -> None:
+def test_a_cancel_that_overtakes_the_claim_wins(site: PoolWithAgents, tmp_path: Path) -> None:
     go = tmp_path / "go"
     [agent] = site.crew(1, MUSTER_FAULT=f"main.before_claim=file {go}")
     job = site.submit()
@@ -89,7 +89,7 @@ def test_a_cancel_that_overtakes_the_claim_wins(site: Site, tmp_path: Path) -> N
     assert site.ended(site.submit(steps=1))["state"] == "succeeded"
 
 
-def test_an_end_that_has_arrived_wins_over_the_take_away(site: Site) -> None:
+def test_an_end_that_has_arrived_wins_over_the_take_away(site: PoolWithAgents) -> None:
     [agent] = site.crew(1)
     job, _ = site.running()
     site.crew(1)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from agent.processes import boottime_ns
-from tests.chaos import history
+from tests.kit import history
 from tests.kit.agents import Agent
 from tests.kit.hosts import LINKS, Host, Network, new_network
+from tests.kit.pool_with_agents import BUSY_S, DOWN_S, INTERVAL_S, PoolWithAgents
 from tests.kit.processes import of_job
 from tests.kit.services import eventually
-from tests.kit.site import BUSY_S, DOWN_S, INTERVAL_S, Site
 
 pytestmark = pytest.mark.timeout(180)
 ORPHAN_S = 5
@@ -30,7 +30,7 @@ def host_of(agent: Agent) -> Host:
     return agent.host
 
 
-def each_on_its_own(site: Site, agents: int, **spec: object) -> dict[str, str]:
+def each_on_its_own(site: PoolWithAgents, agents: int, **spec: object) -> dict[str, str]:
     """A running job on every agent; agent's name -> job."""
     running = [site.running(step_s=0.2, **spec) for _ in range(agents)]
     found = {agent.name: job for job, agent in running}
@@ -38,7 +38,7 @@ def each_on_its_own(site: Site, agents: int, **spec: object) -> dict[str, str]:
     return found
 
 
-def test_jobs_of_lost_hosts_go_on_elsewhere_and_what_they_say_late_is_refused_and_shown(site: Site) -> None:
+def test_jobs_of_lost_hosts_go_on_elsewhere_and_what_they_say_late_is_refused_and_shown(site: PoolWithAgents) -> None:
     victims = dict(zip(LINKS, site.crew(len(LINKS), MUSTER_SLOTS="2"), strict=True))
     strict = each_on_its_own(site, len(victims), strict=True)
     quick = each_on_its_own(site, len(victims), max_orphan_s=ORPHAN_S)
@@ -67,14 +67,14 @@ def test_jobs_of_lost_hosts_go_on_elsewhere_and_what_they_say_late_is_refused_an
         assert site.job(of_agent[victims["slow"].name])["attempt"] == 1
 
 
-def see_it_move(site: Site, job: str, lost: int, name: str) -> None:
+def see_it_move(site: PoolWithAgents, job: str, lost: int, name: str) -> None:
     """A strict one: without an overlap, and nothing of it is left on the lost host."""
     assert (site.began(job, 2).at - lost) / history.S < DOWN_S + INTERVAL_S + BUSY_S, name
     assert not history.overlap_s(site.moments(job)), name
     assert not of_job(job, 1), name
 
 
-def see_it_refused(site: Site, job: str) -> None:
+def see_it_refused(site: PoolWithAgents, job: str) -> None:
     """What the first attempt has still said is on record, and was shown to whoever looks at the job."""
     kinds = f"SELECT kind FROM refused_reports WHERE job_id = '{job}' AND attempt = 1"
     eventually(lambda: {"checkpoint", "end"} <= {row["kind"] for row in site.rows(kinds)}, 15)
@@ -82,7 +82,7 @@ def see_it_refused(site: Site, job: str) -> None:
     assert {each["attempt"] for each in site.checkpoints(job)} >= {1, 2}
 
 
-def test_a_late_result_is_no_second_one(site: Site) -> None:
+def test_a_late_result_is_no_second_one(site: PoolWithAgents) -> None:
     site.crew(2)
     job = site.submit(steps=40)
     agent = site.of(site.began(job).worker)
@@ -99,7 +99,7 @@ def test_a_late_result_is_no_second_one(site: Site) -> None:
     assert site.job(job)["result"] == done["result"]
 
 
-def test_a_worker_that_comes_back_after_redis_was_wiped_stops_what_was_taken_away(site: Site) -> None:
+def test_a_worker_that_comes_back_after_redis_was_wiped_stops_what_was_taken_away(site: PoolWithAgents) -> None:
     [agent] = site.crew(1)
     job, _ = site.running()
     site.crew(1)
@@ -114,7 +114,7 @@ def test_a_worker_that_comes_back_after_redis_was_wiped_stops_what_was_taken_awa
     assert len({site.moments(each)[0].worker for each in quick}) == 2
 
 
-def test_a_worker_joins_anew_while_its_old_incarnation_is_frozen_and_still_listens(site: Site) -> None:
+def test_a_worker_joins_anew_while_its_old_incarnation_is_frozen_and_still_listens(site: PoolWithAgents) -> None:
     """As a guest that is suspended and started again from its image elsewhere: no lock of a host can see that."""
     [old] = site.crew(1)
     job, _ = site.running(strict=True)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from app.pool.faults import VARIABLE
-from tests.kit.pool import ROOT, Pool, clean
 from tests.kit.services import eventually
+from tests.kit.whole_pool import ROOT, WholePool, clean
 
 SECONDS = 40
 HEIGHT = 120
@@ -31,7 +31,7 @@ def clip(tmp_path: Path) -> Path:
 
 @pytest.mark.timeout(240)
 def test_a_transcode_ends_well_and_another_goes_on_after_the_pool_was_stopped(
-    pool: Pool, clip: Path, tmp_path: Path
+    pool: WholePool, clip: Path, tmp_path: Path
 ) -> None:
     pool.environment[VARIABLE] = f"transcode.segment:3=file {tmp_path / 'go on'}"
     pool.start()
@@ -59,7 +59,7 @@ def test_a_transcode_ends_well_and_another_goes_on_after_the_pool_was_stopped(
     assert len(_attempts(pool, held)) == 2  # the history is there after all that
 
 
-def _transcode_by_command_line(pool: Pool, clip: Path) -> Path:
+def _transcode_by_command_line(pool: WholePool, clip: Path) -> Path:
     """`submit --wait` in a terminal: it ends with the output's path."""
     words = ["submit", "transcode", "--param", f"input={clip.name}", "--param", f"height={HEIGHT}", "--wait"]
     done = subprocess.run(
@@ -88,26 +88,26 @@ def _probe(path: Path) -> None:
     assert streams["audio"]["codec_name"] == "aac"
 
 
-def _submit(pool: Pool, clip: Path, **params: Any) -> str:
+def _submit(pool: WholePool, clip: Path, **params: Any) -> str:
     wished = {"input": str(clip), "height": HEIGHT, **params}
     job: str = pool.client.post("/jobs", {"workflow": "transcode", "params": wished})["id"]
     return job
 
 
-def _attempts(pool: Pool, job: str) -> Any:
+def _attempts(pool: WholePool, job: str) -> Any:
     return pool.client.get(f"/jobs/{job}/attempts")["items"]
 
 
-def _checkpoint_of(pool: Pool, job: str) -> int:
+def _checkpoint_of(pool: WholePool, job: str) -> int:
     folders = (pool.home / "output" / job / "a1" / ".checkpoints").glob("*")
     return max((int(folder.name) for folder in folders if folder.name.isdigit()), default=0)
 
 
-def _log(pool: Pool, job: str, attempt: int) -> list[str]:
+def _log(pool: WholePool, job: str, attempt: int) -> list[str]:
     return [each["line"] for each in pool.client.get(f"/jobs/{job}/log", {"attempt": attempt})["items"]]
 
 
-def _segments(pool: Pool, job: str) -> list[str]:
+def _segments(pool: WholePool, job: str) -> list[str]:
     """What attempt 1 said of its segments, once the third has been told."""
     eventually(lambda: any("segment 3 of" in line for line in _log(pool, job, 1)), 10)
     return [line for line in _log(pool, job, 1) if "encoded" in line]

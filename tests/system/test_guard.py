@@ -12,17 +12,17 @@ import pytest
 
 from agent.processes import carried_by, kill_all
 from tests.kit.cgroups import limited
-from tests.kit.scripted_main import ScriptedMain
 from tests.kit.services import eventually
+from tests.kit.slot_scene import SlotScene
 
 
 @pytest.fixture
-def main(rq_url: str, tmp_path: Path) -> Iterator[ScriptedMain]:
-    with ScriptedMain(rq_url, tmp_path) as main:
+def main(rq_url: str, tmp_path: Path) -> Iterator[SlotScene]:
+    with SlotScene(rq_url, tmp_path) as main:
         yield main
 
 
-def test_an_accepted_claim_runs_the_workflow_and_its_words_become_reports(main: ScriptedMain) -> None:
+def test_an_accepted_claim_runs_the_workflow_and_its_words_become_reports(main: SlotScene) -> None:
     main.put(main.order("quick", params={"seed": 7}))
     line = main.guard().claimed()
     assert line.gone()
@@ -36,7 +36,7 @@ def test_an_accepted_claim_runs_the_workflow_and_its_words_become_reports(main: 
 
 
 @pytest.mark.parametrize("gpus", [("GPU-a", "GPU-b"), ()])
-def test_what_runs_sees_the_cards_that_it_was_given_by_their_uuid(main: ScriptedMain, gpus: tuple[str, ...]) -> None:
+def test_what_runs_sees_the_cards_that_it_was_given_by_their_uuid(main: SlotScene, gpus: tuple[str, ...]) -> None:
     main.put(main.order("cards", gpus=gpus))
     line = main.guard().claimed()
     assert line.gone() and line.end
@@ -44,7 +44,7 @@ def test_what_runs_sees_the_cards_that_it_was_given_by_their_uuid(main: Scripted
     assert line.end["result"] == {"gpus": list(gpus), "own": shown, "program": shown}
 
 
-def test_a_refused_claim_runs_nothing(main: ScriptedMain, tmp_path: Path) -> None:
+def test_a_refused_claim_runs_nothing(main: SlotScene, tmp_path: Path) -> None:
     order = main.order("marks", params={"mark": str(tmp_path / "mark")})
     main.put(order)
     line = main.guard()
@@ -56,7 +56,7 @@ def test_a_refused_claim_runs_nothing(main: ScriptedMain, tmp_path: Path) -> Non
     assert not main.processes(order.job)
 
 
-def test_the_workflows_own_error_is_its_failure_with_the_last_lines(main: ScriptedMain) -> None:
+def test_the_workflows_own_error_is_its_failure_with_the_last_lines(main: SlotScene) -> None:
     main.put(main.order("broken"))
     line = main.guard().claimed()
     assert line.gone() and line.end
@@ -64,7 +64,7 @@ def test_the_workflows_own_error_is_its_failure_with_the_last_lines(main: Script
     assert "no such frame" in line.end["error"]
 
 
-def test_a_workflow_that_dies_is_reported_with_its_signal_and_its_last_lines(main: ScriptedMain) -> None:
+def test_a_workflow_that_dies_is_reported_with_its_signal_and_its_last_lines(main: SlotScene) -> None:
     main.put(main.order("shot"))
     line = main.guard().claimed()
     assert line.gone() and line.end
@@ -72,7 +72,7 @@ def test_a_workflow_that_dies_is_reported_with_its_signal_and_its_last_lines(mai
     assert "about to die" in line.end["error"]
 
 
-def test_a_cancelled_workflow_that_ignores_sigterm_is_killed_with_what_escaped_it(main: ScriptedMain) -> None:
+def test_a_cancelled_workflow_that_ignores_sigterm_is_killed_with_what_escaped_it(main: SlotScene) -> None:
     line = main.running("stubborn")
     assert len(main.processes(line.job)) == 2
     line.tell("stop", why="cancel", grace_s=0.3)
@@ -81,7 +81,7 @@ def test_a_cancelled_workflow_that_ignores_sigterm_is_killed_with_what_escaped_i
     assert not main.processes(line.job)
 
 
-def test_a_workflow_that_is_asked_to_stop_leaves_a_checkpoint(main: ScriptedMain) -> None:
+def test_a_workflow_that_is_asked_to_stop_leaves_a_checkpoint(main: SlotScene) -> None:
     line = main.running("polite")
     line.tell("stop", why="checkpoint", grace_s=20)
     assert line.gone() and line.end
@@ -90,7 +90,7 @@ def test_a_workflow_that_is_asked_to_stop_leaves_a_checkpoint(main: ScriptedMain
     assert [(report["number"], report["state"]) for report in kept] == [(1, {"why": "checkpoint"})]
 
 
-def test_a_killed_attempt_leaves_nothing(main: ScriptedMain) -> None:
+def test_a_killed_attempt_leaves_nothing(main: SlotScene) -> None:
     line = main.running("stubborn")
     line.tell("kill", why="revoked")
     assert line.gone() and line.end
@@ -98,7 +98,7 @@ def test_a_killed_attempt_leaves_nothing(main: ScriptedMain) -> None:
     assert not main.processes(line.job)
 
 
-def test_a_strict_attempt_ends_when_no_beat_gets_through(main: ScriptedMain) -> None:
+def test_a_strict_attempt_ends_when_no_beat_gets_through(main: SlotScene) -> None:
     line = main.running("stubborn", strict=True)
     main.beating.clear()
     assert line.gone(seconds=5) and line.end
@@ -106,7 +106,7 @@ def test_a_strict_attempt_ends_when_no_beat_gets_through(main: ScriptedMain) -> 
     assert not main.processes(line.job)
 
 
-def test_another_attempt_outlives_that_silence(main: ScriptedMain) -> None:
+def test_another_attempt_outlives_that_silence(main: SlotScene) -> None:
     line = main.running("polite", max_orphan_s=600)
     main.beating.clear()
     strict = main.clocks.strict_kill_s
@@ -115,7 +115,7 @@ def test_another_attempt_outlives_that_silence(main: ScriptedMain) -> None:
     assert main.processes(line.job)
 
 
-def test_a_claim_that_is_accepted_after_the_deadline_runs_nothing(main: ScriptedMain, tmp_path: Path) -> None:
+def test_a_claim_that_is_accepted_after_the_deadline_runs_nothing(main: SlotScene, tmp_path: Path) -> None:
     main.put(main.order("marks", params={"mark": str(tmp_path / "mark")}, strict=True))
     line = main.guard()
     line.until("claim")
@@ -128,14 +128,14 @@ def test_a_claim_that_is_accepted_after_the_deadline_runs_nothing(main: Scripted
     assert not (tmp_path / "mark").exists()
 
 
-def test_a_workflow_that_exceeds_its_timeout_fails(main: ScriptedMain) -> None:
+def test_a_workflow_that_exceeds_its_timeout_fails(main: SlotScene) -> None:
     main.put(main.order("silent", timeout_s=1))
     line = main.guard().claimed()
     assert line.gone() and line.end
     assert (line.end["end"], line.end["cause"]) == ("failed", "timeout")
 
 
-def test_a_workflow_that_gives_no_sign_shows_its_stacks_and_fails(main: ScriptedMain) -> None:
+def test_a_workflow_that_gives_no_sign_shows_its_stacks_and_fails(main: SlotScene) -> None:
     main.put(main.order("silent", stall_s=1))
     line = main.guard().claimed()
     assert line.gone() and line.end
@@ -143,7 +143,7 @@ def test_a_workflow_that_gives_no_sign_shows_its_stacks_and_fails(main: Scripted
     assert any("in silent" in said for said in line.log)
 
 
-def test_whatever_a_workflow_writes_is_a_sign(main: ScriptedMain) -> None:
+def test_whatever_a_workflow_writes_is_a_sign(main: SlotScene) -> None:
     began = time.monotonic()
     main.put(main.order("chatty", stall_s=1))
     line = main.guard().claimed()
@@ -151,7 +151,7 @@ def test_whatever_a_workflow_writes_is_a_sign(main: ScriptedMain) -> None:
     assert time.monotonic() - began > 2.5
 
 
-def test_a_workflow_that_the_kernel_kills_for_its_hunger_is_reported_so(main: ScriptedMain) -> None:
+def test_a_workflow_that_the_kernel_kills_for_its_hunger_is_reported_so(main: SlotScene) -> None:
     with limited(32 * 1024 * 1024) as group:
         main.put(main.order("hungry", params={"mark": str(group)}))
         line = main.guard().claimed()
@@ -160,7 +160,7 @@ def test_a_workflow_that_the_kernel_kills_for_its_hunger_is_reported_so(main: Sc
     assert "out of memory" in line.end["error"]
 
 
-def test_a_guard_waits_for_the_answer_of_a_main_that_stands_still(main: ScriptedMain) -> None:
+def test_a_guard_waits_for_the_answer_of_a_main_that_stands_still(main: SlotScene) -> None:
     main.put(main.order("quick"))
     line = main.guard()
     line.until("claim")
@@ -170,7 +170,7 @@ def test_a_guard_waits_for_the_answer_of_a_main_that_stands_still(main: Scripted
     assert line.gone() and line.end and line.end["end"] == "succeeded"
 
 
-def test_a_talkative_workflow_waits_while_main_does_not_read(main: ScriptedMain) -> None:
+def test_a_talkative_workflow_waits_while_main_does_not_read(main: SlotScene) -> None:
     main.put(main.order("talkative", timeout_s=2))
     line = main.guard().claimed()
     line.until("log")
@@ -181,7 +181,7 @@ def test_a_talkative_workflow_waits_while_main_does_not_read(main: ScriptedMain)
     assert numbers[-1] < 1000  # 4 MB: it was not all heaped up in the guard
 
 
-def test_a_killed_guard_takes_its_workflow_along(main: ScriptedMain) -> None:
+def test_a_killed_guard_takes_its_workflow_along(main: SlotScene) -> None:
     line = main.running("polite")
     os.kill(line.pid, signal.SIGKILL)
     assert line.gone() and line.end is None
@@ -191,7 +191,7 @@ def test_a_killed_guard_takes_its_workflow_along(main: ScriptedMain) -> None:
     main.told("ready")
 
 
-def test_a_killed_slot_takes_everything_along(main: ScriptedMain) -> None:
+def test_a_killed_slot_takes_everything_along(main: SlotScene) -> None:
     line = main.running("stubborn")
     main.slot.kill()
     assert line.gone() and line.end
@@ -199,7 +199,7 @@ def test_a_killed_slot_takes_everything_along(main: ScriptedMain) -> None:
     assert not main.processes(line.job)
 
 
-def test_what_slot_and_guard_leave_when_they_die_in_one_blow_is_found_by_its_environment(main: ScriptedMain) -> None:
+def test_what_slot_and_guard_leave_when_they_die_in_one_blow_is_found_by_its_environment(main: SlotScene) -> None:
     line = main.running("stubborn")
     os.kill(line.pid, signal.SIGSTOP)  # so that it cannot bury what is its own
     main.slot.kill()
@@ -210,7 +210,7 @@ def test_what_slot_and_guard_leave_when_they_die_in_one_blow_is_found_by_its_env
     assert not main.processes(line.job)
 
 
-def test_a_slot_that_is_asked_to_stop_takes_nothing_new_and_finishes(main: ScriptedMain) -> None:
+def test_a_slot_that_is_asked_to_stop_takes_nothing_new_and_finishes(main: SlotScene) -> None:
     line = main.running("polite")
     main.slot.send_signal(signal.SIGTERM)
     left = main.order("quick")
@@ -221,14 +221,14 @@ def test_a_slot_that_is_asked_to_stop_takes_nothing_new_and_finishes(main: Scrip
     assert len(main.queue) == 1
 
 
-def test_an_idle_slot_stops_at_once(main: ScriptedMain) -> None:
+def test_an_idle_slot_stops_at_once(main: SlotScene) -> None:
     main.told("ready")
     main.slot.send_signal(signal.SIGTERM)
     assert main.slot.wait(timeout=5) == 0
 
 
 def test_no_process_of_an_attempt_shows_a_secret_of_the_agents(rq_url: str, tmp_path: Path) -> None:
-    with ScriptedMain(rq_url, tmp_path, {"MUSTER_TOKEN": "mst_hidden", "MUSTER_SEEN": "mst_shown"}) as main:
+    with SlotScene(rq_url, tmp_path, {"MUSTER_TOKEN": "mst_hidden", "MUSTER_SEEN": "mst_shown"}) as main:
         line = main.running("polite")
         shown = [Path(f"/proc/{pid}/environ").read_bytes() for pid in (main.slot.pid, *main.processes(line.job))]
     assert len(shown) >= 2

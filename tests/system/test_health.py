@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pytest
 
-from app.coordinator.control_loop import Decider
+from app.coordinator.control_loop import ControlLoop
 from app.coordinator.health.presence import ASK_S
 from app.coordinator.hints import Hint, Hints
 from app.ledger import events, investigations, policy, tokens, workers
@@ -18,28 +18,26 @@ from app.pool.keys import queue
 from app.pool.live import Look
 from app.pool.loop import Bell, Loop
 from app.pool.model import Health, JobState
+from tests.kit.actors import submit
+from tests.kit.coordinator_scene import CoordinatorScene
 from tests.kit.peer import Peer
-from tests.kit.scene import Scene, scene
 from tests.kit.services import eventually
-from tests.postgres.conftest import submit
-
-__all__ = ["scene"]
 
 INTERVAL_S = 1.0
 
 
 @contextmanager
-def leader(scene: Scene, sweep_s: float, events: bool) -> Iterator[None]:
+def leader(scene: CoordinatorScene, sweep_s: float, events: bool) -> Iterator[None]:
     """The coordinator's loop and its ear for hints, in real time."""
     bell = Bell()
     hints = Hints(scene.stores.redis, scene.stores.keys, bell.ring)
-    decider = Decider(scene.stores, sweep_s=sweep_s)
+    control_loop = ControlLoop(scene.stores, sweep_s=sweep_s)
 
     def lead() -> None:
-        while bell.wait(decider.period_s(hints.events)):
-            decider.step(hints.take())
+        while bell.wait(control_loop.period_s(hints.events)):
+            control_loop.step(hints.take())
 
-    presence = Loop("presence", decider.presence.step, ASK_S, Bell())
+    presence = Loop("presence", control_loop.presence.step, ASK_S, Bell())
     threads = [threading.Thread(target=run, name=run.__qualname__) for run in (hints.run, presence.run, lead)]
     threads[0].start()
     eventually(lambda: hints.events)
@@ -77,7 +75,7 @@ def beating(peer: Peer) -> Iterator[None]:
 
 @pytest.mark.parametrize(("sweep_s", "events"), [(600.0, True), (1.0, False)], ids=["the event", "the sweep"])
 def test_a_frozen_worker_s_envelopes_are_in_another_s_queue_within_a_second_by_either_alone(
-    scene: Scene, sweep_s: float, events: bool
+    scene: CoordinatorScene, sweep_s: float, events: bool
 ) -> None:
     changes = {"heartbeat_interval_s": INTERVAL_S, "queue_depth": 2, "fast_failover": False}
     policy.write(scene.ledger, changes, "test")
@@ -105,7 +103,9 @@ def test_a_frozen_worker_s_envelopes_are_in_another_s_queue_within_a_second_by_e
             assert {order.job for order in orders} < ids
 
 
-def test_what_an_event_s_look_left_undecided_is_looked_at_again_though_the_sweep_is_slow(scene: Scene) -> None:
+def test_what_an_event_s_look_left_undecided_is_looked_at_again_though_the_sweep_is_slow(
+    scene: CoordinatorScene,
+) -> None:
     policy.write(scene.ledger, {"heartbeat_interval_s": 1}, "test")
     scene.new_leader(sweep_s=600)
     peer = Peer(scene.stores, scene.ledger, interval_s=1)
@@ -125,7 +125,9 @@ def test_what_an_event_s_look_left_undecided_is_looked_at_again_though_the_sweep
 
 
 @pytest.mark.parametrize("missed_beats", [1, 2, 5])
-def test_a_changed_interval_is_no_alarm_and_each_is_judged_by_its_own(scene: Scene, missed_beats: int) -> None:
+def test_a_changed_interval_is_no_alarm_and_each_is_judged_by_its_own(
+    scene: CoordinatorScene, missed_beats: int
+) -> None:
     policy.write(scene.ledger, {"missed_beats": missed_beats}, "test")
     old = Peer(scene.stores, scene.ledger, "render-1", 15, missed_beats)
     old.beat()
@@ -145,7 +147,9 @@ def test_a_changed_interval_is_no_alarm_and_each_is_judged_by_its_own(scene: Sce
     assert 0 <= scene.leader.health._silence_s(quick.worker) - clocks.ttl_s <= step_s
 
 
-def test_a_worker_that_has_joined_is_given_the_time_to_start_before_its_first_beat_is_missed(scene: Scene) -> None:
+def test_a_worker_that_has_joined_is_given_the_time_to_start_before_its_first_beat_is_missed(
+    scene: CoordinatorScene,
+) -> None:
     policy.write(scene.ledger, {"heartbeat_interval_s": 1}, "test")
     scene.peer("render-1")
     slow = Peer(scene.stores, scene.ledger, "render-2", interval_s=1)
@@ -160,7 +164,7 @@ def test_a_worker_that_has_joined_is_given_the_time_to_start_before_its_first_be
     assert Health.HEALTHY not in {scene.health(slow), scene.health(again)}
 
 
-def test_a_beat_of_an_older_incarnation_is_no_sign_of_life(scene: Scene) -> None:
+def test_a_beat_of_an_older_incarnation_is_no_sign_of_life(scene: CoordinatorScene) -> None:
     old = scene.peer()
     new = Peer(scene.stores, scene.ledger)
     new.beat()
@@ -170,7 +174,7 @@ def test_a_beat_of_an_older_incarnation_is_no_sign_of_life(scene: Scene) -> None
     assert scene.health(new) is Health.DEGRADED
 
 
-def test_what_the_judge_could_not_see_is_no_silence(scene: Scene) -> None:
+def test_what_the_judge_could_not_see_is_no_silence(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     peer.silent()
     scene.time += 600
@@ -178,7 +182,7 @@ def test_what_the_judge_could_not_see_is_no_silence(scene: Scene) -> None:
     assert scene.health(peer) is Health.HEALTHY
 
 
-def test_a_worker_that_beats_and_does_not_take_is_degraded_until_it_has_taken(scene: Scene) -> None:
+def test_a_worker_that_beats_and_does_not_take_is_degraded_until_it_has_taken(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     job = submit(scene.ledger)
     scene.step()
@@ -204,7 +208,7 @@ def test_a_worker_that_beats_and_does_not_take_is_degraded_until_it_has_taken(sc
     assert scene.job(job.id).worker == witness.id
 
 
-def test_a_busy_worker_s_queue_is_no_sign_that_it_does_not_take(scene: Scene) -> None:
+def test_a_busy_worker_s_queue_is_no_sign_that_it_does_not_take(scene: CoordinatorScene) -> None:
     policy.write(scene.ledger, {"queue_depth": 1}, "test")
     peer = scene.peer()
     scene.running(peer)
@@ -214,7 +218,7 @@ def test_a_busy_worker_s_queue_is_no_sign_that_it_does_not_take(scene: Scene) ->
     assert scene.health(peer) is Health.HEALTHY
 
 
-def test_admins_are_told_of_trouble_and_of_its_end_each_once(scene: Scene) -> None:
+def test_admins_are_told_of_trouble_and_of_its_end_each_once(scene: CoordinatorScene) -> None:
     tokens.create(scene.ledger, "admin", "ann")
     tokens.create(scene.ledger, "admin", "ben")
     tokens.create(scene.ledger, "creator", "cem")
@@ -233,7 +237,7 @@ def test_admins_are_told_of_trouble_and_of_its_end_each_once(scene: Scene) -> No
     assert kinds == ["worker.recovered", "worker.down", "worker.degraded"]
 
 
-def test_an_investigation_stays_open_until_a_person_resolves_it(scene: Scene) -> None:
+def test_an_investigation_stays_open_until_a_person_resolves_it(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     for _ in range(2):
         peer.silent()
@@ -256,7 +260,7 @@ def test_an_investigation_stays_open_until_a_person_resolves_it(scene: Scene) ->
     assert len(investigations.listed(scene.ledger)) == 2
 
 
-def test_a_good_bye_opens_no_investigation_and_troubles_nobody(scene: Scene) -> None:
+def test_a_good_bye_opens_no_investigation_and_troubles_nobody(scene: CoordinatorScene) -> None:
     tokens.create(scene.ledger, "admin", "ann")
     peer = scene.peer()
     peer.report("goodbye")
@@ -266,7 +270,7 @@ def test_a_good_bye_opens_no_investigation_and_troubles_nobody(scene: Scene) -> 
     assert events.notifications(scene.ledger, "ann") == []
 
 
-def test_a_silent_worker_s_queue_is_empty_when_it_is_degraded(scene: Scene) -> None:
+def test_a_silent_worker_s_queue_is_empty_when_it_is_degraded(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     job = submit(scene.ledger)
     scene.step()
@@ -278,7 +282,7 @@ def test_a_silent_worker_s_queue_is_empty_when_it_is_degraded(scene: Scene) -> N
     assert scene.job(job.id).state is JobState.PENDING
 
 
-def test_hints_are_back_at_once_however_often_their_connection_was_lost(scene: Scene) -> None:
+def test_hints_are_back_at_once_however_often_their_connection_was_lost(scene: CoordinatorScene) -> None:
     bell = Bell()
     hints = Hints(scene.stores.redis, scene.stores.keys, bell.ring)
     thread = threading.Thread(target=hints.run)

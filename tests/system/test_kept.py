@@ -8,15 +8,13 @@ import pytest
 
 from app.ledger import jobs
 from app.pool.model import JobState, Requirement
-from tests.kit.scene import BELL, Scene, begun, end, scene, state
-from tests.postgres.conftest import submit
-from tests.system.test_waiting import CARD, FAST
+from tests.kit.actors import submit
+from tests.kit.coordinator_scene import BELL, CARD, FAST, CoordinatorScene, begun, end, state
 
-__all__ = ["scene"]
 SMALL, LARGE = Requirement("burn", min_vram_mb=8_000), Requirement("burn", min_vram_mb=20_000)
 
 
-def test_a_job_for_much_memory_is_not_starved_by_small_ones(scene: Scene) -> None:
+def test_a_job_for_much_memory_is_not_starved_by_small_ones(scene: CoordinatorScene) -> None:
     peer = scene.wide(3, "render-1", CARD)
     runs = [scene.running(peer, requirement=SMALL) for _ in range(2)]
     large = submit(scene.ledger, LARGE)
@@ -29,7 +27,7 @@ def test_a_job_for_much_memory_is_not_starved_by_small_ones(scene: Scene) -> Non
     assert state(scene, *late) == [JobState.ASSIGNED, JobState.ASSIGNED, JobState.PENDING]
 
 
-def test_a_job_is_not_starved_either_where_a_smaller_one_of_its_class_would_fit(scene: Scene) -> None:
+def test_a_job_is_not_starved_either_where_a_smaller_one_of_its_class_would_fit(scene: CoordinatorScene) -> None:
     peer = scene.wide(3, "render-1", CARD)
     run = scene.running(peer, requirement=Requirement("burn", min_vram_mb=13_000))
     large = submit(scene.ledger, Requirement("burn", min_vram_mb=12_000))
@@ -41,7 +39,7 @@ def test_a_job_is_not_starved_either_where_a_smaller_one_of_its_class_would_fit(
     assert state(scene, large) == [JobState.ASSIGNED]
 
 
-def test_while_a_worker_is_kept_the_others_say_for_whom(scene: Scene) -> None:
+def test_while_a_worker_is_kept_the_others_say_for_whom(scene: CoordinatorScene) -> None:
     peer = scene.wide(3, "render-1", CARD)
     scene.running(peer, requirement=SMALL)
     large = submit(scene.ledger, LARGE)
@@ -56,7 +54,7 @@ def test_while_a_worker_is_kept_the_others_say_for_whom(scene: Scene) -> None:
     assert state(scene, late) == [JobState.ASSIGNED]
 
 
-def test_who_could_not_run_on_the_kept_worker_is_not_told_of_it(scene: Scene) -> None:
+def test_who_could_not_run_on_the_kept_worker_is_not_told_of_it(scene: CoordinatorScene) -> None:
     peer = scene.wide(3, "render-1", CARD)
     scene.running(peer, requirement=SMALL)
     submit(scene.ledger, LARGE)
@@ -70,7 +68,7 @@ def test_who_could_not_run_on_the_kept_worker_is_not_told_of_it(scene: Scene) ->
     assert "render-1 is kept for job" in (scene.job(late.id).waiting or "")
 
 
-def test_who_comes_before_a_large_job_is_not_kept_out_for_it(scene: Scene) -> None:
+def test_who_comes_before_a_large_job_is_not_kept_out_for_it(scene: CoordinatorScene) -> None:
     peer = scene.wide(3, "render-1", CARD)
     scene.running(peer, requirement=SMALL)
     submit(scene.ledger, LARGE, priority=10)
@@ -81,7 +79,7 @@ def test_who_comes_before_a_large_job_is_not_kept_out_for_it(scene: Scene) -> No
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_a_new_leader_keeps_a_worker_too(scene: Scene, restarted: bool) -> None:
+def test_a_new_leader_keeps_a_worker_too(scene: CoordinatorScene, restarted: bool) -> None:
     peer = scene.wide(3, "render-1", CARD)
     run = scene.running(peer, requirement=SMALL)
     large = submit(scene.ledger, LARGE)
@@ -97,7 +95,7 @@ def test_a_new_leader_keeps_a_worker_too(scene: Scene, restarted: bool) -> None:
     assert state(scene, large) == [JobState.ASSIGNED]
 
 
-def test_a_large_job_is_not_starved_where_places_stand_behind_the_slots(scene: Scene) -> None:
+def test_a_large_job_is_not_starved_where_places_stand_behind_the_slots(scene: CoordinatorScene) -> None:
     peer = scene.wide(2, "render-1", CARD)
     scene.set_up(peer, slots=2, queue_depth=1)
     runs = [scene.running(peer, requirement=SMALL) for _ in range(2)]
@@ -111,7 +109,7 @@ def test_a_large_job_is_not_starved_where_places_stand_behind_the_slots(scene: S
     assert state(scene, large) == [JobState.ASSIGNED]
 
 
-def test_a_job_for_all_cards_is_not_starved_by_those_for_one(scene: Scene) -> None:
+def test_a_job_for_all_cards_is_not_starved_by_those_for_one(scene: CoordinatorScene) -> None:
     peer = scene.wide(3, "render-1", CARD, replace(CARD, uuid="GPU-2", index=1))
     runs = [scene.running(peer, requirement=Requirement("burn", gpus=1)) for _ in range(2)]
     both = submit(scene.ledger, Requirement("burn", gpus=2))
@@ -124,7 +122,7 @@ def test_a_job_for_all_cards_is_not_starved_by_those_for_one(scene: Scene) -> No
     assert len(begun(scene, peer).gpus) == 2
 
 
-def test_a_kept_worker_that_cannot_hold_the_job_any_more_is_kept_no_longer(scene: Scene) -> None:
+def test_a_kept_worker_that_cannot_hold_the_job_any_more_is_kept_no_longer(scene: CoordinatorScene) -> None:
     both = [scene.wide(3, f"render-{n}", replace(CARD, uuid=f"GPU-{n}")) for n in range(2)]
     for peer in both:
         scene.running(peer, requirement=replace(SMALL, only_workers=(peer.id,)))
@@ -138,7 +136,7 @@ def test_a_kept_worker_that_cannot_hold_the_job_any_more_is_kept_no_longer(scene
     assert scene.job(large.id).state is JobState.PENDING
 
 
-def test_a_job_is_not_told_that_a_worker_is_kept_for_itself(scene: Scene) -> None:
+def test_a_job_is_not_told_that_a_worker_is_kept_for_itself(scene: CoordinatorScene) -> None:
     peer = scene.wide(3, "render-1", CARD)
     scene.running(peer, requirement=Requirement("burn", min_vram_mb=7_000))
     large = submit(scene.ledger, Requirement("burn", min_vram_mb=24_000 - 256))
@@ -147,7 +145,7 @@ def test_a_job_is_not_told_that_a_worker_is_kept_for_itself(scene: Scene) -> Non
     assert scene.job(large.id).waiting == "waits for a free slot on a card with enough memory free: render-1 is busy"
 
 
-def test_what_takes_no_card_does_not_wait_for_a_job_that_waits_for_one(scene: Scene) -> None:
+def test_what_takes_no_card_does_not_wait_for_a_job_that_waits_for_one(scene: CoordinatorScene) -> None:
     peer = scene.wide(4, "render-1", CARD)
     run = scene.running(peer)  # on the whole card
     large = submit(scene.ledger)
@@ -159,7 +157,9 @@ def test_what_takes_no_card_does_not_wait_for_a_job_that_waits_for_one(scene: Sc
     assert state(scene, large) == [JobState.ASSIGNED]
 
 
-def test_a_worker_that_was_kept_takes_what_stands_behind_a_slot_when_nothing_needs_it_any_more(scene: Scene) -> None:
+def test_a_worker_that_was_kept_takes_what_stands_behind_a_slot_when_nothing_needs_it_any_more(
+    scene: CoordinatorScene,
+) -> None:
     kept = scene.wide(3, "render-1", CARD)
     scene.running(kept, requirement=SMALL)
     large = submit(scene.ledger, LARGE)

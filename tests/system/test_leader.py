@@ -18,12 +18,10 @@ from app.coordinator.hints import allow_events
 from app.ledger import jobs, leader
 from app.ledger.db import Ledger
 from app.pool.model import JobId, JobState
+from tests.kit.actors import submit
+from tests.kit.coordinator_scene import CoordinatorScene
 from tests.kit.peer import Peer
-from tests.kit.scene import Scene, scene
 from tests.kit.services import eventually
-from tests.postgres.conftest import submit
-
-__all__ = ["scene"]
 
 Start = Callable[..., subprocess.Popen[bytes]]
 ROOT = Path(__file__).parents[2]
@@ -59,7 +57,7 @@ def state(ledger: Ledger, job: JobId) -> JobState:
     return found.state
 
 
-def assigned_within(scene: Scene, peer: Peer, seconds: float) -> bool:
+def assigned_within(scene: CoordinatorScene, peer: Peer, seconds: float) -> bool:
     """Whether a new job gets to this worker in time."""
     job = submit(scene.ledger)
     scene.stores.redis.publish(scene.stores.keys.bell, "jobs")
@@ -82,7 +80,7 @@ def leader_pid(database_url: str) -> int | None:
     return row[0] if row else None
 
 
-def test_sigterm_ends_a_leader_within_two_seconds(scene: Scene, start: Start) -> None:
+def test_sigterm_ends_a_leader_within_two_seconds(scene: CoordinatorScene, start: Start) -> None:
     process = start()
     eventually(lambda: leader.held(scene.ledger))
     begun = time.monotonic()
@@ -93,7 +91,7 @@ def test_sigterm_ends_a_leader_within_two_seconds(scene: Scene, start: Start) ->
 
 
 def test_a_standby_leads_when_the_leader_is_frozen_and_the_thawed_one_does_no_harm(
-    scene: Scene, start: Start, database_url: str
+    scene: CoordinatorScene, start: Start, database_url: str
 ) -> None:
     first = start()
     eventually(lambda: leader.held(scene.ledger))
@@ -113,7 +111,7 @@ def test_a_standby_leads_when_the_leader_is_frozen_and_the_thawed_one_does_no_ha
     eventually(lambda: peer.queued() == 1)
 
 
-def test_a_claim_is_answered_by_the_event_within_less_than_a_sweep(scene: Scene, start: Start) -> None:
+def test_a_claim_is_answered_by_the_event_within_less_than_a_sweep(scene: CoordinatorScene, start: Start) -> None:
     start()
     peer = Peer(scene.stores, scene.ledger)
     waits = []
@@ -129,7 +127,7 @@ def test_a_claim_is_answered_by_the_event_within_less_than_a_sweep(scene: Scene,
     assert min(waits) < 0.3
 
 
-def test_it_works_without_keyspace_events(scene: Scene, start: Start, redis_url: str) -> None:
+def test_it_works_without_keyspace_events(scene: CoordinatorScene, start: Start, redis_url: str) -> None:
     """Some managed servers forbid CONFIG."""
     scene.stores.redis.execute_command("ACL SETUSER plain on >secret ~* &* +@all -config")
     start(redis_url.rpartition("@")[0].partition("//")[0] + "//plain:secret@" + redis_url.rpartition("@")[2])
@@ -142,7 +140,7 @@ def test_it_works_without_keyspace_events(scene: Scene, start: Start, redis_url:
     scene.stores.redis.execute_command("ACL DELUSER plain")
 
 
-def test_it_goes_on_when_redis_cuts_every_connection(scene: Scene, start: Start) -> None:
+def test_it_goes_on_when_redis_cuts_every_connection(scene: CoordinatorScene, start: Start) -> None:
     process = start()
     peer = Peer(scene.stores, scene.ledger)
     assert assigned_within(scene, peer, 10)
@@ -154,7 +152,9 @@ def test_it_goes_on_when_redis_cuts_every_connection(scene: Scene, start: Start)
     assert process.poll() is None
 
 
-def test_it_goes_on_when_postgresql_cuts_every_connection(scene: Scene, start: Start, database_url: str) -> None:
+def test_it_goes_on_when_postgresql_cuts_every_connection(
+    scene: CoordinatorScene, start: Start, database_url: str
+) -> None:
     process = start()
     eventually(lambda: leader.held(scene.ledger))
     with psycopg.connect(database_url, autocommit=True) as session:

@@ -10,18 +10,16 @@ from agent.join.listen import Address, Ear
 from app.ledger import events, investigations, jobs, policy, tokens
 from app.pool.model import Health, JobState
 from app.pool.protocol import LeaseState, Order, WhoIs
+from tests.kit.actors import submit
+from tests.kit.coordinator_scene import BOOT_ID, CoordinatorScene, state_of
 from tests.kit.peer import Peer
-from tests.kit.scene import BOOT_ID, Scene, scene, state_of
 from tests.kit.services import eventually
-from tests.postgres.conftest import submit
-
-__all__ = ["scene"]
 
 
 class Present:
     """A peer that listens: on its bell, and on an address of its own."""
 
-    def __init__(self, scene: Scene, answers: bool = True) -> None:
+    def __init__(self, scene: CoordinatorScene, answers: bool = True) -> None:
         self.address = Address("127.0.0.1", 0)
         threading.Thread(target=self.address.run, daemon=True).start()
         self.peer = Peer(scene.stores, scene.ledger, port=self.address.port)
@@ -58,17 +56,17 @@ class Present:
         self.hang_up()
 
 
-def becomes(scene: Scene, peer: Peer, health: Health) -> bool:
+def becomes(scene: CoordinatorScene, peer: Peer, health: Health) -> bool:
     scene.step()
     return scene.health(peer) is health
 
 
-def is_suspected(scene: Scene) -> bool:
+def is_suspected(scene: CoordinatorScene) -> bool:
     scene.step()
     return scene.leader.health.waits
 
 
-def stays(scene: Scene, peer: Peer, seconds: int = 3) -> bool:
+def stays(scene: CoordinatorScene, peer: Peer, seconds: int = 3) -> bool:
     """Healthy, though the leader has had the time to call and to wait for a newer beat."""
     called = scene.leader.presence._callers
     called.submit(lambda: None).result()
@@ -78,7 +76,7 @@ def stays(scene: Scene, peer: Peer, seconds: int = 3) -> bool:
     return scene.health(peer) is Health.HEALTHY
 
 
-def test_a_dead_worker_is_down_at_once_and_its_jobs_go_on_elsewhere(scene: Scene) -> None:
+def test_a_dead_worker_is_down_at_once_and_its_jobs_go_on_elsewhere(scene: CoordinatorScene) -> None:
     tokens.create(scene.ledger, "admin", "boss")
     present = Present(scene)
     order = scene.running(present.peer)
@@ -97,7 +95,7 @@ def test_a_dead_worker_is_down_at_once_and_its_jobs_go_on_elsewhere(scene: Scene
     assert [each.kind for each in events.notifications(scene.ledger, "boss")] == ["worker.down"]
 
 
-def test_a_beat_that_was_under_way_does_not_revive_the_dead(scene: Scene) -> None:
+def test_a_beat_that_was_under_way_does_not_revive_the_dead(scene: CoordinatorScene) -> None:
     present = Present(scene)
     present.peer.beat()
     present.die()
@@ -111,7 +109,7 @@ def test_a_beat_that_was_under_way_does_not_revive_the_dead(scene: Scene) -> Non
     assert scene.health(present.peer) is Health.HEALTHY
 
 
-def strict_on_a_dead_worker(scene: Scene) -> tuple[Present, Peer, Order]:
+def strict_on_a_dead_worker(scene: CoordinatorScene) -> tuple[Present, Peer, Order]:
     present = Present(scene)
     order = scene.running(present.peer, strict=True)
     witness = scene.peer("render-2")
@@ -120,7 +118,7 @@ def strict_on_a_dead_worker(scene: Scene) -> tuple[Present, Peer, Order]:
     return present, witness, order
 
 
-def test_a_refused_call_is_no_proof_for_a_strict_job(scene: Scene) -> None:
+def test_a_refused_call_is_no_proof_for_a_strict_job(scene: CoordinatorScene) -> None:
     present, witness, order = strict_on_a_dead_worker(scene)
     assert scene.job(order.job).state is JobState.RUNNING
     assert state_of(present.peer.lease(order.job)) is LeaseState.REVOKED
@@ -131,7 +129,7 @@ def test_a_refused_call_is_no_proof_for_a_strict_job(scene: Scene) -> None:
     assert scene.job(order.job).attempt == 2
 
 
-def test_a_cancelled_strict_job_on_a_dead_worker_ends_when_its_deadline_has(scene: Scene) -> None:
+def test_a_cancelled_strict_job_on_a_dead_worker_ends_when_its_deadline_has(scene: CoordinatorScene) -> None:
     present = Present(scene)
     order = scene.running(present.peer, strict=True)
     jobs.cancel(scene.ledger, order.job)
@@ -144,14 +142,14 @@ def test_a_cancelled_strict_job_on_a_dead_worker_ends_when_its_deadline_has(scen
     assert scene.job(order.job).attempt_ended
 
 
-def test_a_strict_job_goes_on_as_soon_as_its_worker_has_joined_anew(scene: Scene) -> None:
+def test_a_strict_job_goes_on_as_soon_as_its_worker_has_joined_anew(scene: CoordinatorScene) -> None:
     _, _, order = strict_on_a_dead_worker(scene)
     Peer(scene.stores, scene.ledger)
     scene.step()
     assert scene.job(order.job).attempt == 2
 
 
-def test_what_no_other_can_run_leaves_a_worker_that_is_proven_dead(scene: Scene) -> None:
+def test_what_no_other_can_run_leaves_a_worker_that_is_proven_dead(scene: CoordinatorScene) -> None:
     present = Present(scene)
     order = scene.running(present.peer)
     present.die()
@@ -159,7 +157,7 @@ def test_what_no_other_can_run_leaves_a_worker_that_is_proven_dead(scene: Scene)
     assert scene.job(order.job).state is JobState.PENDING
 
 
-def test_silence_on_the_line_waits_for_a_newer_beat(scene: Scene) -> None:
+def test_silence_on_the_line_waits_for_a_newer_beat(scene: CoordinatorScene) -> None:
     present = Present(scene, answers=False)
     present.hang_up()
     scene.leader.presence._callers.submit(lambda: None).result()
@@ -172,7 +170,7 @@ def test_silence_on_the_line_waits_for_a_newer_beat(scene: Scene) -> None:
     assert scene.health(present.peer) is Health.DOWN
 
 
-def test_a_newer_beat_or_a_new_subscription_clears_it(scene: Scene) -> None:
+def test_a_newer_beat_or_a_new_subscription_clears_it(scene: CoordinatorScene) -> None:
     present = Present(scene, answers=False)
     present.hang_up()
     eventually(lambda: is_suspected(scene))
@@ -187,7 +185,7 @@ def test_a_newer_beat_or_a_new_subscription_clears_it(scene: Scene) -> None:
     assert stays(scene, present.peer)
 
 
-def test_a_refusal_on_loopback_proves_nothing_of_another_host(scene: Scene) -> None:
+def test_a_refusal_on_loopback_proves_nothing_of_another_host(scene: CoordinatorScene) -> None:
     present = Present(scene)
     scene.leader.presence._boot_id = "boot-2"  # the leader's host is another
     present.die()
@@ -195,27 +193,27 @@ def test_a_refusal_on_loopback_proves_nothing_of_another_host(scene: Scene) -> N
     assert scene.health(present.peer) is Health.HEALTHY
 
 
-def test_a_refusal_where_it_never_answered_proves_nothing(scene: Scene) -> None:
+def test_a_refusal_where_it_never_answered_proves_nothing(scene: CoordinatorScene) -> None:
     present = Present(scene, answers=False)
     present.die()
     eventually(lambda: is_suspected(scene))
     assert scene.health(present.peer) is Health.HEALTHY
 
 
-def test_who_answers_for_itself_has_only_lost_a_connection(scene: Scene) -> None:
+def test_who_answers_for_itself_has_only_lost_a_connection(scene: CoordinatorScene) -> None:
     present = Present(scene)
     present.hang_up()
     assert stays(scene, present.peer)
 
 
-def test_another_incarnation_on_its_address_proves_its_death(scene: Scene) -> None:
+def test_another_incarnation_on_its_address_proves_its_death(scene: CoordinatorScene) -> None:
     present = Present(scene)
     present.introduce(present.peer.worker.incarnation + 1)
     present.hang_up()
     eventually(lambda: becomes(scene, present.peer, Health.DOWN))
 
 
-def test_a_leader_that_begins_finds_another_incarnation_on_the_address(scene: Scene) -> None:
+def test_a_leader_that_begins_finds_another_incarnation_on_the_address(scene: CoordinatorScene) -> None:
     present = Present(scene)
     present.introduce(present.peer.worker.incarnation + 1)
     present.hang_up()
@@ -225,7 +223,7 @@ def test_a_leader_that_begins_finds_another_incarnation_on_the_address(scene: Sc
     eventually(lambda: becomes(scene, present.peer, Health.DOWN))
 
 
-def test_switched_off_silence_alone_decides(scene: Scene) -> None:
+def test_switched_off_silence_alone_decides(scene: CoordinatorScene) -> None:
     policy.write(scene.ledger, {"fast_failover": False}, "test")
     present = Present(scene)
     present.die()
@@ -233,7 +231,7 @@ def test_switched_off_silence_alone_decides(scene: Scene) -> None:
 
 
 @contextmanager
-def ear(scene: Scene, present: Present, url: str) -> Iterator[threading.Event]:
+def ear(scene: CoordinatorScene, present: Present, url: str) -> Iterator[threading.Event]:
     """The agent's own ear on the peer's bell."""
     present.bell.close()
     subscribed = threading.Event()
@@ -243,7 +241,7 @@ def ear(scene: Scene, present: Present, url: str) -> Iterator[threading.Event]:
     yield subscribed
 
 
-def test_the_server_is_told_to_drop_dead_connections_soon(scene: Scene) -> None:
+def test_the_server_is_told_to_drop_dead_connections_soon(scene: CoordinatorScene) -> None:
     scene.stores.redis.config_set("tcp-keepalive", 300)
     submit(scene.ledger)
     Present(scene)

@@ -13,14 +13,14 @@ import pytest
 
 from app.ledger import tokens
 from app.ledger.db import Ledger
-from tests.kit.pool import READY_S, ROOT, Pool, clean
 from tests.kit.services import eventually
+from tests.kit.whole_pool import READY_S, ROOT, WholePool, clean
 
 
 @pytest.fixture
-def honcho(tmp_path: Path, database_url: str, redis_server: str) -> Iterator[Pool]:
+def honcho(tmp_path: Path, database_url: str, redis_server: str) -> Iterator[WholePool]:
     """`honcho start` on a ledger with an admin's and a join token."""
-    pool = Pool(tmp_path / "home")
+    pool = WholePool(tmp_path / "home")
     pool.home.mkdir()
     ledger = Ledger.connect(database_url, size=1)
     (pool.home / "admin-token").write_text(tokens.create(ledger, "admin", "admin")[1])
@@ -48,7 +48,7 @@ def honcho(tmp_path: Path, database_url: str, redis_server: str) -> Iterator[Poo
     pool.process.wait()
 
 
-def test_the_procfile_runs_a_pool_that_ends_on_sigterm(honcho: Pool) -> None:
+def test_the_procfile_runs_a_pool_that_ends_on_sigterm(honcho: WholePool) -> None:
     eventually(honcho.healthy_workers, READY_S)
     honcho.end(signal.SIGTERM)
     eventually(lambda: not honcho.processes(), 10)

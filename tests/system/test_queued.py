@@ -11,34 +11,33 @@ from app.coordinator.attempts.revoke import Failover
 from app.coordinator.fleet import Fleet
 from app.ledger import attempts, jobs, policy
 from app.pool.model import AttemptEnd, Gpu, Job, JobState, Requirement
+from tests.kit.actors import submit
+from tests.kit.coordinator_scene import CoordinatorScene, begun, end
 from tests.kit.peer import Peer
-from tests.kit.scene import Scene, begun, end, scene
-from tests.postgres.conftest import submit
 
-__all__ = ["scene"]
 SMALL, LARGE = Gpu("GPU-1", 0, "A10", 24_000), Gpu("GPU-2", 0, "H200", 141_000)
 NEEDS = Requirement("burn", min_vram_mb=8_000)
 
 
-def stands(scene: Scene, job: Job) -> tuple[str | None, int]:
+def stands(scene: CoordinatorScene, job: Job) -> tuple[str | None, int]:
     """Where, and in which attempt."""
     found = scene.job(job.id)
     return found.worker, found.attempt
 
 
-def busy(scene: Scene, name: str, *gpus: Gpu, **spec: Any) -> Peer:
+def busy(scene: CoordinatorScene, name: str, *gpus: Gpu, **spec: Any) -> Peer:
     """A worker that runs a job on its one slot, with places behind it."""
     peer = scene.peer(name, *gpus)
     busy_again(scene, peer, **spec)
     return peer
 
 
-def busy_again(scene: Scene, peer: Peer, **spec: Any) -> None:
+def busy_again(scene: CoordinatorScene, peer: Peer, **spec: Any) -> None:
     scene.running(peer, **spec)
     scene.set_up(peer, queue_depth=3)
 
 
-def behind(scene: Scene, peer: Peer, **spec: Any) -> Job:
+def behind(scene: CoordinatorScene, peer: Peer, **spec: Any) -> Job:
     """A job that was assigned to it."""
     job = submit(scene.ledger, **spec)
     scene.step()
@@ -46,7 +45,7 @@ def behind(scene: Scene, peer: Peer, **spec: Any) -> Job:
     return job
 
 
-def test_what_stands_behind_a_slot_goes_also_when_nothing_may_stand_there_any_more(scene: Scene) -> None:
+def test_what_stands_behind_a_slot_goes_also_when_nothing_may_stand_there_any_more(scene: CoordinatorScene) -> None:
     peer = busy(scene, "render-1")
     job = behind(scene, peer)
     scene.set_up(peer, queue_depth=0)
@@ -55,7 +54,7 @@ def test_what_stands_behind_a_slot_goes_also_when_nothing_may_stand_there_any_mo
     assert stands(scene, job) == (other.id, 2)
 
 
-def test_what_was_assigned_to_a_slot_that_died_goes_where_one_is_free(scene: Scene) -> None:
+def test_what_was_assigned_to_a_slot_that_died_goes_where_one_is_free(scene: CoordinatorScene) -> None:
     peer = scene.peer("render-1")
     job = behind(scene, peer)
     peer.slots = 0
@@ -64,7 +63,7 @@ def test_what_was_assigned_to_a_slot_that_died_goes_where_one_is_free(scene: Sce
     assert stands(scene, job) == (other.id, 2)
 
 
-def test_of_several_assigned_at_once_the_one_that_comes_first_is_left_to_its_worker(scene: Scene) -> None:
+def test_of_several_assigned_at_once_the_one_that_comes_first_is_left_to_its_worker(scene: CoordinatorScene) -> None:
     wait = [submit(scene.ledger, priority=priority) for priority in (0, 1, 2, 3)]
     peer = Peer(scene.stores, scene.ledger, "render-1")
     policy.write(scene.ledger, {"queue_depth": 3}, "ana")
@@ -77,7 +76,7 @@ def test_of_several_assigned_at_once_the_one_that_comes_first_is_left_to_its_wor
     assert left == {peer.next_order().job}
 
 
-def test_what_a_slot_has_popped_is_left_to_it(scene: Scene) -> None:
+def test_what_a_slot_has_popped_is_left_to_it(scene: CoordinatorScene) -> None:
     peer = busy(scene, "render-1")
     job = behind(scene, peer)
     peer.next_order()  # its claim is under way, and so is the end of what ran
@@ -86,7 +85,7 @@ def test_what_a_slot_has_popped_is_left_to_it(scene: Scene) -> None:
     assert stands(scene, job) == (peer.id, 1)
 
 
-def test_what_ran_out_of_memory_stays_behind_the_large_card(scene: Scene) -> None:
+def test_what_ran_out_of_memory_stays_behind_the_large_card(scene: CoordinatorScene) -> None:
     small = scene.peer("render-1", SMALL)
     order = scene.running(small, requirement=NEEDS)
     large = busy(scene, "render-2", LARGE, requirement=NEEDS)
@@ -98,7 +97,7 @@ def test_what_ran_out_of_memory_stays_behind_the_large_card(scene: Scene) -> Non
     assert stands(scene, job) == (large.id, 2)
 
 
-def test_what_failed_everywhere_goes_where_a_slot_is_free(scene: Scene) -> None:
+def test_what_failed_everywhere_goes_where_a_slot_is_free(scene: CoordinatorScene) -> None:
     one = scene.peer("render-1")
     order = scene.running(one, max_failures=9)
     other = scene.peer("render-2")
@@ -114,7 +113,7 @@ def test_what_failed_everywhere_goes_where_a_slot_is_free(scene: Scene) -> None:
     assert stands(scene, job) == (other.id, 4)
 
 
-def test_a_job_is_moved_again_at_once_where_another_slot_is_free(scene: Scene) -> None:
+def test_a_job_is_moved_again_at_once_where_another_slot_is_free(scene: CoordinatorScene) -> None:
     peer = busy(scene, "render-1")
     job = behind(scene, peer)
     second = scene.peer("render-2")
@@ -126,7 +125,7 @@ def test_a_job_is_moved_again_at_once_where_another_slot_is_free(scene: Scene) -
     assert stands(scene, job) == (third.id, 3)
 
 
-def test_a_job_is_not_moved_again_and_again_for_a_worker_that_it_is_not_given_to(scene: Scene) -> None:
+def test_a_job_is_not_moved_again_and_again_for_a_worker_that_it_is_not_given_to(scene: CoordinatorScene) -> None:
     other = scene.wide(2, "render-2")
     runs = [scene.running(other), scene.running(other)]
     peer = busy(scene, "render-1")
@@ -138,7 +137,7 @@ def test_a_job_is_not_moved_again_and_again_for_a_worker_that_it_is_not_given_to
     assert stands(scene, job) == (peer.id, 2)
 
 
-def test_what_has_started_meanwhile_is_not_taken_back(scene: Scene) -> None:
+def test_what_has_started_meanwhile_is_not_taken_back(scene: CoordinatorScene) -> None:
     order = scene.running(scene.peer())
     (held,) = jobs.held(scene.ledger)
     fleet = Fleet(scene.stores)
@@ -147,7 +146,7 @@ def test_what_has_started_meanwhile_is_not_taken_back(scene: Scene) -> None:
     assert scene.job(order.job).state is JobState.RUNNING
 
 
-def test_nothing_stays_behind_a_slot_while_another_is_free(scene: Scene) -> None:
+def test_nothing_stays_behind_a_slot_while_another_is_free(scene: CoordinatorScene) -> None:
     peer = scene.peer("render-1")
     scene.set_up(peer, queue_depth=2)
     order = scene.running(peer)
@@ -163,7 +162,7 @@ def test_nothing_stays_behind_a_slot_while_another_is_free(scene: Scene) -> None
     assert peer.queued() == 0 and peer.lease(behind.id) is None and peer.lease(order.job) is not None
 
 
-def test_nothing_goes_from_behind_a_slot_to_where_it_failed(scene: Scene) -> None:
+def test_nothing_goes_from_behind_a_slot_to_where_it_failed(scene: CoordinatorScene) -> None:
     other = scene.peer("render-2")
     order = scene.running(other)
     peer = scene.peer("render-1")
@@ -174,7 +173,7 @@ def test_nothing_goes_from_behind_a_slot_to_where_it_failed(scene: Scene) -> Non
     assert (scene.job(order.job).worker, scene.job(order.job).attempt) == (peer.id, 2)
 
 
-def test_what_its_own_worker_is_about_to_start_is_left_alone(scene: Scene) -> None:
+def test_what_its_own_worker_is_about_to_start_is_left_alone(scene: CoordinatorScene) -> None:
     peer = scene.peer("render-1")
     scene.set_up(peer, queue_depth=2)
     job = submit(scene.ledger)
@@ -184,7 +183,7 @@ def test_what_its_own_worker_is_about_to_start_is_left_alone(scene: Scene) -> No
     assert (scene.job(job.id).worker, scene.job(job.id).attempt) == (peer.id, 1)
 
 
-def test_a_claim_that_comes_first_keeps_its_job(scene: Scene) -> None:
+def test_a_claim_that_comes_first_keeps_its_job(scene: CoordinatorScene) -> None:
     peer = scene.peer("render-1")
     scene.set_up(peer, queue_depth=2)
     order = scene.running(peer)

@@ -16,8 +16,8 @@ from redis import Redis
 from app.pool import keys
 from app.pool.model import WorkerId
 from app.pool.settings import redis_urls
-from tests.kit.pool import Pool
 from tests.kit.services import eventually
+from tests.kit.whole_pool import WholePool
 
 DEPTH = 3
 
@@ -56,7 +56,7 @@ class Browser:
 
 
 @pytest.mark.timeout(150)
-def test_empty_delete_and_requeue_lose_no_job_and_run_none_twice(pool: Pool) -> None:
+def test_empty_delete_and_requeue_lose_no_job_and_run_none_twice(pool: WholePool) -> None:
     pool.start("--workers", "1")
     worker = WorkerId(eventually(pool.healthy_workers, 20)[0]["id"])
     _deepen(pool)
@@ -90,7 +90,7 @@ def test_empty_delete_and_requeue_lose_no_job_and_run_none_twice(pool: Pool) -> 
 
 
 @pytest.mark.timeout(90)
-def test_the_queues_are_for_admins_and_change_by_post_alone(pool: Pool) -> None:
+def test_the_queues_are_for_admins_and_change_by_post_alone(pool: WholePool) -> None:
     pool.start("--no-agent")
     made = pool.client.post("/admin/tokens", {"kind": "creator", "owner": "ana"})
     creator, admin = Browser(pool.server, made["secret"]), Browser(pool.server, pool.token)
@@ -113,7 +113,7 @@ def _refused(call: Any) -> int:
         return error.code
 
 
-def _deepen(pool: Pool) -> None:
+def _deepen(pool: WholePool) -> None:
     """Let envelopes lie behind the slot."""
     headers = {"Authorization": f"Bearer {pool.token}", "Content-Type": "application/json"}
     body = json.dumps({"queue_depth": DEPTH}).encode()
@@ -122,9 +122,9 @@ def _deepen(pool: Pool) -> None:
         assert json.loads(answer.read())["queue_depth"] == DEPTH
 
 
-def _submit(pool: Pool, seconds: int) -> Any:
+def _submit(pool: WholePool, seconds: int) -> Any:
     return pool.client.post("/jobs", {"workflow": "burn", "params": {"seconds": seconds}})["id"]
 
 
-def _job(pool: Pool, job: str) -> Any:
+def _job(pool: WholePool, job: str) -> Any:
     return pool.client.get(f"/jobs/{job}")

@@ -15,13 +15,11 @@ from app.pool.faults import EXIT_CODE
 from app.pool.keys import queue
 from app.pool.model import AttemptEnd, Health, JobId, JobState
 from app.pool.protocol import LeaseState, Order
-from tests.kit.scene import Scene, scene, state_of
-from tests.postgres.conftest import submit
-
-__all__ = ["scene"]
+from tests.kit.actors import submit
+from tests.kit.coordinator_scene import CoordinatorScene, state_of
 
 
-def test_a_cancel_whose_bell_was_lost_is_found(scene: Scene) -> None:
+def test_a_cancel_whose_bell_was_lost_is_found(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     jobs.cancel(scene.ledger, order.job)
@@ -31,7 +29,7 @@ def test_a_cancel_whose_bell_was_lost_is_found(scene: Scene) -> None:
     assert lease.why == "cancel"
 
 
-def test_an_attempt_whose_envelope_was_lost_is_taken_back_after_two_beats_without_it(scene: Scene) -> None:
+def test_an_attempt_whose_envelope_was_lost_is_taken_back_after_two_beats_without_it(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     job = submit(scene.ledger)
     scene.step()
@@ -46,7 +44,7 @@ def test_an_attempt_whose_envelope_was_lost_is_taken_back_after_two_beats_withou
     assert next(each.end for each in attempts.of_job(scene.ledger, job.id)) is AttemptEnd.TAKEN_BACK
 
 
-def test_an_envelope_that_a_slot_popped_before_it_died_is_taken_back_and_forgotten(scene: Scene) -> None:
+def test_an_envelope_that_a_slot_popped_before_it_died_is_taken_back_and_forgotten(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     job = submit(scene.ledger)
     scene.step()
@@ -59,7 +57,7 @@ def test_an_envelope_that_a_slot_popped_before_it_died_is_taken_back_and_forgott
     assert order is not None and order.attempt == 2
 
 
-def test_a_refused_claim_holds_its_slot_only_until_two_beats_have_gone_by(scene: Scene) -> None:
+def test_a_refused_claim_holds_its_slot_only_until_two_beats_have_gone_by(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     cancelled = submit(scene.ledger)
     scene.step()
@@ -80,7 +78,7 @@ def test_a_refused_claim_holds_its_slot_only_until_two_beats_have_gone_by(scene:
 
 
 @pytest.mark.parametrize("then", ["leaves", "is silent for good", "is never idle again"])
-def test_a_popped_envelope_is_forgotten_also_where_its_worker(scene: Scene, then: str) -> None:
+def test_a_popped_envelope_is_forgotten_also_where_its_worker(scene: CoordinatorScene, then: str) -> None:
     policy.write(scene.ledger, {"queue_depth": 1}, "test")
     peer = scene.peer()
     busy = scene.running(peer)
@@ -98,7 +96,7 @@ def test_a_popped_envelope_is_forgotten_also_where_its_worker(scene: Scene, then
     assert not scene.stores.rq.exists(f"{waiting}:intermediate", f"rq:job:{envelope}")
 
 
-def test_a_beat_that_may_have_been_under_way_at_the_first_look_proves_nothing(scene: Scene) -> None:
+def test_a_beat_that_may_have_been_under_way_at_the_first_look_proves_nothing(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     job = submit(scene.ledger)
     scene.step()
@@ -108,7 +106,7 @@ def test_a_beat_that_may_have_been_under_way_at_the_first_look_proves_nothing(sc
     assert scene.job(job.id).attempt == 1
 
 
-def test_an_envelope_that_a_stale_leader_put_late_is_removed(scene: Scene) -> None:
+def test_an_envelope_that_a_stale_leader_put_late_is_removed(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     job = submit(scene.ledger)
     Envelopes(scene.stores.rq).put([Order(job.id, 7, peer.id, peer.worker.incarnation, "burn", {})])
@@ -118,7 +116,7 @@ def test_an_envelope_that_a_stale_leader_put_late_is_removed(scene: Scene) -> No
     assert peer.queued() == 0
 
 
-def test_what_a_decommissioned_worker_holds_is_taken_away(scene: Scene) -> None:
+def test_what_a_decommissioned_worker_holds_is_taken_away(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     with scene.ledger.transaction() as tx:
@@ -128,7 +126,7 @@ def test_what_a_decommissioned_worker_holds_is_taken_away(scene: Scene) -> None:
     assert scene.job(order.job).attempt == 2
 
 
-def test_what_the_ledger_does_not_move_is_given_back_at_once(scene: Scene) -> None:
+def test_what_the_ledger_does_not_move_is_given_back_at_once(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     with scene.ledger.transaction() as tx:
         assert tx._connection is not None
@@ -140,7 +138,7 @@ def test_what_the_ledger_does_not_move_is_given_back_at_once(scene: Scene) -> No
     assert peer.queued() == 0
 
 
-def test_a_room_that_a_stale_leader_removed_is_written_again(scene: Scene) -> None:
+def test_a_room_that_a_stale_leader_removed_is_written_again(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     scene.stores.redis.hdel(scene.stores.keys.worker(peer.id), "room")
     scene.stores.redis.delete(scene.stores.keys.load, *scene.stores.redis.scan_iter(scene.stores.keys.eligible("*")))
@@ -149,7 +147,7 @@ def test_a_room_that_a_stale_leader_removed_is_written_again(scene: Scene) -> No
     assert peer.next_order().attempt == 1
 
 
-def test_a_running_attempt_that_its_worker_does_not_have_is_taken_away(scene: Scene) -> None:
+def test_a_running_attempt_that_its_worker_does_not_have_is_taken_away(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     peer.attempts.clear()
@@ -157,7 +155,7 @@ def test_a_running_attempt_that_its_worker_does_not_have_is_taken_away(scene: Sc
     assert scene.job(order.job).attempt == 2
 
 
-def test_an_attempt_that_the_ledger_does_not_hold_is_revoked(scene: Scene) -> None:
+def test_an_attempt_that_the_ledger_does_not_hold_is_revoked(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     peer.attempts[JobId("0" * 12)] = 3
     peer.beat()
@@ -165,7 +163,7 @@ def test_an_attempt_that_the_ledger_does_not_hold_is_revoked(scene: Scene) -> No
     assert state_of(peer.lease(JobId("0" * 12))) is LeaseState.REVOKED
 
 
-def test_a_wiped_redis_costs_no_job(scene: Scene) -> None:
+def test_a_wiped_redis_costs_no_job(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     scene.stores.redis.flushdb()
@@ -190,7 +188,7 @@ POINTS = (
 )
 ONE_STEP = """
 import sys, redis
-from app.coordinator.control_loop import Decider
+from app.coordinator.control_loop import ControlLoop
 from app.coordinator.hints import Hint
 from app.coordinator.stores import Stores
 from app.ledger.db import Ledger
@@ -198,13 +196,13 @@ from app.pool.keys import Keys
 database, pool, rq = sys.argv[1:]
 stores = Stores(Ledger.connect(database), redis.Redis.from_url(pool, decode_responses=True),
                 redis.Redis.from_url(rq), Keys("pool:"))
-Decider(stores).step(Hint(everything=True))
+ControlLoop(stores).step(Hint(everything=True))
 """
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_leader_killed_between_two_stores_neither_loses_nor_doubles_a_job(
-    scene: Scene, point: str, database_url: str, redis_url: str, rq_url: str
+    scene: CoordinatorScene, point: str, database_url: str, redis_url: str, rq_url: str
 ) -> None:
     peer = scene.peer()
     begun = scene.running(peer) if point.startswith("reports") else None

@@ -9,8 +9,8 @@ import pytest
 
 from agent.attempt.rules import TOO_SLOW
 from app.pool.model import Rule, Workflow
-from tests.kit.scripted_main import GuardLine, ScriptedMain
-from tests.kit.scripted_pool import ScriptedPool
+from tests.kit.agent_scene import AgentScene
+from tests.kit.slot_scene import GuardLine, SlotScene
 
 RULES = (
     Rule("later", exit_code=75),
@@ -35,12 +35,12 @@ WORKFLOWS = (
 
 
 @pytest.fixture
-def main(rq_url: str, tmp_path: Path) -> Iterator[ScriptedMain]:
-    with ScriptedMain(rq_url, tmp_path, workflows=WORKFLOWS) as main:
+def main(rq_url: str, tmp_path: Path) -> Iterator[SlotScene]:
+    with SlotScene(rq_url, tmp_path, workflows=WORKFLOWS) as main:
         yield main
 
 
-def ended(main: ScriptedMain, workflow: str) -> GuardLine:
+def ended(main: SlotScene, workflow: str) -> GuardLine:
     main.put(main.order(workflow))
     line = main.guard().claimed()
     assert line.gone() and line.end
@@ -51,14 +51,14 @@ def ended(main: ScriptedMain, workflow: str) -> GuardLine:
     ("workflow", "exit_code", "then"), [("busy", 75, "later"), ("unlicensed", 1, "elsewhere"), ("other", 3, None)]
 )
 def test_a_commands_own_exit_code_and_log_decide(
-    main: ScriptedMain, workflow: str, exit_code: int, then: str | None
+    main: SlotScene, workflow: str, exit_code: int, then: str | None
 ) -> None:
     end = ended(main, workflow).end
     assert end
     assert (end["end"], end["cause"], end["exit_code"], end["then"]) == ("failed", "workflow", exit_code, then)
 
 
-def test_a_hostile_pattern_neither_hangs_the_guard_nor_costs_its_end(main: ScriptedMain) -> None:
+def test_a_hostile_pattern_neither_hangs_the_guard_nor_costs_its_end(main: SlotScene) -> None:
     line = ended(main, "hostile")
     assert line.end and line.end["then"] == "later"
     assert TOO_SLOW in line.log
@@ -66,13 +66,13 @@ def test_a_hostile_pattern_neither_hangs_the_guard_nor_costs_its_end(main: Scrip
 
 
 @pytest.mark.parametrize("workflow", ["short", "aborted"])
-def test_a_command_that_ran_out_of_gpu_memory_says_so_as_its_cause(main: ScriptedMain, workflow: str) -> None:
+def test_a_command_that_ran_out_of_gpu_memory_says_so_as_its_cause(main: SlotScene, workflow: str) -> None:
     end = ended(main, workflow).end
     assert end
     assert (end["end"], end["cause"], end["then"]) == ("failed", "gpu memory", None)
 
 
-def test_a_success_is_judged_by_no_rule(main: ScriptedMain) -> None:
+def test_a_success_is_judged_by_no_rule(main: SlotScene) -> None:
     end = ended(main, "fine").end
     assert end
     assert (end["end"], end["cause"], end["then"], end["exit_code"]) == ("succeeded", "workflow", None, 0)
@@ -93,7 +93,7 @@ def test_a_declared_rule_is_offered_and_its_verdict_comes_through_the_agent(
 ) -> None:
     file = tmp_path / "declared.toml"
     file.write_text(DECLARED)
-    with ScriptedPool(redis_url, rq_url, tmp_path) as pool:
+    with AgentScene(redis_url, rq_url, tmp_path) as pool:
         pool.working(MUSTER_WORKFLOWS=str(file))
         [workflow] = pool.offers[0].workflows
         end = pool.until("end", pool.put("busy"))

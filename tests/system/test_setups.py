@@ -14,21 +14,20 @@ from app.ledger.pauses import Pause
 from app.pool.codec import from_json
 from app.pool.model import AttemptEnd, JobId, JobState, Requirement
 from app.pool.protocol import LeaseState, Wanted
+from tests.kit.actors import submit
+from tests.kit.coordinator_scene import RUNG, CoordinatorScene, state_of
 from tests.kit.peer import Peer
-from tests.kit.scene import RUNG, Scene, scene, state_of
-from tests.postgres.conftest import submit
 
-__all__ = ["scene"]
 OPTIX = Requirement("burn", tags=("optix",))
 
 
-def first_end(scene: Scene, job: JobId) -> tuple[AttemptEnd | None, str | None]:
+def first_end(scene: CoordinatorScene, job: JobId) -> tuple[AttemptEnd | None, str | None]:
     """How its first attempt ended, and why."""
     tried = attempts.of_job(scene.ledger, job)[0]
     return tried.end, tried.cause
 
 
-def test_a_waiting_job_goes_to_a_worker_that_is_given_its_tag(scene: Scene) -> None:
+def test_a_waiting_job_goes_to_a_worker_that_is_given_its_tag(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     job = submit(scene.ledger, OPTIX)
     scene.step()
@@ -47,7 +46,7 @@ def test_a_waiting_job_goes_to_a_worker_that_is_given_its_tag(scene: Scene) -> N
     ids=["tags", "groups", "workflows"],
 )
 def test_what_has_not_started_leaves_a_worker_that_does_not_fit_any_more(
-    scene: Scene, before: dict[str, Any], needs: Requirement, after: dict[str, Any], why: str
+    scene: CoordinatorScene, before: dict[str, Any], needs: Requirement, after: dict[str, Any], why: str
 ) -> None:
     groups.create(scene.ledger, "farm", None)
     peer, other = scene.peer("render-1"), scene.peer("render-2")
@@ -64,7 +63,7 @@ def test_what_has_not_started_leaves_a_worker_that_does_not_fit_any_more(
     assert other.next_order().attempt == 2
 
 
-def test_a_claim_that_comes_before_the_take_back_wins(scene: Scene) -> None:
+def test_a_claim_that_comes_before_the_take_back_wins(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     scene.set_up(peer, tags=("optix",))
     submit(scene.ledger, OPTIX)
@@ -80,7 +79,7 @@ def test_a_claim_that_comes_before_the_take_back_wins(scene: Scene) -> None:
     assert scene.job(order.job).state is JobState.SUCCEEDED
 
 
-def test_a_claim_that_comes_after_the_take_back_is_refused(scene: Scene) -> None:
+def test_a_claim_that_comes_after_the_take_back_is_refused(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     scene.set_up(peer, tags=("optix",))
     submit(scene.ledger, OPTIX)
@@ -93,7 +92,7 @@ def test_a_claim_that_comes_after_the_take_back_is_refused(scene: Scene) -> None
     assert (scene.job(order.job).state, scene.job(order.job).attempt) == (JobState.PENDING, 2)
 
 
-def test_a_leader_that_has_not_heard_of_a_new_setup_assigns_nothing_by_the_old_one(scene: Scene) -> None:
+def test_a_leader_that_has_not_heard_of_a_new_setup_assigns_nothing_by_the_old_one(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     scene.set_up(peer, tags=("optix",))
     setups.change(scene.ledger, [peer.id], lambda worker: replace(setups.setup_of(worker), tags=()), "ana")
@@ -104,7 +103,7 @@ def test_a_leader_that_has_not_heard_of_a_new_setup_assigns_nothing_by_the_old_o
     assert (peer.queued(), peer.lease(job.id)) == (0, None)
 
 
-def test_slots_grow_when_the_agent_has_followed_and_shrink_at_once(scene: Scene) -> None:
+def test_slots_grow_when_the_agent_has_followed_and_shrink_at_once(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     scene.set_up(peer, slots=3)
     written = from_json(Wanted, scene.stores.redis.hget(scene.stores.keys.worker(peer.id), "wanted"))
@@ -128,7 +127,7 @@ def test_slots_grow_when_the_agent_has_followed_and_shrink_at_once(scene: Scene)
     assert (len(jobs.held(scene.ledger, peer.id)), peer.queued()) == (1, 1)
 
 
-def test_a_queue_depth_lets_jobs_wait_behind_the_slots(scene: Scene) -> None:
+def test_a_queue_depth_lets_jobs_wait_behind_the_slots(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     scene.set_up(peer, queue_depth=2)
     for _ in range(4):
@@ -137,7 +136,7 @@ def test_a_queue_depth_lets_jobs_wait_behind_the_slots(scene: Scene) -> None:
     assert peer.queued() == 3
 
 
-def test_a_paused_worker_finishes_what_runs_and_gives_back_what_has_not_started(scene: Scene) -> None:
+def test_a_paused_worker_finishes_what_runs_and_gives_back_what_has_not_started(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     scene.set_up(peer, queue_depth=1)
     order = scene.running(peer)
@@ -159,7 +158,7 @@ def test_a_paused_worker_finishes_what_runs_and_gives_back_what_has_not_started(
     assert peer.next_order().job == behind.id
 
 
-def test_a_pause_ends_by_itself_also_under_another_leader(scene: Scene, database_url: str) -> None:
+def test_a_pause_ends_by_itself_also_under_another_leader(scene: CoordinatorScene, database_url: str) -> None:
     peer = scene.peer()
     pauses.pause(scene.ledger, [peer.id], Pause(for_s=60), "ana")
     job = submit(scene.ledger)
@@ -173,7 +172,7 @@ def test_a_pause_ends_by_itself_also_under_another_leader(scene: Scene, database
     assert peer.next_order().job == job.id
 
 
-def test_a_job_finds_a_tag_that_an_agent_reports_and_waits_when_it_is_dropped(scene: Scene) -> None:
+def test_a_job_finds_a_tag_that_an_agent_reports_and_waits_when_it_is_dropped(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     needs = Requirement("burn", tags=("model:sdxl",))
     job = submit(scene.ledger, needs)
@@ -198,7 +197,7 @@ def test_a_job_finds_a_tag_that_an_agent_reports_and_waits_when_it_is_dropped(sc
     assert first_end(scene, again.id)[1] == "its worker does not fit any more (tags): lacks model:sdxl"
 
 
-def test_a_re_join_clears_what_the_agent_reported(scene: Scene) -> None:
+def test_a_re_join_clears_what_the_agent_reported(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     peer.tags = ("model:sdxl",)
     peer.beat()
@@ -214,7 +213,7 @@ def test_a_re_join_clears_what_the_agent_reported(scene: Scene) -> None:
     assert "lack" in (scene.job(job.id).waiting or "")
 
 
-def test_jobs_follow_their_group_when_it_is_renamed(scene: Scene) -> None:
+def test_jobs_follow_their_group_when_it_is_renamed(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     groups.create(scene.ledger, "farm", None)
     job = submit(scene.ledger, Requirement("burn", group="farm"))
@@ -227,7 +226,9 @@ def test_jobs_follow_their_group_when_it_is_renamed(scene: Scene) -> None:
     assert peer.next_order().job == job.id
 
 
-def test_a_job_whose_group_is_deleted_under_it_says_so_and_goes_on_when_there_is_one_again(scene: Scene) -> None:
+def test_a_job_whose_group_is_deleted_under_it_says_so_and_goes_on_when_there_is_one_again(
+    scene: CoordinatorScene,
+) -> None:
     peer = scene.peer()
     groups.create(scene.ledger, "farm", None)
     job = submit(scene.ledger, Requirement("burn", group="farm"))
@@ -244,7 +245,7 @@ def test_a_job_whose_group_is_deleted_under_it_says_so_and_goes_on_when_there_is
     assert scene.job(job.id).state is JobState.ASSIGNED
 
 
-def test_a_job_that_prefers_a_reported_tag_finds_it_and_does_not_wait_for_it(scene: Scene) -> None:
+def test_a_job_that_prefers_a_reported_tag_finds_it_and_does_not_wait_for_it(scene: CoordinatorScene) -> None:
     peers = [scene.peer(f"render-{number}") for number in range(4)]
     holder = peers[2]
     holder.tags = ("model:sdxl",)
@@ -269,7 +270,7 @@ def test_a_job_that_prefers_a_reported_tag_finds_it_and_does_not_wait_for_it(sce
     assert scene.job(busy.id).worker in {peer.id for peer in peers} - {holder.id}
 
 
-def test_a_group_s_own_strategy_holds_for_its_jobs_at_once(scene: Scene) -> None:
+def test_a_group_s_own_strategy_holds_for_its_jobs_at_once(scene: CoordinatorScene) -> None:
     peers = [scene.peer(f"render-{number}") for number in range(2)]
     groups.create(scene.ledger, "farm", None)
     for peer in peers:

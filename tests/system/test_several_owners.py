@@ -5,13 +5,11 @@ from __future__ import annotations
 from app.coordinator.hints import Hint
 from app.ledger import investigations, workers
 from app.pool.model import Intent, JobState, Requirement
-from tests.kit.scene import Scene, scene
-from tests.postgres.conftest import submit
-
-__all__ = ["scene"]
+from tests.kit.actors import submit
+from tests.kit.coordinator_scene import CoordinatorScene
 
 
-def test_the_step_that_hears_of_the_third_owners_error_gives_the_worker_nothing_more(scene: Scene) -> None:
+def test_the_step_that_hears_of_the_third_owners_error_gives_the_worker_nothing_more(scene: CoordinatorScene) -> None:
     bad, *_ = [scene.peer(f"render-{number}") for number in range(5)]
     needs = Requirement("burn", only_workers=(bad.id,))
     for owner in ("ana", "ben", "cem"):

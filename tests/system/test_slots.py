@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.scripted_main import ScriptedMain
 from tests.kit.services import eventually
+from tests.kit.slot_scene import SlotScene
 
 
 @pytest.fixture
-def main(rq_url: str, tmp_path: Path) -> Iterator[ScriptedMain]:
-    with ScriptedMain(rq_url, tmp_path) as main:
+def main(rq_url: str, tmp_path: Path) -> Iterator[SlotScene]:
+    with SlotScene(rq_url, tmp_path) as main:
         main.told("ready")
         yield main
 
 
-def test_a_slot_whose_connections_are_cut_goes_on_with_the_next_envelope(main: ScriptedMain) -> None:
+def test_a_slot_whose_connections_are_cut_goes_on_with_the_next_envelope(main: SlotScene) -> None:
     for _ in range(3):
         main.redis.client_kill_filter(_type="normal", skipme=True)
         main.redis.client_kill_filter(_type="pubsub", skipme=True)
@@ -29,7 +29,7 @@ def test_a_slot_whose_connections_are_cut_goes_on_with_the_next_envelope(main: S
     assert main.slot.poll() is None
 
 
-def test_a_workflow_runs_on_while_the_slots_redis_does_not_answer(main: ScriptedMain) -> None:
+def test_a_workflow_runs_on_while_the_slots_redis_does_not_answer(main: SlotScene) -> None:
     line = main.running("polite")
     main.redis.client_pause(20_000, all=False)
     line.tell("stop", why="checkpoint", grace_s=20)
@@ -37,14 +37,14 @@ def test_a_workflow_runs_on_while_the_slots_redis_does_not_answer(main: Scripted
     main.redis.client_unpause()
 
 
-def test_a_slot_leaves_though_redis_does_not_answer(main: ScriptedMain) -> None:
+def test_a_slot_leaves_though_redis_does_not_answer(main: SlotScene) -> None:
     main.redis.client_pause(20_000, all=False)
     main.slot.send_signal(signal.SIGTERM)
     main.slot.wait(timeout=5)
     main.redis.client_unpause()
 
 
-def test_a_slot_does_not_keep_what_rq_remembers_of_the_past(main: ScriptedMain) -> None:
+def test_a_slot_does_not_keep_what_rq_remembers_of_the_past(main: SlotScene) -> None:
     done = main.order("quick")
     put = main.put(done, result_ttl=1)
     assert main.guard().claimed().gone()

@@ -16,7 +16,7 @@ from agent.processes import descendants
 from agent.workflows import transcode
 from agent.workflows.ffmpeg import variable_rate
 from app.pool import faults
-from tests.kit.child import Child
+from tests.kit.workflow_scene import WorkflowScene
 
 TICK = 1.5 / transcode.TICKS
 START = 0.0006  # MP4 names the beginning of a track in ms
@@ -66,7 +66,7 @@ def times(path: Path) -> list[float]:
 
 
 def transcoded(folder: Path, source: Path, **params: Any) -> Path:
-    with Child(folder, transcode.declaration(), {"input": str(source), **SMALL, **params}) as child:
+    with WorkflowScene(folder, transcode.declaration(), {"input": str(source), **SMALL, **params}) as child:
         end = child.begin().end()
         assert end["end"] == "succeeded", end["error"]
         assert [output["name"] for output in end["outputs"]] == [f"{source.stem}.mp4"]
@@ -169,7 +169,7 @@ def test_the_next_attempt_encodes_only_what_is_left(tmp_path: Path, clip: Clip, 
     source = clip(name, "testsrc2=size=160x120:rate=30000/1001:duration=4", *TONE, *options)
     params = {"input": str(source), **SMALL}
     exit_after_2 = {faults.VARIABLE: "transcode.segment:2=exit"}
-    with Child(tmp_path / "a1", transcode.declaration(), params, environment=exit_after_2) as first:
+    with WorkflowScene(tmp_path / "a1", transcode.declaration(), params, environment=exit_after_2) as first:
         assert first.begin().silent_end()
         assert first.process.wait(10) == faults.EXIT_CODE
     with first.resumed_by(tmp_path / "a2") as second:
@@ -189,7 +189,7 @@ def test_the_next_attempt_encodes_only_what_is_left(tmp_path: Path, clip: Clip, 
 def test_an_attempt_after_the_last_segment_only_joins(tmp_path: Path, clip: Clip) -> None:
     source = clip("whole.mp4", "testsrc2=size=160x120:rate=25:duration=2", *X264)
     params = {"input": str(source), **SMALL}
-    with Child(
+    with WorkflowScene(
         tmp_path / "a1", transcode.declaration(), params, environment={faults.VARIABLE: "transcode.segment:2=exit"}
     ) as first:
         assert first.begin().silent_end()
@@ -202,7 +202,7 @@ def test_an_attempt_after_the_last_segment_only_joins(tmp_path: Path, clip: Clip
 def test_a_killed_ffmpeg_loses_and_doubles_no_frame(tmp_path: Path, clip: Clip) -> None:
     source = clip("whole.mp4", "testsrc2=size=640x360:rate=25:duration=8", *X264, "-g", "12")
     slow = {"input": str(source), "segment_s": 3, "preset": "slow"}
-    with Child(tmp_path / "a1", transcode.declaration(), slow) as first:
+    with WorkflowScene(tmp_path / "a1", transcode.declaration(), slow) as first:
         first.begin().until("progress", text="segment 2 of 3")
         for pid in descendants(first.process.pid):
             os.kill(pid, signal.SIGTERM)
@@ -215,14 +215,14 @@ def test_a_killed_ffmpeg_loses_and_doubles_no_frame(tmp_path: Path, clip: Clip) 
 def test_sound_alone_is_refused_with_a_reason(tmp_path: Path) -> None:
     source = tmp_path / "song.m4a"
     ffmpeg(*TONE, str(source))
-    with Child(tmp_path / "out", transcode.declaration(), {"input": str(source), **SMALL}) as child:
+    with WorkflowScene(tmp_path / "out", transcode.declaration(), {"input": str(source), **SMALL}) as child:
         assert "matches no streams" in child.begin().end()["error"]
 
 
 def test_many_segments_are_few_files_of_a_checkpoint(tmp_path: Path, clip: Clip) -> None:
     source = clip("long.mp4", "testsrc2=size=64x64:rate=4:duration=35", *X264)
     params = {"input": str(source), **SMALL, "segment_s": 0.5}
-    with Child(tmp_path / "a1", transcode.declaration(), params) as child:
+    with WorkflowScene(tmp_path / "a1", transcode.declaration(), params) as child:
         assert child.begin().end()["result"]["segments"] == 70
         last = next(m for m in reversed(child.said) if "checkpoint" in m)
     assert [file["name"] for file in last["files"]][:2] == ["segments-to-00032.ts", "segments-to-00064.ts"]
@@ -233,7 +233,7 @@ def test_many_segments_are_few_files_of_a_checkpoint(tmp_path: Path, clip: Clip)
 def test_asked_to_stop_it_keeps_what_it_has(tmp_path: Path, clip: Clip) -> None:
     source = clip("whole.mp4", "testsrc2=size=640x480:rate=25:duration=30", *X264)
     slow = {"input": str(source), "segment_s": 1, "preset": "veryslow"}
-    with Child(tmp_path / "a1", transcode.declaration(), slow) as child:
+    with WorkflowScene(tmp_path / "a1", transcode.declaration(), slow) as child:
         child.begin().until("checkpoint")
         child.tell({"stopping": "checkpoint"})
         assert child.end(10)["end"] == "stopped"
@@ -243,7 +243,7 @@ def test_asked_to_stop_it_keeps_what_it_has(tmp_path: Path, clip: Clip) -> None:
 def test_what_is_no_video_is_refused_with_a_reason(tmp_path: Path, content: bytes) -> None:
     source = tmp_path / "letter.mp4"
     source.write_bytes(content)
-    with Child(tmp_path / "out", transcode.declaration(), {"input": str(source), **SMALL}) as child:
+    with WorkflowScene(tmp_path / "out", transcode.declaration(), {"input": str(source), **SMALL}) as child:
         end = child.begin().end()
     assert end["end"] == "failed"
     assert "ffmpeg cannot read letter.mp4" in end["error"]

@@ -12,21 +12,18 @@ from app.coordinator.placement.dispatch import MOST_HEADS
 from app.coordinator.placement.fairness import STEP_S
 from app.ledger import jobs, waiting
 from app.pool.matching import class_name
-from app.pool.model import Gpu, JobSpec, JobState, Requirement
-from tests.kit.scene import BELL, Scene, begun, end, scene, state
-from tests.postgres.conftest import submit
+from app.pool.model import JobSpec, JobState, Requirement
+from tests.kit.actors import submit
+from tests.kit.coordinator_scene import BELL, CARD, FAST, CoordinatorScene, begun, end, state
 
-__all__ = ["scene"]
-FAST = Requirement("burn", tags=("fast",))
-CARD = Gpu("GPU-1", 0, "A10", 24_000)
 SMALL, LARGE = Requirement("burn", min_vram_mb=8_000), Requirement("burn", min_vram_mb=20_000)
 
 
-def submit_many(scene: Scene, requirement: Requirement, count: int) -> None:
+def submit_many(scene: CoordinatorScene, requirement: Requirement, count: int) -> None:
     jobs.submit_all(scene.ledger, [(JobSpec(requirement, owner="ana"), class_name(requirement))] * count)
 
 
-def test_one_person_s_many_jobs_keep_nobody_waiting(scene: Scene) -> None:
+def test_one_person_s_many_jobs_keep_nobody_waiting(scene: CoordinatorScene) -> None:
     submit_many(scene, Requirement("burn"), 300)
     bob = [submit(scene.ledger, owner="bob") for _ in range(3)]
     peer = scene.wide(4)
@@ -36,14 +33,14 @@ def test_one_person_s_many_jobs_keep_nobody_waiting(scene: Scene) -> None:
     assert owners == {"ana", "bob"}
 
 
-def test_a_high_priority_takes_every_free_slot_before_a_low_one(scene: Scene) -> None:
+def test_a_high_priority_takes_every_free_slot_before_a_low_one(scene: CoordinatorScene) -> None:
     high = [submit(scene.ledger, priority=90) for _ in range(3)]
     low = [submit(scene.ledger, owner="bob", priority=10) for _ in range(3)]
     scene.wide(4)
     assert state(scene, *high, *low) == [*[JobState.ASSIGNED] * 4, *[JobState.PENDING] * 2]
 
 
-def test_who_holds_much_gets_nothing_while_another_has_less(scene: Scene) -> None:
+def test_who_holds_much_gets_nothing_while_another_has_less(scene: CoordinatorScene) -> None:
     peer = scene.wide(8)
     for _ in range(5):
         scene.running(peer)
@@ -54,7 +51,9 @@ def test_who_holds_much_gets_nothing_while_another_has_less(scene: Scene) -> Non
     assert state(scene, *bob) == [*[JobState.ASSIGNED] * 3, JobState.PENDING]
 
 
-def test_a_job_rises_with_its_waiting_though_others_of_its_owner_are_served(scene: Scene, database_url: str) -> None:
+def test_a_job_rises_with_its_waiting_though_others_of_its_owner_are_served(
+    scene: CoordinatorScene, database_url: str
+) -> None:
     fast, other = scene.peer("render-1"), scene.peer("render-2")
     rare, common = Requirement("burn", only_workers=(fast.id,)), Requirement("burn", only_workers=(other.id,))
     first = scene.running(fast, requirement=rare, owner="bob")
@@ -72,7 +71,7 @@ def test_a_job_rises_with_its_waiting_though_others_of_its_owner_are_served(scen
 
 
 def test_many_are_placed_by_few_script_calls_and_assigned_by_few_statements(
-    scene: Scene, statements: Counter[str]
+    scene: CoordinatorScene, statements: Counter[str]
 ) -> None:
     scene.wide(64)
     submit_many(scene, Requirement("burn"), 60)
@@ -85,7 +84,7 @@ def test_many_are_placed_by_few_script_calls_and_assigned_by_few_statements(
     assert scene.stores.redis.info("commandstats")["cmdstat_evalsha"]["calls"] == 4
 
 
-def test_of_many_people_those_who_came_first_come_first(scene: Scene) -> None:
+def test_of_many_people_those_who_came_first_come_first(scene: CoordinatorScene) -> None:
     specs = [(JobSpec(Requirement("burn"), owner=f"o{n}"), class_name(Requirement("burn"))) for n in range(300)]
     first = jobs.submit_all(scene.ledger, specs)[:2]
     peer = scene.wide(2)
@@ -93,14 +92,14 @@ def test_of_many_people_those_who_came_first_come_first(scene: Scene) -> None:
     assert peer.queued() == 2 and waiting.count(scene.ledger) == 298
 
 
-def test_a_large_class_does_not_block_a_small_one(scene: Scene) -> None:
+def test_a_large_class_does_not_block_a_small_one(scene: CoordinatorScene) -> None:
     submit_many(scene, Requirement("burn", tags=("nobody-has-it",)), 300)
     small = submit(scene.ledger)
     peer = scene.peer()
     assert peer.next_order().job == small.id
 
 
-def test_jobs_that_may_not_go_to_the_free_worker_do_not_hide_those_behind_them(scene: Scene) -> None:
+def test_jobs_that_may_not_go_to_the_free_worker_do_not_hide_those_behind_them(scene: CoordinatorScene) -> None:
     free, full = scene.peer("render-1"), scene.peer("render-2")
     needs = Requirement("burn")
     scene.running(full, requirement=replace(needs, exclude_workers=(free.id,)))
@@ -111,7 +110,7 @@ def test_jobs_that_may_not_go_to_the_free_worker_do_not_hide_those_behind_them(s
     assert free.next_order().job == last.id
 
 
-def test_jobs_that_no_card_could_hold_do_not_hide_those_behind_them(scene: Scene) -> None:
+def test_jobs_that_no_card_could_hold_do_not_hide_those_behind_them(scene: CoordinatorScene) -> None:
     peer = scene.wide(1, "render-1", CARD)
     submit_many(scene, Requirement("burn", min_vram_mb=24_500), 2 * MOST_HEADS)
     last = submit(scene.ledger, Requirement("burn", min_vram_mb=23_000))
@@ -119,7 +118,9 @@ def test_jobs_that_no_card_could_hold_do_not_hide_those_behind_them(scene: Scene
     assert peer.next_order().job == last.id
 
 
-def test_of_a_class_what_fits_the_free_card_does_not_wait_for_the_larger_one_with_those_before_it(scene: Scene) -> None:
+def test_of_a_class_what_fits_the_free_card_does_not_wait_for_the_larger_one_with_those_before_it(
+    scene: CoordinatorScene,
+) -> None:
     scene.running(scene.wide(1, "render-1", CARD))
     free = scene.wide(1, "render-2", replace(CARD, uuid="GPU-2", vram_mb=20_000))
     large = submit(scene.ledger, Requirement("burn", min_vram_mb=22_000))
@@ -128,7 +129,9 @@ def test_of_a_class_what_fits_the_free_card_does_not_wait_for_the_larger_one_wit
     assert (scene.job(large.id).state, scene.job(small.id).worker) == (JobState.PENDING, free.id)
 
 
-def test_a_class_of_which_all_that_is_left_avoids_a_worker_waits_for_what_its_first_does(scene: Scene) -> None:
+def test_a_class_of_which_all_that_is_left_avoids_a_worker_waits_for_what_its_first_does(
+    scene: CoordinatorScene,
+) -> None:
     peer = scene.peer("render-1")
     elsewhere = Requirement("burn", exclude_workers=(peer.id,))
     submit_many(scene, elsewhere, 2 * MOST_HEADS)
@@ -137,7 +140,7 @@ def test_a_class_of_which_all_that_is_left_avoids_a_worker_waits_for_what_its_fi
     assert scene.job(last.id).waiting == "no worker fits: 1 is excluded"
 
 
-def test_what_waits_is_woken_by_a_slot_that_is_freed_and_by_a_worker_that_recovers(scene: Scene) -> None:
+def test_what_waits_is_woken_by_a_slot_that_is_freed_and_by_a_worker_that_recovers(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
     freed = submit(scene.ledger)
@@ -148,7 +151,7 @@ def test_what_waits_is_woken_by_a_slot_that_is_freed_and_by_a_worker_that_recove
     assert peer.next_order().job == freed.id
 
 
-def test_a_job_that_nobody_could_run_says_so_at_once_and_goes_when_somebody_can(scene: Scene) -> None:
+def test_a_job_that_nobody_could_run_says_so_at_once_and_goes_when_somebody_can(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     job = submit(scene.ledger, FAST)
     scene.leader.step(BELL)
@@ -160,7 +163,7 @@ def test_a_job_that_nobody_could_run_says_so_at_once_and_goes_when_somebody_can(
     assert scene.job(job.id).waiting is None
 
 
-def test_a_reason_follows_what_changes(scene: Scene) -> None:
+def test_a_reason_follows_what_changes(scene: CoordinatorScene) -> None:
     job = submit(scene.ledger, FAST)
     scene.step()
     assert scene.job(job.id).waiting == "no worker has joined the pool yet"
@@ -169,7 +172,7 @@ def test_a_reason_follows_what_changes(scene: Scene) -> None:
     assert scene.job(job.id).waiting == "no worker fits: 1 lacks fast"
 
 
-def test_of_a_class_only_those_that_no_card_could_hold_are_told_so(scene: Scene) -> None:
+def test_of_a_class_only_those_that_no_card_could_hold_are_told_so(scene: CoordinatorScene) -> None:
     peer = scene.wide(2, "render-1", CARD)
     scene.running(peer)
     fits = submit(scene.ledger, Requirement("burn", min_vram_mb=23_700))
@@ -179,7 +182,7 @@ def test_of_a_class_only_those_that_no_card_could_hold_are_told_so(scene: Scene)
     assert scene.job(too_large.id).waiting == "no worker fits: 1 has 24000 MiB on its largest GPU, less than 24500"
 
 
-def test_a_reason_of_a_job_s_own_goes_when_it_is_no_longer_true(scene: Scene) -> None:
+def test_a_reason_of_a_job_s_own_goes_when_it_is_no_longer_true(scene: CoordinatorScene) -> None:
     peer = scene.peer("render-1")
     job = submit(scene.ledger, Requirement("burn", exclude_workers=(peer.id,)))
     scene.later(1, peer)
@@ -189,7 +192,7 @@ def test_a_reason_of_a_job_s_own_goes_when_it_is_no_longer_true(scene: Scene) ->
     assert scene.job(job.id).waiting == "waits for a free slot: render-1 is full"
 
 
-def test_a_placement_is_kept_with_its_attempt(scene: Scene) -> None:
+def test_a_placement_is_kept_with_its_attempt(scene: CoordinatorScene) -> None:
     scene.wide(2)
     job = submit(scene.ledger)
     scene.step()
@@ -200,7 +203,7 @@ def test_a_placement_is_kept_with_its_attempt(scene: Scene) -> None:
     assert row["placement"]["strategy"] == "least-loaded" and "queue" in row["placement"]["parts"]
 
 
-def test_reasons_of_classes_go_with_their_last_job(scene: Scene) -> None:
+def test_reasons_of_classes_go_with_their_last_job(scene: CoordinatorScene) -> None:
     job = submit(scene.ledger, FAST)
     scene.step()
     assert [each.why for each in waiting.classes(scene.ledger)] == ["no worker has joined the pool yet"]
@@ -209,7 +212,9 @@ def test_reasons_of_classes_go_with_their_last_job(scene: Scene) -> None:
     assert waiting.forget_classes(scene.ledger) == 0  # it was done
 
 
-def test_a_job_whose_older_attempt_is_left_on_the_free_worker_hides_no_other(scene: Scene, database_url: str) -> None:
+def test_a_job_whose_older_attempt_is_left_on_the_free_worker_hides_no_other(
+    scene: CoordinatorScene, database_url: str
+) -> None:
     peer = scene.wide(2)
     order = scene.running(peer, timeout_s=60)
     with psycopg.connect(database_url, autocommit=True) as connection:

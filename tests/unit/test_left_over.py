@@ -10,7 +10,7 @@ from app.coordinator.placement.place import Want
 from app.coordinator.placement.unplaced import MOST_DIFFERENT, TELLING_S, TOLD, Candidate, LeftOver
 from app.ledger.waiting import Wish
 from app.pool.model import JobId, Requirement, WorkerId
-from tests.unit.test_order import waiting
+from tests.kit.waiting_jobs import waiting
 
 
 class Asked:
@@ -26,7 +26,7 @@ class Asked:
 
 
 def left_over(fleet: Asked) -> LeftOver:
-    return LeftOver(fleet, lambda: fleet.now)  # type: ignore[arg-type]
+    return LeftOver(fleet.why_waiting, lambda: fleet.now)
 
 
 def candidate(number: int, failed_on: str = "", min_vram_mb: int = 0) -> Candidate:

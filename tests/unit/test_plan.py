@@ -15,7 +15,7 @@ from app.pool.capacity import need
 from app.pool.matching import FILTERS, Refusal, refusal
 from app.pool.model import Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import STRATEGIES
-from tests.kit.fleet import a_worker
+from tests.kit.placement_scene import a_worker
 
 TAGS = ("a", "b", "c", "d")
 some_tags = st.lists(st.sampled_from(TAGS), unique=True, max_size=4).map(tuple)

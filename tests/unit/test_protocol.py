@@ -6,7 +6,7 @@ import pytest
 
 from app.pool.codec import from_json, to_json
 from app.pool.model import FileFact, Gpu, JobId, Parameter, WorkerId, Workflow
-from app.pool.protocol import AttemptRef, Beat, GpuFigures, Lease, LeaseState, Memory, Offer, Order, Report, Resume
+from app.pool.protocol import AttemptRef, Beat, GpuFigures, Lease, LeaseState, Memory, Offer, Order, Report, ResumePoint
 
 BEAT = Beat(
     WorkerId("w"),
@@ -24,7 +24,7 @@ MESSAGES = [
     BEAT,
     Lease(1, LeaseState.CLAIMED, nonce="n", gpus=("GPU-1",), vram_mb=10),
     Report("checkpoint", WorkerId("w"), 1, JobId("j"), 1, number=4, state={"a": [1]}, files=(FileFact("f", 1, "0"),)),
-    Order(JobId("j"), 2, WorkerId("w"), 1, "t", {"p": 1}, resume=Resume(1, 1, {"done": 3})),
+    Order(JobId("j"), 2, WorkerId("w"), 1, "t", {"p": 1}, resume=ResumePoint(1, 1, {"done": 3})),
     Offer("m", "b", "h", "n", 1, "1", 1, gpus=(Gpu("u", 0, "X", 9),), workflows=(Workflow("t", "python"),)),
     Workflow("t", "command", argv=("a", "{b}"), parameters=(Parameter("b", "choice", choices=("x",), min=1.0),)),
 ]

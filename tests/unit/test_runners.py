@@ -17,7 +17,7 @@ from agent.workflows import burn
 from app.pool.errors import PoolError
 from app.pool.model import LIMITS, Parameter, Workflow
 from app.pool.policy import Clocks
-from tests.kit.child import Child
+from tests.kit.workflow_scene import WorkflowScene
 
 
 def shell(script: str, *parameters: Parameter) -> Workflow:
@@ -31,9 +31,9 @@ def python(folder: Path, source: str) -> tuple[Workflow, dict[str, str]]:
     return Workflow("try", "python", target="trial:run"), {"PYTHONPATH": f"{folder}:{Path.cwd()}"}
 
 
-def ran(tmp_path: Path, source: str, **more: object) -> Child:
+def ran(tmp_path: Path, source: str, **more: object) -> WorkflowScene:
     workflow, environment = python(tmp_path, source)
-    with Child(tmp_path / "out", workflow, {}, environment=environment, more=more) as child:
+    with WorkflowScene(tmp_path / "out", workflow, {}, environment=environment, more=more) as child:
         child.begin().end()
     return child
 
@@ -42,7 +42,7 @@ def test_a_command_gets_its_values_as_single_arguments_and_no_shell_sees_them(tm
     workflow = Workflow(
         "echo", "command", argv=("printf", "%s|", "a{x}b", "{y}", "--z={z}"), parameters=tuple(map(Parameter, "xyz"))
     )
-    with Child(tmp_path / "out", workflow, {"x": "$(id); *", "y": "two words"}) as child:
+    with WorkflowScene(tmp_path / "out", workflow, {"x": "$(id); *", "y": "two words"}) as child:
         assert child.begin().end()["end"] == "succeeded"
     assert child.log == ["a$(id); *b|two words|"]
 
@@ -57,7 +57,7 @@ def test_a_value_cannot_become_an_option() -> None:
 def test_a_commands_lines_are_progress_checkpoints_and_log(tmp_path: Path) -> None:
     script = """echo hello; echo '::progress 0.4 half way'; echo '::checkpoint {"at": 3}'; echo '::progress x' >&2
     printf 'bar\\rend'; echo 1 >result.txt"""
-    with Child(tmp_path / "out", shell(script), {}) as child:
+    with WorkflowScene(tmp_path / "out", shell(script), {}) as child:
         end = child.begin().end()
     assert end["end"] == "succeeded"
     assert [output["name"] for output in end["outputs"]] == ["result.txt"]
@@ -69,7 +69,7 @@ def test_a_commands_lines_are_progress_checkpoints_and_log(tmp_path: Path) -> No
 
 def test_a_command_finds_the_last_checkpoint_in_a_file(tmp_path: Path) -> None:
     script = 'cat "${MUSTER_CHECKPOINT:-/dev/null}"; echo; echo \'::checkpoint {"at": 3}\''
-    with Child(tmp_path / "a1", shell(script), {}) as first:
+    with WorkflowScene(tmp_path / "a1", shell(script), {}) as first:
         first.begin().end()
     with first.resumed_by(tmp_path / "a2") as second:
         end = second.begin().end()
@@ -81,13 +81,13 @@ def test_a_command_finds_the_last_checkpoint_in_a_file(tmp_path: Path) -> None:
     ("script", "error"), [("echo sorry; exit 3", "exit code 3\nsorry"), ("kill -SEGV $$", "killed by SIGSEGV")]
 )
 def test_a_command_that_fails_says_how_and_its_last_words(tmp_path: Path, script: str, error: str) -> None:
-    with Child(tmp_path / "out", shell(script), {}) as child:
+    with WorkflowScene(tmp_path / "out", shell(script), {}) as child:
         end = child.begin().end()
     assert (end["end"], end["error"]) == ("failed", error)
 
 
 def test_a_command_ends_though_its_grandchild_holds_the_output(tmp_path: Path) -> None:
-    with Child(tmp_path / "out", shell("sleep 300 & echo done"), {}) as child:
+    with WorkflowScene(tmp_path / "out", shell("sleep 300 & echo done"), {}) as child:
         assert child.begin().end(10)["end"] == "succeeded"
         assert child.log == ["done"]
 
@@ -95,7 +95,7 @@ def test_a_command_ends_though_its_grandchild_holds_the_output(tmp_path: Path) -
 @pytest.mark.parametrize("way", ["message", "signal"])
 def test_a_command_asked_to_stop_gets_sigterm_and_counts_as_stopped(tmp_path: Path, way: str) -> None:
     script = "trap 'echo \"::checkpoint 7\"; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
-    with Child(tmp_path / "out", shell(script), {}) as child:
+    with WorkflowScene(tmp_path / "out", shell(script), {}) as child:
         child.begin().until("log")
         if way == "message":
             child.tell({"stopping": "checkpoint"})
@@ -106,7 +106,7 @@ def test_a_command_asked_to_stop_gets_sigterm_and_counts_as_stopped(tmp_path: Pa
 
 
 def test_nothing_runs_when_the_claim_is_refused(tmp_path: Path) -> None:
-    child = Child(tmp_path / "out", shell("touch ran"), {})
+    child = WorkflowScene(tmp_path / "out", shell("touch ran"), {})
     child.socket.close()
     assert child.process.wait(20) == 0
     child.process.communicate()
@@ -115,7 +115,7 @@ def test_nothing_runs_when_the_claim_is_refused(tmp_path: Path) -> None:
 
 def test_a_forbidden_parameter_is_refused_before_anything_runs(tmp_path: Path) -> None:
     workflow = shell("touch ran", Parameter("input", "file", required=True))
-    with Child(
+    with WorkflowScene(
         tmp_path / "out", workflow, {"input": "/etc/passwd"}, environment={"MUSTER_INPUT": str(tmp_path)}
     ) as child:
         end = child.begin().end()
@@ -175,7 +175,7 @@ def run(job):
     return [path.read_text() for path in kept]
 """
     workflow, environment = python(tmp_path, source)
-    with Child(tmp_path / "a1", workflow, {}, environment=environment) as first:
+    with WorkflowScene(tmp_path / "a1", workflow, {}, environment=environment) as first:
         assert first.begin().end()["result"] == ["part 0"]
     with first.resumed_by(tmp_path / "a2", environment=environment) as second:
         end = second.begin().end()
@@ -189,7 +189,7 @@ def run(job):
 def test_a_python_workflow_sees_that_it_is_to_stop(tmp_path: Path, word: str, end: str) -> None:
     source = "def run(job):\n job.log('ready')\n while not job.stopping: time.sleep(0.01)\n raise Stopped(job.stopping)"
     workflow, environment = python(tmp_path, source)
-    with Child(tmp_path / "out", workflow, {}, environment=environment) as child:
+    with WorkflowScene(tmp_path / "out", workflow, {}, environment=environment) as child:
         child.begin().until("log")
         child.tell({"stopping": word})
         said = child.end(10)
@@ -199,7 +199,7 @@ def test_a_python_workflow_sees_that_it_is_to_stop(tmp_path: Path, word: str, en
 def test_an_error_after_the_wish_to_stop_is_no_failure(tmp_path: Path) -> None:
     source = "def run(job):\n job.log('ready')\n while not job.stopping: time.sleep(0.01)\n raise OSError('stopped')"
     workflow, environment = python(tmp_path, source)
-    with Child(tmp_path / "out", workflow, {}, environment=environment) as child:
+    with WorkflowScene(tmp_path / "out", workflow, {}, environment=environment) as child:
         child.begin().until("log")
         child.process.send_signal(signal.SIGTERM)
         assert child.end(10)["end"] == "stopped"
@@ -213,7 +213,7 @@ def test_no_step_begins_after_the_deadline(tmp_path: Path) -> None:
     workflow, environment = python(
         tmp_path, "def run(job):\n n = 0\n while True:\n  n += 1\n  job.progress(0, str(n))\n  time.sleep(0.01)"
     )
-    with Child(
+    with WorkflowScene(
         tmp_path / "out", workflow, {}, environment=environment, more={"deadline_fd": fd, "strict": True}
     ) as child:
         child.begin().until("progress", text="3")
@@ -224,7 +224,7 @@ def test_no_step_begins_after_the_deadline(tmp_path: Path) -> None:
 
 def test_burn_goes_on_from_its_last_second(tmp_path: Path) -> None:
     params = {"seconds": 2.2, "use": 0.2, "device": "cpu"}
-    with Child(tmp_path / "a1", burn.declaration(), params) as first:
+    with WorkflowScene(tmp_path / "a1", burn.declaration(), params) as first:
         first.begin().until("checkpoint")
         first.tell({"stopping": "checkpoint"})
         assert first.end()["end"] == "stopped"
@@ -236,7 +236,7 @@ def test_burn_goes_on_from_its_last_second(tmp_path: Path) -> None:
 
 def test_the_stacks_of_a_workflow_can_be_asked_for(tmp_path: Path) -> None:
     workflow, environment = python(tmp_path, "def run(job):\n job.log('ready')\n time.sleep(60)")
-    with Child(tmp_path / "out", workflow, {}, environment=environment) as child:
+    with WorkflowScene(tmp_path / "out", workflow, {}, environment=environment) as child:
         child.begin().until("log")
         child.process.send_signal(signal.SIGUSR1)
         assert child.process.stderr is not None
@@ -245,7 +245,7 @@ def test_the_stacks_of_a_workflow_can_be_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("script", "exit_code"), [("exit 75", 75), ("kill -KILL $$", None)])
 def test_a_commands_exit_code_is_told(tmp_path: Path, script: str, exit_code: int | None) -> None:
-    with Child(tmp_path / "out", shell(script), {}) as child:
+    with WorkflowScene(tmp_path / "out", shell(script), {}) as child:
         assert child.begin().end()["exit_code"] == exit_code
 
 

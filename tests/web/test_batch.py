@@ -8,7 +8,7 @@ from typing import Any
 from werkzeug.test import TestResponse
 
 from app.ledger import jobs, waiting
-from tests.web.conftest import Web, wrong
+from tests.kit.web import Web, wrong
 
 
 def post(web: Web, *bodies: Any, token: str | None = None, **headers: str) -> TestResponse:

@@ -28,8 +28,8 @@ from app.ledger.db import Ledger
 from app.pool.model import FileFact, Job, JobId, Parameter, Worker, Workflow
 from app.pool.protocol import Offer
 from app.up.processes import free_port
+from tests.kit.actors import found, join, offer, running, tell
 from tests.kit.services import eventually
-from tests.postgres.conftest import found, join, offer, running, tell
 
 Environment = dict[str, str]
 ROOT = Path(__file__).parents[2]

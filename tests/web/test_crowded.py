@@ -9,8 +9,7 @@ import pytest
 from redis import Redis
 
 from app.web.http import cache
-from tests.web.conftest import Web
-from tests.web.test_faces import signed_in
+from tests.kit.web import Web, signed_in
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from app.pool.settings import ServerSettings
 from app.web.app import create_app
 from app.web.http.services import EXTENSION
-from tests.web.conftest import Web
+from tests.kit.web import Web
 
 NOWHERE = "127.0.0.1:1"
 

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.ledger import events, sessions, workers
@@ -17,25 +16,12 @@ from app.pool.model import Health, WorkerId
 from app.web.http import files
 from app.web.http.files import UPLOAD_BYTES
 from app.web.http.sessions import secret_key
-from tests.web.conftest import Web
-
-HTML = {"Accept": "text/html,*/*;q=0.8"}
+from tests.kit.web import HTML, Web, signed_in
 
 
 def upload(web: Web, name: str, contents: bytes = b"clip") -> TestResponse:
     data = {"file": (io.BytesIO(contents), name)}
     return web.ask("POST", "/files", web.creator, data=data, content_type="multipart/form-data")
-
-
-def signed_in(web: Web, token: str) -> FlaskClient:
-    """A browser's client that has signed in."""
-    client = web.app.test_client()
-    page = client.get("/login").text
-    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
-    assert found
-    answered = client.post("/ui/login/begin", data={"csrf_token": found[1], "token": token})
-    assert answered.status_code == 303
-    return client
 
 
 def test_a_worker_s_transitions_are_paged_newest_first(web: Web) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from app.ledger import events, groups, jobs
 from app.pool.model import JobId
-from tests.web.conftest import Facts, Web, wrong
+from tests.kit.web import Facts, Web, wrong
 
 
 def make(web: Web, name: str = "farm", **rest: object) -> Facts:

@@ -6,9 +6,8 @@ import pytest
 
 from app.ledger import events, investigations, jobs, workers
 from app.pool.model import Health, Intent, Worker
-from tests.postgres.conftest import assign, join, running, submit, tell
-from tests.web.conftest import Web
-from tests.web.test_faces import HTML, signed_in
+from tests.kit.actors import assign, join, running, submit, tell
+from tests.kit.web import HTML, Web, signed_in
 
 SAMPLE = {"at": "2030-01-01T12:00:00+00:00", "utilisation": 0.5, "vram_used": 0.9, "temperature_c": 71, "load": 0.4}
 EVIDENCE = {

@@ -7,10 +7,10 @@ from pathlib import Path
 from app.ledger import groups, reports
 from app.ledger.failures import Shortage
 from app.pool.protocol import Report
-from tests.postgres.conftest import found, running, tell
-from tests.postgres.conftest import join as join_worker
-from tests.postgres.conftest import submit as submit_to
-from tests.web.conftest import Web
+from tests.kit.actors import found, running, tell
+from tests.kit.actors import join as join_worker
+from tests.kit.actors import submit as submit_to
+from tests.kit.web import Web
 
 FIELDS = (
     "id name workflow params state status waiting progress text attempt failures max_failures worker requires prefers"

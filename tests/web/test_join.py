@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from app.ledger import events, workers
 from app.pool.model import Health, WorkerId
 from app.up.processes import free_port
-from tests.web.conftest import Facts, Web
+from tests.kit.web import Facts, Web
 
 
 def failed(answered: TestResponse) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from app.coordinator.control_loop import Decider
+from app.coordinator.control_loop import ControlLoop
 from app.coordinator.fleet import Fleet
 from app.coordinator.hints import Hint
 from app.coordinator.placement.index import Eligible
@@ -18,8 +18,7 @@ from app.coordinator.stores import Stores
 from app.ledger import retention, workers
 from app.pool.model import JobId, Requirement
 from app.pool.protocol import GpuFigures, Memory
-from tests.web.conftest import Facts, Web, wrong
-from tests.web.test_faces import HTML, signed_in
+from tests.kit.web import HTML, Facts, Web, signed_in, wrong
 
 CARD = {"uuid": "GPU-1", "index": 0, "model": "RTX 4090", "vram_mb": 24_000}
 MEASURED = GpuFigures("GPU-1", 0, "RTX 4090", 24_000, 0.5, Memory(0, 5_952, 18_048), 60, 200.0)
@@ -145,7 +144,7 @@ def test_the_leader_s_notes_are_the_series(web: Web) -> None:
     first, second = two_workers(web)
     with redis.Redis.from_url(web.services.settings.rq_redis_url) as rq:
         stores = Stores(web.ledger, web.services.redis, rq, web.services.keys)
-        Decider(stores).step(Hint(everything=True))
+        ControlLoop(stores).step(Hint(everything=True))
     point = web.get(f"/admin/workers/{first['worker']}/metrics")["series"][-1]
     shown = web.get(f"/admin/workers/{first['worker']}")
     assert (point["score"], point["vram"]) == pytest.approx((shown["score"], shown["load"]["vram"]))

@@ -9,7 +9,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from app.actions import jobs
-from tests.web.conftest import Web
+from tests.kit.web import Web
 
 
 def post(web: Web, key: str, **body: Any) -> TestResponse:

@@ -15,7 +15,7 @@ from schemathesis.schemas import APIOperation
 
 from app.ledger.leader import LEADER_LOCK
 from app.web.app import GROUPS
-from tests.web.conftest import Web
+from tests.kit.web import Web
 
 EXAMPLES = 6  # good and as many bad requests an operation
 WITHOUT_INPUT = ("/healthz", "/readyz")  # no request to them can be bad

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.pool.model import FileFact, JobId
-from tests.postgres.conftest import join, running, tell
-from tests.web.conftest import Web
+from tests.kit.actors import join, running, tell
+from tests.kit.web import Web
 
 SHA256 = "0" * 64
 

@@ -9,9 +9,8 @@ import pytest
 from app.ledger import attempts, investigations, jobs, policy, workers
 from app.pool.model import Health, Job, JobId, Worker
 from app.web.pages.overlap import overlaps
-from tests.postgres.conftest import ANY, assign, join, running, submit, tell
-from tests.web.conftest import Web
-from tests.web.test_faces import HTML, signed_in
+from tests.kit.actors import ANY, assign, join, running, submit, tell
+from tests.kit.web import HTML, Web, signed_in
 
 
 def down(web: Web, worker: Worker, cause: investigations.Cause = "host silent") -> None:

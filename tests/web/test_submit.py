@@ -16,8 +16,7 @@ from app.pool.codec import plain
 from app.pool.model import Job, JobId, Parameter, Workflow
 from app.web.http.schemas import JobBody
 from app.web.pages import submit_form
-from tests.web.conftest import Web
-from tests.web.test_faces import HTML, signed_in
+from tests.kit.web import HTML, Web, signed_in
 
 BURN = Workflow("burn", "python", parameters=(Parameter("seconds", "float"), Parameter("clip", "file")))
 PATH = "/ui/jobs/submit"

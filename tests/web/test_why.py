@@ -11,8 +11,7 @@ import pytest
 from app.ledger import jobs, workers
 from app.pool.model import Intent, WorkerId
 from app.web.api import why
-from tests.web.conftest import Web
-from tests.web.test_faces import signed_in
+from tests.kit.web import Web, signed_in
 
 RECORD: dict[str, Any] = {
     "strategy": "least-loaded",

@@ -11,8 +11,7 @@ from werkzeug.test import TestResponse
 from app.ledger import groups, setups, workers
 from app.ledger.setups import Setup
 from app.pool.model import Intent, WorkerId
-from tests.web.conftest import Web
-from tests.web.test_faces import HTML, signed_in
+from tests.kit.web import HTML, Web, signed_in
 
 
 @pytest.fixture

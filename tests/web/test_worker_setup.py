@@ -11,9 +11,9 @@ from app.ledger import blocks, events, groups, setups, waiting, workers
 from app.ledger.setups import Setup
 from app.pool.model import Intent, WorkerId
 from app.pool.policy import Policy
-from tests.postgres.conftest import join as join_worker
-from tests.postgres.conftest import running, tell
-from tests.web.conftest import Facts, Web, wrong
+from tests.kit.actors import join as join_worker
+from tests.kit.actors import running, tell
+from tests.kit.web import Facts, Web, wrong
 
 NOBODY = "0" * 12
 

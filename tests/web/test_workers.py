@@ -8,10 +8,9 @@ from app.ledger import blocks, policy, workers
 from app.pool.codec import to_json
 from app.pool.model import Health, WorkerId
 from app.pool.protocol import GpuFigures, Lease, LeaseState, Memory
-from tests.postgres.conftest import join as join_worker
-from tests.postgres.conftest import running, tell
-from tests.web.conftest import Facts, Web, wrong
-from tests.web.test_faces import HTML, signed_in
+from tests.kit.actors import join as join_worker
+from tests.kit.actors import running, tell
+from tests.kit.web import HTML, Facts, Web, signed_in, wrong
 
 FIELDS = (
     "id name hostname address port gpu_model vram_mb gpus driver workflows tags dynamic_tags groups slots status reason"

@@ -26,7 +26,7 @@ NO_TIMEOUT = -1  # the guard enforces time limits
 
 
 @dataclass(frozen=True)
-class Lying:
+class QueuedEnvelopes:
     """Of one worker. RQ takes a popped one off its list when the guard begins; a slot that dies before leaves it."""
 
     waiting: frozenset[str] = frozenset()
@@ -50,7 +50,7 @@ class Envelopes:
                 self._queue(worker).enqueue_many(envelopes, pipeline=pipe)
             pipe.execute()
 
-    def lying(self, workers: Sequence[WorkerId]) -> dict[WorkerId, Lying]:
+    def queued(self, workers: Sequence[WorkerId]) -> dict[WorkerId, QueuedEnvelopes]:
         """The ids of the envelopes that each worker's queue and its `:intermediate` hold."""
         with self._rq.pipeline(transaction=False) as pipe:
             for worker in workers:
@@ -58,7 +58,10 @@ class Envelopes:
                 pipe.lrange(IntermediateQueue.get_intermediate_queue_key(_key(worker)), 0, -1)
             answers = pipe.execute()
         pairs = zip(workers, answers[0::2], answers[1::2], strict=True)
-        return {worker: Lying(frozenset(_ids(waiting)), frozenset(_ids(popped))) for worker, waiting, popped in pairs}
+        return {
+            worker: QueuedEnvelopes(frozenset(_ids(waiting)), frozenset(_ids(popped)))
+            for worker, waiting, popped in pairs
+        }
 
     def waiting(self, workers: Collection[WorkerId]) -> dict[WorkerId, list[str]]:
         """The ids of the envelopes that no slot has popped, in the order in which they will be."""

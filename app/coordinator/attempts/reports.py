@@ -31,7 +31,7 @@ REFUSED = "refused"
 
 
 @dataclass(frozen=True)
-class Entry:
+class StreamEntry:
     """A report and its place in its worker's stream."""
 
     worker: WorkerId
@@ -64,13 +64,13 @@ class Reports:
                 full = max(Counter(entry.worker for entry in entries).values()) >= ENTRIES_A_STREAM
         return freed
 
-    def _read(self, workers: Sequence[WorkerId]) -> list[Entry]:
+    def _read(self, workers: Sequence[WorkerId]) -> list[StreamEntry]:
         streams = {self._keys.out(worker): worker for worker in workers}
         found = self._redis.xread(dict.fromkeys(streams, "0"), count=ENTRIES_A_STREAM)
         pairs = found.items() if isinstance(found, dict) else found  # RESP3 answers with a map
         return [_entry(streams[key], id_, fields) for key, entries in pairs for id_, fields in _flat(entries)]
 
-    def _apply(self, entries: list[Entry]) -> bool:
+    def _apply(self, entries: list[StreamEntry]) -> bool:
         good = [entry.report for entry in entries if entry.report is not None]
         of_jobs = [report for report in good if report.job is not None]
         outcomes = reports.apply_all(self._ledger, of_jobs, shortages(self._stores, self._fleet, of_jobs))
@@ -87,7 +87,7 @@ class Reports:
         self._delete(entries)
         return any(_frees(report, applied) for report, applied in outcomes) or len(outcomes) < len(good)
 
-    def _delete(self, entries: list[Entry]) -> None:
+    def _delete(self, entries: list[StreamEntry]) -> None:
         with self._redis.pipeline(transaction=False) as pipe:
             for worker in {entry.worker for entry in entries}:
                 pipe.xdel(self._keys.out(worker), *[entry.id for entry in entries if entry.worker == worker])
@@ -120,7 +120,7 @@ def _frees(report: Report, applied: Applied) -> bool:
     return applied in (Applied.ENDED, Applied.BARRED) or (applied is Applied.REFUSED and report.kind == "end")
 
 
-def _entry(worker: WorkerId, id_: str, fields: dict[str, str]) -> Entry:
+def _entry(worker: WorkerId, id_: str, fields: dict[str, str]) -> StreamEntry:
     """The entry; one that cannot be understood, or speaks for another worker, is named in the log."""
     try:
         report = from_json(Report, fields["report"])
@@ -128,8 +128,8 @@ def _entry(worker: WorkerId, id_: str, fields: dict[str, str]) -> Entry:
             raise ValueError("it does not speak for its worker")
     except (ValueError, KeyError) as error:
         log.warning("report dropped: worker=%s entry=%s: %s", worker, id_, error)
-        return Entry(worker, id_, None)
-    return Entry(worker, id_, report)
+        return StreamEntry(worker, id_, None)
+    return StreamEntry(worker, id_, report)
 
 
 def _flat(entries: Any) -> Any:

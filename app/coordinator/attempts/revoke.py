@@ -19,7 +19,7 @@ from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
 from app.ledger import events, jobs, news, reports
 from app.ledger.db import Ledger
-from app.ledger.jobs import HeldAttempt, Taken
+from app.ledger.jobs import OpenAttempt, Taken
 from app.pool.faults import point
 from app.pool.model import JobId, JobState, WorkerId
 from app.pool.protocol import Report
@@ -53,7 +53,7 @@ class Failover:
             gone=True,
         )
 
-    def take_from_down(self, held: Iterable[HeldAttempt], cause: str) -> None:
+    def take_from_down(self, held: Iterable[OpenAttempt], cause: str) -> None:
         """Of a worker that is down: everything but strict attempts that may still run, which are revoked,
         and what no healthy worker could run, unless this one is proven dead."""
         for attempt in held:
@@ -64,7 +64,7 @@ class Failover:
             elif attempt.worker in self._fleet.proven or self._another_can(attempt):
                 self._take(partial(_one, held=attempt, cause=cause, spare_strict=False, died=True), cause)
 
-    def take(self, held: HeldAttempt, cause: str) -> None:
+    def take(self, held: OpenAttempt, cause: str) -> None:
         """One attempt that its worker may still have. A strict one that runs is only revoked."""
         if self._over(held):
             return
@@ -72,17 +72,17 @@ class Failover:
         if not taken and held.strict:
             self._revoke(held, TAKEN)
 
-    def take_back(self, held: HeldAttempt, cause: str) -> list[Taken]:
+    def take_back(self, held: OpenAttempt, cause: str) -> list[Taken]:
         """One attempt that has not started; nothing where a claim came first."""
         return self._take(lambda tx: _taken(jobs.take_back(tx, held.job, held.attempt, cause)), cause)
 
-    def take_gone(self, held: HeldAttempt, cause: str, died: bool = False) -> list[Taken]:
+    def take_gone(self, held: OpenAttempt, cause: str, died: bool = False) -> list[Taken]:
         """One attempt of which no process is left: nobody has to be told, its slot is free."""
         if self._over(held):
             return []
         return self._take(partial(_one, held=held, cause=cause, spare_strict=False, died=died), cause, gone=True)
 
-    def overdue(self, held: HeldAttempt) -> None:
+    def overdue(self, held: OpenAttempt) -> None:
         """One that its worker should have ended long ago: its job's failure, as its worker would have reported it.
 
         A strict one is only revoked: it is over when its end is known.
@@ -100,20 +100,20 @@ class Failover:
         self._withdraw(batch, worker, job, attempt)
         batch.send()
 
-    def cancelled(self, held: HeldAttempt, grace_s: float) -> None:
+    def cancelled(self, held: OpenAttempt, grace_s: float) -> None:
         """Its job was cancelled: what runs is asked to stop, and killed after the grace."""
         self._revoke(held, CANCEL, grace_s)
 
-    def _revoke(self, held: HeldAttempt, why: str, grace_s: float = 0.0) -> None:
+    def _revoke(self, held: OpenAttempt, why: str, grace_s: float = 0.0) -> None:
         batch = self._leases.batch()
         batch.revoked(held.worker, held.job, held.attempt, why, grace_s)
         batch.send()
 
-    def _another_can(self, held: HeldAttempt) -> bool:
+    def _another_can(self, held: OpenAttempt) -> bool:
         job = jobs.find(self._ledger, held.job)
         return job is not None and self._fleet.healthy_fits(job.spec.requirement, frozenset({held.worker}))
 
-    def _over(self, held: HeldAttempt) -> bool:
+    def _over(self, held: OpenAttempt) -> bool:
         """A cancelled attempt is not taken, it is over."""
         if held.state is JobState.CANCELLED:
             jobs.end_cancelled(self._ledger, held.worker, held.job, held.attempt)
@@ -161,7 +161,7 @@ class Failover:
         events.record(tx, "job.moved", sentence, worker=taken.worker, job=taken.job)
 
 
-def _one(tx: Ledger, held: HeldAttempt, cause: str, *, spare_strict: bool, died: bool = False) -> list[Taken]:
+def _one(tx: Ledger, held: OpenAttempt, cause: str, *, spare_strict: bool, died: bool = False) -> list[Taken]:
     taken = jobs.take_back(tx, held.job, held.attempt, cause)
     return _taken(taken or jobs.take_away(tx, held.job, held.attempt, cause, spare_strict, died))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from app.coordinator.batches import Turns
+from app.coordinator.batches import Batches
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
 from app.pool.codec import from_json, to_json
@@ -16,10 +16,10 @@ from app.pool.protocol import Wanted
 log = logging.getLogger(__name__)
 
 
-class WantedWriter:
+class DirectivesWriter:
     """Writes where something has changed; the number rises with each change, also after Redis forgot."""
 
-    def __init__(self, stores: Stores, fleet: Fleet, turns: Turns) -> None:
+    def __init__(self, stores: Stores, fleet: Fleet, turns: Batches) -> None:
         self._stores = stores
         self._fleet = fleet
         self._turns = turns

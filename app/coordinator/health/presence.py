@@ -36,7 +36,7 @@ LOOPBACK = ("127.", "::1", "localhost")
 Life = tuple[WorkerId, int]
 
 
-class Word(Enum):
+class LossKind(Enum):
     """What is known of a worker whose presence was lost."""
 
     DEAD = "dead"  # its host refused the call, or another incarnation or boot answers there
@@ -49,7 +49,7 @@ class Loss:
 
     worker: WorkerId
     incarnation: int
-    word: Word
+    kind: LossKind
     why: str
     at: float
     seq: int = -1
@@ -214,7 +214,7 @@ class Presence:
         """Learn whether its address leads to it, so that a later refusal means something."""
         answer = self._ask(worker)
         if isinstance(answer, WhoIs) and not listening and answer.worker == worker.id and not _itself(worker, answer):
-            self._lost(Loss(*_life(worker), Word.DEAD, _other(answer), self._now()))
+            self._lost(Loss(*_life(worker), LossKind.DEAD, _other(answer), self._now()))
 
     def _look_into(self, worker: Worker, at: float, seq: int) -> None:
         answer = self._ask(worker)
@@ -240,13 +240,13 @@ class Presence:
                 self._answered.add(_life(worker))
         return answer
 
-    def _word(self, worker: Worker, answer: WhoIs | NoAnswer) -> tuple[Word, str]:
+    def _word(self, worker: Worker, answer: WhoIs | NoAnswer) -> tuple[LossKind, str]:
         if isinstance(answer, WhoIs) and answer.worker == worker.id:
-            return Word.DEAD, _other(answer)
+            return LossKind.DEAD, _other(answer)
         # Another worker's answer tells what a refusal tells: on this port it is not.
         if answer is not NoAnswer.SILENT and self._refusal_proves(worker):
-            return Word.DEAD, "its host answers, but its process is gone"
-        return Word.SILENT, "its connection is gone and its address does not answer"
+            return LossKind.DEAD, "its host answers, but its process is gone"
+        return LossKind.SILENT, "its connection is gone and its address does not answer"
 
     def _refusal_proves(self, worker: Worker) -> bool:
         """Only where this incarnation had answered there; and loopback is this host's only by its boot id."""

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.coordinator.fleet import Fleet
-from app.coordinator.health.verdicts import HealthJudge
-from app.coordinator.placement.headroom import utilisation, vram_used
+from app.coordinator.health.verdicts import HealthMonitor
 from app.coordinator.stores import Stores
 from app.ledger import workers
 from app.ledger.workers import Note
 from app.pool.codec import plain
-from app.pool.load import Load, measured
+from app.pool.load import Load, measured, utilisation, vram_used
 from app.pool.model import Worker, WorkerId
 from app.pool.protocol import Beat
 from app.pool.status import worker_status
@@ -22,10 +21,10 @@ MINUTE_S = 60.0
 AT_ONCE = 200  # between two other decisions: some hundredths of a second
 
 
-class Notes:
+class Sampling:
     """Writes each worker's once a minute, of a large fleet some at a time; the first time when a leader begins."""
 
-    def __init__(self, stores: Stores, fleet: Fleet, health: HealthJudge) -> None:
+    def __init__(self, stores: Stores, fleet: Fleet, health: HealthMonitor) -> None:
         self._stores = stores
         self._fleet = fleet
         self._health = health

@@ -24,7 +24,7 @@ from app.coordinator.health.failure_detector import (
     seen,
     takes_nothing,
 )
-from app.coordinator.health.presence import Loss, Presence, Word
+from app.coordinator.health.presence import Loss, LossKind, Presence
 from app.coordinator.stores import Stores
 from app.ledger import jobs, workers
 from app.pool.faults import point
@@ -43,7 +43,7 @@ LEAST_APART = 0.9  # of an interval, two beats
 NEWER_S = 1.0  # or a tenth of its interval: the time for a newer beat after a presence was lost
 
 
-class HealthJudge:
+class HealthMonitor:
     """One leader's eyes: begins anew with each term. `drain` applies a worker's reports to the end."""
 
     def __init__(
@@ -240,7 +240,7 @@ class HealthJudge:
         for loss in due:
             worker = self._fleet.workers.get(loss.worker)
             if worker and self._is_gone(worker, loss):
-                verdict = Verdict(Health.DOWN, loss.why, proven=loss.word is Word.DEAD)
+                verdict = Verdict(Health.DOWN, loss.why, proven=loss.kind is LossKind.DEAD)
                 changed |= {worker.id} if self._settle(worker, verdict) else set()
             del self._suspected[loss.worker]  # last: it is said once, and a store may fail
         return changed
@@ -248,13 +248,13 @@ class HealthJudge:
     def _is_due(self, loss: Loss) -> bool:
         sight = self._sights.get(loss.worker)
         newer_s = max(NEWER_S, sight.interval_s / 10 if sight else 0.0)
-        return loss.word is Word.DEAD or self._now() >= loss.at + newer_s
+        return loss.kind is LossKind.DEAD or self._now() >= loss.at + newer_s
 
     def _is_gone(self, worker: Worker, loss: Loss) -> bool:
         sight = self._sights.get(worker.id)
         if worker.incarnation != loss.incarnation or worker.health not in LIVE or sight is None:
             return False
-        return loss.word is Word.DEAD or not (sight.seq > loss.seq or self._presence.listens(worker))
+        return loss.kind is LossKind.DEAD or not (sight.seq > loss.seq or self._presence.listens(worker))
 
     def _silence(self) -> None:
         """Who is down and has been silent for so long that strict attempts have ended, whatever the proof."""

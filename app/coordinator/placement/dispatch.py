@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 
 from app.coordinator.attempts.envelopes import Envelopes
@@ -19,6 +19,7 @@ from app.coordinator.placement.backfill import Keep, Kept
 from app.coordinator.placement.fairness import Queue, ends, in_order, queue_of
 from app.coordinator.placement.index import Eligible
 from app.coordinator.placement.place import Run, Want
+from app.coordinator.placement.reasons import why_waiting_in
 from app.coordinator.placement.unplaced import Candidate, LeftOver
 from app.coordinator.placement.unschedulable import Parked
 from app.coordinator.stores import Stores
@@ -54,6 +55,7 @@ class Dispatch:
         self.kept = Kept(stores, fleet, now)
         self._missed: set[str] = set()  # had room for the least of their jobs, but not for all
         self._began = now()
+        self._why_waiting = partial(why_waiting_in, fleet)
         self._wishes = cache(fleet.wishes_of)
         self._served: dict[Queue, float] = {}  # when a queue was given something; before a restart is as never
         self._full: set[str] = set()  # of this step: classes that nobody has room for
@@ -70,7 +72,7 @@ class Dispatch:
         classes = {each.name: each for each in waiting.classes(self._ledger)}
         open_classes = self._have_room(classes, classes)
         self._full, self._ordered = classes.keys() - open_classes, False
-        left_over, because = LeftOver(self._fleet, self._now), dict[str, str]()
+        left_over, because = LeftOver(self._why_waiting, self._now), dict[str, str]()
         each = HEADS
         while open_classes:
             heads = waiting.heads(self._ledger, open_classes, each, left_over.no_room(open_classes))

@@ -14,6 +14,7 @@ from typing import Any
 
 from app.coordinator.placement.index_plan import Entry
 from app.pool.capacity import Use, depth, slots, uses
+from app.pool.load import mean, utilisation, vram_used
 from app.pool.model import Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat
@@ -55,29 +56,17 @@ def means(workers: Mapping[WorkerId, Worker], beats: Iterable[Beat]) -> Means:
     return Means(_mean_of(everybody), {model: _mean_of(some) for model, some in by_model.items()})
 
 
-def utilisation(beat: Beat) -> float | None:
-    """Mean over the worker's GPUs that say it; of a worker without any, that of its host's CPUs."""
-    return _mean(gpu.utilisation for gpu in beat.gpus) if beat.gpus else beat.cpu
-
-
-def vram_used(beat: Beat) -> float | None:
-    """The share of its cards' memory that is in use by anybody; None where it is not measured."""
-    known = [gpu for gpu in beat.gpus if gpu.vram_mb and gpu.memory.free is not None]
-    total = sum(gpu.vram_mb or 0 for gpu in known)
-    return 1 - sum(gpu.memory.free or 0 for gpu in known) / total if total else None
-
-
 def room(worker: Worker, beat: Beat, entries: Sequence[Entry], policy: Policy, found: Means) -> str:
     """The room of a live worker as settle.lua reads it; no entries when it may not be given anything."""
-    mean, busy, used = found.like(worker), utilisation(beat), uses(worker, beat)
+    like, busy, used = found.like(worker), utilisation(beat), uses(worker, beat)
     facts: dict[str, Any] = {
         "incarnation": worker.incarnation,
         "slots": slots(worker, beat),
         "capacity": slots(worker, beat) + depth(worker, policy),
         "weights": _weights(found.of_all, policy),
-        "gpu": mean.utilisation if busy is None else _rounded(busy),
+        "gpu": like.utilisation if busy is None else _rounded(busy),
         "gpu_mean": True if busy is None else None,
-        "vram": None if any(used.values()) else mean.vram,
+        "vram": None if any(used.values()) else like.vram,
         "reserve": policy.vram_reserve_mb,
         "cards": [[gpu.uuid, gpu.vram_mb, *_use(used[gpu.uuid])] for gpu in worker.gpus],
         "sets": [[e.name, e.needs.slots, e.needs.cards, e.needs.least_mb, e.order, e.offset] for e in entries],
@@ -106,9 +95,4 @@ def _rounded(share: float | None) -> float | None:
 
 
 def _mean_of(beats: Sequence[Beat]) -> Mean:
-    return Mean(_rounded(_mean(map(utilisation, beats))), _rounded(_mean(map(vram_used, beats))))
-
-
-def _mean(figures: Iterable[float | None]) -> float | None:
-    known = [figure for figure in figures if figure is not None]
-    return sum(known) / len(known) if known else None
+    return Mean(_rounded(mean(map(utilisation, beats))), _rounded(mean(map(vram_used, beats))))

@@ -1,10 +1,11 @@
-"""Why a job waits, in words, as dispatch sees it. Pure; the filters are those that fill the eligible sets."""
+"""Why a job waits, in words, as dispatch sees it; the filters are those that fill the eligible sets."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
+from app.coordinator.fleet import Fleet
 from app.pool.capacity import Need, could_give_mb, need, unfit
 from app.pool.matching import nobody_offers
 from app.pool.model import Health, Requirement, Worker, WorkerId
@@ -13,6 +14,13 @@ from app.pool.status import FREE_SLOT, STANDING, worker_status
 
 NAMED = 3
 PLURALS = {"lacks": "lack", "has": "have", "is": "are", "does": "do"}
+
+
+def why_waiting_in(
+    fleet: Fleet, requirement: Requirement, without: Collection[WorkerId] = (), above_mb: int = 0
+) -> str:
+    """As `why_waiting`, of the fleet as the leader has it in memory."""
+    return why_waiting(requirement, fleet.groups, fleet.workers.values(), fleet.policy, without, above_mb)
 
 
 def why_waiting(

@@ -16,7 +16,7 @@ from app.coordinator.attempts.revoke import Failover
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
 from app.ledger import jobs
-from app.ledger.jobs import HeldAttempt
+from app.ledger.jobs import OpenAttempt
 from app.pool.capacity import Room, capacity_refusal, need, room, slots
 from app.pool.keys import envelope_id
 from app.pool.matching import refusal
@@ -27,7 +27,7 @@ MOVED = "a slot is free elsewhere"
 APART_S = 10.0  # between two moves of one job for the sake of one worker
 LONGEST_S = 0.05  # of looking for places
 
-Held = Mapping[WorkerId, list[HeldAttempt]]
+Held = Mapping[WorkerId, list[OpenAttempt]]
 
 
 class Queued:
@@ -73,13 +73,13 @@ class Queued:
         found, beat = self._fleet.workers.get(worker), self._fleet.beats.get(worker)
         return slots(found, beat) if found and beat else float("inf")
 
-    def _behind(self, workers: Collection[WorkerId], held: Held) -> list[HeldAttempt]:
+    def _behind(self, workers: Collection[WorkerId], held: Held) -> list[OpenAttempt]:
         """Those that no slot of theirs is for, oldest first."""
         queues = self._envelopes.waiting(workers)
         found = [each for id_ in workers for each in self._behind_on(id_, held.get(id_, []), queues[id_])]
         return sorted(found, key=lambda each: -each.age_s)
 
-    def _behind_on(self, worker: WorkerId, held: list[HeldAttempt], queue: list[str]) -> Iterator[HeldAttempt]:
+    def _behind_on(self, worker: WorkerId, held: list[OpenAttempt], queue: list[str]) -> Iterator[OpenAttempt]:
         """Those of this worker, as they stand in its queue."""
         waiting = {envelope_id(worker, each.job, each.attempt): each for each in held}
         queued = [waiting[name] for name in queue if name in waiting]
@@ -102,7 +102,7 @@ class Queued:
         found = room(self._fleet.workers[worker], self._fleet.beats[worker], leases, self._fleet.policy)
         return replace(found, capacity=found.slots)
 
-    def _find(self, attempt: HeldAttempt, free: dict[WorkerId, Room]) -> WorkerId | None:
+    def _find(self, attempt: OpenAttempt, free: dict[WorkerId, Room]) -> WorkerId | None:
         """One of these workers that has room for it, which it takes."""
         avoided, above_mb = self._fleet.wishes_of(attempt.requirement, attempt.failed_on, attempt.above_mb)
         for id_, has in free.items():

@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cache
 
-from app.coordinator.fleet import Fleet
 from app.coordinator.placement.place import Want
 from app.ledger.waiting import WaitingJob, Wish
-from app.pool.model import JobId, WorkerId
+from app.pool.model import JobId, Requirement, WorkerId
+
+# Why a job waits that avoids these workers, and wants more than so many MiB where that is not 0.
+WhyWaiting = Callable[[Requirement, frozenset[WorkerId], int], str]
 
 TOLD, TELLING_S = 64, 0.05  # of those that wait for reasons of their own; the fleet is asked for so long
 MOST_DIFFERENT = 16  # wishes of a class; what else finds no room is tried each time
@@ -33,9 +35,9 @@ class Candidate:
 class LeftOver:
     """Of one step. Those that may not go where others of their class may have reasons of their own."""
 
-    def __init__(self, fleet: Fleet, now: Callable[[], float]) -> None:
+    def __init__(self, why_waiting: WhyWaiting, now: Callable[[], float]) -> None:
         self._now = now
-        self._why = cache(fleet.why_waiting)  # of many that are alike the fleet is asked once
+        self._why = cache(why_waiting)  # of many that are alike the fleet is asked once
         self._asked_s = 0.0
         self._wishes: dict[str, list[Wish]] = {}
         self._first: dict[str, JobId] = {}  # of each class the first with a reason of its own

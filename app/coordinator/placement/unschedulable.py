@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import islice
 
 from app.coordinator.fleet import Fleet
+from app.coordinator.placement.reasons import why_waiting_in
 from app.ledger import waiting
 from app.ledger.db import Ledger
 from app.ledger.waiting import WaitingClass, WaitingJob, Wish
@@ -95,10 +96,10 @@ class Parked:
         beyond = waiting.larger(self._ledger, parked.name, most_mb, TOLD)
         if beyond:
             self._most[parked.name] = Wish(parked.name, most_mb + 1)
-        return {job: self._fleet.why_waiting(replace(least, min_vram_mb=mb)) for job, mb in beyond.items()}
+        return {job: why_waiting_in(self._fleet, replace(least, min_vram_mb=mb)) for job, mb in beyond.items()}
 
     def _why(self, requirement: Requirement) -> str:
         """What is true of all its jobs; where nobody fits the least of them, in the figures of the first."""
         least = least_of_class(requirement)
         asked = least if self._fleet.anybody_fits(least) else replace(requirement, exclude_workers=())
-        return self._fleet.why_waiting(asked)
+        return why_waiting_in(self._fleet, asked)

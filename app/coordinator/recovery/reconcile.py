@@ -12,19 +12,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.coordinator.attempts.envelopes import Envelopes, Lying
+from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.leases import Batch, Leases
 from app.coordinator.attempts.revoke import TAKEN, Failover
-from app.coordinator.batches import Turns
+from app.coordinator.batches import Batches
 from app.coordinator.fleet import LIVE, Fleet
 from app.coordinator.health import incident
 from app.coordinator.health.failure_detector import takes_nothing
-from app.coordinator.health.verdicts import HealthJudge
-from app.coordinator.recovery.snapshot import View, moved_on, refs
-from app.coordinator.recovery.stuck_slots import Untaken
+from app.coordinator.health.verdicts import HealthMonitor
+from app.coordinator.recovery.snapshot import Snapshot, moved_on, refs
+from app.coordinator.recovery.stuck_slots import StuckSlots
 from app.coordinator.stores import Stores
 from app.ledger import jobs, waiting, workers
-from app.ledger.jobs import HeldAttempt
+from app.ledger.jobs import OpenAttempt
 from app.pool.keys import envelope_id
 from app.pool.matching import refusal
 from app.pool.model import Health, Intent, JobId, JobState, Worker, WorkerId
@@ -61,12 +61,12 @@ class Reconcile:
         stores: Stores,
         fleet: Fleet,
         failover: Failover,
-        health: HealthJudge,
+        health: HealthMonitor,
         leases: Leases,
         envelopes: Envelopes,
         now: Callable[[], float] = time.monotonic,
         *,
-        turns: Turns,
+        turns: Batches,
     ) -> None:
         self._stores = stores
         self._fleet = fleet
@@ -80,25 +80,25 @@ class Reconcile:
         self._omitted: dict[AttemptKey, Omission] = {}
         self._settled: dict[AttemptKey, tuple[int, int]] = {}
         self._popped: dict[str, float] = {}  # envelopes whose attempts have moved on: since when
-        self._untaken = Untaken(fleet, health, now)
+        self._stuck_slots = StuckSlots(fleet, health, now)
 
     def step(self) -> bool:
         """Put right what can be; True when it waits for a newer beat and should be called again soon."""
-        view = self._look()
+        snapshot = self._look()
         omitted: dict[AttemptKey, Omission] = {}
         settled: dict[AttemptKey, tuple[int, int]] = {}
         popped: dict[str, float] = {}
         batch = self._leases.batch()
-        for held in [each for some in view.held.values() for each in some]:
-            self._attempt(held, view, batch, omitted)
-        soon = self._untaken.step(view.held, view.lying)
-        for worker, leases in view.leases.items():
+        for held in [each for some in snapshot.held.values() for each in some]:
+            self._attempt(held, snapshot, batch, omitted)
+        soon = self._stuck_slots.step(snapshot.held, snapshot.envelopes)
+        for worker, leases in snapshot.leases.items():
             for job, lease in leases.items():
-                self._lease(worker, job, lease, view, batch, settled)
-            self._beaten(worker, view, batch)
-            self._leftovers(worker, view, popped)
+                self._lease(worker, job, lease, snapshot, batch, settled)
+            self._beaten(worker, snapshot, batch)
+            self._leftovers(worker, snapshot, popped)
         self._omitted, self._settled, self._popped = omitted, settled, popped
-        waits = [*omitted, *(key for key in settled if self._holds_slot(key, view))]
+        waits = [*omitted, *(key for key in settled if self._holds_slot(key, snapshot))]
         for worker, _, _ in waits:
             batch.ring(worker)
         batch.send()
@@ -116,27 +116,29 @@ class Reconcile:
         if not running:
             self._failover.withdraw(found.worker, job, found.attempt)
 
-    def _holds_slot(self, key: AttemptKey, view: View) -> bool:
+    def _holds_slot(self, key: AttemptKey, snapshot: Snapshot) -> bool:
         live = self._fleet.workers[key[0]].health in LIVE
-        return live and view.leases[key[0]][key[1]].state is not LeaseState.ENDED
+        return live and snapshot.leases[key[0]][key[1]].state is not LeaseState.ENDED
 
-    def _look(self) -> View:
+    def _look(self) -> Snapshot:
         """Of all workers that have something to compare, and of the quiet ones whose turn it is."""
         held = jobs.held_by_worker(self._stores.ledger)
         touched = set(self._leases.touched)
         some = (held.keys() | touched | self._busy | self._lively()) & self._fleet.workers.keys()
         looked_at = [*some, *(worker for worker in self._turns.next(self._fleet.workers) if worker not in some)]
-        view = View(held, self._stores.live.leases_of(looked_at), self._envelopes.lying(looked_at))
+        snapshot = Snapshot(held, self._stores.live.leases_of(looked_at), self._envelopes.queued(looked_at))
         self._leases.touched -= touched
-        self._busy = {worker for worker in looked_at if view.leases[worker] or view.lying[worker] != Lying()}
-        return view
+        self._busy = {worker for worker in looked_at if snapshot.has_any(worker)}
+        return snapshot
 
     def _lively(self) -> set[WorkerId]:
         """Those whose beat lists attempts, and those that have yet to show that they take."""
         listing = {worker for worker, beat in self._fleet.beats.items() if beat.attempts}
         return listing | {worker.id for worker in self._fleet.workers.values() if takes_nothing(worker)}
 
-    def _attempt(self, held: HeldAttempt, view: View, batch: Batch, omitted: dict[AttemptKey, Omission]) -> None:
+    def _attempt(
+        self, held: OpenAttempt, snapshot: Snapshot, batch: Batch, omitted: dict[AttemptKey, Omission]
+    ) -> None:
         worker = self._fleet.workers.get(held.worker)
         if worker is None or held.incarnation > worker.incarnation:
             self._unknown(held)
@@ -151,12 +153,12 @@ class Reconcile:
             self._failover.overdue(held)
         elif held.state is JobState.ASSIGNED and (why := self._may_not_start(worker, held)):
             self._failover.take(held, why)
-        elif self._listed(held) or self._lies(held, view):
-            self._remind(held, view, batch)
+        elif self._listed(held) or self._lies(held, snapshot):
+            self._remind(held, snapshot, batch)
         else:
             self._missing(held, omitted)
 
-    def _replaced(self, worker: Worker, held: HeldAttempt) -> None:
+    def _replaced(self, worker: Worker, held: OpenAttempt) -> None:
         """Its worker died and joined anew, perhaps before anybody saw it silent."""
         taken = self._failover.take_gone(held, ANEW, died=True)
         if any(each.was is JobState.RUNNING for each in taken):
@@ -164,13 +166,13 @@ class Reconcile:
             with self._stores.ledger.transaction() as tx:
                 incident.begin(tx, worker, None, ANEW, silence_s, proven=True, reached=False)
 
-    def _unknown(self, held: HeldAttempt) -> None:
+    def _unknown(self, held: OpenAttempt) -> None:
         """Its worker was decommissioned; or it joined while we slept: then the next look knows it."""
         worker = workers.find(self._stores.ledger, held.worker)
         if worker is not None and worker.intent is Intent.DECOMMISSIONED:
             self._failover.take_gone(held, GONE)
 
-    def _may_not_start(self, worker: Worker, held: HeldAttempt) -> str | None:
+    def _may_not_start(self, worker: Worker, held: OpenAttempt) -> str | None:
         """Why its worker is not to begin it: it takes nothing new, or people have set it or the job up anew."""
         beat = self._fleet.beats.get(worker.id)
         if beat is not None and beat.leaving:
@@ -180,17 +182,17 @@ class Reconcile:
         refused = refusal(worker, held.requirement)
         return f"its worker does not fit any more ({refused.filter}): {refused.why}" if refused else None
 
-    def _listed(self, held: HeldAttempt) -> bool:
+    def _listed(self, held: OpenAttempt) -> bool:
         beat = self._fleet.beats.get(held.worker)
         return beat is None or (held.job, held.attempt) in refs(beat)  # no beat: health decides, not we
 
-    def _lies(self, held: HeldAttempt, view: View) -> bool:
+    def _lies(self, held: OpenAttempt, snapshot: Snapshot) -> bool:
         name = envelope_id(held.worker, held.job, held.attempt)
-        return held.state is JobState.ASSIGNED and name in view.lying.get(held.worker, Lying()).waiting
+        return held.state is JobState.ASSIGNED and name in snapshot.queued(held.worker).waiting
 
-    def _remind(self, held: HeldAttempt, view: View, batch: Batch) -> None:
+    def _remind(self, held: OpenAttempt, snapshot: Snapshot, batch: Batch) -> None:
         """Write the lease where Redis forgot it or a leader died before marking it."""
-        lease = view.leases.get(held.worker, {}).get(held.job)
+        lease = snapshot.leases.get(held.worker, {}).get(held.job)
         present = lease.state if lease is not None and lease.attempt == held.attempt else None
         if held.state is JobState.CANCELLED:
             if present is not LeaseState.REVOKED:
@@ -200,7 +202,7 @@ class Reconcile:
         elif present is None:
             batch.given(held.worker, held.job, held.attempt, held.reserved)
 
-    def _missing(self, held: HeldAttempt, omitted: dict[AttemptKey, Omission]) -> None:
+    def _missing(self, held: OpenAttempt, omitted: dict[AttemptKey, Omission]) -> None:
         """Two beats, both begun after the first look and a second apart, have omitted it: it is lost.
 
         The beat after the first look's may have been under way at that look, so it does not count.
@@ -220,13 +222,13 @@ class Reconcile:
         worker: WorkerId,
         job: JobId,
         lease: Lease,
-        view: View,
+        snapshot: Snapshot,
         batch: Batch,
         settled: dict[AttemptKey, tuple[int, int]],
     ) -> None:
         """A lease that the ledger does not know is revoked; one that is settled goes after a newer beat, or with
         its incarnation."""
-        if (job, lease.attempt) in view.keys(worker):
+        if (job, lease.attempt) in snapshot.keys(worker):
             return
         key = (worker, job, lease.attempt)
         present = self._fleet.workers[worker]
@@ -242,21 +244,21 @@ class Reconcile:
         if lease.state not in SETTLED:
             batch.revoked(worker, job, lease.attempt, TAKEN)
 
-    def _beaten(self, worker: WorkerId, view: View, batch: Batch) -> None:
+    def _beaten(self, worker: WorkerId, snapshot: Snapshot, batch: Batch) -> None:
         """What a worker has that the ledger does not hold as its own is revoked."""
         beat = self._fleet.beats.get(worker)
-        for job, attempt in (refs(beat) - view.keys(worker)) if beat else ():
-            lease = view.leases.get(worker, {}).get(job)
+        for job, attempt in (refs(beat) - snapshot.keys(worker)) if beat else ():
+            lease = snapshot.leases.get(worker, {}).get(job)
             if lease is None or (lease.attempt <= attempt and lease.state not in SETTLED):
                 batch.revoked(worker, job, attempt, TAKEN)
 
-    def _leftovers(self, worker: WorkerId, view: View, popped: dict[str, float]) -> None:
+    def _leftovers(self, worker: WorkerId, snapshot: Snapshot, popped: dict[str, float]) -> None:
         """Envelopes of attempts that have moved on; a popped one is left to its slot, whose claim is refused.
 
         When its slot has died it lies there until no slot of its worker can be at work with it, or for long enough:
         one that was frozen all the while finds its job gone, or is refused.
         """
-        lying, held = view.lying.get(worker, Lying()), view.keys(worker)
+        lying, held = snapshot.queued(worker), snapshot.keys(worker)
         if not takes_nothing(self._fleet.workers[worker]):  # else it lies there until it is taken
             for name in moved_on(lying.waiting, held):
                 self._envelopes.remove_id(worker, name)

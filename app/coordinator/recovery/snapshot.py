@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from app.coordinator.attempts.envelopes import Lying
-from app.ledger.jobs import HeldAttempt
+from app.coordinator.attempts.envelopes import QueuedEnvelopes
+from app.ledger.jobs import OpenAttempt
 from app.pool.keys import envelope_parts
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Beat, Lease
 
 
 @dataclass
-class View:
+class Snapshot:
     """All that one look found."""
 
-    held: dict[WorkerId, list[HeldAttempt]]
+    held: dict[WorkerId, list[OpenAttempt]]
     leases: dict[WorkerId, dict[JobId, Lease]]
-    lying: dict[WorkerId, Lying]
+    envelopes: dict[WorkerId, QueuedEnvelopes]
+
+    def queued(self, worker: WorkerId) -> QueuedEnvelopes:
+        """The envelopes of this worker; none of one that was not looked at."""
+        return self.envelopes.get(worker, QueuedEnvelopes())
+
+    def has_any(self, worker: WorkerId) -> bool:
+        """True when a lease or an envelope of this worker was found."""
+        return bool(self.leases[worker]) or self.queued(worker) != QueuedEnvelopes()
 
     def keys(self, worker: WorkerId) -> set[tuple[JobId, int]]:
         """The attempts that the ledger holds as this worker's."""

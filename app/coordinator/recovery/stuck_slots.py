@@ -8,27 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from app.coordinator.attempts.envelopes import Lying
+from app.coordinator.attempts.envelopes import QueuedEnvelopes
 from app.coordinator.fleet import Fleet
 from app.coordinator.health.failure_detector import takes_nothing
-from app.coordinator.health.verdicts import HealthJudge
-from app.ledger.jobs import HeldAttempt
+from app.coordinator.health.verdicts import HealthMonitor
+from app.ledger.jobs import OpenAttempt
 from app.pool.keys import envelope_id
 from app.pool.model import Health, JobState, WorkerId
 
 LIES_S = 10.0
 
 
-class Untaken:
+class StuckSlots:
     """Remembers since when each envelope has lain beside a free slot; a new leader waits anew."""
 
-    def __init__(self, fleet: Fleet, health: HealthJudge, now: Callable[[], float]) -> None:
+    def __init__(self, fleet: Fleet, health: HealthMonitor, now: Callable[[], float]) -> None:
         self._fleet = fleet
         self._health = health
         self._now = now
         self._since: dict[str, float] = {}
 
-    def step(self, held: Mapping[WorkerId, Sequence[HeldAttempt]], lying: Mapping[WorkerId, Lying]) -> bool:
+    def step(self, held: Mapping[WorkerId, Sequence[OpenAttempt]], lying: Mapping[WorkerId, QueuedEnvelopes]) -> bool:
         """Degrade who does not take, and let recover who has; True when one will soon have lain too long."""
         since: dict[str, float] = {}
         for worker, its in lying.items():
@@ -41,7 +41,7 @@ class Untaken:
         self._since = since
         return any(self._now() - at >= LIES_S / 2 for at in since.values())
 
-    def _worker(self, id_: WorkerId, its: Lying, assigned: set[str], since: dict[str, float]) -> None:
+    def _worker(self, id_: WorkerId, its: QueuedEnvelopes, assigned: set[str], since: dict[str, float]) -> None:
         worker, beat = self._fleet.workers[id_], self._fleet.beats.get(id_)
         if takes_nothing(worker) and not its.waiting and beat is not None:
             self._health.takes_again(worker)

@@ -1,4 +1,4 @@
-"""Tidy: the files that nobody needs any more once a job has ended.
+"""OutputGc: the files that nobody needs any more once a job has ended.
 
 Its checkpoints' files go, and the folders of attempts other than the last; what was accepted as its
 output stays. Idempotent: dying in the middle means that the rest goes the next time.
@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from app.ledger import attempts, policy
-from app.ledger.attempts import Remains
+from app.ledger.attempts import AttemptFiles
 from app.ledger.db import Ledger
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ AFTER_ORPHANS_S = 60.0  # beyond max_orphan_s: then no cut-off attempt writes th
 AT_ONCE = 200
 
 
-class Tidy:
+class OutputGc:
     """Removes files under the pool's output folder; does nothing where it is not there."""
 
     def __init__(self, ledger: Ledger, output: Path) -> None:
@@ -36,7 +36,7 @@ class Tidy:
         gone = [each for each in attempts.remains(self._ledger, orphan_s, AT_ONCE) if self._remove(each)]
         attempts.removed(self._ledger, gone)
 
-    def _remove(self, remains: Remains) -> bool:
+    def _remove(self, remains: AttemptFiles) -> bool:
         job = self._output / remains.job
         attempt = job / f"a{remains.attempt}"
         folder = attempt / ".checkpoints" if remains.keeps_output else attempt

@@ -9,7 +9,7 @@ from flask import Response
 from pydantic import BaseModel, Field
 
 from app.ledger import checkpoints, jobs
-from app.ledger.checkpoints import Listed
+from app.ledger.checkpoints import ListedCheckpoint
 from app.pool.errors import BadRequest
 from app.pool.model import JobId
 from app.web.http import blueprints
@@ -77,7 +77,7 @@ def _place(cursor: str | None) -> tuple[int, int] | None:
     return int(attempt), int(number)
 
 
-def _answer(found: Listed) -> CheckpointAnswer:
+def _answer(found: ListedCheckpoint) -> CheckpointAnswer:
     return CheckpointAnswer(
         number=found.number,
         attempt=found.attempt,

@@ -20,7 +20,7 @@ from tests.kit.steps import ESCAPE
 WORKFLOWS = """
 [workflows.steps]
 runner = "python"
-target = "tests.chaos.steps:run"
+target = "tests.kit.recorded_steps:run"
 parameters.history = { required = true }
 parameters.steps = { type = "int", required = true }
 parameters.step_s = { type = "float", required = true }

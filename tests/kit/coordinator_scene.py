@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pytest
-
-from app.coordinator.control_loop import SWEEP_S, Decider
+from app.coordinator.control_loop import SWEEP_S, ControlLoop
 from app.coordinator.health.presence import Presence
 from app.coordinator.hints import Hint
-from app.coordinator.stores import Stores, connect
+from app.coordinator.stores import Stores
 from app.ledger import jobs, setups, workers
 from app.ledger.db import Ledger
-from app.pool.model import Gpu, Health, Job, JobId, JobState
+from app.pool.model import Gpu, Health, Job, JobId, JobState, Requirement
 from app.pool.protocol import Lease, LeaseState, Order
+from tests.kit.actors import submit
 from tests.kit.peer import Peer
-from tests.postgres.conftest import submit
 
+FAST = Requirement("burn", tags=("fast",))
+CARD = Gpu("GPU-1", 0, "A10", 24_000)
 BOOT_ID = "boot-1"  # the workers' too
 EVERYTHING = Hint(everything=True)
 BELL = Hint(jobs=True)  # what a submission rings
@@ -26,12 +25,12 @@ RUNG = Hint(jobs=True, fleet=True)  # what "worker <id>" on the bell says
 
 
 @dataclass
-class Scene:
+class CoordinatorScene:
     """A leader whose time the test moves, and its stores."""
 
     stores: Stores
     time: float = 1000.0
-    leader: Decider = field(init=False)
+    leader: ControlLoop = field(init=False)
 
     def __post_init__(self) -> None:
         self.new_leader()
@@ -43,7 +42,7 @@ class Scene:
     def new_leader(self, sweep_s: float = SWEEP_S) -> None:
         """The old one is gone with all that it remembered."""
         presence = Presence(self.stores, BOOT_ID, now=lambda: self.time)
-        self.leader = Decider(self.stores, lambda: self.time, presence=presence, sweep_s=sweep_s)
+        self.leader = ControlLoop(self.stores, lambda: self.time, presence=presence, sweep_s=sweep_s)
 
     def step(self) -> None:
         self.leader.step(EVERYTHING)
@@ -99,23 +98,15 @@ class Scene:
         return found.health
 
 
-@pytest.fixture
-def scene(database_url: str, redis_url: str, rq_url: str) -> Iterator[Scene]:
-    stores = connect(database_url, redis_url, rq_url, "pool:")
-    with stores.redis, stores.rq:
-        yield Scene(stores)
-    stores.ledger.close()
-
-
 def state_of(lease: Lease | None) -> LeaseState | None:
     return lease.state if lease else None
 
 
-def state(scene: Scene, *some: Job) -> list[JobState]:
+def state(scene: CoordinatorScene, *some: Job) -> list[JobState]:
     return [scene.job(job.id).state for job in some]
 
 
-def begun(scene: Scene, peer: Peer) -> Order:
+def begun(scene: CoordinatorScene, peer: Peer) -> Order:
     """The next order, claimed."""
     order = peer.next_order()
     peer.claim(order)
@@ -123,7 +114,7 @@ def begun(scene: Scene, peer: Peer) -> Order:
     return order
 
 
-def end(scene: Scene, peer: Peer, order: Order, word: str = "succeeded", **rest: Any) -> None:
+def end(scene: CoordinatorScene, peer: Peer, order: Order, word: str = "succeeded", **rest: Any) -> None:
     peer.end(order, word, **rest)
     peer.beat()
     scene.step()

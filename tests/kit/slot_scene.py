@@ -109,7 +109,7 @@ class GuardLine:
         return message
 
 
-class ScriptedMain:
+class SlotScene:
     """One worker with one slot; a thread beats for it until `beating` is cleared."""
 
     def __init__(
@@ -137,7 +137,7 @@ class ScriptedMain:
         self._beat_thread = threading.Thread(target=self._beat, daemon=True)
         self.slot, self.channel = self.start(environment or {})
 
-    def __enter__(self) -> ScriptedMain:
+    def __enter__(self) -> SlotScene:
         self.beating.set()
         self._beat_thread.start()
         return self
@@ -188,7 +188,7 @@ class ScriptedMain:
     def put_into(self, queue: Queue, order: Order, **changes: Any) -> RqJob:
         """The same into another queue."""
         made = {
-            "f": keys.ENVELOPE_TOKEN,
+            "f": keys.FUNCTION,
             "kwargs": {"order": plain(order)},
             "job_id": keys.envelope_id(order.worker, order.job, order.attempt),
             "job_timeout": -1,

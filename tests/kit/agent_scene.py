@@ -37,7 +37,7 @@ WORKFLOWS = "".join(
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class ScriptedPool:
+class AgentScene:
     """One worker's pool. `answers` holds what confirmations are answered, else they are accepted."""
 
     def __init__(self, redis_url: str, rq_url: str, folder: Path, interval_ms: int = 2000) -> None:
@@ -62,7 +62,7 @@ class ScriptedPool:
         self.server = _Server(self)
         self._http = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
 
-    def __enter__(self) -> ScriptedPool:
+    def __enter__(self) -> AgentScene:
         self.redis.set(self.keys.generation, "one")
         self.write_wanted(self.wanted)
         self._reader.start()
@@ -228,7 +228,7 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, pool: ScriptedPool) -> None:
+    def __init__(self, pool: AgentScene) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.pool = pool
         self.admission: Admission | None = None

@@ -23,7 +23,7 @@ STOP_S = 12
 
 
 @dataclass
-class Pool:
+class WholePool:
     """`start` and `stop` may be called again and again: the home stays."""
 
     home: Path

@@ -21,7 +21,7 @@ Message = dict[str, Any]
 
 
 @dataclass
-class Child:
+class WorkflowScene:
     """One attempt; `said` holds what it has said by now, `checkpoints` the folder that it was given."""
 
     folder: Path
@@ -46,7 +46,7 @@ class Child:
             )
         self._partial = b""
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> WorkflowScene:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,7 +54,7 @@ class Child:
         self.process.communicate()
         self.socket.close()
 
-    def begin(self) -> Child:
+    def begin(self) -> WorkflowScene:
         """Say the first line."""
         self.tell(
             {
@@ -101,7 +101,7 @@ class Child:
     def log(self) -> list[str]:
         return [line for message in self.said for line in message.get("log", ())]
 
-    def resumed_by(self, folder: Path, environment: Mapping[str, str] | None = None, **changes: Any) -> Child:
+    def resumed_by(self, folder: Path, environment: Mapping[str, str] | None = None, **changes: Any) -> WorkflowScene:
         """The next attempt, from this one's last checkpoint."""
         last = next(message for message in reversed(self.said) if "checkpoint" in message)
         resume = {
@@ -110,7 +110,7 @@ class Child:
             "files_dir": str(self.checkpoints / str(last["number"])),
             "files": last["files"],
         }
-        return Child(folder, self.workflow, {**self.params, **changes}, resume, environment or {})
+        return WorkflowScene(folder, self.workflow, {**self.params, **changes}, resume, environment or {})
 
     def _next(self, deadline: float) -> Message | None:
         while b"\n" not in self._partial:

@@ -74,7 +74,7 @@ def workers_of(places: Sequence[Place | None]) -> list[WorkerId | None]:
 
 
 @dataclass
-class Pool:
+class PlacementScene:
     """A leader's part that places, and what it works on."""
 
     stores: Stores
@@ -82,15 +82,15 @@ class Pool:
     eligible: Eligible
 
     @classmethod
-    def on(cls, client: Any) -> Pool:
+    def on(cls, client: Any) -> PlacementScene:
         """On this database; placing needs neither a ledger nor RQ."""
         stores = Stores(cast(Ledger, None), client, None, KEYS)
         fleet = Fleet(stores)
         return cls(stores, fleet, Eligible(stores, fleet))
 
-    def other_leader(self) -> Pool:
+    def other_leader(self) -> PlacementScene:
         """One that knows the same fleet."""
-        other = Pool.on(self.stores.redis)
+        other = PlacementScene.on(self.stores.redis)
         other.fleet.workers, other.fleet.beats = dict(self.fleet.workers), dict(self.fleet.beats)
         return other
 

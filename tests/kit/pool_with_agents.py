@@ -16,12 +16,12 @@ from app.ledger import policy
 from app.ledger.db import Ledger
 from app.pool.keys import Keys
 from app.pool.model import ENDED, new_id
-from tests.chaos import history
-from tests.chaos.steps import WORKFLOWS
+from tests.kit import history
 from tests.kit.agents import Agent
 from tests.kit.hosts import Network
-from tests.kit.pool import Pool
+from tests.kit.recorded_steps import WORKFLOWS
 from tests.kit.services import Services, eventually
+from tests.kit.whole_pool import WholePool
 
 INTERVAL_S = 1.0
 BUSY_S = 4.0  # what a busy computer of two cores adds to whatever is awaited
@@ -30,7 +30,7 @@ TTL_S, DOWN_S = 7 / 3 * INTERVAL_S, 3 * INTERVAL_S
 KEYS = Keys("pool:")
 
 
-class Site:
+class PoolWithAgents:
     """`agent` starts one; `close` ends them all, `renew` between two tests."""
 
     def __init__(self, folder: Path, database_url: str, network: Network | None, interval_s: float) -> None:
@@ -40,7 +40,7 @@ class Site:
         self.interval_s = interval_s
         self.database_url = database_url
         self.ledger = Ledger.connect(database_url)
-        self.pool = Pool(folder / "home", bind=network.address if network else "127.0.0.1")
+        self.pool = WholePool(folder / "home", bind=network.address if network else "127.0.0.1")
         self.agents: list[Agent] = []
         self.before: tuple[str, ...] = ()  # what its agents' commands are preceded by
         self.history = folder / "history"
@@ -195,16 +195,16 @@ class Site:
 
 
 @contextmanager
-def new_site(
+def new_pool_with_agents(
     folder: Path,
     services: Services,
     network: Network | None = None,
     interval_s: float = INTERVAL_S,
     environment: dict[str, str] | None = None,
-) -> Iterator[Site]:
+) -> Iterator[PoolWithAgents]:
     """A pool without agents, its servers started with this environment besides."""
     database_url = services.new_database()
-    site = Site(folder, database_url, network, interval_s)
+    site = PoolWithAgents(folder, database_url, network, interval_s)
     try:
         # The agents share one host: what each has measured of its processors a moment ago tells them apart by chance.
         policy.write(site.ledger, {"heartbeat_interval_s": interval_s, "w_gpu": 0.0}, "test")

@@ -1,0 +1,116 @@
+"""Actors in a ledger: workers that have joined, jobs that were submitted, reports that were applied."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import psycopg
+
+from app.ledger import jobs, reports, tokens, waiting, workers
+from app.ledger.db import Ledger
+from app.ledger.waiting import WaitingJob
+from app.pool import matching
+from app.pool.model import Gpu, Job, JobSpec, Requirement, Worker, Workflow
+from app.pool.protocol import Offer, Report
+from tests.kit.services import eventually
+
+ANY = Requirement("burn")
+
+
+def offer(
+    name: str = "render-1", address: str | None = None, port: int | None = None, gpus: tuple[Gpu, ...] = ()
+) -> Offer:
+    return Offer(
+        machine_id=f"machine-{name}",
+        boot_id="boot-1",
+        hostname=name,
+        name=name,
+        slots=1,
+        version="1",
+        pid=1,
+        workflows=(Workflow("burn", "python"),),
+        address=address,
+        port=port,
+        gpus=gpus,
+    )
+
+
+def join(
+    ledger: Ledger,
+    name: str = "render-1",
+    address: str | None = None,
+    port: int | None = None,
+    gpus: tuple[Gpu, ...] = (),
+) -> Worker:
+    """A worker's next incarnation, as web and agent make one."""
+    asked = offer(name, address, port, gpus)
+    known = workers.by_identity(ledger, workers.identity_of(asked))
+    secret = tokens.digest(tokens.new_secret("agent"))
+    begun = workers.begin_join(ledger, known.id if known else None, asked, secret)
+    worker = workers.confirm_join(ledger, begun)
+    assert worker is not None
+    return worker
+
+
+def submit(ledger: Ledger, requirement: Requirement = ANY, **rest: object) -> Job:
+    spec = JobSpec(requirement, **{"owner": "ana", **rest})  # type: ignore[arg-type]
+    return jobs.submit(ledger, spec, matching.class_name(requirement))
+
+
+def heads(ledger: Ledger, each: int = 9) -> list[WaitingJob]:
+    """The first so many of every queue, oldest first."""
+    found = waiting.heads(ledger, [each.name for each in waiting.classes(ledger)], each)
+    return sorted(found, key=lambda head: (head.job.created_at, head.job.id))
+
+
+def assign(ledger: Ledger, job: Job, worker: Worker) -> Job:
+    moved = jobs.assign(ledger, [jobs.Assignment(job.id, job.attempt, worker.id, worker.incarnation)])
+    assert moved == {job.id}
+    return found(ledger, job)
+
+
+def found(ledger: Ledger, job: Job) -> Job:
+    now = jobs.find(ledger, job.id)
+    assert now is not None
+    return now
+
+
+def tell(ledger: Ledger, worker: Worker, job: Job, attempt: int, kind: str, **rest: object) -> reports.Applied:
+    """Let the worker report, as the coordinator applies it."""
+    report = Report(kind, worker.id, worker.incarnation, job.id, attempt, **rest)  # type: ignore[arg-type]
+    with ledger.transaction() as tx:
+        return reports.apply(tx, report)
+
+
+def running(ledger: Ledger, worker: Worker, job: Job | None = None) -> Job:
+    """A job that runs on this worker."""
+    job = job or submit(ledger)
+    assigned = assign(ledger, job, worker)
+    assert tell(ledger, worker, assigned, assigned.attempt, "claim", nonce="n") is reports.Applied.CLAIMED
+    return found(ledger, job)
+
+
+def overlapping(database_url: str, first: Callable[[Ledger], None], second: Callable[[Ledger], None]) -> None:
+    """Two transactions: the second goes as far as it can before the first, which has done all, commits."""
+    ledgers = [Ledger.connect(database_url, 1) for _ in range(2)]
+
+    def other() -> None:
+        with ledgers[1].transaction() as tx:
+            second(tx)
+
+    thread = threading.Thread(target=other)
+    with ledgers[0].transaction() as tx:
+        first(tx)
+        thread.start()
+        eventually(lambda: waits_for_a_lock(database_url) or not thread.is_alive())
+    thread.join(10)
+    for ledger in ledgers:
+        ledger.close()
+
+
+def waits_for_a_lock(database_url: str) -> bool:
+    """Whether somebody in this database does."""
+    with psycopg.connect(database_url) as connection:
+        query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return connection.execute(query).fetchone() is not None
