@@ -13,12 +13,18 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, NewType
 
+from app.pool.about import described
+
 WorkerId = NewType("WorkerId", str)
 JobId = NewType("JobId", str)
 Json = Any
 
 ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
 TAG = r"^[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}$"
+DAY_S = 24 * 60 * 60
+LONGEST_S = 365 * DAY_S
+MOST_VRAM_MB = 16 * 1024 * 1024
+TIME_LIMITS = ("timeout_s", "stall_s")  # of an attempt: a job, its workflow and the pool may each name them
 ID_LENGTH = 12  # 60 random bits; fixed, because key patterns and envelope ids are cut by it
 
 
@@ -156,10 +162,10 @@ class Requirement:
     tags: tuple[str, ...] = ()
     prefers: tuple[tuple[str, float], ...] = ()  # (tag, weight)
     group: str | None = None
-    min_vram_mb: int | None = None
-    gpus: int | None = None
-    only_workers: tuple[WorkerId, ...] = ()
-    exclude_workers: tuple[WorkerId, ...] = ()
+    min_vram_mb: int | None = described(None, "memory on one GPU", "on one GPU, in MiB", between=(0, MOST_VRAM_MB))
+    gpus: int | None = described(None, "number of GPUs", between=(1, 64))
+    only_workers: tuple[WorkerId, ...] = described((), "the only workers")
+    exclude_workers: tuple[WorkerId, ...] = described((), "excluded workers")
 
 
 @dataclass(frozen=True)
@@ -230,20 +236,26 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What a person submits, validated; the ledger adds the rest."""
+    """What a person submits, validated; the ledger adds the rest.
+
+    The one list of these fields: the ledger's rows, the API's bodies and answers, forms and pages are made from it
+    and from Requirement.
+    """
 
     requirement: Requirement
     params: Mapping[str, Json] = field(default_factory=dict)
     owner: str = ""
     name: str = ""
-    priority: int = 50  # 0 to 100, higher first
-    not_before: datetime | None = None
-    timeout_s: int | None = None
-    stall_s: int | None = None
-    max_failures: int = 3
-    max_orphan_s: int | None = None
-    strict: bool = False
-    resume: Json = None
+    priority: int = described(50, "priority", "higher goes first", between=(0, 100))
+    not_before: datetime | None = described(None, "earliest start")
+    timeout_s: int | None = described(None, "time limit", "of one attempt's workflow", between=(1, LONGEST_S))
+    stall_s: int | None = described(None, "longest silence", "without progress", between=(1, LONGEST_S))
+    max_failures: int = described(3, "failures allowed", between=(1, 100))
+    max_orphan_s: int | None = described(
+        None, "time while cut off", "how long it goes on while cut off", between=(1, DAY_S)
+    )
+    strict: bool = described(False, "strict", "no overlap of attempts")
+    resume: Json = described(None, "state to begin from")
     retry_of: JobId | None = None
 
 

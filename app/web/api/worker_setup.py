@@ -16,7 +16,7 @@ from app.ledger import setups
 from app.ledger.setups import Setup
 from app.pool.errors import BadFields
 from app.pool.model import LIMITS, Worker
-from app.pool.policy import RANGES
+from app.pool.policy import ABOUT
 from app.web.api import workers
 from app.web.api.worker_answers import WorkerAnswer
 from app.web.http import blueprints, etags
@@ -28,7 +28,7 @@ from app.web.http.services import services
 blueprint = blueprints.group("worker setup", reads=())
 
 MOST_SLOTS = 64
-MOST_DEPTH = int(RANGES["queue_depth"][1])
+MOST_DEPTH = int(ABOUT["queue_depth"].high or 0)
 
 
 class WorkerBody(Body):
