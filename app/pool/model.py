@@ -1,7 +1,7 @@
 """The pool's facts: workers, jobs, attempts, and the states they may be in.
 
-Frozen dataclasses only. The moves below are the legal ones; the CHECK constraints of the
-ledger follow them and the statements that move a job compare what it was.
+Frozen dataclasses only. The statements that move a job or a worker compare what it was, so whoever comes
+late changes nothing.
 """
 
 from __future__ import annotations
@@ -51,13 +51,8 @@ class Health(Word):
 class Intent(Word):
     """What people want of a worker."""
 
-    WAITING = "waiting"
     ACTIVE = "active"
     PAUSED = "paused"
-    DRAINING = "draining"
-    DRAINED = "drained"
-    REFUSED = "refused"
-    DECOMMISSIONED = "decommissioned"
 
 
 class JobState(Word):
@@ -81,32 +76,6 @@ class AttemptEnd(Word):
     TAKEN_BACK = "taken back"
     TAKEN_AWAY = "taken away"
 
-
-HEALTH_MOVES: Mapping[Health, frozenset[Health]] = {
-    Health.HEALTHY: frozenset({Health.DEGRADED, Health.DOWN, Health.LEFT}),
-    Health.DEGRADED: frozenset({Health.HEALTHY, Health.DOWN, Health.LEFT}),
-    Health.DOWN: frozenset({Health.HEALTHY, Health.LEFT}),
-    Health.LEFT: frozenset({Health.HEALTHY}),
-}
-
-INTENT_MOVES: Mapping[Intent, frozenset[Intent]] = {
-    Intent.WAITING: frozenset({Intent.ACTIVE, Intent.REFUSED, Intent.DECOMMISSIONED}),
-    Intent.ACTIVE: frozenset({Intent.PAUSED, Intent.DRAINING, Intent.DECOMMISSIONED}),
-    Intent.PAUSED: frozenset({Intent.ACTIVE, Intent.PAUSED, Intent.DECOMMISSIONED}),  # again: until another time
-    Intent.DRAINING: frozenset({Intent.DRAINED, Intent.ACTIVE, Intent.DECOMMISSIONED}),
-    Intent.DRAINED: frozenset({Intent.ACTIVE, Intent.DECOMMISSIONED}),
-    Intent.REFUSED: frozenset({Intent.DECOMMISSIONED}),
-    Intent.DECOMMISSIONED: frozenset(),
-}
-
-JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
-    JobState.PENDING: frozenset({JobState.ASSIGNED, JobState.CANCELLED, JobState.FAILED}),
-    JobState.ASSIGNED: frozenset({JobState.RUNNING, JobState.PENDING, JobState.CANCELLED, JobState.FAILED}),
-    JobState.RUNNING: frozenset({JobState.PENDING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
-    JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
-}
 
 ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from flask import Response, abort
+from flask import Response
 from pydantic import Field
 
 from app.actions import workers as acts
@@ -65,8 +65,7 @@ def apply(worker: str, changes: Mapping[str, Any], matches: Matches | None = Non
 
     with services().ledger.transaction() as tx:
         acts.pin_groups(tx, changes.get("groups", ()))
-        if not setups.change(tx, [found.id], wish, caller().owner):
-            abort(409, f"{found.name} was {found.intent}; nothing of it can be changed")
+        setups.change(tx, [found.id], wish, caller().owner)
     acts.ring([found.id])
     return workers.known(worker)
 
