@@ -21,7 +21,7 @@ def remains_of(running: Running, spared: set[int]) -> set[int]:
 
 def strays(spared: set[int]) -> set[int]:
     """Living children of ours that are not among the spared, and what descends from them."""
-    seen = None
+    seen: set[int] | None = None
     # A child that dies while it is looked at leaves its own children to us, behind it in the list: that is read
     # until it stays the same. Nobody else waits for our children, so the dead ones stay in it meanwhile.
     while (children := _children() - spared) != seen:
