@@ -179,7 +179,8 @@ class Running:
 
     def guard_is_dead(self, within_s: float) -> bool:
         """Kill the guard, and wait a moment for its death: only then its processes have fallen to main."""
-        return True
+        self.kill_guard()
+        return self._pidfd is None or bool(select.select([self._pidfd], [], [], within_s)[0])
 
     def close(self) -> None:
         """Let go of its line and pidfd."""

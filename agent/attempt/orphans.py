@@ -27,7 +27,7 @@ def strays(spared: set[int]) -> set[int]:
     while (children := _children() - spared) != seen:
         if living := {pid for child in children for pid in descendants(child) | _living(child)}:
             return living
-        return set()
+        seen = children
     return set()
 
 
