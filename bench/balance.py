@@ -25,7 +25,7 @@ from app.ledger import attempts, jobs, policy, workers
 from app.ledger.db import Ledger
 from app.pool.matching import class_name
 from app.pool.model import JobId, JobSpec, JobState, Requirement, WorkerId
-from app.pool.policy import CHOICES
+from app.pool.policy import STRATEGIES
 from bench.beats import bare_pool
 from bench.figures import publish
 from bench.pool import Pool, pool
@@ -204,7 +204,7 @@ def main() -> None:
     rows: list[list[object]] = []
     for load in parser.parse_args().loads:
         with LOADS[load]() as bench:
-            for way in (*CHOICES["strategy"], RANDOM, SHARED):
+            for way in (*STRATEGIES, RANDOM, SHARED):
                 rows.append(bench.row(way))
                 print(rows[-1], file=sys.stderr, flush=True)
     title = "Spread of utilisation (target on uniform load: at most 5 points) and makespan (target: 1.05 of its bound)"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.pool.model import Requirement
-from app.pool.policy import CHOICES
+from app.pool.policy import STRATEGIES
 
 TAGS = tuple(f"tag{number}" for number in range(100))
 MODELS = tuple(f"model:{number}" for number in range(20))
@@ -40,7 +40,7 @@ COMPARED = {
     "two preferred tags": replace(BURN, prefers=(("half0", 1.0), ("half1", 0.5))),
 }
 CASES = (
-    *(Case(f"{way}: {name}", [wish], way) for way in CHOICES["strategy"] for name, wish in COMPARED.items()),
+    *(Case(f"{way}: {name}", [wish], way) for way in STRATEGIES for name, wish in COMPARED.items()),
     Case("three required tags, held by 1 %", [replace(BURN, tags=("half0", "half1", "rare"))]),
     Case("the whole fleet full", full=True),
     Case("100 classes, every worker in all", [replace(BURN, tags=(tag,)) for tag in TAGS]),

@@ -21,7 +21,7 @@ from agent.workflows import NotOffered, burn, transcode
 from app.pool import parameters
 from app.pool.codec import from_plain
 from app.pool.errors import SettingsError
-from app.pool.model import Parameter, Rule, Then, Workflow
+from app.pool.model import TIME_LIMITS, Parameter, Rule, Then, Workflow
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -114,8 +114,9 @@ def _check(workflow: Workflow) -> None:
         raise ValueError("target must be module:function")
     if workflow.slots < 1:
         raise ValueError("slots must be at least 1")
-    if any(limit is not None and limit < 1 for limit in (workflow.timeout_s, workflow.stall_s)):
-        raise ValueError("timeout_s and stall_s must be at least 1")
+    limits = [getattr(workflow, name) for name in TIME_LIMITS]
+    if any(limit is not None and limit < 1 for limit in limits):
+        raise ValueError(f"{' and '.join(TIME_LIMITS)} must be at least 1")
     for parameter in workflow.parameters:
         _check_parameter(parameter)
 

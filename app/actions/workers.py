@@ -12,7 +12,7 @@ from app.ledger.db import Ledger
 from app.ledger.pauses import Pause
 from app.ledger.setups import Change, Setup, setup_of
 from app.pool.errors import BadFields
-from app.pool.model import Intent, Worker, WorkerId
+from app.pool.model import Worker, WorkerId
 from app.web.http import cache
 from app.web.http.auth import caller
 from app.web.http.services import services
@@ -129,20 +129,18 @@ def _ungroup(worker: Worker, wish: Wish) -> Setup | str:
 def _pause(which: Sequence[WorkerId], wish: Wish) -> list[Result]:
     paused = {each.id: each for each in pauses.pause(services().ledger, which, wish.pause, caller().owner)}
     details = {id_: _until(each.until) for id_, each in paused.items()}
-    return _moved(which, details, lambda intent: f"is {intent}; only an active worker can be paused")
+    return _moved(which, details)
 
 
 def _resume(which: Sequence[WorkerId], _: Wish) -> list[Result]:
     details = {each.id: "takes jobs again" for each in pauses.resume(services().ledger, which, caller().owner)}
-    return _moved(which, details, lambda intent: f"is {intent}, not paused")
+    return _moved(which, details)
 
 
-def _moved(
-    which: Sequence[WorkerId], details: Mapping[WorkerId, str], refused: Callable[[Intent], str]
-) -> list[Result]:
+def _moved(which: Sequence[WorkerId], details: Mapping[WorkerId, str]) -> list[Result]:
     known = workers.intents(services().ledger, which)
     return [
-        Result(worker, known[worker][0], worker in details, details.get(worker) or refused(known[worker][1]))
+        Result(worker, known[worker][0], worker in details, details.get(worker, "is active, not paused"))
         if worker in known
         else Result(worker, None, False, NOBODY)
         for worker in which

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
@@ -17,6 +17,8 @@ from app.pool.protocol import Reservation
 
 NOT_STARTED = (JobState.ASSIGNED,)
 STARTED = (JobState.RUNNING,)
+COLUMNS = {"tags": "requires", "group": "group_name"}  # of a specification's fields; all others are named as they are
+SPEC_COLUMNS = tuple(each.name for each in fields(JobSpec) if each.name not in ("requirement", "not_before"))
 
 
 Claimed = Literal["now", "before"]  # before: the claim was sent again
@@ -99,7 +101,7 @@ def submit_all(
     """New pending jobs with their classes, all of them or none, in this order; `waiting` by class as in submit."""
     if waiting:
         ledger.do("waiting_note_classes", notes=notes_of(waiting), known=False)
-    wishes = [_spec_facts(spec, class_name) for spec, class_name in specs]
+    wishes = [_row_of(spec, class_name) for spec, class_name in specs]
     made = {row["id"]: job_of(row) for row in ledger.all("jobs_submit", jobs=Jsonb(wishes))}
     return [made[wish["id"]] for wish in wishes]
 
@@ -279,32 +281,11 @@ def _first(taken: list[Taken]) -> Taken | None:
     return taken[0] if taken else None
 
 
-def _spec_facts(spec: JobSpec, class_name: str) -> Row:
-    needs = spec.requirement
-    return {
-        "id": new_id(),
-        "name": spec.name,
-        "workflow": needs.workflow,
-        "params": dict(spec.params),
-        "owner": spec.owner,
-        "requires": list(needs.tags),
-        "prefers": list(needs.prefers),
-        "group_name": needs.group,
-        "min_vram_mb": needs.min_vram_mb,
-        "gpus": needs.gpus,
-        "only_workers": list(needs.only_workers),
-        "exclude_workers": list(needs.exclude_workers),
-        "class": class_name,
-        "priority": spec.priority,
-        "timeout_s": spec.timeout_s,
-        "stall_s": spec.stall_s,
-        "max_failures": spec.max_failures,
-        "max_orphan_s": spec.max_orphan_s,
-        "strict": spec.strict,
-        "resume": spec.resume,
-        "retry_of": spec.retry_of,
-        "not_before": spec.not_before and spec.not_before.timestamp(),
-    }
+def _row_of(spec: JobSpec, class_name: str) -> Row:
+    """A new job's columns, as jobs_submit takes them; Jsonb writes tuples as arrays."""
+    facts = {**vars(spec.requirement), **vars(spec), "not_before": spec.not_before and spec.not_before.isoformat()}
+    del facts["requirement"]
+    return {"id": new_id(), "class": class_name, **{COLUMNS.get(name, name): value for name, value in facts.items()}}
 
 
 def job_of(row: Row) -> Job:
@@ -331,21 +312,8 @@ def job_of(row: Row) -> Job:
 
 
 def spec_of(row: Row) -> JobSpec:
-    """What was submitted, from the job's row."""
-    return JobSpec(
-        requirement=requirement_of(row),
-        params=row["params"],
-        owner=row["owner"],
-        name=row["name"],
-        priority=row["priority"],
-        timeout_s=row["timeout_s"],
-        stall_s=row["stall_s"],
-        max_failures=row["max_failures"],
-        max_orphan_s=row["max_orphan_s"],
-        strict=row["strict"],
-        resume=row["resume"],
-        retry_of=row["retry_of"],
-    )
+    """What was submitted, from the job's row; `not_before` is left out: the row has that of the next attempt."""
+    return JobSpec(requirement=requirement_of(row), **{name: row[name] for name in SPEC_COLUMNS})
 
 
 def requirement_of(row: Row) -> Requirement:

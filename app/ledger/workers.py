@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from app.ledger import news
 from app.ledger.db import Ledger, Row
 from app.pool.codec import from_plain, plain
-from app.pool.model import INTENT_MOVES, Degraded, Gpu, Health, Intent, Json, Worker, WorkerId, Workflow, new_id
+from app.pool.model import Degraded, Gpu, Health, Intent, Json, Worker, WorkerId, Workflow, new_id
 from app.pool.protocol import Offer
 
 Rows = Mapping[WorkerId, tuple[str, Worker]]  # workers as they were read, each with its row's version
@@ -59,9 +59,9 @@ class Note:
     beating: bool
 
 
-def listed(ledger: Ledger, decommissioned: bool = False) -> list[Worker]:
-    """Every registered worker by name, also those that are down; decommissioned ones when asked for."""
-    return [worker_of(row) for row in ledger.all("workers_listed", decommissioned=decommissioned)]
+def listed(ledger: Ledger) -> list[Worker]:
+    """Every registered worker by name, also those that are down."""
+    return [worker_of(row) for row in ledger.all("workers_listed")]
 
 
 def versions(ledger: Ledger) -> dict[WorkerId, str]:
@@ -84,10 +84,10 @@ def renewed(ledger: Ledger, former: Rows) -> dict[WorkerId, tuple[str, Worker]]:
     return {worker: known[worker] for worker in now if worker in known}
 
 
-def page(ledger: Ledger, decommissioned: bool, after: tuple[str, str] | None = None, limit: int = 50) -> list[Worker]:
-    """So many of the same, after the one of this name and id."""
+def page(ledger: Ledger, after: tuple[str, str] | None = None, limit: int = 50) -> list[Worker]:
+    """At most `limit` registered workers by name, after the one of this name and id."""
     name, last = after or (None, None)
-    rows = ledger.all("workers_page", decommissioned=decommissioned, name=name, id=last, limit=limit)
+    rows = ledger.all("workers_page", name=name, id=last, limit=limit)
     return [worker_of(row) for row in rows]
 
 
@@ -216,19 +216,16 @@ def set_intents(
     workers: Sequence[WorkerId],
     to: Intent,
     *,
-    origins: Collection[Intent] = frozenset(Intent),
     until: datetime | None = None,
     for_s: float | None = None,
     by: str | None = None,
     note: str | None = None,
 ) -> list[Moved]:
-    """Move the intents of those for which it is a legal move, and one from these; returns them."""
-    legal = [str(intent) for intent, moves in INTENT_MOVES.items() if to in moves and intent in origins]
+    """Pause workers, also paused ones until another time, or let the paused ones among them go on; returns whom."""
     rows = ledger.all(
         "workers_set_intent",
         workers=list(workers),
         to_intent=str(to),
-        from_intents=legal,
         until=until,
         for_s=for_s,
         by=by,

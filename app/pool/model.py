@@ -1,7 +1,7 @@
 """The pool's facts: workers, jobs, attempts, and the states they may be in.
 
-Frozen dataclasses only. The moves below are the legal ones; the CHECK constraints of the
-ledger follow them and the statements that move a job compare what it was.
+Frozen dataclasses only. The statements that move a job or a worker compare what it was, so whoever comes
+late changes nothing.
 """
 
 from __future__ import annotations
@@ -13,12 +13,18 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, NewType
 
+from app.pool.about import described
+
 WorkerId = NewType("WorkerId", str)
 JobId = NewType("JobId", str)
 Json = Any
 
 ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
 TAG = r"^[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}$"
+DAY_S = 24 * 60 * 60
+LONGEST_S = 365 * DAY_S
+MOST_VRAM_MB = 16 * 1024 * 1024
+TIME_LIMITS = ("timeout_s", "stall_s")  # of an attempt: a job, its workflow and the pool may each name them
 ID_LENGTH = 12  # 60 random bits; fixed, because key patterns and envelope ids are cut by it
 
 
@@ -52,13 +58,8 @@ class Degraded(Word):
 class Intent(Word):
     """What people want of a worker."""
 
-    WAITING = "waiting"
     ACTIVE = "active"
     PAUSED = "paused"
-    DRAINING = "draining"
-    DRAINED = "drained"
-    REFUSED = "refused"
-    DECOMMISSIONED = "decommissioned"
 
 
 class JobState(Word):
@@ -82,32 +83,6 @@ class AttemptEnd(Word):
     TAKEN_BACK = "taken back"
     TAKEN_AWAY = "taken away"
 
-
-HEALTH_MOVES: Mapping[Health, frozenset[Health]] = {
-    Health.HEALTHY: frozenset({Health.DEGRADED, Health.DOWN, Health.LEFT}),
-    Health.DEGRADED: frozenset({Health.HEALTHY, Health.DOWN, Health.LEFT}),
-    Health.DOWN: frozenset({Health.HEALTHY, Health.LEFT}),
-    Health.LEFT: frozenset({Health.HEALTHY}),
-}
-
-INTENT_MOVES: Mapping[Intent, frozenset[Intent]] = {
-    Intent.WAITING: frozenset({Intent.ACTIVE, Intent.REFUSED, Intent.DECOMMISSIONED}),
-    Intent.ACTIVE: frozenset({Intent.PAUSED, Intent.DRAINING, Intent.DECOMMISSIONED}),
-    Intent.PAUSED: frozenset({Intent.ACTIVE, Intent.PAUSED, Intent.DECOMMISSIONED}),  # again: until another time
-    Intent.DRAINING: frozenset({Intent.DRAINED, Intent.ACTIVE, Intent.DECOMMISSIONED}),
-    Intent.DRAINED: frozenset({Intent.ACTIVE, Intent.DECOMMISSIONED}),
-    Intent.REFUSED: frozenset({Intent.DECOMMISSIONED}),
-    Intent.DECOMMISSIONED: frozenset(),
-}
-
-JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
-    JobState.PENDING: frozenset({JobState.ASSIGNED, JobState.CANCELLED, JobState.FAILED}),
-    JobState.ASSIGNED: frozenset({JobState.RUNNING, JobState.PENDING, JobState.CANCELLED, JobState.FAILED}),
-    JobState.RUNNING: frozenset({JobState.PENDING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
-    JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
-}
 
 ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 
@@ -194,10 +169,10 @@ class Requirement:
     tags: tuple[str, ...] = ()
     prefers: tuple[tuple[str, float], ...] = ()  # (tag, weight)
     group: str | None = None
-    min_vram_mb: int | None = None
-    gpus: int | None = None
-    only_workers: tuple[WorkerId, ...] = ()
-    exclude_workers: tuple[WorkerId, ...] = ()
+    min_vram_mb: int | None = described(None, "memory on one GPU", "on one GPU, in MiB", between=(0, MOST_VRAM_MB))
+    gpus: int | None = described(None, "number of GPUs", between=(1, 64))
+    only_workers: tuple[WorkerId, ...] = described((), "the only workers")
+    exclude_workers: tuple[WorkerId, ...] = described((), "excluded workers")
 
 
 @dataclass(frozen=True)
@@ -269,20 +244,26 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What a person submits, validated; the ledger adds the rest."""
+    """What a person submits, validated; the ledger adds the rest.
+
+    The one list of these fields: the ledger's rows, the API's bodies and answers, forms and pages are made from it
+    and from Requirement.
+    """
 
     requirement: Requirement
     params: Mapping[str, Json] = field(default_factory=dict)
     owner: str = ""
     name: str = ""
-    priority: int = 50  # 0 to 100, higher first
-    not_before: datetime | None = None
-    timeout_s: int | None = None
-    stall_s: int | None = None
-    max_failures: int = 3
-    max_orphan_s: int | None = None
-    strict: bool = False
-    resume: Json = None
+    priority: int = described(50, "priority", "higher goes first", between=(0, 100))
+    not_before: datetime | None = described(None, "earliest start")
+    timeout_s: int | None = described(None, "time limit", "of one attempt's workflow", between=(1, LONGEST_S))
+    stall_s: int | None = described(None, "longest silence", "without progress", between=(1, LONGEST_S))
+    max_failures: int = described(3, "failures allowed", between=(1, 100))
+    max_orphan_s: int | None = described(
+        None, "time while cut off", "how long it goes on while cut off", between=(1, DAY_S)
+    )
+    strict: bool = described(False, "strict", "no overlap of attempts")
+    resume: Json = described(None, "state to begin from")
     retry_of: JobId | None = None
 
 

@@ -1,15 +1,16 @@
-"""The pool's settings as people change them while it runs, with their ranges.
+"""The pool's settings as people change them while it runs: defaults, ranges, labels and help.
 
-The one place with their defaults; the ledger stores only what differs. The clocks that follow
-from them (protocols.md's table) are properties here and nowhere else.
+A setting is described here and nowhere else; the API, its document and the form are made from the fields. The
+ledger stores only what differs from the defaults. The clocks that follow from the settings are properties here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from app.pool.about import About, described, described_fields
 from app.pool.errors import BadRequest
 
 
@@ -41,57 +42,145 @@ class Clocks:
         return self.ttl_s
 
 
+LEAST_LOADED, ROUND_ROBIN, CAPABILITY_FIRST = "least-loaded", "round-robin", "capability-first"
+STRATEGIES = (LEAST_LOADED, ROUND_ROBIN, CAPABILITY_FIRST)
+PLACEMENT, FAILOVER, FAILURES = "Placement", "Heartbeats and failover", "Jobs that fail or stall"
+
+
 @dataclass(frozen=True)
 class Policy:
     """One consistent set of pool settings; times in seconds unless the name says otherwise."""
 
-    heartbeat_interval_s: float = 15.0
-    missed_beats: int = 2
-    fast_failover: bool = True
-    strict: bool = False
-    max_orphan_s: int = 600
-    cancel_grace_s: int = 5
-    queue_depth: int = 0
-    timeout_s: int | None = None  # of jobs and workflows that name none; None: no limit
-    stall_s: int | None = None  # the same of silence: no progress, log line or checkpoint for so long
-    poison_deaths: int = 3
-    block_failures: int = 3
-    block_s: int = 3600
-    strategy: str = "least-loaded"
-    w_gpu: float = 0.4  # of the load's parts: use of the cards, jobs held against slots, memory in use
-    w_queue: float = 0.4
-    w_vram: float = 0.2
-    prefer_weight: float = 0.1  # of load: what lacking a preferred tag of weight 1 is worth
-    vram_reserve_mb: int = 256  # of each card, never given to jobs
+    heartbeat_interval_s: float = described(
+        15.0,
+        "Heartbeat interval",
+        "How often each worker says that it lives.",
+        between=(0.5, 300),
+        section=FAILOVER,
+    )
+    missed_beats: int = described(
+        2,
+        "Missed heartbeats",
+        "So many heartbeats may be missed before a worker is degraded; after one more it is down.",
+        between=(1, 10),
+        section=FAILOVER,
+    )
+    fast_failover: bool = described(
+        True,
+        "Fast failover",
+        "Act at once on a lost connection; switched off, silence alone decides.",
+        section=FAILOVER,
+    )
+    strict: bool = described(
+        False,
+        "Strict",
+        "No two attempts of any job ever overlap; moving a job off a silent host takes longer.",
+        section=FAILOVER,
+    )
+    max_orphan_s: int = described(
+        600,
+        "Cut-off jobs run on for",
+        "How long a job that is not strict goes on while its host is cut off.",
+        between=(1, 86_400),
+        section=FAILOVER,
+    )
+    timeout_s: int | None = described(
+        None,
+        "Time limit of an attempt",
+        "The longest that an attempt may run, where neither job nor workflow says; empty: no limit.",
+        between=(1, 30 * 86_400),
+        section=FAILURES,
+    )
+    stall_s: int | None = described(
+        None,
+        "Longest silence of an attempt",
+        "How long an attempt may be silent (no progress, log line or checkpoint); empty: no limit.",
+        between=(1, 86_400),
+        section=FAILURES,
+    )
+    cancel_grace_s: int = described(
+        5,
+        "Grace for cancelled jobs",
+        "How long a cancelled job may take to stop before it is killed.",
+        between=(0, 300),
+        section=FAILURES,
+    )
+    poison_deaths: int = described(
+        3,
+        "Deaths that make a job poison",
+        "A job under which so many workers died, without a checkpoint in between, is failed.",
+        between=(1, 100),
+        section=FAILURES,
+    )
+    block_failures: int = described(
+        3,
+        "Failures in a row that block",
+        "A worker is blocked for a workflow that failed there so often in a row while others succeed.",
+        between=(1, 100),
+        section=FAILURES,
+    )
+    block_s: int = described(
+        3600,
+        "Blocked for",
+        "How long a worker is blocked for a workflow, unless a person forgives it.",
+        between=(60, 30 * 86_400),
+        section=FAILURES,
+    )
+    strategy: str = described(
+        LEAST_LOADED,
+        "Strategy",
+        "Which of the workers that fit gets a job: the least loaded; the one that waited longest for one; "
+        "or the one with the least to spare, so that the able ones stay free for what only they can do.",
+        choices=STRATEGIES,
+        section=PLACEMENT,
+    )
+    w_gpu: float = described(
+        0.4,
+        "Weight of GPU use",
+        "How much the use of its GPUs counts in a worker's load; of a worker without a GPU, that of its CPUs.",
+        between=(0, 1),
+        section=PLACEMENT,
+    )
+    w_queue: float = described(
+        0.4,
+        "Weight of jobs held",
+        "How much the jobs that it holds count, against its slots.",
+        between=(0, 1),
+        section=PLACEMENT,
+    )
+    w_vram: float = described(
+        0.2,
+        "Weight of GPU memory",
+        "How much the GPU memory in use counts.",
+        between=(0, 1),
+        section=PLACEMENT,
+    )
+    prefer_weight: float = described(
+        0.1,
+        "Worth of a preferred tag",
+        "So much load a worker may have more and still win, where it has a preferred tag of weight 1.",
+        between=(0, 1),
+        section=PLACEMENT,
+    )
+    queue_depth: int = described(
+        0,
+        "Queue depth",
+        "So many jobs may wait behind each worker's slots.",
+        between=(0, 1_000),
+        section=PLACEMENT,
+    )
+    vram_reserve_mb: int = described(
+        256,
+        "GPU memory kept back (MiB)",
+        "So much of each card's memory is never given to jobs: driver and contexts take some too.",
+        between=(0, 65_536),
+        section=PLACEMENT,
+    )
 
     @property
     def clocks(self) -> Clocks:
         """What follows from interval and missed beats."""
         return Clocks(self.heartbeat_interval_s, self.missed_beats)
-
-
-RANGES: Mapping[str, tuple[float, float]] = {
-    "heartbeat_interval_s": (0.5, 300),
-    "missed_beats": (1, 10),
-    "max_orphan_s": (1, 86_400),
-    "cancel_grace_s": (0, 300),
-    "queue_depth": (0, 1_000),
-    "timeout_s": (1, 30 * 86_400),
-    "stall_s": (1, 86_400),
-    "poison_deaths": (1, 100),
-    "block_failures": (1, 100),
-    "block_s": (60, 30 * 86_400),
-    "w_gpu": (0, 1),
-    "w_queue": (0, 1),
-    "w_vram": (0, 1),
-    "prefer_weight": (0, 1),
-    "vram_reserve_mb": (0, 65_536),
-}
-LEAST_LOADED, ROUND_ROBIN, CAPABILITY_FIRST = "least-loaded", "round-robin", "capability-first"
-STRATEGIES = (LEAST_LOADED, ROUND_ROBIN, CAPABILITY_FIRST)
-CHOICES: Mapping[str, tuple[str, ...]] = {"strategy": STRATEGIES}
-WEIGHTS = ("w_gpu", "w_queue", "w_vram")
-NULLABLE = frozenset({"timeout_s", "stall_s"})
 
 
 def changed(policy: Policy, changes: Mapping[str, Any]) -> Policy:
@@ -118,19 +207,23 @@ def _problem(name: str, value: Any) -> str | None:
         return "there is no such setting"
     if value is None and name in NULLABLE:
         return None
-    if name in CHOICES:
-        return None if value in CHOICES[name] else f"must be one of {', '.join(CHOICES[name])}"
+    about = ABOUT[name]
+    if about.choices:
+        return None if value in about.choices else f"must be one of {', '.join(about.choices)}"
     kind = _kind(name)
     if kind is bool:
         return None if isinstance(value, bool) else "must be true or false"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return f"must be {NUMBERS[kind]}"
-    low, high = RANGES[name]
-    if not low <= value <= high:
-        return f"must be from {low:g} to {high:g}"
+    assert about.low is not None and about.high is not None
+    if not about.low <= value <= about.high:
+        return f"must be from {about.low:g} to {about.high:g}"
     return f"must be {NUMBERS[kind]}" if kind is int and value != int(value) else None
 
 
 DEFAULTS = Policy()
-NAMES = tuple(f.name for f in fields(Policy))
+ABOUT: Mapping[str, About] = described_fields(Policy)  # every setting, in the order of its declaration
+NAMES = tuple(ABOUT)
+WEIGHTS = ("w_gpu", "w_queue", "w_vram")
+NULLABLE = frozenset(name for name in NAMES if getattr(DEFAULTS, name) is None)
 NUMBERS = {int: "a whole number", float: "a number"}

@@ -1,22 +1,15 @@
 -- Jobs: each statement that moves one compares what it was, so of two movers one wins.
 
 -- name: jobs_submit
--- All or none. Of those that are submitted together each is a microsecond younger than the one before.
-INSERT INTO jobs (id, name, workflow, params, owner, requires, prefers, group_name, min_vram_mb, gpus, only_workers,
-                  exclude_workers, class, priority, timeout_s, stall_s, max_failures, max_orphan_s, strict, resume,
-                  retry_of, not_before, created_at)
-SELECT id, name, workflow, params, owner, requires, prefers, group_name, min_vram_mb, gpus, only_workers,
-       exclude_workers, class, priority, timeout_s, stall_s, max_failures, max_orphan_s, strict, resume,
-       retry_of, to_timestamp(not_before), now() + make_interval(secs => (place - 1) / 1e6)
-FROM ROWS FROM (jsonb_to_recordset(%(jobs)s) AS (
-    id text, name text, workflow text, params jsonb, owner text, requires text[], prefers jsonb, group_name text,
-    min_vram_mb integer, gpus integer, only_workers text[], exclude_workers text[], class text, priority integer,
-    timeout_s integer, stall_s integer, max_failures integer, max_orphan_s integer, strict boolean, resume jsonb,
-    retry_of text, not_before double precision
-)) WITH ORDINALITY AS wish(id, name, workflow, params, owner, requires, prefers, group_name, min_vram_mb, gpus,
-    only_workers, exclude_workers, class, priority, timeout_s, stall_s, max_failures, max_orphan_s, strict, resume,
-    retry_of, not_before, place)
-ORDER BY place
+-- All or none. A wish has columns by their names; those that it lacks are as in a job that nobody has looked at yet.
+-- Of those that are submitted together each is a microsecond younger than the one before.
+INSERT INTO jobs
+SELECT job.* FROM jsonb_populate_record(NULL::jobs,
+        '{"state": "pending", "attempt": 1, "failures": 0, "progress": 0, "progress_number": 0, "text": ""}') AS fresh,
+    jsonb_array_elements(%(jobs)s) WITH ORDINALITY AS wish(columns, place),
+    jsonb_populate_record(fresh, wish.columns
+        || jsonb_build_object('created_at', now() + make_interval(secs => (wish.place - 1) / 1e6))) AS job
+ORDER BY wish.place
 RETURNING *, false AS attempt_ended,
     CASE WHEN not_before IS NULL THEN (SELECT why FROM classes WHERE classes.name = jobs.class) END AS class_why;
 

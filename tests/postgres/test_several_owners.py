@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg
 import pytest
 
 from app.ledger import events, investigations, reports, tokens, workers
@@ -115,27 +114,14 @@ def test_what_people_have_paused_is_not_counted_in_that_fifth(ledger: Ledger, po
     assert now(ledger, pool[0]).intent is Intent.PAUSED
 
 
-def test_decommissioned_workers_do_not_make_the_pool_larger(
-    ledger: Ledger, pool: list[Worker], database_url: str
-) -> None:
-    with psycopg.connect(database_url) as connection:
-        decommissioned = "UPDATE workers SET intent = 'decommissioned', decommissioned_at = now() WHERE id = %s"
-        connection.execute(decommissioned, [pool[4].id])
-    for owner in ("ana", "ben", "cem"):
-        fail(ledger, pool[0], owner)
-
-    assert now(ledger, pool[0]).intent is Intent.ACTIVE
-    assert looked_into(ledger, pool[0])
-
-
-def test_a_worker_that_drains_stays_draining(ledger: Ledger, pool: list[Worker]) -> None:
+def test_a_worker_that_a_person_has_paused_stays_theirs(ledger: Ledger, pool: list[Worker]) -> None:
     held = [running(ledger, pool[0], submit(ledger, owner=owner, max_failures=1)) for owner in ("ana", "ben", "cem")]
-    assert workers.set_intents(ledger, [pool[0].id], Intent.DRAINING)
+    assert workers.set_intents(ledger, [pool[0].id], Intent.PAUSED, by="ana")
     for job in held:
         assert tell(ledger, pool[0], job, 1, "end", end="failed", cause="workflow") is Applied.ENDED
 
-    assert now(ledger, pool[0]).intent is Intent.DRAINING
-    assert events.notifications(ledger, "root")[0].sentence.endswith("it is not paused, since it is draining")
+    assert now(ledger, pool[0]).paused_by == "ana"
+    assert events.notifications(ledger, "root")[0].sentence.endswith("it is not paused, since it is paused")
 
 
 def test_of_two_workers_that_fail_at_once_one_is_paused_where_one_may_be(

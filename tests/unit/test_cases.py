@@ -6,7 +6,7 @@ import pytest
 
 from app.pool.matching import refusal
 from app.pool.model import Requirement, Worker
-from app.pool.policy import CHOICES
+from app.pool.policy import STRATEGIES
 from bench.cases import CASES, COMPARED, TAGS, Case, tags_of
 from tests.kit.placement_scene import a_worker
 
@@ -21,7 +21,7 @@ def fitting(wish: Requirement) -> list[Worker]:
     return [worker for worker in FLEET if refusal(worker, wish) is None]
 
 
-@pytest.mark.parametrize("way", CHOICES["strategy"])
+@pytest.mark.parametrize("way", STRATEGIES)
 def test_every_strategy_places_the_same_classes(way: str) -> None:
     placed = {each.name.removeprefix(f"{way}: "): each.classes for each in CASES if each.name.startswith(f"{way}: ")}
     assert placed == {name: [wish] for name, wish in COMPARED.items()}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 
 import pytest
 
 from app.ledger import events, policy
-from app.pool.policy import DEFAULTS, NAMES, Policy
-from app.web.api import settings
+from app.pool.policy import ABOUT, DEFAULTS, NAMES, Policy
+from app.web.pages.settings import sections
 from tests.kit.web import HTML, Web, signed_in, wrong
 
 
@@ -25,7 +26,9 @@ def filled(policy: Policy, **changed: str) -> dict[str, str]:
 
 
 def test_every_setting_has_its_words_and_its_default(web: Web) -> None:
-    assert set(settings.HELP) == set(settings.LABELS) == set(NAMES)
+    assert set(ABOUT) == {field.name for field in fields(Policy)}
+    assert all(about.label and about.help for about in ABOUT.values())
+    assert {name for _, names in sections() for name in names} == set(NAMES)
     assert web.get("/admin/settings") == {name: getattr(DEFAULTS, name) for name in NAMES}
 
 

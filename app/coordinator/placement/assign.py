@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.leases import Leases
@@ -22,7 +22,7 @@ from app.ledger.jobs import Assignment
 from app.ledger.waiting import WaitingJob
 from app.pool.faults import point
 from app.pool.matching import offered
-from app.pool.model import Checkpoint, Job
+from app.pool.model import TIME_LIMITS, Checkpoint, Job
 from app.pool.protocol import Order, ResumePoint
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ class Assigning:
     def _order(self, placed: Placed, newest: Checkpoint | None) -> Order:
         """Everything the guard needs, the newest kept checkpoint with it."""
         job = placed.waiting.job
+        limits: dict[str, Any] = {name: self._limit(placed, name) for name in TIME_LIMITS}
         return Order(
             job=job.id,
             attempt=job.attempt,
@@ -84,11 +85,10 @@ class Assigning:
             workflow=job.spec.requirement.workflow,
             params=dict(job.spec.params),
             resume=_resume(job, newest),
-            timeout_s=self._limit(placed, "timeout_s"),
-            stall_s=self._limit(placed, "stall_s"),
             strict=job.spec.strict or self._fleet.policy.strict,
             max_orphan_s=job.spec.max_orphan_s,
             gpus=placed.place.gpus,
+            **limits,
         )
 
     def _assignment(self, placed: Placed) -> Assignment:
@@ -108,8 +108,8 @@ class Assigning:
             placement=placed.place.record,
         )
 
-    def _limit(self, placed: Placed, name: Literal["timeout_s", "stall_s"]) -> int | None:
-        """The job's own; else its workflow's, as the worker declares it; else the pool's."""
+    def _limit(self, placed: Placed, name: str) -> int | None:
+        """A time limit in seconds: the job's own; else its workflow's, as the worker declares it; else the pool's."""
         spec = placed.waiting.job.spec
         declared = offered(self._fleet.workers[placed.place.worker], spec.requirement.workflow)
         limits: list[int | None] = [getattr(each, name) for each in (spec, declared, self._fleet.policy) if each]

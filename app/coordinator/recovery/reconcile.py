@@ -23,7 +23,7 @@ from app.coordinator.health.verdicts import HealthMonitor
 from app.coordinator.recovery.snapshot import Snapshot, moved_on, refs
 from app.coordinator.recovery.stuck_slots import StuckSlots
 from app.coordinator.stores import Stores
-from app.ledger import jobs, waiting, workers
+from app.ledger import jobs, waiting
 from app.ledger.jobs import OpenAttempt
 from app.pool.keys import envelope_id
 from app.pool.matching import refusal
@@ -141,8 +141,7 @@ class Reconcile:
     ) -> None:
         worker = self._fleet.workers.get(held.worker)
         if worker is None or held.incarnation > worker.incarnation:
-            self._unknown(held)
-            return
+            return  # it has just joined: the next look knows it
         if held.incarnation < worker.incarnation:
             self._replaced(worker, held)
         elif worker.health is Health.LEFT:
@@ -165,12 +164,6 @@ class Reconcile:
             silence_s = self._fleet.silence_s.get(worker.id, 0.0)
             with self._stores.ledger.transaction() as tx:
                 incident.begin(tx, worker, None, ANEW, silence_s, proven=True, reached=False)
-
-    def _unknown(self, held: OpenAttempt) -> None:
-        """Its worker was decommissioned; or it joined while we slept: then the next look knows it."""
-        worker = workers.find(self._stores.ledger, held.worker)
-        if worker is not None and worker.intent is Intent.DECOMMISSIONED:
-            self._failover.take_gone(held, GONE)
 
     def _may_not_start(self, worker: Worker, held: OpenAttempt) -> str | None:
         """Why its worker is not to begin it: it takes nothing new, or people have set it or the job up anew."""

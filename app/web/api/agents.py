@@ -100,10 +100,7 @@ def _worker_of(offer: Offer) -> Worker | None:
     own = workers.find(ledger, mine) if mine else None
     if own and known and own.id != known.id:
         abort(403, f"this token is {own.name}'s, but this host is {known.name}; join with a join token instead")
-    worker = own or known
-    if worker and worker.intent in (Intent.REFUSED, Intent.DECOMMISSIONED):
-        abort(403, f"{worker.name} was {worker.intent} by an admin")
-    return worker
+    return own or known
 
 
 def _join(name: str) -> Join:

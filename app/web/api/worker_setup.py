@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from flask import Response, abort
+from flask import Response
 from pydantic import Field
 
 from app.actions import workers as acts
@@ -16,7 +16,7 @@ from app.ledger import setups
 from app.ledger.setups import Setup
 from app.pool.errors import BadFields
 from app.pool.model import LIMITS, Worker
-from app.pool.policy import RANGES
+from app.pool.policy import ABOUT
 from app.web.api import workers
 from app.web.api.worker_answers import WorkerAnswer
 from app.web.http import blueprints, etags
@@ -28,7 +28,7 @@ from app.web.http.services import services
 blueprint = blueprints.group("worker setup", reads=())
 
 MOST_SLOTS = 64
-MOST_DEPTH = int(RANGES["queue_depth"][1])
+MOST_DEPTH = int(ABOUT["queue_depth"].high or 0)
 
 
 class WorkerBody(Body):
@@ -65,8 +65,7 @@ def apply(worker: str, changes: Mapping[str, Any], matches: Matches | None = Non
 
     with services().ledger.transaction() as tx:
         acts.pin_groups(tx, changes.get("groups", ()))
-        if not setups.change(tx, [found.id], wish, caller().owner):
-            abort(409, f"{found.name} was {found.intent}; nothing of it can be changed")
+        setups.change(tx, [found.id], wish, caller().owner)
     acts.ring([found.id])
     return workers.known(worker)
 

@@ -37,7 +37,7 @@ def listed(query: WorkersQuery) -> Response:
     """List the workers by name, also those that are down."""
     asked = filter_of(query)
     size = LISTED_MOST if asked.words else query.limit + 1
-    found = list(islice(matching(asked, query.decommissioned, name_of(query.cursor), size), query.limit + 1))
+    found = list(islice(matching(asked, name_of(query.cursor), size), query.limit + 1))
     page = found[: query.limit]
     more = name_cursor(page[-1].name, page[-1].id) if len(found) > query.limit else None
     return answer(WorkerList(items=page, next=more))
@@ -69,12 +69,11 @@ def filter_of(words: FilterWords) -> Filter:
 
 def matching(
     asked: Filter,
-    decommissioned: bool = False,
     place: tuple[str, str] | None = None,
     size: int = LISTED_MOST,
 ) -> Iterator[WorkerAnswer]:
     """Read part by part, as status and tags are known from beats alone: no more of them than are taken."""
-    while part := workers.page(services().ledger, decommissioned, place, size):
+    while part := workers.page(services().ledger, place, size):
         yield from (each for each in _shown(part) if asked.matches(_facts(each)))
         if len(part) < size:
             return

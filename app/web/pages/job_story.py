@@ -93,7 +93,7 @@ def _entry(
     return Entry(
         number=attempt.number,
         word=str(attempt.end or running),
-        tone=TONES[attempt.end] if attempt.end else "draining",
+        tone=TONES[attempt.end] if attempt.end else "busy",
         worker=attempt.worker if hosts else None,
         worker_name=attempt.worker_name if hosts else None,
         began=attempt.started_at or attempt.assigned_at,

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from app.ledger import policy
 from app.pool.model import Json
-from app.pool.policy import CHOICES, DEFAULTS, NAMES, NULLABLE, RANGES, Policy
+from app.pool.policy import ABOUT, DEFAULTS, FAILOVER, FAILURES, NAMES, NULLABLE, PLACEMENT, Policy
 from app.web.api import settings as api
 from app.web.http import etags
 from app.web.http.auth import caller
@@ -19,15 +19,7 @@ from app.web.http.services import services
 from app.web.pages.base import READERS, page
 
 blueprint = Blueprint("settings_page", __name__)
-
-SECTIONS = (
-    ("Placement", ("strategy", "w_gpu", "w_queue", "w_vram", "prefer_weight", "queue_depth", "vram_reserve_mb")),
-    ("Heartbeats and failover", ("heartbeat_interval_s", "missed_beats", "fast_failover", "strict", "max_orphan_s")),
-    (
-        "Jobs that fail or stall",
-        ("timeout_s", "stall_s", "cancel_grace_s", "poison_deaths", "block_failures", "block_s"),
-    ),
-)
+SECTIONS = (PLACEMENT, FAILOVER, FAILURES)
 
 
 @dataclass(frozen=True)
@@ -42,8 +34,8 @@ class Setting:
     choices: tuple[str, ...]  # none: a number
     optional: bool
     step: str
-    low: float
-    high: float
+    low: float | None  # of a number
+    high: float | None
     default: str
     changed: bool  # differs from the default
     error: str | None
@@ -73,11 +65,9 @@ def change() -> ResponseReturnValue:
     return redirect(next_page, 303)
 
 
-def sections() -> list[tuple[str, tuple[str, ...]]]:
+def sections() -> list[tuple[str, list[str]]]:
     """Every setting under the title of what it is about."""
-    placed = {name for _, names in SECTIONS for name in names}
-    rest = tuple(name for name in NAMES if name not in placed)
-    return [*SECTIONS, *([("More", rest)] if rest else [])]
+    return [(title, [name for name, about in ABOUT.items() if about.section == title]) for title in SECTIONS]
 
 
 def _page(errors: Errors, written: Mapping[str, str] | None) -> str:
@@ -94,19 +84,18 @@ def _page(errors: Errors, written: Mapping[str, str] | None) -> str:
 
 
 def _setting(name: str, present: Policy, written: Mapping[str, str] | None, errors: Errors) -> Setting:
-    default = getattr(DEFAULTS, name)
-    low, high = RANGES.get(name, (0, 1))
+    default, about = getattr(DEFAULTS, name), ABOUT[name]
     return Setting(
         name=name,
-        label=api.LABELS[name] + (" (seconds)" if name.endswith("_s") else ""),
-        help=api.HELP[name],
+        label=about.label + (" (seconds)" if name.endswith("_s") else ""),
+        help=about.help,
         value=_text(getattr(present, name)) if written is None else written.get(name, ""),
         box=isinstance(default, bool),
-        choices=CHOICES.get(name, ()),
+        choices=about.choices,
         optional=name in NULLABLE,
         step="any" if isinstance(default, float) else "1",
-        low=low,
-        high=high,
+        low=about.low,
+        high=about.high,
         default=("on" if default else "off") if isinstance(default, bool) else _text(default) or "none",
         changed=getattr(present, name) != default,
         error=errors.get(name),
@@ -126,7 +115,7 @@ def _read(name: str) -> Json:
     text = request.form.get(name, "").strip()
     if isinstance(getattr(DEFAULTS, name), bool):
         return text == "on"
-    if name in CHOICES:
+    if ABOUT[name].choices:
         return text
     if not text and name in NULLABLE:
         return None
