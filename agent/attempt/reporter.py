@@ -11,7 +11,7 @@ from agent.context import clean, cut
 from agent.ipc.link import Message
 from app.pool.codec import from_plain, plain
 from app.pool.model import LIMITS
-from app.pool.protocol import Order, Report
+from app.pool.protocol import Cause, Order, Report
 
 LOG_WAIT_S = 0.1
 LOG_BATCH = 100
@@ -107,7 +107,7 @@ class Reporter:
         error, files = message.get("error"), message.get("outputs", [])
         said = {name: message.get(name) for name in ("result", "exit_code")}
         fields = {**said, "error": error and clean(error), "files": files}
-        return self.report("end", end=message["end"], cause="workflow", **fields)
+        return self.report("end", end=message["end"], cause=Cause.WORKFLOW, **fields)
 
     def _send_lines(self) -> None:
         batch, self._lines = self._lines[:LOG_BATCH], self._lines[LOG_BATCH:]

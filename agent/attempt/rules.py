@@ -16,7 +16,7 @@ from typing import NoReturn
 from agent.attempt import gpu_memory
 from agent.attempt.reporter import Reporter
 from app.pool.model import Rule
-from app.pool.protocol import Report
+from app.pool.protocol import Cause, Report
 
 WITHIN_S = 0.5  # several times what 20 ordinary patterns need for all the lines
 TOO_SLOW = f"the patterns of this workflow's rules were given up after {WITHIN_S} s"
@@ -27,8 +27,8 @@ def ruled(end: Report, rules: Sequence[Rule], reporter: Reporter) -> Report:
     if end.end != "failed":
         return end
     lines = [*reporter.recent, *reporter.shortened((end.error or "").splitlines())]
-    if end.cause == "workflow" and gpu_memory.ran_out(lines):
-        end = replace(end, cause=gpu_memory.CAUSE)
+    if end.cause == Cause.WORKFLOW and gpu_memory.ran_out(lines):
+        end = replace(end, cause=Cause.GPU_MEMORY)
     try:
         with _within(WITHIN_S):
             rule = fitting(rules, end.exit_code, lines)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from agent.attempt.ending import SLOT, Why, died, killed_by
+from agent.attempt.ending import SLOT, EndReason, died, killed_by, oom_killed
 from agent.attempt.handle import GUARD_DIED, STOPPED, Claim, Running, SlotRef
 from agent.attempt.orphans import remains_of
 from agent.attempt.outbox import Outbox
@@ -119,7 +119,7 @@ class Attempts:
             else:
                 each.stop("checkpoint", grace_s, STOPPED, now)
 
-    def kill(self, doom: Why, now: float) -> None:
+    def kill(self, doom: EndReason, now: float) -> None:
         """Have everything killed now."""
         for each in self._alive():
             each.kill(doom, now)
@@ -186,11 +186,12 @@ class Attempts:
             code = None if running.status is None else os.waitstatus_to_exitcode(running.status)
             self._report(self._end_of(running, running.doom or GUARD_DIED, code))
 
-    def _end_of(self, running: Running, doom: Why, code: int | None) -> Report:
+    def _end_of(self, running: Running, doom: EndReason, code: int | None) -> Report:
         """What is known of an attempt whose guard could not say its end, or not rightly; `code`: of what died."""
         log.warning("%s: worker=%s job=%s attempt=%d", doom.error, self._worker, running.job, running.attempt)
         killed, exit_code = died(code)
-        how = f", {killed_by(killed, oom_kills() > running.oom_kills)}" if killed and doom in (GUARD_DIED, SLOT) else ""
+        starved, unasked = oom_kills() > running.oom_kills, doom in (GUARD_DIED, SLOT)
+        how = f", {killed_by(killed, starved)}" if killed and unasked else ""
         return Report(
             "end",
             self._worker,
@@ -202,6 +203,7 @@ class Attempts:
             error="\n".join([f"{doom.error}{how}", *running.last]),
             signal=killed,
             exit_code=exit_code,
+            oom_killed=unasked and oom_killed(killed, starved),
         )
 
     def _forget(self) -> None:

@@ -14,7 +14,7 @@ from agent.attempt import gpu_memory
 from agent.attempt.reporter import RECENT_CHARACTERS, RECENT_LINES, Reporter
 from agent.attempt.rules import TOO_SLOW, WITHIN_S, ruled
 from app.pool.model import JobId, Rule, WorkerId
-from app.pool.protocol import Order, Report
+from app.pool.protocol import Cause, Order, Report
 
 ORDER = Order(JobId("0123456789ab"), 3, WorkerId("abcdefghjkmn"), 1, "burn", {})
 LATER = Rule("later", exit_code=75)
@@ -139,9 +139,9 @@ def test_a_signal_that_comes_while_a_pattern_is_tried_is_handled_at_once() -> No
 )
 def test_the_words_of_cuda_are_known_as_a_want_of_gpu_memory(line: str) -> None:
     heard = reporter("begins", line, "aborted")
-    assert ruled(end(heard), (), heard).cause == gpu_memory.CAUSE
+    assert ruled(end(heard), (), heard).cause == Cause.GPU_MEMORY
     heard = reporter("begins")
-    assert ruled(end(heard, error=f"exit code 1\n{line}"), (), heard).cause == gpu_memory.CAUSE
+    assert ruled(end(heard, error=f"exit code 1\n{line}"), (), heard).cause == Cause.GPU_MEMORY
 
 
 @pytest.mark.parametrize(
@@ -169,4 +169,4 @@ def test_a_want_that_was_overcome_long_ago_is_not_the_cause() -> None:
 def test_a_rule_may_say_what_follows_from_it() -> None:
     heard = reporter("CUDA out of memory")
     found = ruled(end(heard), (Rule("never", log="CUDA out of memory"),), heard)
-    assert (found.cause, found.then) == (gpu_memory.CAUSE, "never")
+    assert (found.cause, found.then) == (Cause.GPU_MEMORY, "never")
