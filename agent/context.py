@@ -208,13 +208,12 @@ def check_json(value: Json, most: int, what: str) -> None:
     try:
         if nested(value) > LIMITS.nested:
             raise ValueError(f"it is nested deeper than {LIMITS.nested} levels")
-        size = len(
-            json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-        )
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} cannot be written as JSON: {error}") from error
     if wrong := unstorable(value):
         raise ValueError(f"{what} {wrong}")
+    size = len(text.encode())
     if size > most:
         raise ValueError(f"{what} has {size} bytes; at most {most} are kept, put the rest into a file")
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import redis
 
+from app.pool.backoff import Outage
 from app.pool.codec import to_json
-from app.pool.loop import Bell, Outage
+from app.pool.loop import Bell
 from app.pool.model import JobId
 from app.pool.protocol import Report
 from app.pool.text import storable_text

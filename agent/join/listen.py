@@ -16,9 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import redis
 
 from agent.beat.connect import connect
+from app.pool.backoff import Backoff, Outage
 from app.pool.codec import to_json
 from app.pool.errors import SettingsError
-from app.pool.loop import Outage
 from app.pool.protocol import WhoIs
 from app.pool.subscription import listen
 
@@ -49,7 +49,7 @@ class Ear:
             try:
                 self._listen()
             except redis.RedisError as error:
-                time.sleep(self._lost.failed(error, 0.005, MOST_PAUSE_S, at_once=True))
+                time.sleep(self._lost.failed(error, Backoff(0.01, MOST_PAUSE_S), at_once=True))
 
     def _listen(self) -> None:
         with connect(self._url) as client, client.pubsub() as pubsub:

@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 
 from agent.ipc.channel import SlotSetup, start_slot, told
 from agent.ipc.link import Message
-from app.pool.loop import back_off
+from app.pool.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
+BACKOFF = Backoff(0.2, 30.0)
 LONG_LIFE_S = 60.0  # after which a death counts as a first one again
 AT_ONCE = os.cpu_count() or 1
 START_S = 10.0  # what starts for longer no longer keeps others from starting
@@ -171,7 +172,7 @@ class SlotProcesses:
     @staticmethod
     def _wait(slot: SlotProcess, now: float) -> None:
         slot.deaths = 0 if now - slot.started_at > LONG_LIFE_S else slot.deaths + 1
-        slot.start_at = now + (back_off(slot.deaths - 1, 0.2, 30.0) if slot.deaths else 0.0)
+        slot.start_at = now + (BACKOFF.after(slot.deaths) if slot.deaths else 0.0)
 
 
 def _how(code: int) -> str:

@@ -221,7 +221,7 @@ def _whose(report: Report) -> dict[str, object]:
 
 
 def _storable(report: Report) -> Report:
-    """The report with replacements for what PostgreSQL cannot hold: a workflow that prints such must not lose its end."""
+    """The report with replacements for what PostgreSQL cannot hold: a print of it must not cost a job its end."""
     written = to_json(report)
     if "\\u0000" in written or unstorable(written):  # \u0000: JSON's way to write NUL, or those letters themselves
         return from_plain(Report, storable(plain(report)))
