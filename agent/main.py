@@ -134,7 +134,7 @@ class Main:
         self._check(blind_s)
         self._parts.attempts.step(self._now, blind_s)
         self._start_slots()
-        if self._parts.load.step(self._now, self._parts.attempts.refs()):
+        if self._parts.load.step(self._now, self._parts.attempts.refs(), self._parts.attempts.guards()):
             self._beat_within(0.0)  # what the cards have free is asked for now, and a beat may be minutes away
         self._repeat()
         self._pulse()

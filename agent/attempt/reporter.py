@@ -11,7 +11,7 @@ from agent.context import cut
 from agent.ipc.link import Message
 from app.pool.codec import from_plain, plain
 from app.pool.model import LIMITS
-from app.pool.protocol import Order, Report
+from app.pool.protocol import Cause, Order, Report
 from app.pool.text import storable_text
 
 LOG_WAIT_S = 0.1
@@ -108,7 +108,7 @@ class Reporter:
         error, files = message.get("error"), message.get("outputs", [])
         said = {name: message.get(name) for name in ("result", "exit_code")}
         fields = {**said, "error": error and storable_text(error), "files": files}
-        return self.report("end", end=message["end"], cause="workflow", **fields)
+        return self.report("end", end=message["end"], cause=Cause.WORKFLOW, **fields)
 
     def _send_lines(self) -> None:
         batch, self._lines = self._lines[:LOG_BATCH], self._lines[LOG_BATCH:]

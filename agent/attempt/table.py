@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from agent.attempt.ending import SLOT, Why, died, killed_by
+from agent.attempt.ending import SLOT, EndReason, died, killed_by, oom_killed
 from agent.attempt.handle import GUARD_DIED, STOPPED, Claim, Running, SlotRef
 from agent.attempt.orphans import remains_of
 from agent.attempt.outbox import Outbox
@@ -52,6 +52,10 @@ class Attempts:
     def refs(self) -> list[AttemptRef]:
         """What the beat lists."""
         return [each.ref for each in self._table]
+
+    def guards(self) -> dict[AttemptRef, int]:
+        """The pid of each attempt's guard, below which all of the attempt's processes are."""
+        return {each.ref: each.pid for each in self._table if each.gone_at is None}
 
     def tags(self) -> list[str]:
         """The worker's dynamic tags."""
@@ -115,7 +119,7 @@ class Attempts:
             else:
                 each.stop("checkpoint", grace_s, STOPPED, now)
 
-    def kill(self, doom: Why, now: float) -> None:
+    def kill(self, doom: EndReason, now: float) -> None:
         """Have everything killed now."""
         for each in self._alive():
             each.kill(doom, now)
@@ -152,15 +156,22 @@ class Attempts:
         """Kill what a guard has left behind, and only then report the end."""
         if running.gone_at is None or running.buried:
             return
-        left = set() if running.alone else kill_all(lambda: remains_of(running, self._spared()), BURY_S)
-        if left:
-            log.warning("cannot be killed yet: worker=%s job=%s pids=%s", self._worker, running.job, sorted(left))
+        if not running.alone and not self._killed(running):
             return
         if running.unexplained and now < running.gone_at + STATUS_S:
             return  # the slot will say how the guard ended, or be found dead
         running.buried = True
         self.changed = True
         self._say_end(running)
+
+    def _killed(self, running: Running) -> bool:
+        """Kill the guard, which has nothing more to say, and all that it leaves; whether none of it lives."""
+        if not running.guard_is_dead(BURY_S):
+            return False
+        left = kill_all(lambda: remains_of(running, self._spared()), BURY_S)
+        if left:
+            log.warning("cannot be killed yet: worker=%s job=%s pids=%s", self._worker, running.job, sorted(left))
+        return not left
 
     def _say_end(self, running: Running) -> None:
         if running.claim not in (Claim.SENT, Claim.ACCEPTED):
@@ -175,11 +186,12 @@ class Attempts:
             code = None if running.status is None else os.waitstatus_to_exitcode(running.status)
             self._report(self._end_of(running, running.doom or GUARD_DIED, code))
 
-    def _end_of(self, running: Running, doom: Why, code: int | None) -> Report:
+    def _end_of(self, running: Running, doom: EndReason, code: int | None) -> Report:
         """What is known of an attempt whose guard could not say its end, or not rightly; `code`: of what died."""
         log.warning("%s: worker=%s job=%s attempt=%d", doom.error, self._worker, running.job, running.attempt)
         killed, exit_code = died(code)
-        how = f", {killed_by(killed, oom_kills() > running.oom_kills)}" if killed and doom in (GUARD_DIED, SLOT) else ""
+        starved, unasked = oom_kills() > running.oom_kills, doom in (GUARD_DIED, SLOT)
+        how = f", {killed_by(killed, starved)}" if killed and unasked else ""
         return Report(
             "end",
             self._worker,
@@ -191,6 +203,7 @@ class Attempts:
             error="\n".join([f"{doom.error}{how}", *running.last]),
             signal=killed,
             exit_code=exit_code,
+            oom_killed=unasked and oom_killed(killed, starved),
         )
 
     def _forget(self) -> None:

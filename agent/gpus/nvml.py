@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pynvml as nvml  # of the package nvidia-ml-py
 
-from agent.processes import JOB_VARIABLE, environment_of, started_at
+from agent.processes import WORKER_VARIABLE, environment_of, started_at
 from app.pool.protocol import GpuFigures, Memory
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class Ours:
     def has(self, pid: int) -> bool:
         """Whether the process belongs to an attempt, or did while it lived."""
         started = started_at(pid)
-        if any(entry.startswith(f"{JOB_VARIABLE}=".encode()) for entry in environment_of(pid)):
+        if any(entry.startswith(f"{WORKER_VARIABLE}=".encode()) for entry in environment_of(pid)):
             self._seen[pid] = started
             return True
         return pid in self._seen and started in (None, self._seen[pid])

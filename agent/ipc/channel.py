@@ -18,7 +18,7 @@ from secrets import token_hex
 from typing import Any
 
 from agent.ipc.link import Message
-from agent.processes import PLACEHOLDERS, WORKER_VARIABLE
+from agent.processes import WORKER_VARIABLE
 from app.pool.codec import to_json
 from app.pool.model import WorkerId, Workflow
 from app.pool.protocol import Order
@@ -64,10 +64,10 @@ def start_slot(
 
 
 def _slots_environment(agents: Mapping[str, str], worker: WorkerId) -> dict[str, str]:
-    """The agent's without its secrets: what a workflow needs of it, so that little is left to change in a fork."""
+    """The agent's without its secrets."""
     kept = {name: value for name, value in agents.items() if name not in SECRETS}
     path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
-    return {**kept, "PYTHONPATH": path, **PLACEHOLDERS, WORKER_VARIABLE: worker}
+    return {**kept, "PYTHONPATH": path, WORKER_VARIABLE: worker}
 
 
 def introduce(channel: socket.socket, order: Order) -> socket.socket:

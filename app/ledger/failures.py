@@ -8,10 +8,9 @@ from app.ledger import blocks, policy, several_owners
 from app.ledger.db import Ledger
 from app.pool.backoff import Backoff
 from app.pool.model import JobState
-from app.pool.protocol import Report
+from app.pool.protocol import Cause, Report
 
 RETRY = Backoff(5.0, 300.0, least=0.8)
-GPU_MEMORY = "gpu memory"  # cause of an attempt whose card was too small
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def follows(report: Report, failures: int, max_failures: int, shortage: Shortage
 
 def bars(tx: Ledger, report: Report, workflow: str) -> bool:
     """Whether the worker may not take from now on what it took until now, because of what failed on it."""
-    if report.then == "later" or report.cause == GPU_MEMORY:
+    if report.then == "later" or report.cause == Cause.GPU_MEMORY:
         return False  # says nothing of the worker
     # First: what follows sees all that others have written till now, and of two that see the same one acts.
     tx.one("worker_lock", worker=report.worker)
@@ -57,9 +56,9 @@ def _waits(report: Report, shortage: Shortage | None) -> bool:
     """An error is tried again after a back-off, a death at once; unless a rule or a larger card says otherwise."""
     if report.then is not None:
         return report.then == "later"
-    if report.cause == GPU_MEMORY:
+    if report.cause == Cause.GPU_MEMORY:
         return shortage is None or not shortage.larger
-    return report.cause == "workflow" and report.signal is None
+    return report.cause == Cause.WORKFLOW and report.signal is None
 
 
 def _no_larger(shortage: Shortage) -> str:

@@ -18,7 +18,7 @@ from app.ledger.db import Ledger
 from app.ledger.failures import Failure, Shortage
 from app.pool.codec import from_plain, plain, to_json
 from app.pool.model import AttemptEnd, JobId, JobState
-from app.pool.protocol import Report
+from app.pool.protocol import Cause, Report
 from app.pool.text import storable, unstorable
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 # Of a report: a number out of range, a value that breaks a rule of the schema.
 UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError)
 # Ended by the pool or its worker, not by the job: no failure is counted.
-NOT_THE_JOBS = frozenset({"deadline", "slot", "agent"})
+NOT_THE_JOBS = frozenset({Cause.DEADLINE, Cause.SLOT, Cause.AGENT})
 
 
 class Applied(Enum):
@@ -201,6 +201,7 @@ def _move(tx: Ledger, report: Report, state: JobState, end: AttemptEnd, failed: 
         error=report.error,
         signal=report.signal,
         exit_code=report.exit_code,
+        oom_killed=report.oom_killed,
         from_states=["running"] if report.end == "succeeded" else ["assigned", "running"],
         **_whose(report),
     )

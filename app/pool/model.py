@@ -48,6 +48,13 @@ class Health(Word):
     LEFT = "left"
 
 
+class Degraded(Word):
+    """Why a worker is degraded, where its recovery depends on it; the sentence for people is its reason."""
+
+    SILENT = "silent"  # healthy again by its next beat
+    TAKES_NOTHING = "takes nothing"  # it beats: healthy again when a slot has taken what lies in its queue
+
+
 class Intent(Word):
     """What people want of a worker."""
 
@@ -202,7 +209,8 @@ class Worker:
     gpu_reason: str | None = None  # why no GPU could be asked at join
     not_offered: Mapping[str, str] = field(default_factory=dict)  # shipped workflow -> why it cannot run there
     blocked: Mapping[str, str] = field(default_factory=dict)  # workflow -> "until … (why)"
-    reason: str | None = None  # of its present health
+    reason: str | None = None  # of its present health, for people
+    degraded_as: str | None = None  # a Degraded, or what a later release calls one; None unless it is degraded
     version: str = ""
     driver: str | None = None
     pid: int | None = None
@@ -295,11 +303,12 @@ class Attempt:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     end: AttemptEnd | None = None
-    cause: str | None = None
+    cause: str | None = None  # a Cause as its worker reported it; of what was taken, a sentence
     then: Then | None = None  # what a rule of its workflow said of its failure
     error: str | None = None
     signal: int | None = None
     exit_code: int | None = None
+    oom_killed: bool = False  # it seems that its host's kernel killed it for want of memory
     resumed_from: Mapping[str, Json] | None = None  # attempt, number, at, fraction, step of the checkpoint
     lost_s: float | None = None
     refused: int = 0

@@ -70,7 +70,7 @@ ON CONFLICT (id) DO UPDATE SET
     driver = excluded.driver, gpus = excluded.gpus, gpu_model = excluded.gpu_model,
     gpu_reason = excluded.gpu_reason, vram_mb = excluded.vram_mb, workflows = excluded.workflows,
     not_offered = excluded.not_offered, slots = excluded.slots, dynamic_tags = '{}',
-    health = 'healthy', reason = NULL, incarnation = excluded.incarnation, joined_at = now(),
+    health = 'healthy', reason = NULL, degraded_as = NULL, incarnation = excluded.incarnation, joined_at = now(),
     last_heartbeat = now()
 WHERE workers.incarnation < excluded.incarnation
 RETURNING *;
@@ -83,7 +83,7 @@ RETURNING id;
 -- name: worker_set_health
 -- Of two leaders that see the same change one writes it, and only that one writes the transition.
 WITH moved AS (
-    UPDATE workers SET health = %(to_health)s, reason = %(cause)s, status = %(status)s
+    UPDATE workers SET health = %(to_health)s, reason = %(cause)s, degraded_as = %(degraded_as)s, status = %(status)s
     WHERE id = %(worker)s AND incarnation = %(incarnation)s AND health = %(from_health)s
     RETURNING id, incarnation
 )

@@ -27,6 +27,7 @@ from app.pool.codec import plain
 from app.pool.model import JobId, Parameter, WorkerId, Workflow, new_id
 from app.pool.policy import Clocks
 from app.pool.protocol import Order
+from tests.kit.processes import of_job
 
 Message = dict[str, Any]
 STEPS = (
@@ -222,7 +223,8 @@ class SlotScene:
 
     def processes(self, job: str | None = None) -> set[int]:
         """What carries this worker, or one job of it."""
-        return carried_by(job=job, worker=self.worker)
+        mine = carried_by(worker=self.worker)
+        return mine & of_job(job) if job else mine
 
     def past(self, strict: bool) -> bool:
         """Whether an attempt's deadline has passed."""

@@ -8,7 +8,7 @@ import pytest
 
 from app.ledger import events, investigations, reports, tokens, workers
 from app.ledger.db import Ledger
-from app.ledger.investigations import SEVERAL_OWNERS
+from app.ledger.investigations import SuspectedCause
 from app.ledger.reports import Applied
 from app.pool.model import Intent, Requirement, Worker
 from app.pool.protocol import Report
@@ -51,7 +51,11 @@ def test_the_third_owner_in_a_row_opens_an_investigation_and_pauses_the_worker(
     assert (bad.intent, bad.paused_by, bad.paused_until) == (Intent.PAUSED, "pool", None)
     [opened] = investigations.listed(ledger, worker=bad.id)
     why = "jobs of 3 owners failed on it in a row: ana, ben, cem"
-    assert (opened.cause, opened.evidence["why"], len(opened.evidence["ends"])) == (SEVERAL_OWNERS, why, 4)
+    assert (opened.cause, opened.evidence["why"], len(opened.evidence["ends"])) == (
+        SuspectedCause.SEVERAL_OWNERS,
+        why,
+        4,
+    )
     sentence = f"render-0 is to be looked into: {why}; it is paused until a person resumes it"
     [told] = events.notifications(ledger, "root")
     assert (told.kind, told.sentence, told.facts["paused"]) == ("worker.paused", sentence, True)
@@ -173,7 +177,7 @@ def test_a_worker_that_a_person_resumed_is_counted_anew(ledger: Ledger, pool: li
 
 
 def test_to_an_investigation_that_is_open_it_is_a_note(ledger: Ledger, pool: list[Worker]) -> None:
-    investigations.begin(ledger, pool[0].id, 1, "host silent", {}, 1.0)
+    investigations.begin(ledger, pool[0].id, 1, SuspectedCause.HOST_SILENT, {}, 1.0)
     for owner in ("ana", "ben", "cem"):
         fail(ledger, pool[0], owner)
 

@@ -25,11 +25,9 @@ def ref() -> AttemptRef:
 
 
 @pytest.fixture
-def process(ref: AttemptRef) -> Iterator[subprocess.Popen[bytes]]:
-    """One of the attempt's."""
-    with subprocess.Popen(
-        ["sleep", "600"], env={**os.environ, "MUSTER_JOB": ref.job, "MUSTER_ATTEMPT": "1"}
-    ) as process:
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """One of the attempt's: we are its guard."""
+    with subprocess.Popen(["sleep", "600"]) as process:
         yield process
         process.kill()
 
@@ -46,7 +44,7 @@ def stepped(load: Load, *refs: AttemptRef) -> Callable[[], bool]:
 
     def step() -> bool:
         load._due = 0.0
-        load.step(time.monotonic(), refs)
+        load.step(time.monotonic(), refs, dict.fromkeys(refs, os.getpid()))
         return load.holds(0)
 
     return step
@@ -88,7 +86,7 @@ def test_it_tells_once_that_figures_came_and_again_when_they_come_back(driver: D
 def stepped_came(load: Load) -> bool:
     """Step a second on, whatever the clock says, and tell whether figures came."""
     load._due = 0.0
-    return load.step(time.monotonic(), ())
+    return load.step(time.monotonic(), (), {})
 
 
 def test_it_tells_that_others_gave_much_memory_back_until_a_beat_has_said_so(driver: Driver, load: Load) -> None:

@@ -89,7 +89,7 @@ def test_a_card_has_its_entry_before_and_without_figures(driver: Driver, start: 
 def test_memory_of_a_dying_process_stays_ours_until_the_card_lets_go_of_it(
     driver: Driver, start: Callable[..., SamplerReader]
 ) -> None:
-    ours = subprocess.Popen(["cat"], stdin=subprocess.PIPE, env={**os.environ, "MUSTER_JOB": "j1"})
+    ours = subprocess.Popen(["cat"], stdin=subprocess.PIPE, env={**os.environ, "MUSTER_WORKER": "w1"})
     with ours:
         driver.say(Card("GPU-1", used=100, compute=((ours.pid, 100),)))
         reader = start(ONE)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.leases import Batch, Leases
-from app.coordinator.attempts.revoke import TAKEN, Failover
+from app.coordinator.attempts.revoke import Failover
 from app.coordinator.batches import Batches
 from app.coordinator.fleet import LIVE, Fleet
 from app.coordinator.health import incident
@@ -28,7 +28,7 @@ from app.ledger.jobs import OpenAttempt
 from app.pool.keys import envelope_id
 from app.pool.matching import refusal
 from app.pool.model import Health, Intent, JobId, JobState, Worker, WorkerId
-from app.pool.protocol import Lease, LeaseState
+from app.pool.protocol import Lease, LeaseState, Revocation
 from app.pool.status import STANDING, down_words, worker_status
 
 log = logging.getLogger(__name__)
@@ -235,7 +235,7 @@ class Reconcile:
             return
         settled[key] = since
         if lease.state not in SETTLED:
-            batch.revoked(worker, job, lease.attempt, TAKEN)
+            batch.revoked(worker, job, lease.attempt, Revocation.TAKEN)
 
     def _beaten(self, worker: WorkerId, snapshot: Snapshot, batch: Batch) -> None:
         """What a worker has that the ledger does not hold as its own is revoked."""
@@ -243,7 +243,7 @@ class Reconcile:
         for job, attempt in (refs(beat) - snapshot.keys(worker)) if beat else ():
             lease = snapshot.leases.get(worker, {}).get(job)
             if lease is None or (lease.attempt <= attempt and lease.state not in SETTLED):
-                batch.revoked(worker, job, attempt, TAKEN)
+                batch.revoked(worker, job, attempt, Revocation.TAKEN)
 
     def _leftovers(self, worker: WorkerId, snapshot: Snapshot, popped: dict[str, float]) -> None:
         """Envelopes of attempts that have moved on; a popped one is left to its slot, whose claim is refused.
