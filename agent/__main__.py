@@ -29,9 +29,10 @@ from agent.main import AgentParts, Main
 from agent.processes import become_subreaper, carried_by, kill_all
 from agent.redis_client import connect
 from agent.slot.starter import SlotProcesses
+from app.pool.backoff import Backoff, Outage
 from app.pool.errors import PoolError, Unavailable
 from app.pool.keys import Keys
-from app.pool.loop import Bell, Outage, start_thread, stop_on_signals
+from app.pool.loop import Bell, start_thread, stop_on_signals
 from app.pool.protocol import Admission, Offer, WhoIs
 from app.pool.settings import AgentSettings
 
@@ -155,7 +156,7 @@ def _join(joining: Joining, offer: Offer, asked: Bell) -> Joined:
         try:
             return joining.join(offer)
         except Unavailable as error:
-            if not asked.wait(away.failed(error, 0.2, MOST_PAUSE_S)):
+            if not asked.wait(away.failed(error, Backoff(0.4, MOST_PAUSE_S))):
                 raise JoinStopped from None
 
 

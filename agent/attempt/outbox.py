@@ -16,10 +16,12 @@ from typing import Any
 
 import redis
 
+from app.pool.backoff import Outage
 from app.pool.codec import to_json
-from app.pool.loop import Bell, Outage
+from app.pool.loop import Bell
 from app.pool.model import JobId
 from app.pool.protocol import Report
+from app.pool.text import storable_text
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +163,7 @@ class Outbox:
                 pipe.xtrim(self._key, maxlen=0, approximate=False)
             for report in batch:
                 # Half of a surrogate pair is no reason to fall silent.
-                pipe.xadd(self._key, {FIELD: to_json(report).encode(errors="replace")})
+                pipe.xadd(self._key, {FIELD: storable_text(to_json(report))})
             pipe.xlen(self._key)
             answers: list[Any] = pipe.execute()
         return int(answers[-1])

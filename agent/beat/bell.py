@@ -14,7 +14,7 @@ from collections.abc import Callable
 import redis
 
 from agent.redis_client import connect
-from app.pool.loop import Outage
+from app.pool.backoff import Backoff, Outage
 from app.pool.subscription import listen
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class BellListener:
             try:
                 self._listen()
             except redis.RedisError as error:
-                time.sleep(self._lost.failed(error, 0.005, MOST_PAUSE_S, at_once=True))
+                time.sleep(self._lost.failed(error, Backoff(0.01, MOST_PAUSE_S), at_once=True))
 
     def _listen(self) -> None:
         with connect(self._url) as client, client.pubsub() as pubsub:

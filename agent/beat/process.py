@@ -26,9 +26,9 @@ from agent.ipc.link import Link, Message
 from agent.processes import boottime_ns, die_with_parent
 from agent.redis_client import LEAST_TIMEOUT_S, connect
 from app.pool import faults
+from app.pool.backoff import Backoff, Outage
 from app.pool.codec import from_plain, to_json
 from app.pool.keys import Keys
-from app.pool.loop import Outage
 from app.pool.model import JobId, WorkerId
 from app.pool.policy import Clocks
 from app.pool.protocol import Beat, Wanted
@@ -172,7 +172,7 @@ class Heartbeat:
     def _failed(self, error: redis.RedisError) -> None:
         most_s = min(MOST_PAUSE_S, self._clocks.interval_s / 5)
         # At once the first time: most often only the connection was lost.
-        self._next = time.monotonic() + self._lost.failed(error, 0.02, most_s, at_once=True)
+        self._next = time.monotonic() + self._lost.failed(error, Backoff(0.04, most_s), at_once=True)
         self._link.send({"m": "failed", "why": str(error)})
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import subprocess
 from collections import deque
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from agent.gpus.sampler import GpuSample, command
 from agent.processes import end_child
+from app.pool.backoff import Backoff
 from app.pool.codec import from_json, to_json
 from app.pool.model import Gpu
 from app.pool.protocol import GpuFigures
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 INVENTORY_S = 5.0  # after which a driver that has not answered counts as ill
 FRESH_S = 3.0  # three missed samples
 HUNG_S = 30.0  # a hung sampler is replaced no more often than this
-BACK_OFF_S = 30.0  # the longest wait before the next sampler
+BACKOFF = Backoff(1.0, 30.0)  # before the next sampler
 KEPT = 300  # samples; the longest beat interval in seconds
 
 
@@ -119,8 +119,8 @@ class SamplerReader:
     def _bury(self, sampler: _Sampler, now: float) -> None:
         end_child(sampler.process)
         self._sampler = None
-        self._start_at = now + min(BACK_OFF_S, 2.0**self._fruitless) * random.uniform(0.5, 1.0)
         self._fruitless += 1
+        self._start_at = now + BACKOFF.after(self._fruitless)
 
     def _reason(self, now: float) -> str | None:
         said = self._samples[-1].reason if self._samples else None

@@ -21,8 +21,8 @@ from pathlib import Path
 from agent.ipc.channel import SlotSetup, told
 from agent.ipc.link import Message
 from agent.processes import WORKER_VARIABLE
+from app.pool.backoff import Backoff
 from app.pool.codec import to_json
-from app.pool.loop import back_off
 from app.pool.model import WorkerId
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 # Not for a slot: what it was started with stands in /proc, and so in that of each workflow that it forks.
 SECRETS = ("MUSTER_JOIN_TOKEN", "MUSTER_TOKEN", "MUSTER_SECRET_KEY", "REDIS_URL", "RQ_REDIS_URL", "DATABASE_URL")
+
+BACKOFF = Backoff(0.2, 30.0)
 LONG_LIFE_S = 60.0  # after which a death counts as a first one again
 AT_ONCE = os.cpu_count() or 1
 START_S = 10.0  # what starts for longer no longer keeps others from starting
@@ -179,7 +181,7 @@ class SlotProcesses:
     @staticmethod
     def _wait(slot: SlotProcess, now: float) -> None:
         slot.deaths = 0 if now - slot.started_at > LONG_LIFE_S else slot.deaths + 1
-        slot.start_at = now + (back_off(slot.deaths - 1, 0.2, 30.0) if slot.deaths else 0.0)
+        slot.start_at = now + (BACKOFF.after(slot.deaths) if slot.deaths else 0.0)
 
 
 def start_slot(
