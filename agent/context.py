@@ -10,17 +10,18 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from agent import files as kept_files
-from agent.beat.deadline import Deadline, Past
-from agent.runners.wire import Signals, Wire
+from agent.ipc.deadline import Deadline, Past
+from agent.ipc.start import Start, StartFrom
+from agent.ipc.wire import Signals, Wire
 from agent.tags import is_tag
 from app.pool.codec import nested, plain
 from app.pool.errors import LeaseLost
-from app.pool.model import LIMITS, FileFact, JobId, Json, Workflow
+from app.pool.model import LIMITS, FileFact, Json
 from app.pool.text import storable_text, unstorable
 
 CUT = " … (cut)"
@@ -31,34 +32,6 @@ Stopping = Literal["checkpoint", "cancel"]
 
 class Stopped(Exception):
     """Raised by a workflow that was asked to stop and did: it goes on later from its last checkpoint."""
-
-
-@dataclass(frozen=True)
-class StartFrom:
-    """The checkpoint to resume from, as the guard names it."""
-
-    number: int
-    state: Json = None
-    files_dir: str | None = None
-    files: tuple[FileFact, ...] = ()
-
-
-@dataclass(frozen=True)
-class Start:
-    """The guard's first line: everything that one attempt is given."""
-
-    job: JobId
-    attempt: int
-    workflow: str
-    runner: Workflow
-    output_dir: str
-    checkpoint_dir: str
-    params: dict[str, Json] = field(default_factory=dict)
-    resume: StartFrom | None = None
-    gpus: tuple[str, ...] = ()
-    deadline_fd: int | None = None
-    strict: bool = False
-    max_orphan_s: int | None = None
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ AttemptKey = tuple[JobId | None, int]
 
 
 @dataclass
-class Kept:
+class AttemptReports:
     """What is kept of one attempt; of progress and checkpoints only the newest."""
 
     newest: dict[str, Report] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Outbox:
         self._client = client
         self._key = key
         self._lock = threading.Lock()
-        self._kept: dict[AttemptKey, Kept] = {}
+        self._kept: dict[AttemptKey, AttemptReports] = {}
         self._unsent: list[Report] = []
         self._again = False  # send again all that is kept
         self._back = False  # Redis answers again: a pause is over
@@ -92,7 +92,7 @@ class Outbox:
         """Keep it and send it soon."""
         with self._lock:
             self._settled.clear()
-            self._kept.setdefault((report.job, report.attempt), Kept()).keep(report)
+            self._kept.setdefault((report.job, report.attempt), AttemptReports()).keep(report)
             self._unsent.append(report)
             if len(self._unsent) > MOST_WAITING:
                 self._unsent = [each for each in self._unsent if each.kind not in ("log", "progress")]

@@ -20,11 +20,11 @@ from random import uniform
 
 import redis
 
-from agent.beat.connect import LEAST_TIMEOUT_S, connect
-from agent.beat.deadline import DeadlineWriter
 from agent.beat.directives import as_number, ask, word
+from agent.ipc.deadline import DeadlineWriter
 from agent.ipc.link import Link, Message
 from agent.processes import boottime_ns, die_with_parent
+from agent.redis_client import LEAST_TIMEOUT_S, connect
 from app.pool import faults
 from app.pool.backoff import Backoff, Outage
 from app.pool.codec import from_plain, to_json
@@ -52,7 +52,7 @@ class Begin:
     wanted: Wanted
 
 
-class Heart:
+class Heartbeat:
     """Beats for one incarnation until main is gone or another incarnation has taken its place."""
 
     def __init__(self, link: Link, begin: Begin) -> None:
@@ -199,7 +199,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(format="%(levelname)s beat: %(message)s", level=os.environ.get("MUSTER_LOG", "INFO"))
     link = Link(socket.socket(fileno=fd))
-    Heart(link, from_plain(Begin, _first(link)["begin"])).run()
+    Heartbeat(link, from_plain(Begin, _first(link)["begin"])).run()
 
 
 if __name__ == "__main__":
