@@ -14,7 +14,7 @@ from app.ledger.workflows import Declared
 from app.pool import parameters
 from app.pool.errors import BadFields, BadRequest
 from app.pool.matching import nobody_offers
-from app.pool.model import Job, JobSpec, Requirement, WorkerId
+from app.pool.model import Job, JobSpec, Requirement, WaitingReason, WorkerId
 from app.pool.settings import ServerSettings
 from app.web.http.auth import Caller
 from app.web.http.schemas import JobBody
@@ -27,7 +27,7 @@ class Submission:
     """What is to be submitted; `waiting` says why it cannot start, where that is known at once."""
 
     spec: JobSpec
-    waiting: str | None
+    waiting: WaitingReason | None
 
 
 def again(ledger: Ledger, spec: JobSpec) -> JobSpec:
@@ -87,7 +87,7 @@ def check(ledger: Ledger, settings: ServerSettings, caller: Caller, bodies: Mapp
     return found
 
 
-def waiting_for(ledger: Ledger, workflow: str) -> str | None:
+def waiting_for(ledger: Ledger, workflow: str) -> WaitingReason | None:
     """Why a job of this workflow cannot start, where that is known before dispatch has looked at it."""
     return None if workflows.declared(ledger, [workflow]) else nobody_offers(workflow)
 

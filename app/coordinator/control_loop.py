@@ -23,8 +23,8 @@ from app.coordinator.health.sampling import Sampling
 from app.coordinator.health.verdicts import HealthMonitor
 from app.coordinator.hints import Hint
 from app.coordinator.placement.dispatch import Dispatch
-from app.coordinator.placement.index import Eligible
-from app.coordinator.placement.rebalance import Queued
+from app.coordinator.placement.index import Index
+from app.coordinator.placement.rebalance import Rebalance
 from app.coordinator.recovery.reconcile import Reconcile
 from app.coordinator.stores import Stores
 from app.ledger import blocks, pauses, waiting
@@ -61,7 +61,7 @@ class ControlLoop:
         leases, envelopes = Leases(stores), Envelopes(stores.rq)
         self._failover = Failover(stores, self.fleet, leases, envelopes)
         self.health = HealthMonitor(stores, self.fleet, self._failover, self.presence, now)
-        self._eligible = Eligible(stores, self.fleet)
+        self._index = Index(stores, self.fleet)
         self._reports = Reports(stores, self.fleet, leases, self.health.hear)
         self.health.drain = self._reports.apply
         wanted, compared = Batches(RECONCILE_S, WHOLE_S), Batches(RECONCILE_S, WHOLE_S)
@@ -70,8 +70,8 @@ class ControlLoop:
         self._reconcile = Reconcile(
             stores, self.fleet, self._failover, self.health, leases, envelopes, now, turns=compared
         )
-        self._dispatch = Dispatch(stores, self.fleet, self._eligible, leases, envelopes, now)
-        self._queued = Queued(stores, self.fleet, self._failover, envelopes, now)
+        self._dispatch = Dispatch(stores, self.fleet, self._index, leases, envelopes, now)
+        self._rebalance = Rebalance(stores, self.fleet, self._failover, envelopes, now)
         self._wanted = DirectivesWriter(stores, self.fleet, wanted)
         self._notes = Sampling(stores, self.fleet, self.health)
         self._generation: str | None = None
@@ -160,7 +160,7 @@ class ControlLoop:
         self.health.suspect(self._losses)
         self._losses = []
         changed = self.health.judge(look)
-        self._eligible.refresh(changed)
+        self._index.refresh(changed)
         return bool(changed)
 
     def _begin_generation(self, found: str | None) -> None:
@@ -180,12 +180,12 @@ class ControlLoop:
         point("reconcile.begun")
         self._again = self._reconcile.step()
         self._done["reconcile"] = self._now()
-        self._eligible.rebuild(whole=self._is_due("whole", WHOLE_S))
+        self._index.rebuild(whole=self._is_due("whole", WHOLE_S))
         waiting.forget_classes(self._stores.ledger)
 
     def _dispatch_all(self, sweep: bool) -> None:
         other = self._dispatch.step(sweep)
-        if sweep and self._queued.step(self._dispatch.kept_workers):
+        if sweep and self._rebalance.step(self._dispatch.kept_workers):
             other |= self._dispatch.step(sweep)
         if other:
             self._done.pop("reconcile", None)  # a worker was other than we knew

@@ -27,7 +27,7 @@ from app.ledger import jobs, waiting
 from app.ledger.jobs import OpenAttempt
 from app.pool.keys import envelope_id
 from app.pool.matching import refusal
-from app.pool.model import Health, Intent, JobId, JobState, Worker, WorkerId
+from app.pool.model import Health, Intent, JobId, JobState, WaitingFor, WaitingReason, Worker, WorkerId
 from app.pool.protocol import Lease, LeaseState, Revocation
 from app.pool.status import STANDING, down_words, worker_status
 
@@ -38,7 +38,7 @@ SETTLED = frozenset({LeaseState.REVOKED, LeaseState.ENDED})
 BEATS_APART_S = 1.0
 GONE = "its worker left"
 ANEW = "its worker joined anew"
-BARRED = "waits until the strict job that it repeats has no process left"
+BARRED = WaitingReason(WaitingFor.WORKER, "waits until the strict job that it repeats has no process left")
 OVERDUE_S = 120.0  # beyond its timeout: its worker should have ended it long ago
 POPPED_S = 10.0  # a slot that lives has long taken what it popped off the list
 LOST = "lost: in no queue, and its worker does not have it"

@@ -7,7 +7,6 @@ from flask import Response
 from app.actions import jobs as submission
 from app.ledger import jobs
 from app.ledger.db import Ledger
-from app.pool.matching import class_name
 from app.web.api.job_answers import JobBatch, job_answer
 from app.web.http import blueprints
 from app.web.http.auth import caller
@@ -27,8 +26,8 @@ def submit(header: IdempotencyHeader, body: BatchBody) -> Response:
 
     def work(ledger: Ledger) -> JobBatch:
         asked = submission.check(ledger, services().settings, caller(), bodies)
-        wishes = [(each.spec, class_name(each.spec.requirement)) for each in asked]
-        waiting = {name: each.waiting for each, (_, name) in zip(asked, wishes, strict=True) if each.waiting}
-        return JobBatch(items=[job_answer(job, None) for job in jobs.submit_all(ledger, wishes, waiting)])
+        specs = [submitted.spec for submitted in asked]
+        waiting = {each.spec.requirement.workflow: each.waiting for each in asked if each.waiting}
+        return JobBatch(items=[job_answer(job, None) for job in jobs.submit_all(ledger, specs, waiting)])
 
     return once(header.idempotency_key, body, work, lambda: services().ring("jobs"))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from app.ledger.attempts import LogLine
-from app.pool.model import Attempt, AttemptEnd, Job, JobState, Then
+from app.pool.model import Attempt, AttemptEnd, Job, JobState, Then, WaitingFor
 from app.pool.status import FREE_SLOT, job_status
 
 AttemptState = Literal["assigned", "running", "ended"]
@@ -152,7 +152,7 @@ def job_answer(job: Job, result: Any) -> JobAnswer:
         prefers=dict(needs.prefers),
         group=needs.group,
         min_vram_mb=needs.min_vram_mb,
-        above_vram_mb=job.above_vram_mb,
+        above_vram_mb=needs.above_vram_mb,
         gpus=needs.gpus,
         only_workers=list(needs.only_workers),
         exclude_workers=list(needs.exclude_workers),
@@ -202,7 +202,7 @@ def _waiting(job: Job) -> WaitingAnswer | None:
     if later and job.failures:
         again = f"to be tried again after failure {job.failures} of {job.spec.max_failures}"
         return WaitingAnswer(kind="time", until=job.not_before, why=job.waiting or again)
-    if job.waiting and not job.waiting.startswith(FREE_SLOT):
+    if job.waiting and job.waiting_for is not WaitingFor.SLOT:
         return WaitingAnswer(kind="worker", until=job.not_before, why=job.waiting)
     if later and not job.waiting:
         return WaitingAnswer(kind="time", until=job.not_before, why="waits for its time")

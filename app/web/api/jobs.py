@@ -9,8 +9,7 @@ from flask import Response, abort
 from app.actions import jobs as submission
 from app.ledger import attempts, events, jobs
 from app.ledger.db import Ledger
-from app.pool.matching import class_name
-from app.pool.model import ENDED, Job, JobId, JobSpec, JobState
+from app.pool.model import ENDED, Job, JobId, JobSpec, JobState, WaitingReason
 from app.web.api.job_answers import AttemptList, JobAnswer, JobList, attempt_answer, job_answer
 from app.web.http import blueprints
 from app.web.http.auth import PEOPLE, caller, visible
@@ -101,5 +100,5 @@ def _shown(job: Job) -> JobAnswer:
     return job_answer(job, accepted and accepted.result)
 
 
-def _submitted(ledger: Ledger, spec: JobSpec, waiting: str | None) -> JobAnswer:
-    return job_answer(jobs.submit(ledger, spec, class_name(spec.requirement), waiting), None)
+def _submitted(ledger: Ledger, spec: JobSpec, waiting: WaitingReason | None) -> JobAnswer:
+    return job_answer(jobs.submit(ledger, spec, waiting), None)
