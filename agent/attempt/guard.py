@@ -15,12 +15,12 @@ import signal
 import socket
 import time
 
-from agent.attempt.child import Child, Folders, first_line
 from agent.attempt.ending import CANCEL, DEADLINE, SLOT, EndReason, ending, failure, of_order
 from agent.attempt.reporter import Reporter
 from agent.attempt.rules import ruled
-from agent.beat.deadline import Deadline, Past
+from agent.attempt.workflow_process import Folders, WorkflowProcess, first_line
 from agent.ipc.channel import SlotSetup, introduce
+from agent.ipc.deadline import Deadline, Past
 from agent.ipc.link import Link, Message
 from agent.processes import become_subreaper, descendants, kill_all, oom_kills, reap
 from app.pool import faults
@@ -77,7 +77,7 @@ class Guard:
         self._folders = Folders.of(order, setup.output_folder)
         self._reporter = Reporter(order, main.send)
         self._oom_kills = oom_kills()
-        self._child: Child | None = None
+        self._child: WorkflowProcess | None = None
         self._began: float | None = None  # when the workflow was given its first line
         self._looking_at = 0.0
         self._kill_at: float | None = None
@@ -89,7 +89,7 @@ class Guard:
         """While the claim is under way: folders, and a process that waits for its first line."""
         try:
             self._folders.make()
-            self._child = Child(self._order, self._setup, self._folders)
+            self._child = WorkflowProcess(self._order, self._setup, self._folders)
         except OSError as error:
             self._why = failure(Cause.GUARD, f"the attempt could not be prepared: {error}")
 

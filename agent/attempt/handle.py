@@ -13,7 +13,7 @@ from enum import Enum
 
 from agent.attempt.ending import CANCEL, DEADLINE, GOOD_BYE, SLOT, EndReason, failure
 from agent.attempt.reporter import LAST_LINES
-from agent.beat.deadline import Deadline
+from agent.ipc.deadline import Deadline
 from agent.ipc.link import Link, Message
 from agent.processes import oom_kills
 from app.pool.codec import from_plain
@@ -53,7 +53,7 @@ class SlotRef:
     pid: int
 
 
-class Running:
+class AttemptHandle:
     """State and the words to its guard; who decides is the table (table.py)."""
 
     def __init__(self, said: Message, slot: SlotRef, deadline: Deadline, link: Link, now: float) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.attempt.handle import Running
+from agent.attempt.handle import AttemptHandle
 from agent.processes import carried_by, descendants, state_of
 
 CHILDREN = Path("/proc/self/task")
 
 
-def remains_of(running: Running, spared: set[int]) -> set[int]:
+def remains_of(running: AttemptHandle, spared: set[int]) -> set[int]:
     """Living processes that this attempt, or some other whose guard has died, has left. The guard must be dead."""
     return carried_by(running.job, running.attempt) | strays(spared)
 

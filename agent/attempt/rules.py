@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
-from agent.attempt import gpu_memory
 from agent.attempt.reporter import Reporter
+from agent.gpus import out_of_memory
 from app.pool.model import Rule
 from app.pool.protocol import Cause, Report
 
@@ -27,7 +27,7 @@ def ruled(end: Report, rules: Sequence[Rule], reporter: Reporter) -> Report:
     if end.end != "failed":
         return end
     lines = [*reporter.recent, *reporter.shortened((end.error or "").splitlines())]
-    if end.cause == Cause.WORKFLOW and gpu_memory.ran_out(lines):
+    if end.cause == Cause.WORKFLOW and out_of_memory.ran_out(lines):
         end = replace(end, cause=Cause.GPU_MEMORY)
     try:
         with _within(WITHIN_S):

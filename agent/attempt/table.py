@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from agent.attempt.ending import SLOT, EndReason, died, killed_by, oom_killed
-from agent.attempt.handle import GUARD_DIED, STOPPED, Claim, Running, SlotRef
+from agent.attempt.handle import GUARD_DIED, STOPPED, AttemptHandle, Claim, SlotRef
 from agent.attempt.orphans import remains_of
 from agent.attempt.outbox import Outbox
-from agent.beat.deadline import Deadline
+from agent.ipc.deadline import Deadline
 from agent.ipc.link import Link, Message
 from agent.processes import kill_all, oom_kills
 from agent.tags import Tags
@@ -44,8 +44,8 @@ class Attempts:
         self._deadline_fd = deadline_fd
         self._tags = Tags()
         self._own = own  # main's own children: beat and slots
-        self._table: list[Running] = []
-        self._refused: list[Running] = []  # second deliveries; they only wait for their guards to go
+        self._table: list[AttemptHandle] = []
+        self._refused: list[AttemptHandle] = []  # second deliveries; they only wait for their guards to go
         self._leaving = False
         self.changed = False
 
@@ -70,10 +70,10 @@ class Attempts:
         """Whether no process of any attempt is left."""
         return all(each.buried for each in self._table) and not self._refused
 
-    def introduced(self, said: Message, slot: SlotRef, link: Link, now: float) -> Running:
+    def introduced(self, said: Message, slot: SlotRef, link: Link, now: float) -> AttemptHandle:
         """A guard has begun."""
         deadline = Deadline(self._deadline_fd, said["strict"], said["max_orphan_s"])
-        running = Running(said, slot, deadline, link, now)
+        running = AttemptHandle(said, slot, deadline, link, now)
         # At least once: an envelope may be delivered twice. While the first one is here the second has no right.
         if any(each.ref.job == running.job and each.attempt >= running.attempt for each in self._table):
             running.refuse()
@@ -83,7 +83,7 @@ class Attempts:
             self.changed = True
         return running
 
-    def heard(self, running: Running, now: float) -> None:
+    def heard(self, running: AttemptHandle, now: float) -> None:
         """Its guard said something, or is gone."""
         for report in running.hear(now, self._tag):
             self._report(report)
@@ -135,10 +135,10 @@ class Attempts:
             self._bury(each, now)
         self._forget()
 
-    def _alive(self) -> Iterator[Running]:
+    def _alive(self) -> Iterator[AttemptHandle]:
         return (each for each in self._table if each.gone_at is None)
 
-    def _release_claim(self, running: Running) -> None:
+    def _release_claim(self, running: AttemptHandle) -> None:
         if running.claim is not Claim.HELD or running.gone_at is not None:
             return
         if self._leaving or running.settled:
@@ -148,11 +148,11 @@ class Attempts:
             running.claim = Claim.SENT
             self._report(Report("claim", self._worker, 0, running.job, running.attempt, nonce=running.nonce))
 
-    def _older_lives(self, running: Running) -> bool:
+    def _older_lives(self, running: AttemptHandle) -> bool:
         same = (each for each in self._table if each.job == running.job and each.attempt < running.attempt)
         return any(not each.buried for each in same)
 
-    def _bury(self, running: Running, now: float) -> None:
+    def _bury(self, running: AttemptHandle, now: float) -> None:
         """Kill what a guard has left behind, and only then report the end."""
         if running.gone_at is None or running.buried:
             return
@@ -164,7 +164,7 @@ class Attempts:
         self.changed = True
         self._say_end(running)
 
-    def _killed(self, running: Running) -> bool:
+    def _killed(self, running: AttemptHandle) -> bool:
         """Kill the guard, which has nothing more to say, and all that it leaves; whether none of it lives."""
         if not running.guard_is_dead(BURY_S):
             return False
@@ -173,7 +173,7 @@ class Attempts:
             log.warning("cannot be killed yet: worker=%s job=%s pids=%s", self._worker, running.job, sorted(left))
         return not left
 
-    def _say_end(self, running: Running) -> None:
+    def _say_end(self, running: AttemptHandle) -> None:
         if running.claim not in (Claim.SENT, Claim.ACCEPTED):
             running.settled = True  # the ledger knows nothing of it that we could end
             return
@@ -186,7 +186,7 @@ class Attempts:
             code = None if running.status is None else os.waitstatus_to_exitcode(running.status)
             self._report(self._end_of(running, running.doom or GUARD_DIED, code))
 
-    def _end_of(self, running: Running, doom: EndReason, code: int | None) -> Report:
+    def _end_of(self, running: AttemptHandle, doom: EndReason, code: int | None) -> Report:
         """What is known of an attempt whose guard could not say its end, or not rightly; `code`: of what died."""
         log.warning("%s: worker=%s job=%s attempt=%d", doom.error, self._worker, running.job, running.attempt)
         killed, exit_code = died(code)

@@ -28,7 +28,7 @@ class Held:
     there_at: float
 
 
-class Load:
+class HostLoad:
     """All calls come from main's main thread, with `now` from time.monotonic()."""
 
     def __init__(self, cards: Inventory) -> None:

@@ -33,7 +33,7 @@ class DriverGone(Exception):
 
 
 @dataclass(frozen=True)
-class Card:
+class NvmlCard:
     """A card that the driver listed: what it is, and NVML's handle of it."""
 
     figures: GpuFigures
@@ -71,7 +71,7 @@ class Session:
         self._ours.keep({pid for figures in found for pid in figures.pids})
         return found
 
-    def _card(self, index: int) -> Card | None:
+    def _card(self, index: int) -> NvmlCard | None:
         reading = _Reading()
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
@@ -83,9 +83,9 @@ class Session:
                 raise
             self.unreachable.append(f"GPU {index}: {error}")
             return None
-        return Card(GpuFigures(uuid, index, model, memory and memory.total // MIB), handle)
+        return NvmlCard(GpuFigures(uuid, index, model, memory and memory.total // MIB), handle)
 
-    def _figures(self, card: Card) -> GpuFigures:
+    def _figures(self, card: NvmlCard) -> GpuFigures:
         try:
             return _figures(card, self._ours)
         except nvml.NVMLError as error:
@@ -154,7 +154,7 @@ class _Reading:
         return "; ".join(f"{fault} ({', '.join(what)})" for fault, what in self._failed.items()) or None
 
 
-def _figures(card: Card, ours: Ours) -> GpuFigures:
+def _figures(card: NvmlCard, ours: Ours) -> GpuFigures:
     reading, handle = _Reading(), card.handle
     memory = reading.memory(handle)
     used = _processes(reading, handle)

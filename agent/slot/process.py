@@ -29,10 +29,10 @@ from rq.utils import now
 from rq.worker_registration import clean_worker_registry
 
 from agent.attempt import guard
-from agent.beat.deadline import read_only
-from agent.context import Start
 from agent.ipc.channel import SlotSetup, tell
+from agent.ipc.deadline import read_only
 from agent.ipc.link import Message
+from agent.ipc.start import Start
 from agent.processes import die_with_parent
 from agent.slot.envelope import drop, envelope_class
 from app.pool import faults, keys

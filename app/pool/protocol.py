@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from app.pool.codec import Like, Within
 from app.pool.model import TAG, FileFact, Gpu, JobId, Json, Then, Word, WorkerId, Workflow
+from app.pool.text import STORABLE
 
 # The memfd that only the beat process writes: aligned int64 words, CLOCK_BOOTTIME in ns.
 # Other attempts end at ORPHAN, or at the job's own max_orphan_s after THROUGH (SIGTERM), and 10 s later (SIGKILL).
@@ -21,10 +22,9 @@ ORPHAN_KILL_S = 10
 # What the pool can work with and store: one worker's beat is not to stop the decisions on all others.
 Share = Annotated[float, Within(0, 1)]
 Count = Annotated[int, Within(0, 2**63 - 1)]
-STORABLE = Like(r"[^\x00\ud800-\udfff]*")
-Text = Annotated[str, STORABLE]
-JobText = Annotated[JobId, STORABLE]
-WorkerText = Annotated[WorkerId, STORABLE]
+Text = Annotated[str, Like(STORABLE)]
+JobText = Annotated[JobId, Like(STORABLE)]
+WorkerText = Annotated[WorkerId, Like(STORABLE)]
 Tag = Annotated[str, Like(TAG)]
 
 

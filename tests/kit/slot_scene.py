@@ -19,9 +19,10 @@ from rq import Queue
 from rq.job import Job as RqJob
 from rq.serializers import JSONSerializer
 
-from agent.beat.deadline import Deadline, DeadlineWriter, Past, make_deadline
-from agent.ipc.channel import SlotSetup, start_slot, told
+from agent.ipc.channel import SlotSetup, told
+from agent.ipc.deadline import Deadline, DeadlineWriter, Past, make_deadline
 from agent.processes import boottime_ns, carried_by, kill_all
+from agent.slot.starter import start_slot
 from app.pool import keys
 from app.pool.codec import plain
 from app.pool.model import JobId, Parameter, WorkerId, Workflow, new_id

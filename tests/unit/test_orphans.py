@@ -11,7 +11,7 @@ MAIN = """
 import os, signal, socket, time
 from agent.attempt.handle import SlotRef
 from agent.attempt.table import Attempts
-from agent.beat.deadline import make_deadline
+from agent.ipc.deadline import make_deadline
 from agent.ipc.link import Link
 from agent.processes import become_subreaper, state_of
 from app.pool.model import JobId, WorkerId

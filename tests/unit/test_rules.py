@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from agent.attempt import gpu_memory
 from agent.attempt.reporter import RECENT_CHARACTERS, RECENT_LINES, Reporter
 from agent.attempt.rules import TOO_SLOW, WITHIN_S, ruled
+from agent.gpus import out_of_memory
 from app.pool.model import JobId, Rule, WorkerId
 from app.pool.protocol import Cause, Order, Report
 
@@ -162,7 +162,7 @@ def test_a_want_of_the_hosts_memory_is_another_thing(line: str) -> None:
 
 
 def test_a_want_that_was_overcome_long_ago_is_not_the_cause() -> None:
-    heard = reporter("CUDA out of memory; halving the batch", *["step"] * gpu_memory.LAST_LINES)
+    heard = reporter("CUDA out of memory; halving the batch", *["step"] * out_of_memory.LAST_LINES)
     assert ruled(end(heard), (), heard).cause == "workflow"
 
 

@@ -20,6 +20,7 @@ from app.coordinator.stores import Stores
 from app.ledger import events, jobs, news, reports
 from app.ledger.db import Ledger
 from app.ledger.jobs import OpenAttempt, Taken
+from app.pool.duration import duration
 from app.pool.faults import point
 from app.pool.model import JobId, JobState, WorkerId
 from app.pool.protocol import Cause, Report, Revocation
@@ -167,7 +168,7 @@ class Failover:
             return
         worker = self._fleet.workers.get(taken.worker)
         name = worker.name if worker else taken.worker
-        lost = f"; {news.duration(taken.lost_s)} of work are repeated" if taken.lost_s else ""
+        lost = f"; {duration(taken.lost_s)} of work are repeated" if taken.lost_s else ""
         sentence = f"{taken.name or taken.workflow} moves on from {name} ({cause}){lost}"
         events.record(tx, "job.moved", sentence, worker=taken.worker, job=taken.job)
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import redis
 from flask import current_app
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from app.ledger.db import Ledger
+from app.pool import redis_client
 from app.pool.keys import Keys
 from app.pool.live import Live
 from app.pool.settings import ServerSettings
@@ -19,7 +18,6 @@ from app.pool.settings import ServerSettings
 log = logging.getLogger(__name__)
 
 EXTENSION = "muster"
-REDIS_S = 2  # a page that waits longer for Redis is better told that it is away
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,7 @@ class Services:
 
 def open_services(settings: ServerSettings, threads: int) -> Services:
     """The services of one process; to be called after gunicorn has forked."""
-    client = redis.Redis.from_url(
-        settings.redis_url,
-        decode_responses=True,
-        encoding_errors="replace",  # what a worker wrote and is no text breaks no page
-        socket_timeout=REDIS_S,
-        socket_connect_timeout=REDIS_S,
-        retry=Retry(NoBackoff(), 1),  # once more, for a connection that Redis had closed meanwhile
-    )
+    client = redis_client.client(settings.redis_url, redis_client.PAGE_S, repeats=1)
     keys = Keys(settings.prefix)
     return Services(settings, Ledger.connect(settings.database_url, size=threads), client, keys, Live(client, keys))
 

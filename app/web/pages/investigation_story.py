@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from app.ledger.fleet import Sample
 from app.ledger.investigations import Investigation, Move, SuspectedCause
 from app.ledger.workers import Transition
+from app.pool.duration import duration
 from app.pool.model import Json
-from app.web.http.filters import duration, gib
+from app.web.http.filters import gib
 from app.web.pages import sparkline
 from app.web.pages.sparkline import Spark
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.pool.duration import duration
 from app.pool.model import Attempt, AttemptEnd
 from app.pool.protocol import Cause
-from app.web.http.filters import duration, percent
+from app.web.http.filters import percent
 
 TONES = {
     AttemptEnd.SUCCEEDED: "healthy",
