@@ -1,48 +1,21 @@
-"""What a web process holds open: ledger, Redis, settings. Both connect when first used, none at start."""
+"""The stores of this web process. They connect when first used, none at start."""
 
 from __future__ import annotations
-
-import logging
-from dataclasses import dataclass
-from typing import Any
 
 import redis
 from flask import current_app
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from app.actions.services import Services
 from app.ledger.db import Ledger
 from app.pool.keys import Keys
 from app.pool.live import Live
 from app.pool.settings import ServerSettings
-
-log = logging.getLogger(__name__)
+from app.web.http import cache
 
 EXTENSION = "muster"
 REDIS_S = 2  # a page that waits longer for Redis is better told that it is away
-
-
-@dataclass(frozen=True)
-class Services:
-    """The stores as a view reaches them."""
-
-    settings: ServerSettings
-    ledger: Ledger
-    redis: Any  # redis.Redis[str]
-    keys: Keys
-    live: Live
-
-    def ring(self, message: str) -> None:
-        """Ring the coordinator's bell; a bell that cannot be rung costs a second, never truth."""
-        try:
-            self.redis.publish(self.keys.bell, message)
-        except redis.RedisError as error:
-            log.warning("the bell cannot be rung (%s): the coordinator's sweep will find it", error)
-
-    def close(self) -> None:
-        """Give all connections back."""
-        self.ledger.close()
-        self.redis.close()
 
 
 def open_services(settings: ServerSettings, threads: int) -> Services:
@@ -50,16 +23,17 @@ def open_services(settings: ServerSettings, threads: int) -> Services:
     client = redis.Redis.from_url(
         settings.redis_url,
         decode_responses=True,
-        encoding_errors="replace",  # what a worker wrote and is no text breaks no page
+        encoding_errors="replace",  # a worker's bytes that are no text break no page
         socket_timeout=REDIS_S,
         socket_connect_timeout=REDIS_S,
         retry=Retry(NoBackoff(), 1),  # once more, for a connection that Redis had closed meanwhile
     )
     keys = Keys(settings.prefix)
-    return Services(settings, Ledger.connect(settings.database_url, size=threads), client, keys, Live(client, keys))
+    ledger = Ledger.connect(settings.database_url, size=threads)
+    return Services(settings, ledger, client, keys, Live(client, keys), cache.forget_workers)
 
 
 def services() -> Services:
-    """Those of the application that answers this request."""
+    """The services of the application that answers this request."""
     found: Services = current_app.extensions[EXTENSION]
     return found
