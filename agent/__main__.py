@@ -13,24 +13,26 @@ from functools import partial
 from agent.attempt.outbox import Outbox
 from agent.attempt.table import Attempts
 from agent.beat import directives
-from agent.beat.connect import connect
-from agent.beat.deadline import make_deadline
+from agent.beat.bell import BellListener
 from agent.beat.process import Begin
 from agent.beat.pulse import Pulse
 from agent.gpus.inventory import Inventory, inventory
-from agent.gpus.load import Load
+from agent.gpus.load import HostLoad
 from agent.ipc.channel import SlotSetup
+from agent.ipc.deadline import make_deadline
+from agent.join.address import Address
 from agent.join.declare import Declared, declared
 from agent.join.identity import Identity, identify
-from agent.join.joining import Joined, Joining, Stopped
-from agent.join.listen import Address, Ear
+from agent.join.joining import Joined, Joining, JoinStopped
 from agent.join.lock import HostLock
-from agent.main import Main, Parts
+from agent.main import AgentParts, Main
 from agent.processes import become_subreaper, carried_by, kill_all
+from agent.redis_client import connect
 from agent.slot.starter import SlotProcesses
+from app.pool.backoff import Backoff, Outage
 from app.pool.errors import PoolError, Unavailable
 from app.pool.keys import Keys
-from app.pool.loop import Bell, Outage, start_thread, stop_on_signals
+from app.pool.loop import Bell, start_thread, stop_on_signals
 from app.pool.protocol import Admission, Offer, WhoIs
 from app.pool.settings import AgentSettings
 
@@ -48,7 +50,7 @@ def main() -> int:
     stop_on_signals(asked)
     try:
         live(AgentSettings.from_environment(), asked)
-    except Stopped:
+    except JoinStopped:
         return 0
     except PoolError as error:
         log.error("%s", error)
@@ -57,7 +59,7 @@ def main() -> int:
 
 
 def live(settings: AgentSettings, asked: Bell) -> None:
-    """One incarnation, from the lock to the good-bye. Raises PoolError, Stopped."""
+    """One incarnation, from the lock to the good-bye. Raises PoolError, JoinStopped."""
     become_subreaper()
     cards = _chosen(inventory(), settings.gpu_uuids)
     identity = identify(settings, cards.gpus)
@@ -82,7 +84,7 @@ def _work(settings: AgentSettings, joined: Joined, offer: Offer, cards: Inventor
     worker, incarnation, keys = admission.worker, admission.incarnation, Keys(admission.prefix)
     outbox = Outbox(connect(admission.redis_url), keys.out(worker))
     pulse = Pulse(_begin(joined, offer, deadline_fd))
-    load = Load(cards)
+    load = HostLoad(cards)
     slots = SlotProcesses(_setup(settings, joined, offer, deadline_fd, lock), settings.slots)
 
     def own() -> set[int]:
@@ -90,10 +92,10 @@ def _work(settings: AgentSettings, joined: Joined, offer: Offer, cards: Inventor
 
     attempts = Attempts(worker, incarnation, outbox, deadline_fd, own)
     read = partial(directives.read, keys, worker)
-    parts = Parts(worker, incarnation, pulse, slots, attempts, outbox, load, read, settings.grace_s, own)
+    parts = AgentParts(worker, incarnation, pulse, slots, attempts, outbox, load, read, settings.grace_s, own)
     agent = Main(parts, asked, bell)
-    ear = Ear(admission.redis_url, keys.bell_of(worker), agent.rung, agent.subscribed)
-    start_thread("bell", ear.run, partial(agent.thread_died, "bell"))
+    bell_listener = BellListener(admission.redis_url, keys.bell_of(worker), agent.rung, agent.subscribed)
+    start_thread("bell", bell_listener.run, partial(agent.thread_died, "bell"))
     start_thread("outbox", outbox.run, partial(agent.thread_died, "outbox"))
     agent.run()
 
@@ -154,8 +156,8 @@ def _join(joining: Joining, offer: Offer, asked: Bell) -> Joined:
         try:
             return joining.join(offer)
         except Unavailable as error:
-            if not asked.wait(away.failed(error, 0.2, MOST_PAUSE_S)):
-                raise Stopped from None
+            if not asked.wait(away.failed(error, Backoff(0.4, MOST_PAUSE_S))):
+                raise JoinStopped from None
 
 
 def _begin(joined: Joined, offer: Offer, deadline_fd: int) -> Begin:

@@ -10,17 +10,19 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from agent import files as kept_files
-from agent.beat.deadline import Deadline, Past
-from agent.runners.wire import Signals, Wire
+from agent.ipc.deadline import Deadline, Past
+from agent.ipc.start import Start, StartFrom
+from agent.ipc.wire import Signals, Wire
 from agent.tags import is_tag
 from app.pool.codec import nested, plain
 from app.pool.errors import LeaseLost
-from app.pool.model import LIMITS, FileFact, JobId, Json, Workflow
+from app.pool.model import LIMITS, FileFact, Json
+from app.pool.text import storable_text, unstorable
 
 CUT = " … (cut)"
 LOG_FULL = f"… the log of this attempt is full ({LIMITS.log_lines} lines); what follows is not kept"
@@ -30,34 +32,6 @@ Stopping = Literal["checkpoint", "cancel"]
 
 class Stopped(Exception):
     """Raised by a workflow that was asked to stop and did: it goes on later from its last checkpoint."""
-
-
-@dataclass(frozen=True)
-class StartFrom:
-    """The checkpoint to resume from, as the guard names it."""
-
-    number: int
-    state: Json = None
-    files_dir: str | None = None
-    files: tuple[FileFact, ...] = ()
-
-
-@dataclass(frozen=True)
-class Start:
-    """The guard's first line: everything that one attempt is given."""
-
-    job: JobId
-    attempt: int
-    workflow: str
-    runner: Workflow
-    output_dir: str
-    checkpoint_dir: str
-    params: dict[str, Json] = field(default_factory=dict)
-    resume: StartFrom | None = None
-    gpus: tuple[str, ...] = ()
-    deadline_fd: int | None = None
-    strict: bool = False
-    max_orphan_s: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +96,7 @@ class Job:
         with self._lock:
             self._look()
             fraction = min(max(0.0, float(fraction)), 1.0)
-            self._wire.send({"progress": fraction, "text": clean(text)[: LIMITS.text_characters]})
+            self._wire.send({"progress": fraction, "text": storable_text(text)[: LIMITS.text_characters]})
 
     def log(self, line: str) -> None:
         """Add to the attempt's log; a line of more than 4 KiB is cut."""
@@ -135,7 +109,7 @@ class Job:
             left = LIMITS.log_lines - self._lines
             if left <= 0:
                 return
-            new = [cut(clean(line)) for line in lines]
+            new = [cut(storable_text(line)) for line in lines]
             self._lines += len(new)
             self._wire.send({"log": new if len(new) < left else [*new[: left - 1], LOG_FULL]})
 
@@ -208,18 +182,13 @@ def check_json(value: Json, most: int, what: str) -> None:
         if nested(value) > LIMITS.nested:
             raise ValueError(f"it is nested deeper than {LIMITS.nested} levels")
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        size = len(text.encode())
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} cannot be written as JSON: {error}") from error
-    if "\\u0000" in text:
-        raise ValueError(f"{what} holds a NUL character")
+    if wrong := unstorable(value):
+        raise ValueError(f"{what} {wrong}")
+    size = len(text.encode())
     if size > most:
         raise ValueError(f"{what} has {size} bytes; at most {most} are kept, put the rest into a file")
-
-
-def clean(text: str) -> str:
-    """Text that every store can hold: no NUL, no half of a surrogate pair."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def cut(line: str) -> str:

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from agent.attempt.handle import LOST, Running, SlotRef
+from agent.attempt.handle import LOST, AttemptHandle, SlotRef
 from agent.attempt.orphans import strays
 from agent.attempt.outbox import Outbox
 from agent.attempt.table import Attempts
 from agent.beat.pulse import Pulse
-from agent.gpus.load import Load
+from agent.gpus.load import HostLoad
 from agent.ipc.link import Link, Message
 from agent.processes import carried_by, kill_all, reap
 from agent.slot.starter import SlotProcess, SlotProcesses
@@ -48,7 +48,7 @@ HURRY_S = 0.5
 
 
 @dataclass(frozen=True)
-class Parts:
+class AgentParts:
     """What main brings together."""
 
     worker: WorkerId
@@ -57,7 +57,7 @@ class Parts:
     slots: SlotProcesses
     attempts: Attempts
     outbox: Outbox
-    load: Load
+    load: HostLoad
     read: Callable[[Any, Sequence[JobId]], Message]  # the coordinator's word, by a client of Redis
     grace_s: float
     own: Callable[[], set[int]]  # main's own children
@@ -66,7 +66,7 @@ class Parts:
 class Main:
     """`asked` stops when the agent is to leave; `bell` is rung by threads and by the death of a child."""
 
-    def __init__(self, parts: Parts, asked: Bell, bell: Bell) -> None:
+    def __init__(self, parts: AgentParts, asked: Bell, bell: Bell) -> None:
         self._parts = parts
         self._asked = asked
         self._bell = bell
@@ -134,7 +134,7 @@ class Main:
         self._check(blind_s)
         self._parts.attempts.step(self._now, blind_s)
         self._start_slots()
-        if self._parts.load.step(self._now, self._parts.attempts.refs()):
+        if self._parts.load.step(self._now, self._parts.attempts.refs(), self._parts.attempts.guards()):
             self._beat_within(0.0)  # what the cards have free is asked for now, and a beat may be minutes away
         self._repeat()
         self._pulse()
@@ -207,7 +207,7 @@ class Main:
         self._listen(link, partial(self._hear_guard, running))
         self._hear_guard(running)  # its claim is there already, or soon
 
-    def _hear_guard(self, running: Running) -> None:
+    def _hear_guard(self, running: AttemptHandle) -> None:
         self._parts.attempts.heard(running, time.monotonic())
         if running.gone_at is not None:
             self._selector.unregister(running.link)

@@ -1,7 +1,8 @@
 """Processes of this host: who carries an attempt, who descends from whom, and how all of them are ended.
 
-A process that calls setsid, forks twice or ignores SIGTERM keeps the environment it was exec'd with,
-and an adopted one falls to the nearest subreaper: by these two nothing of an attempt is lost sight of.
+A process that calls setsid, forks twice or ignores SIGTERM stays below the nearest subreaper: the guard of
+its attempt, and main when that guard has died. When main has died too, the environment that it was exec'd
+with still names its worker. By these two no process of an attempt is lost sight of.
 """
 
 from __future__ import annotations
@@ -13,15 +14,11 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-
-from app.pool.model import ID_LENGTH
+from collections.abc import Callable, Collection, Iterator
 
 JOB_VARIABLE = "MUSTER_JOB"
 ATTEMPT_VARIABLE = "MUSTER_ATTEMPT"
 WORKER_VARIABLE = "MUSTER_WORKER"
-# What a slot is exec'd with, to be written over in a workflow's process (forked.py): room, and no job's id.
-PLACEHOLDERS = {JOB_VARIABLE: "-" * ID_LENGTH, ATTEMPT_VARIABLE: "-" * 10}
 
 Find = Callable[[], set[int]]
 
@@ -65,26 +62,21 @@ def oom_kills() -> int:
 
 
 def carried_by(job: str | None = None, attempt: int | None = None, worker: str | None = None) -> set[int]:
-    """Living processes, ourselves left out, that carry all of these in their environment."""
+    """Living processes, ourselves left out, that were exec'd with all of these in their environment.
+
+    A workflow's own process is a fork of its slot: it carries the worker, but neither job nor attempt.
+    """
     named = {JOB_VARIABLE: job, ATTEMPT_VARIABLE: attempt, WORKER_VARIABLE: worker}
-    wanted = {name.encode(): str(value).encode() for name, value in named.items() if value is not None}
+    wanted = {f"{name}={value}".encode() for name, value in named.items() if value is not None}
     if not wanted:
         raise ValueError("say which job, attempt or worker")
-    return {pid for pid in _pids() if pid != os.getpid() and _carries(environment_of(pid), wanted)}
+    return {pid for pid in _pids() if pid != os.getpid() and wanted <= environment_of(pid)}
 
 
-def _carries(environment: set[bytes], wanted: Mapping[bytes, bytes]) -> bool:
-    """Leading zeros do not count: a workflow's own process has its attempt padded (forked.py)."""
-    found = {}
-    for entry in environment:
-        name, _, value = entry.partition(b"=")
-        if name in wanted:
-            found[name] = value
-    return found.keys() == wanted.keys() and all(_same(found[name], wanted[name]) for name in wanted)
-
-
-def _same(found: bytes, wanted: bytes) -> bool:
-    return found == wanted or (found.isdigit() and found.lstrip(b"0") == wanted)
+def ancestors(of: int) -> Iterator[int]:
+    """The process's parent, that one's parent, and so on."""
+    while (state := state_of(of)) and (of := state[1]):
+        yield of
 
 
 def descendants(of: int) -> set[int]:

@@ -207,7 +207,7 @@ def _fleet(stores: Stores) -> Fleet:
     fleet.reload()
     for worker, found in stores.live.beats(list(fleet.workers)).items():
         fleet.heard(found.beat)
-        fleet.set_health(worker, Health.HEALTHY, None)
+        fleet.set_health(worker, Health.HEALTHY, None, None)
     return fleet
 
 

@@ -7,40 +7,41 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from agent.attempt.reporter import Reporter
-from app.pool.protocol import Report
+from app.pool.protocol import Cause, Report
 
 
 @dataclass(frozen=True)
-class Why:
+class EndReason:
     """Why an attempt is stopped or killed, by its guard or by main, and what its end is then."""
 
-    cause: str
+    cause: str  # a Cause
     end: Literal["failed", "stopped", "cancelled"] = "stopped"
     error: str | None = None
 
 
-CANCEL = Why("cancel", "cancelled")
-GOOD_BYE = Why("good-bye")
-OUT_OF_MEMORY = ": out of memory, as the kernel says"
-DEADLINE = Why("deadline", error="its worker was cut off from the pool")
-SLOT = Why("slot", error="its slot process died")
+CANCEL = EndReason(Cause.CANCEL, "cancelled")
+GOOD_BYE = EndReason(Cause.GOOD_BYE)
+DEADLINE = EndReason(Cause.DEADLINE, error="its worker was cut off from the pool")
+SLOT = EndReason(Cause.SLOT, error="its slot process died")
+OUT_OF_MEMORY = ": out of memory, as the kernel says"  # for people; the report's oom_killed says it to the pool
 OF_ORDER = {"checkpoint": GOOD_BYE, **{each.cause: each for each in (CANCEL, DEADLINE, SLOT)}}
 
 
-def of_order(why: str) -> Why:
-    """Main's reason as a Why."""
-    return OF_ORDER.get(why) or Why(why)
+def of_order(why: str) -> EndReason:
+    """The reason that main's order names: a cause, or "checkpoint", which is the good-bye's."""
+    return OF_ORDER.get(why) or EndReason(why)
 
 
-def failure(cause: str, error: str) -> Why:
-    """A Why that is a failure of the job."""
-    return Why(cause, "failed", error)
+def failure(cause: Cause, error: str) -> EndReason:
+    """The reason of an end that counts as a failure of the job."""
+    return EndReason(cause, "failed", error)
 
 
-def ending(reporter: Reporter, why: Why | None, code: int | None, starved: bool = False) -> Report:
+def ending(reporter: Reporter, why: EndReason | None, code: int | None, starved: bool = False) -> Report:
     """The report of the end. A success that was said in time counts, whatever came after it.
 
-    `starved`: the kernel has killed somebody for lack of memory while it ran.
+    `code`: the exit code of its process, negative for a signal, None where nothing is known of it.
+    `starved`: the kernel has killed some process for want of memory while it ran.
     """
     said = reporter.ended
     number, exit_code = died(code)
@@ -50,9 +51,9 @@ def ending(reporter: Reporter, why: Why | None, code: int | None, starved: bool 
     if said and (said.end == "succeeded" or why is None):
         return replace(said, signal=number, exit_code=exit_code)
     if why is None:
-        why = failure("workflow", "\n".join([_died(number, exit_code, starved), *reporter.last]))
-    error = why.error or (said.error if said else None)
-    return reporter.report("end", end=why.end, cause=why.cause, error=error, signal=number, exit_code=exit_code)
+        why = failure(Cause.WORKFLOW, "\n".join([_died(number, exit_code, starved), *reporter.last]))
+        return replace(_end(reporter, why, number, exit_code), oom_killed=oom_killed(number, starved))
+    return _end(reporter, replace(why, error=why.error or (said.error if said else None)), number, exit_code)
 
 
 def died(code: int | None) -> tuple[int | None, int | None]:
@@ -60,9 +61,18 @@ def died(code: int | None) -> tuple[int | None, int | None]:
     return (-code, None) if code is not None and code < 0 else (None, code)
 
 
+def oom_killed(number: int | None, starved: bool) -> bool:
+    """True for a process that died of SIGKILL while the kernel was killing for want of memory (`starved`)."""
+    return starved and number == signal.SIGKILL
+
+
 def killed_by(number: int, starved: bool) -> str:
     """In words, how a process was killed."""
-    return f"killed by {signal.Signals(number).name}{OUT_OF_MEMORY if starved and number == signal.SIGKILL else ''}"
+    return f"killed by {signal.Signals(number).name}{OUT_OF_MEMORY if oom_killed(number, starved) else ''}"
+
+
+def _end(reporter: Reporter, why: EndReason, number: int | None, exit_code: int | None) -> Report:
+    return reporter.report("end", end=why.end, cause=why.cause, error=why.error, signal=number, exit_code=exit_code)
 
 
 def _died(number: int | None, exit_code: int | None, starved: bool) -> str:

@@ -15,18 +15,18 @@ import signal
 import socket
 import time
 
-from agent.attempt.child import Child, Folders, first_line
-from agent.attempt.ending import CANCEL, DEADLINE, SLOT, Why, ending, failure, of_order
+from agent.attempt.ending import CANCEL, DEADLINE, SLOT, EndReason, ending, failure, of_order
 from agent.attempt.reporter import Reporter
 from agent.attempt.rules import ruled
-from agent.beat.deadline import Deadline, Past
+from agent.attempt.workflow_process import Folders, WorkflowProcess, first_line
 from agent.ipc.channel import SlotSetup, introduce
+from agent.ipc.deadline import Deadline, Past
 from agent.ipc.link import Link, Message
 from agent.processes import become_subreaper, descendants, kill_all, oom_kills, reap
 from app.pool import faults
 from app.pool.loop import Bell
 from app.pool.model import Workflow
-from app.pool.protocol import ORPHAN_KILL_S, Order
+from app.pool.protocol import ORPHAN_KILL_S, Cause, Order
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +77,11 @@ class Guard:
         self._folders = Folders.of(order, setup.output_folder)
         self._reporter = Reporter(order, main.send)
         self._oom_kills = oom_kills()
-        self._child: Child | None = None
+        self._child: WorkflowProcess | None = None
         self._began: float | None = None  # when the workflow was given its first line
         self._looking_at = 0.0
         self._kill_at: float | None = None
-        self._why: Why | None = None  # it is stopped or killed
+        self._why: EndReason | None = None  # it is stopped or killed
         self._refused = False
         self._over = False
 
@@ -89,9 +89,9 @@ class Guard:
         """While the claim is under way: folders, and a process that waits for its first line."""
         try:
             self._folders.make()
-            self._child = Child(self._order, self._setup, self._folders)
+            self._child = WorkflowProcess(self._order, self._setup, self._folders)
         except OSError as error:
-            self._why = failure("guard", f"the attempt could not be prepared: {error}")
+            self._why = failure(Cause.GUARD, f"the attempt could not be prepared: {error}")
 
     def guard(self) -> None:
         """Run, and leave no process behind; only then the end is sent."""
@@ -125,7 +125,7 @@ class Guard:
 
     def _step(self) -> None:
         if self.signals.stopped:
-            self._kill(SLOT if self._slot_died() else failure("guard", "its guard was told to end by a signal"))
+            self._kill(SLOT if self._slot_died() else failure(Cause.GUARD, "its guard was told to end by a signal"))
         self._main.flush()
         for message in self._main.receive():
             self._obey(message)
@@ -160,7 +160,7 @@ class Guard:
             return
         workflow = self._workflow()
         if workflow is None:
-            self._kill(failure("workflow", f"this worker does not offer {self._order.workflow}"))
+            self._kill(failure(Cause.WORKFLOW, f"this worker does not offer {self._order.workflow}"))
         elif self._child is None:
             self._over = True  # it could not be prepared
         elif self._deadline.past() is not Past.NOT:
@@ -182,7 +182,7 @@ class Guard:
             for message in self._child.link.receive():
                 self._heard(message)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            self._kill(failure("workflow", f"its process said what cannot be read: {error!r}"))
+            self._kill(failure(Cause.WORKFLOW, f"its process said what cannot be read: {error!r}"))
         self._reporter.log(self._child.output.lines())
 
     def _heard(self, message: Message) -> None:
@@ -217,18 +217,18 @@ class Guard:
     def _look_at_limits(self, ran_s: float, silent_s: float) -> None:
         timeout_s, stall_s = self._order.timeout_s, self._order.stall_s
         if timeout_s is not None and ran_s >= timeout_s:
-            self._kill(failure("timeout", f"it ran longer than its timeout of {timeout_s} s"))
+            self._kill(failure(Cause.TIMEOUT, f"it ran longer than its timeout of {timeout_s} s"))
         elif stall_s is not None and silent_s >= stall_s and self._why is None:
-            self._stalled(failure("stall", f"it gave no sign of progress for {stall_s} s"))
+            self._stalled(failure(Cause.STALL, f"it gave no sign of progress for {stall_s} s"))
 
-    def _stalled(self, why: Why) -> None:
+    def _stalled(self, why: EndReason) -> None:
         """Kill it, when it has shown in its log where it hangs."""
         self._why = why
         self._kill_at = time.monotonic() + STACKS_S
         if self._child:
             self._child.show_stacks()
 
-    def _stop(self, why: Why, asked: str, grace_s: float) -> None:
+    def _stop(self, why: EndReason, asked: str, grace_s: float) -> None:
         """Ask the workflow to end, and kill it when it has not in so many seconds. A cancel outdoes the rest."""
         if self._began is None or self._child is None:
             self._kill(why)
@@ -238,7 +238,7 @@ class Guard:
         kill_at = time.monotonic() + grace_s
         self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
 
-    def _kill(self, why: Why) -> None:
+    def _kill(self, why: EndReason) -> None:
         """End the loop; what follows kills all that is left."""
         self._why = self._why if self._why in (CANCEL, SLOT) else why
         self._over = True

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from agent.attempt.ending import CANCEL, DEADLINE, GOOD_BYE, SLOT, Why, failure
+from agent.attempt.ending import CANCEL, DEADLINE, GOOD_BYE, SLOT, EndReason, failure
 from agent.attempt.reporter import LAST_LINES
-from agent.beat.deadline import Deadline
+from agent.ipc.deadline import Deadline
 from agent.ipc.link import Link, Message
 from agent.processes import oom_kills
 from app.pool.codec import from_plain
 from app.pool.model import JobId
-from app.pool.protocol import AttemptRef, Lease, LeaseState, Report
+from app.pool.protocol import AttemptRef, Cause, Lease, LeaseState, Report, Revocation
 
 LOOKING_S = 3.0  # a guard that says nothing for so long is killed
 BEGIN_S = 10.0  # and one that has not begun to look: RQ's own first words wait for Redis
@@ -38,11 +38,11 @@ class Claim(Enum):
 # Why main ends an attempt; reported when its guard can no longer say it.
 CANCELLED = replace(CANCEL, error="cancelled")
 STOPPED = replace(GOOD_BYE, error="its worker said good-bye")
-LOST = Why("agent", error="its lease was revoked")
-SILENT = failure("guard", f"its guard was silent for {LOOKING_S:g} s")
+LOST = EndReason(Cause.AGENT, error="its lease was revoked")
+SILENT = failure(Cause.GUARD, f"its guard was silent for {LOOKING_S:g} s")
 STUCK = replace(SLOT, error=f"its guard had not begun after {BEGIN_S:g} s")
-GUARD_DIED = failure("guard", "its guard died")
-OVERTIME = failure("timeout", "it ran longer than its timeout")
+GUARD_DIED = failure(Cause.GUARD, "its guard died")
+OVERTIME = failure(Cause.TIMEOUT, "it ran longer than its timeout")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class SlotRef:
     pid: int
 
 
-class Running:
+class AttemptHandle:
     """State and the words to its guard; who decides is the table (table.py)."""
 
     def __init__(self, said: Message, slot: SlotRef, deadline: Deadline, link: Link, now: float) -> None:
@@ -69,7 +69,7 @@ class Running:
         self.heard_at = now
         self._looks = False  # its guard has begun to look at its clocks
         self.kill_at: float | None = None  # when main kills what its guard has not ended
-        self.doom: Why | None = None
+        self.doom: EndReason | None = None
         self.end: Report | None = None  # as the guard said it
         self.status: int | None = None  # how the guard ended, in the words of wait(2)
         self.slot_code: int | None = None  # how its slot ended, if that died first
@@ -144,14 +144,14 @@ class Running:
         self.settled = True
         self.link.send({"m": "refused"})
 
-    def stop(self, why: str, grace_s: float, doom: Why, now: float) -> None:
+    def stop(self, why: str, grace_s: float, doom: EndReason, now: float) -> None:
         """Ask it to stop; after the grace its guard kills it, and a little later main does."""
         if self.doom is None:
             self.doom = doom
             self.kill_at = now + grace_s + OVERDUE_S
             self.link.send({"m": "stop", "why": why, "grace_s": grace_s})
 
-    def kill(self, doom: Why, now: float) -> None:
+    def kill(self, doom: EndReason, now: float) -> None:
         """Have it killed by its guard, and by main if it has not done so in a second."""
         if self.kill_at is None or self.kill_at > now + OVERDUE_S:
             self.doom = self.doom or doom
@@ -177,6 +177,11 @@ class Running:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
+    def guard_is_dead(self, within_s: float) -> bool:
+        """Kill the guard, and wait a moment for its death: only then its processes have fallen to main."""
+        self.kill_guard()
+        return self._pidfd is None or bool(select.select([self._pidfd], [], [], within_s)[0])
+
     def close(self) -> None:
         """Let go of its line and pidfd."""
         self.link.close()
@@ -196,9 +201,9 @@ class Running:
     @property
     def _guards_own(self) -> bool:
         """Whether the end is the guard's, not the workflow's or of somebody's order."""
-        return self.end is None or self.end.cause in ("guard", "slot")
+        return self.end is None or self.end.cause in (Cause.GUARD, Cause.SLOT)
 
-    def _kill_guard_for(self, doom: Why) -> None:
+    def _kill_guard_for(self, doom: EndReason) -> None:
         self.doom = self.doom or doom
         self.kill_guard()
 
@@ -213,7 +218,7 @@ class Running:
             self.refuse()  # another delivery of this attempt has it
 
     def _end_for(self, lease: Lease, now: float) -> None:
-        if lease.attempt == self.attempt and lease.why == "cancel":
+        if lease.attempt == self.attempt and lease.why == Revocation.CANCEL:
             self.stop("cancel", lease.grace_s, CANCELLED, now)
         else:
             self.kill(LOST, now)

@@ -1,26 +1,34 @@
-"""What a dead guard has left behind: what carries its attempt, and what fell to main as the outer subreaper."""
+"""What a dead guard has left behind: what fell to main as the outer subreaper, and what carries the attempt.
+
+A guard is the subreaper of its attempt, so whatever its workflow started is below it, and falls to main in
+the moment in which the guard dies; main therefore looks only once the guard is known to be dead.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from agent.attempt.handle import Running
+from agent.attempt.handle import AttemptHandle
 from agent.processes import carried_by, descendants, state_of
 
 CHILDREN = Path("/proc/self/task")
 
 
-def remains_of(running: Running, spared: set[int]) -> set[int]:
-    """Living processes of this attempt. An orphan with a bare environment belongs to some dead guard: it goes too."""
+def remains_of(running: AttemptHandle, spared: set[int]) -> set[int]:
+    """Living processes that this attempt, or some other whose guard has died, has left. The guard must be dead."""
     return carried_by(running.job, running.attempt) | strays(spared)
 
 
 def strays(spared: set[int]) -> set[int]:
     """Living children of ours that are not among the spared, and what descends from them."""
-    found = set()
-    for pid in _children() - spared:
-        found |= descendants(pid) | _living(pid)
-    return found
+    seen: set[int] | None = None
+    # A child that dies while it is looked at leaves its own children to us, behind it in the list: that is read
+    # until it stays the same. Nobody else waits for our children, so the dead ones stay in it meanwhile.
+    while (children := _children() - spared) != seen:
+        if living := {pid for child in children for pid in descendants(child) | _living(child)}:
+            return living
+        seen = children
+    return set()
 
 
 def _children() -> set[int]:

@@ -16,10 +16,12 @@ from typing import Any
 
 import redis
 
+from app.pool.backoff import Outage
 from app.pool.codec import to_json
-from app.pool.loop import Bell, Outage
+from app.pool.loop import Bell
 from app.pool.model import JobId
 from app.pool.protocol import Report
+from app.pool.text import storable_text
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ AttemptKey = tuple[JobId | None, int]
 
 
 @dataclass
-class Kept:
+class AttemptReports:
     """What is kept of one attempt; of progress and checkpoints only the newest."""
 
     newest: dict[str, Report] = field(default_factory=dict)
@@ -76,7 +78,7 @@ class Outbox:
         self._client = client
         self._key = key
         self._lock = threading.Lock()
-        self._kept: dict[AttemptKey, Kept] = {}
+        self._kept: dict[AttemptKey, AttemptReports] = {}
         self._unsent: list[Report] = []
         self._again = False  # send again all that is kept
         self._back = False  # Redis answers again: a pause is over
@@ -90,7 +92,7 @@ class Outbox:
         """Keep it and send it soon."""
         with self._lock:
             self._settled.clear()
-            self._kept.setdefault((report.job, report.attempt), Kept()).keep(report)
+            self._kept.setdefault((report.job, report.attempt), AttemptReports()).keep(report)
             self._unsent.append(report)
             if len(self._unsent) > MOST_WAITING:
                 self._unsent = [each for each in self._unsent if each.kind not in ("log", "progress")]
@@ -161,7 +163,7 @@ class Outbox:
                 pipe.xtrim(self._key, maxlen=0, approximate=False)
             for report in batch:
                 # Half of a surrogate pair is no reason to fall silent.
-                pipe.xadd(self._key, {FIELD: to_json(report).encode(errors="replace")})
+                pipe.xadd(self._key, {FIELD: storable_text(to_json(report))})
             pipe.xlen(self._key)
             answers: list[Any] = pipe.execute()
         return int(answers[-1])

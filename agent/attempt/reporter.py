@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from agent.context import clean, cut
+from agent.context import cut
 from agent.ipc.link import Message
 from app.pool.codec import from_plain, plain
 from app.pool.model import LIMITS
-from app.pool.protocol import Order, Report
+from app.pool.protocol import Cause, Order, Report
+from app.pool.text import storable_text
 
 LOG_WAIT_S = 0.1
 LOG_BATCH = 100
@@ -44,7 +45,7 @@ class Reporter:
             self.log([str(line) for line in message["log"]])
         elif "progress" in message:
             self._fraction = float(message["progress"])
-            self._progress = {"fraction": self._fraction, "text": clean(message.get("text", ""))}
+            self._progress = {"fraction": self._fraction, "text": storable_text(message.get("text", ""))}
         elif "checkpoint" in message:
             self._checkpoint(message)
         elif "end" in message:
@@ -58,7 +59,7 @@ class Reporter:
     @staticmethod
     def shortened(lines: Iterable[str]) -> Iterator[str]:
         """Lines as `recent` has them."""
-        return (clean(line[:RECENT_CHARACTERS]) for line in lines)
+        return (storable_text(line[:RECENT_CHARACTERS]) for line in lines)
 
     def log(self, lines: list[str]) -> None:
         """Take log lines; long ones are cut, and beyond the limit they are dropped."""
@@ -68,7 +69,7 @@ class Reporter:
         if not lines or left <= 0:
             return
         self._lines_since = self._lines_since if self._lines else time.monotonic()
-        kept = [cut(clean(line)) for line in lines[:left]]
+        kept = [cut(storable_text(line)) for line in lines[:left]]
         self._lines += kept
         while len(self._lines) >= LOG_BATCH:
             self._send_lines()
@@ -106,8 +107,8 @@ class Reporter:
     def _end(self, message: Message) -> Report:
         error, files = message.get("error"), message.get("outputs", [])
         said = {name: message.get(name) for name in ("result", "exit_code")}
-        fields = {**said, "error": error and clean(error), "files": files}
-        return self.report("end", end=message["end"], cause="workflow", **fields)
+        fields = {**said, "error": error and storable_text(error), "files": files}
+        return self.report("end", end=message["end"], cause=Cause.WORKFLOW, **fields)
 
     def _send_lines(self) -> None:
         batch, self._lines = self._lines[:LOG_BATCH], self._lines[LOG_BATCH:]

@@ -11,11 +11,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from agent.attempt.ending import SLOT, Why, died, killed_by
-from agent.attempt.handle import GUARD_DIED, STOPPED, Claim, Running, SlotRef
+from agent.attempt.ending import SLOT, EndReason, died, killed_by, oom_killed
+from agent.attempt.handle import GUARD_DIED, STOPPED, AttemptHandle, Claim, SlotRef
 from agent.attempt.orphans import remains_of
 from agent.attempt.outbox import Outbox
-from agent.beat.deadline import Deadline
+from agent.ipc.deadline import Deadline
 from agent.ipc.link import Link, Message
 from agent.processes import kill_all, oom_kills
 from agent.tags import Tags
@@ -44,14 +44,18 @@ class Attempts:
         self._deadline_fd = deadline_fd
         self._tags = Tags()
         self._own = own  # main's own children: beat and slots
-        self._table: list[Running] = []
-        self._refused: list[Running] = []  # second deliveries; they only wait for their guards to go
+        self._table: list[AttemptHandle] = []
+        self._refused: list[AttemptHandle] = []  # second deliveries; they only wait for their guards to go
         self._leaving = False
         self.changed = False
 
     def refs(self) -> list[AttemptRef]:
         """What the beat lists."""
         return [each.ref for each in self._table]
+
+    def guards(self) -> dict[AttemptRef, int]:
+        """The pid of each attempt's guard, below which all of the attempt's processes are."""
+        return {each.ref: each.pid for each in self._table if each.gone_at is None}
 
     def tags(self) -> list[str]:
         """The worker's dynamic tags."""
@@ -66,10 +70,10 @@ class Attempts:
         """Whether no process of any attempt is left."""
         return all(each.buried for each in self._table) and not self._refused
 
-    def introduced(self, said: Message, slot: SlotRef, link: Link, now: float) -> Running:
+    def introduced(self, said: Message, slot: SlotRef, link: Link, now: float) -> AttemptHandle:
         """A guard has begun."""
         deadline = Deadline(self._deadline_fd, said["strict"], said["max_orphan_s"])
-        running = Running(said, slot, deadline, link, now)
+        running = AttemptHandle(said, slot, deadline, link, now)
         # At least once: an envelope may be delivered twice. While the first one is here the second has no right.
         if any(each.ref.job == running.job and each.attempt >= running.attempt for each in self._table):
             running.refuse()
@@ -79,7 +83,7 @@ class Attempts:
             self.changed = True
         return running
 
-    def heard(self, running: Running, now: float) -> None:
+    def heard(self, running: AttemptHandle, now: float) -> None:
         """Its guard said something, or is gone."""
         for report in running.hear(now, self._tag):
             self._report(report)
@@ -115,7 +119,7 @@ class Attempts:
             else:
                 each.stop("checkpoint", grace_s, STOPPED, now)
 
-    def kill(self, doom: Why, now: float) -> None:
+    def kill(self, doom: EndReason, now: float) -> None:
         """Have everything killed now."""
         for each in self._alive():
             each.kill(doom, now)
@@ -131,10 +135,10 @@ class Attempts:
             self._bury(each, now)
         self._forget()
 
-    def _alive(self) -> Iterator[Running]:
+    def _alive(self) -> Iterator[AttemptHandle]:
         return (each for each in self._table if each.gone_at is None)
 
-    def _release_claim(self, running: Running) -> None:
+    def _release_claim(self, running: AttemptHandle) -> None:
         if running.claim is not Claim.HELD or running.gone_at is not None:
             return
         if self._leaving or running.settled:
@@ -144,17 +148,15 @@ class Attempts:
             running.claim = Claim.SENT
             self._report(Report("claim", self._worker, 0, running.job, running.attempt, nonce=running.nonce))
 
-    def _older_lives(self, running: Running) -> bool:
+    def _older_lives(self, running: AttemptHandle) -> bool:
         same = (each for each in self._table if each.job == running.job and each.attempt < running.attempt)
         return any(not each.buried for each in same)
 
-    def _bury(self, running: Running, now: float) -> None:
+    def _bury(self, running: AttemptHandle, now: float) -> None:
         """Kill what a guard has left behind, and only then report the end."""
         if running.gone_at is None or running.buried:
             return
-        left = set() if running.alone else kill_all(lambda: remains_of(running, self._spared()), BURY_S)
-        if left:
-            log.warning("cannot be killed yet: worker=%s job=%s pids=%s", self._worker, running.job, sorted(left))
+        if not running.alone and not self._killed(running):
             return
         if running.unexplained and now < running.gone_at + STATUS_S:
             return  # the slot will say how the guard ended, or be found dead
@@ -162,7 +164,16 @@ class Attempts:
         self.changed = True
         self._say_end(running)
 
-    def _say_end(self, running: Running) -> None:
+    def _killed(self, running: AttemptHandle) -> bool:
+        """Kill the guard, which has nothing more to say, and all that it leaves; whether none of it lives."""
+        if not running.guard_is_dead(BURY_S):
+            return False
+        left = kill_all(lambda: remains_of(running, self._spared()), BURY_S)
+        if left:
+            log.warning("cannot be killed yet: worker=%s job=%s pids=%s", self._worker, running.job, sorted(left))
+        return not left
+
+    def _say_end(self, running: AttemptHandle) -> None:
         if running.claim not in (Claim.SENT, Claim.ACCEPTED):
             running.settled = True  # the ledger knows nothing of it that we could end
             return
@@ -175,11 +186,12 @@ class Attempts:
             code = None if running.status is None else os.waitstatus_to_exitcode(running.status)
             self._report(self._end_of(running, running.doom or GUARD_DIED, code))
 
-    def _end_of(self, running: Running, doom: Why, code: int | None) -> Report:
+    def _end_of(self, running: AttemptHandle, doom: EndReason, code: int | None) -> Report:
         """What is known of an attempt whose guard could not say its end, or not rightly; `code`: of what died."""
         log.warning("%s: worker=%s job=%s attempt=%d", doom.error, self._worker, running.job, running.attempt)
         killed, exit_code = died(code)
-        how = f", {killed_by(killed, oom_kills() > running.oom_kills)}" if killed and doom in (GUARD_DIED, SLOT) else ""
+        starved, unasked = oom_kills() > running.oom_kills, doom in (GUARD_DIED, SLOT)
+        how = f", {killed_by(killed, starved)}" if killed and unasked else ""
         return Report(
             "end",
             self._worker,
@@ -191,6 +203,7 @@ class Attempts:
             error="\n".join([f"{doom.error}{how}", *running.last]),
             signal=killed,
             exit_code=exit_code,
+            oom_killed=unasked and oom_killed(killed, starved),
         )
 
     def _forget(self) -> None:

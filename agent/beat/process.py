@@ -20,15 +20,15 @@ from random import uniform
 
 import redis
 
-from agent.beat.connect import LEAST_TIMEOUT_S, connect
-from agent.beat.deadline import DeadlineWriter
 from agent.beat.directives import as_number, ask, word
+from agent.ipc.deadline import DeadlineWriter
 from agent.ipc.link import Link, Message
 from agent.processes import boottime_ns, die_with_parent
+from agent.redis_client import LEAST_TIMEOUT_S, connect
 from app.pool import faults
+from app.pool.backoff import Backoff, Outage
 from app.pool.codec import from_plain, to_json
 from app.pool.keys import Keys
-from app.pool.loop import Outage
 from app.pool.model import JobId, WorkerId
 from app.pool.policy import Clocks
 from app.pool.protocol import Beat, Wanted
@@ -52,7 +52,7 @@ class Begin:
     wanted: Wanted
 
 
-class Heart:
+class Heartbeat:
     """Beats for one incarnation until main is gone or another incarnation has taken its place."""
 
     def __init__(self, link: Link, begin: Begin) -> None:
@@ -172,7 +172,7 @@ class Heart:
     def _failed(self, error: redis.RedisError) -> None:
         most_s = min(MOST_PAUSE_S, self._clocks.interval_s / 5)
         # At once the first time: most often only the connection was lost.
-        self._next = time.monotonic() + self._lost.failed(error, 0.02, most_s, at_once=True)
+        self._next = time.monotonic() + self._lost.failed(error, Backoff(0.04, most_s), at_once=True)
         self._link.send({"m": "failed", "why": str(error)})
 
 
@@ -199,7 +199,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(format="%(levelname)s beat: %(message)s", level=os.environ.get("MUSTER_LOG", "INFO"))
     link = Link(socket.socket(fileno=fd))
-    Heart(link, from_plain(Begin, _first(link)["begin"])).run()
+    Heartbeat(link, from_plain(Begin, _first(link)["begin"])).run()
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ import time
 from os import getpid
 from typing import Any
 
-from agent.beat.connect import LEAST_TIMEOUT_S
 from agent.beat.process import Begin, clocks_of
 from agent.ipc.link import Link, Message
 from agent.processes import boottime_ns
+from agent.redis_client import LEAST_TIMEOUT_S
 from app.pool.codec import plain
 from app.pool.errors import PoolError
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import subprocess
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from agent.gpus.sampler import Sample, command
+from agent.gpus.sampler import GpuSample, command
 from agent.processes import end_child
+from app.pool.backoff import Backoff
 from app.pool.codec import from_json, to_json
 from app.pool.model import Gpu
 from app.pool.protocol import GpuFigures
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 INVENTORY_S = 5.0  # after which a driver that has not answered counts as ill
 FRESH_S = 3.0  # three missed samples
 HUNG_S = 30.0  # a hung sampler is replaced no more often than this
-BACK_OFF_S = 30.0  # the longest wait before the next sampler
+BACKOFF = Backoff(1.0, 30.0)  # before the next sampler
 KEPT = 300  # samples; the longest beat interval in seconds
 
 
@@ -48,7 +48,7 @@ def inventory() -> Inventory:
         return Inventory(reason=f"no GPUs, because the GPU driver did not answer within {INVENTORY_S:g} s")
     if not line:
         return Inventory(reason=f"no GPUs, because the process that asks for them ended with {child.returncode}")
-    sample = from_json(Sample, line)
+    sample = from_json(GpuSample, line)
     # 0: a card that shares the host's memory does not name its own; no demand for VRAM matches it.
     gpus = tuple(Gpu(each.uuid, each.index, each.model, each.vram_mb or 0) for each in sample.gpus)
     return Inventory(gpus, sample.driver, sample.reason)
@@ -64,7 +64,7 @@ class SamplerReader:
     def __init__(self, gpus: tuple[Gpu, ...]) -> None:
         self._gpus = gpus
         self._sampler: _Sampler | None = None
-        self._samples: deque[Sample] = deque(maxlen=KEPT)
+        self._samples: deque[GpuSample] = deque(maxlen=KEPT)
         self._heard_at = 0.0  # the present sampler's newest sample, or its start
         self._figures_at: float | None = None  # the newest sample with cards, or the first start
         self._start_at = 0.0
@@ -109,7 +109,7 @@ class SamplerReader:
             sampler.process.kill()
         self._log(now)
 
-    def _keep(self, sample: Sample) -> None:
+    def _keep(self, sample: GpuSample) -> None:
         self._samples.append(sample)
         self._heard_at = sample.at
         if sample.gpus:
@@ -119,8 +119,8 @@ class SamplerReader:
     def _bury(self, sampler: _Sampler, now: float) -> None:
         end_child(sampler.process)
         self._sampler = None
-        self._start_at = now + min(BACK_OFF_S, 2.0**self._fruitless) * random.uniform(0.5, 1.0)
         self._fruitless += 1
+        self._start_at = now + BACKOFF.after(self._fruitless)
 
     def _reason(self, now: float) -> str | None:
         said = self._samples[-1].reason if self._samples else None
@@ -136,7 +136,7 @@ class SamplerReader:
     def _silent(self, now: float) -> bool:
         return now > self._heard_at + FRESH_S
 
-    def _newest(self, now: float) -> Sample | None:
+    def _newest(self, now: float) -> GpuSample | None:
         fresh = self._samples and now <= self._samples[-1].at + FRESH_S
         return self._samples[-1] if fresh else None
 
@@ -174,11 +174,11 @@ class _Sampler:
         os.set_blocking(self._pipe, False)
         self._partial = b""
 
-    def read(self) -> Iterator[Sample]:
+    def read(self) -> Iterator[GpuSample]:
         """The samples that have come whole since the last call."""
         while chunk := self._chunk():
             *lines, self._partial = (self._partial + chunk).split(b"\n")
-            yield from (from_json(Sample, line) for line in lines)
+            yield from (from_json(GpuSample, line) for line in lines)
 
     def _chunk(self) -> bytes:
         try:
@@ -187,7 +187,7 @@ class _Sampler:
             return b""
 
 
-def _entry(sample: Sample, gpu: Gpu) -> GpuFigures | None:
+def _entry(sample: GpuSample, gpu: Gpu) -> GpuFigures | None:
     return next((figures for figures in sample.gpus if figures.uuid == gpu.uuid), None)
 
 

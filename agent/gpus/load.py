@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agent.gpus.cpu import Cpu
 from agent.gpus.inventory import Inventory, SamplerReader
-from agent.processes import carried_by
+from agent.processes import ancestors
 from app.pool.codec import plain
 from app.pool.protocol import AttemptRef, GpuFigures
 
@@ -28,7 +28,7 @@ class Held:
     there_at: float
 
 
-class Load:
+class HostLoad:
     """All calls come from main's main thread, with `now` from time.monotonic()."""
 
     def __init__(self, cards: Inventory) -> None:
@@ -44,9 +44,10 @@ class Load:
         """The sampler's."""
         return self._sampler.pids()
 
-    def step(self, now: float, attempts: Collection[AttemptRef]) -> bool:
+    def step(self, now: float, attempts: Collection[AttemptRef], guards: Mapping[AttemptRef, int]) -> bool:
         """Once a second: keep the sampler going, and see which attempts the cards list.
 
+        `guards` names the living guards' pids, below which an attempt's processes are found.
         True when a beat is worth sending at once: a card has figures that had none, also the first time, or others
         have given back much of its memory, for which jobs may wait.
         """
@@ -57,7 +58,7 @@ class Load:
         gpus, _ = self._sampler.figures(now, STEP_S)
         listed = {pid for gpu in gpus for pid in gpu.pids}
         if listed:
-            self._note(listed, attempts, now)
+            self._note(listed, guards, now)
         self._let_go(listed, attempts, now)
         before, self._known = self._known, {gpu.uuid for gpu in gpus if _measured(gpu)}
         return bool(self._known - before) or any(map(self._is_freed, gpus))
@@ -80,9 +81,10 @@ class Load:
         others = gpu.memory.others
         return others is not None and self._others_mb.get(gpu.uuid, 0) - others >= FREED_MB
 
-    def _note(self, listed: set[int], attempts: Collection[AttemptRef], now: float) -> None:
-        for ref in attempts:
-            if pids := listed & carried_by(ref.job, ref.attempt):
+    def _note(self, listed: set[int], guards: Mapping[AttemptRef, int], now: float) -> None:
+        above = {pid: set(ancestors(pid)) for pid in listed}
+        for ref, guard in guards.items():
+            if pids := {pid for pid in listed if guard in above[pid]}:
                 self._held.setdefault(ref, Held(set(), now)).pids |= pids
 
     def _let_go(self, listed: set[int], attempts: Collection[AttemptRef], now: float) -> None:

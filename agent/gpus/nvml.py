@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pynvml as nvml  # of the package nvidia-ml-py
 
-from agent.processes import JOB_VARIABLE, environment_of, started_at
+from agent.processes import WORKER_VARIABLE, environment_of, started_at
 from app.pool.protocol import GpuFigures, Memory
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class DriverGone(Exception):
 
 
 @dataclass(frozen=True)
-class Card:
+class NvmlCard:
     """A card that the driver listed: what it is, and NVML's handle of it."""
 
     figures: GpuFigures
@@ -71,7 +71,7 @@ class Session:
         self._ours.keep({pid for figures in found for pid in figures.pids})
         return found
 
-    def _card(self, index: int) -> Card | None:
+    def _card(self, index: int) -> NvmlCard | None:
         reading = _Reading()
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
@@ -83,9 +83,9 @@ class Session:
                 raise
             self.unreachable.append(f"GPU {index}: {error}")
             return None
-        return Card(GpuFigures(uuid, index, model, memory and memory.total // MIB), handle)
+        return NvmlCard(GpuFigures(uuid, index, model, memory and memory.total // MIB), handle)
 
-    def _figures(self, card: Card) -> GpuFigures:
+    def _figures(self, card: NvmlCard) -> GpuFigures:
         try:
             return _figures(card, self._ours)
         except nvml.NVMLError as error:
@@ -108,7 +108,7 @@ class Ours:
     def has(self, pid: int) -> bool:
         """Whether the process belongs to an attempt, or did while it lived."""
         started = started_at(pid)
-        if any(entry.startswith(f"{JOB_VARIABLE}=".encode()) for entry in environment_of(pid)):
+        if any(entry.startswith(f"{WORKER_VARIABLE}=".encode()) for entry in environment_of(pid)):
             self._seen[pid] = started
             return True
         return pid in self._seen and started in (None, self._seen[pid])
@@ -154,7 +154,7 @@ class _Reading:
         return "; ".join(f"{fault} ({', '.join(what)})" for fault, what in self._failed.items()) or None
 
 
-def _figures(card: Card, ours: Ours) -> GpuFigures:
+def _figures(card: NvmlCard, ours: Ours) -> GpuFigures:
     reading, handle = _Reading(), card.handle
     memory = reading.memory(handle)
     used = _processes(reading, handle)

@@ -31,7 +31,7 @@ def command(*, once: bool = False) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Sample:
+class GpuSample:
     """What the driver said at a time; without cards `reason` says why."""
 
     at: float  # CLOCK_MONOTONIC in seconds, which all processes of a host share
@@ -48,16 +48,16 @@ def main(parent: int, once: bool) -> None:
         os.write(1, to_json(sample).encode() + b"\n")
 
 
-def _identities() -> Iterator[Sample]:
+def _identities() -> Iterator[GpuSample]:
     try:
         session = Session()
     except DriverGone as gone:
-        yield Sample(time.monotonic(), reason=str(gone))
+        yield GpuSample(time.monotonic(), reason=str(gone))
     else:
         yield _sample(session, session.identities)
 
 
-def _samples() -> Iterator[Sample]:
+def _samples() -> Iterator[GpuSample]:
     try:
         session = Session()
         opened_at = time.monotonic()
@@ -65,11 +65,11 @@ def _samples() -> Iterator[Sample]:
             yield _sample(session, session.figures())
             time.sleep(EVERY_S * random.uniform(0.9, 1.0))
     except DriverGone as gone:
-        yield Sample(time.monotonic(), reason=str(gone))
+        yield GpuSample(time.monotonic(), reason=str(gone))
 
 
-def _sample(session: Session, gpus: tuple[GpuFigures, ...]) -> Sample:
-    return Sample(time.monotonic(), gpus, session.driver, "; ".join(session.unreachable) or None)
+def _sample(session: Session, gpus: tuple[GpuFigures, ...]) -> GpuSample:
+    return GpuSample(time.monotonic(), gpus, session.driver, "; ".join(session.unreachable) or None)
 
 
 if __name__ == "__main__":

@@ -5,27 +5,18 @@ A guard sends main one end of a socket pair of its own here; what they then say 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 from agent.ipc.link import Message
-from agent.processes import PLACEHOLDERS, WORKER_VARIABLE
-from app.pool.codec import to_json
 from app.pool.model import WorkerId, Workflow
 from app.pool.protocol import Order
 
-ROOT = Path(__file__).resolve().parents[2]
-# Not for a slot: what it was started with stands in /proc, and so in that of each workflow that it forks.
-SECRETS = ("MUSTER_JOIN_TOKEN", "MUSTER_TOKEN", "MUSTER_SECRET_KEY", "REDIS_URL", "RQ_REDIS_URL", "DATABASE_URL")
 DATAGRAM_BYTES = 64 * 1024  # far above what a slot says
 
 
@@ -43,31 +34,6 @@ class SlotSetup:
     rq_redis_url: str
     output_folder: str
     workflows: tuple[Workflow, ...]
-
-
-def start_slot(
-    setup: SlotSetup, environment: Mapping[str, str] = os.environ
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """A new slot process and main's end of its channel; from main's main thread only (PDEATHSIG)."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "agent.slot.process", str(theirs.fileno())],
-            stdin=subprocess.PIPE,
-            pass_fds=(theirs.fileno(), setup.deadline_fd, setup.lock_fd),
-            env=_slots_environment(environment, setup.worker),
-        )
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # it may have died: its waiter sees that
-        pipe.write(to_json(setup).encode())
-    return process, ours
-
-
-def _slots_environment(agents: Mapping[str, str], worker: WorkerId) -> dict[str, str]:
-    """The agent's without its secrets: what a workflow needs of it, so that little is left to change in a fork."""
-    kept = {name: value for name, value in agents.items() if name not in SECRETS}
-    path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
-    return {**kept, "PYTHONPATH": path, **PLACEHOLDERS, WORKER_VARIABLE: worker}
 
 
 def introduce(channel: socket.socket, order: Order) -> socket.socket:

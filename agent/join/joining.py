@@ -21,8 +21,8 @@ from typing import Any
 
 import redis
 
-from agent.beat.connect import connect
 from agent.join.identity import Membership, store, stored
+from agent.redis_client import connect
 from app.pool.codec import from_plain, to_json
 from app.pool.errors import PoolError, Unavailable
 from app.pool.keys import JOIN_MS, Keys
@@ -48,7 +48,7 @@ class JoinRefused(PoolError):
         super().__init__(f"join refused, check {check!r}: {detail}; {next_step}")
 
 
-class Stopped(Exception):
+class JoinStopped(Exception):
     """Asked to stop before it had joined."""
 
 
@@ -69,7 +69,7 @@ class Joining:
         self._admitted = admitted
 
     def join(self, offer: Offer) -> Joined:
-        """Raises JoinRefused, Unavailable when the server cannot be reached (trying later is safe), Stopped."""
+        """Raises JoinRefused, Unavailable when the server cannot be reached (trying later is safe), JoinStopped."""
         end = time.monotonic() + JOIN_S
         with _proof(self._settings.output_folder) as (file, text):
             admission = self._admission(replace(offer, proof_file=file, proof_text=text))
@@ -107,7 +107,7 @@ class Joining:
 
     def _wait(self, seconds: float) -> None:
         if not self._bell.wait(seconds):
-            raise Stopped
+            raise JoinStopped
 
     def _post(self, path: str, token: str, body: Offer | None) -> tuple[int, dict[str, Any]]:
         """(status, JSON). Raises Unavailable when nobody answers, or the server says that it cannot now."""
@@ -118,7 +118,7 @@ class Joining:
             method="POST",
         )
         if self._bell.stopped:
-            raise Stopped
+            raise JoinStopped
         try:
             status, text = _call(request)
         except (OSError, ValueError) as error:  # ValueError: not HTTP what answered

@@ -14,9 +14,10 @@ import traceback
 from collections.abc import Callable
 
 from agent import files
-from agent.context import Job, Start, Stopped, check_json
+from agent.context import Job, Stopped, check_json
+from agent.ipc.start import Start
+from agent.ipc.wire import Signals, Wire
 from agent.runners import command, python
-from agent.runners.wire import Signals, Wire
 from app.pool import parameters, settings
 from app.pool.codec import from_plain, plain
 from app.pool.errors import BadRequest, LeaseLost, PoolError

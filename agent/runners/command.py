@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Mapping
 
 from agent.context import Job, Stopped
+from agent.ipc.wire import Signals, Wire
 from agent.runners import children
-from agent.runners.wire import Signals, Wire
 from app.pool.errors import PoolError
 from app.pool.model import LIMITS, Json, Workflow
 

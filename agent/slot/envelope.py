@@ -41,7 +41,7 @@ _FIELDS = frozenset(
 _EMPTY = (b"", b"[]", b"{}", b"null")
 
 
-class Refused(Exception):
+class EnvelopeRefused(Exception):
     """The envelope is not one that dispatch made; the message says why."""
 
 
@@ -71,7 +71,7 @@ class Envelope(Job):
         return found
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
-        """Check what came from Redis, then let RQ read it. Raises Refused, or whatever RQ stumbles over."""
+        """Check what came from Redis, then let RQ read it. Raises EnvelopeRefused, or whatever RQ stumbles over."""
         _check_fields(raw_data)
         data = _decompressed(raw_data.get(b"data", b""))
         self.order = _order(data)
@@ -86,15 +86,15 @@ class Envelope(Job):
     def _check(self, order: Order) -> None:
         parts = keys.envelope_parts(self.id)
         if parts is None or parts != (order.worker, order.job, order.attempt):
-            raise Refused("its id does not fit its order")
+            raise EnvelopeRefused("its id does not fit its order")
         if order.worker != self.worker:
-            raise Refused(f"it is for worker {order.worker}")
+            raise EnvelopeRefused(f"it is for worker {order.worker}")
         if self.origin != keys.queue(self.worker):
-            raise Refused(f"it is of queue {self.origin!r}")
+            raise EnvelopeRefused(f"it is of queue {self.origin!r}")
         if self.timeout != -1:
-            raise Refused(f"its timeout is {self.timeout!r}, not -1")
+            raise EnvelopeRefused(f"its timeout is {self.timeout!r}, not -1")
         if not all(ttl is not None and 0 <= ttl <= MOST_TTL_S for ttl in (self.result_ttl, self.failure_ttl)):
-            raise Refused(f"its result_ttl and failure_ttl are not from 0 to {MOST_TTL_S}")
+            raise EnvelopeRefused(f"its result_ttl and failure_ttl are not from 0 to {MOST_TTL_S}")
 
 
 def envelope_class(worker: WorkerId, run: Callable[..., None]) -> type[Envelope]:
@@ -117,34 +117,34 @@ def drop(connection: Redis, worker: WorkerId, envelope: str | bytes) -> None:
 def _check_fields(raw: Mapping[bytes, bytes]) -> None:
     strange = [name for name, value in raw.items() if name not in _FIELDS and value not in _EMPTY]
     if strange:
-        raise Refused("it has " + b", ".join(sorted(strange)).decode(errors="replace")[:200])
+        raise EnvelopeRefused("it has " + b", ".join(sorted(strange)).decode(errors="replace")[:200])
 
 
 def _order(data: bytes) -> Order:
     """The order in an envelope's data: [function, None, [], {"order": ...}]."""
     function, instance, args, kwargs = json.loads(data)
     if function != keys.FUNCTION:
-        raise Refused(f"it calls {str(function)[:80]!r}")
+        raise EnvelopeRefused(f"it calls {str(function)[:80]!r}")
     if instance is not None or args or list(kwargs) != ["order"]:
-        raise Refused("its arguments are not one order")
+        raise EnvelopeRefused("its arguments are not one order")
     return from_plain(Order, kwargs["order"])
 
 
 def _decompressed(data: bytes) -> bytes:
     """Bounded: a small field may inflate to more than the host has."""
     if len(data) > MOST_BYTES:
-        raise Refused(f"its data are larger than {MOST_BYTES} bytes")
+        raise EnvelopeRefused(f"its data are larger than {MOST_BYTES} bytes")
     inflater = zlib.decompressobj()
     try:
         plain = inflater.decompress(data, MOST_BYTES)
     except zlib.error:
         return data  # RQ takes uncompressed data too
     if inflater.unconsumed_tail:
-        raise Refused(f"its data are larger than {MOST_BYTES} bytes")
+        raise EnvelopeRefused(f"its data are larger than {MOST_BYTES} bytes")
     return plain
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, (Refused, RedisError)):
+    if isinstance(error, (EnvelopeRefused, RedisError)):
         return str(error)
     return f"{type(error).__name__}: {error}"[:200]

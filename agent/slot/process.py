@@ -29,11 +29,10 @@ from rq.utils import now
 from rq.worker_registration import clean_worker_registry
 
 from agent.attempt import guard
-from agent.attempt.forked import places
-from agent.beat.deadline import read_only
-from agent.context import Start
 from agent.ipc.channel import SlotSetup, tell
+from agent.ipc.deadline import read_only
 from agent.ipc.link import Message
+from agent.ipc.start import Start
 from agent.processes import die_with_parent
 from agent.slot.envelope import drop, envelope_class
 from app.pool import faults, keys
@@ -183,8 +182,7 @@ def main(channel_fd: int) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s slot %(message)s", stream=sys.stderr)
     refuse_pickle()
     read_only(setup.deadline_fd)
-    look_up(Order, Report, Start)  # or each guard and each workflow would; as for these:
-    places()
+    look_up(Order, Report, Start)  # or each guard and each workflow would
     with socket.socket(fileno=channel_fd) as channel:
         slot = make_slot(setup, channel)
         gc.collect()

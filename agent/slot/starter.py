@@ -12,16 +12,26 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from agent.ipc.channel import SlotSetup, start_slot, told
+from agent.ipc.channel import SlotSetup, told
 from agent.ipc.link import Message
-from app.pool.loop import back_off
+from agent.processes import WORKER_VARIABLE
+from app.pool.backoff import Backoff
+from app.pool.codec import to_json
+from app.pool.model import WorkerId
 
 log = logging.getLogger(__name__)
 
+ROOT = Path(__file__).resolve().parents[2]
+# Not for a slot: what it was started with stands in /proc, and so in that of each workflow that it forks.
+SECRETS = ("MUSTER_JOIN_TOKEN", "MUSTER_TOKEN", "MUSTER_SECRET_KEY", "REDIS_URL", "RQ_REDIS_URL", "DATABASE_URL")
+
+BACKOFF = Backoff(0.2, 30.0)
 LONG_LIFE_S = 60.0  # after which a death counts as a first one again
 AT_ONCE = os.cpu_count() or 1
 START_S = 10.0  # what starts for longer no longer keeps others from starting
@@ -171,7 +181,32 @@ class SlotProcesses:
     @staticmethod
     def _wait(slot: SlotProcess, now: float) -> None:
         slot.deaths = 0 if now - slot.started_at > LONG_LIFE_S else slot.deaths + 1
-        slot.start_at = now + (back_off(slot.deaths - 1, 0.2, 30.0) if slot.deaths else 0.0)
+        slot.start_at = now + (BACKOFF.after(slot.deaths) if slot.deaths else 0.0)
+
+
+def start_slot(
+    setup: SlotSetup, environment: Mapping[str, str] = os.environ
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A new slot process and main's end of its channel; from main's main thread only (PDEATHSIG)."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "agent.slot.process", str(theirs.fileno())],
+            stdin=subprocess.PIPE,
+            pass_fds=(theirs.fileno(), setup.deadline_fd, setup.lock_fd),
+            env=_slots_environment(environment, setup.worker),
+        )
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # it may have died: its waiter sees that
+        pipe.write(to_json(setup).encode())
+    return process, ours
+
+
+def _slots_environment(agents: Mapping[str, str], worker: WorkerId) -> dict[str, str]:
+    """The agent's without its secrets."""
+    kept = {name: value for name, value in agents.items() if name not in SECRETS}
+    path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
+    return {**kept, "PYTHONPATH": path, WORKER_VARIABLE: worker}
 
 
 def _how(code: int) -> str:

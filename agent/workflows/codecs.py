@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from agent.attempt import gpu_memory
+from agent.gpus import out_of_memory
 from agent.workflows import NotOffered, ffmpeg
 from app.pool.model import Json
 
@@ -52,7 +52,7 @@ def _served(codec: str) -> bool:
         return True
     options = encoding({"codec": codec, "crf": 23, "preset": None})
     why = ffmpeg.complaint([*ONE_FRAME, *options, "-f", "null", "-"])
-    if not why or gpu_memory.ran_out(why):
+    if not why or out_of_memory.ran_out(why):
         return True
     log.info("transcode does not offer %s: %s", codec, why[0])
     return False

@@ -76,10 +76,7 @@ def _worker_of(ledger: Ledger, actor: Actor, offer: Offer) -> Worker | None:
     own = workers.find(ledger, actor.worker) if actor.worker else None
     if own and on_host and own.id != on_host.id:
         raise Forbidden(f"this token is {own.name}'s, but this host is {on_host.name}; join with a join token instead")
-    worker = own or on_host
-    if worker and worker.intent in (Intent.REFUSED, Intent.DECOMMISSIONED):
-        raise Forbidden(f"{worker.name} was {worker.intent} by an admin")
-    return worker
+    return own or on_host
 
 
 def _register(ledger: Ledger, join: Join) -> Worker | None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from app.actions import groups, versions, workers
 from app.actions.actor import Actor
-from app.actions.errors import Conflict
 from app.actions.services import Services
 from app.actions.versions import Matches
 from app.ledger import setups
@@ -24,7 +23,7 @@ def change(
 ) -> Worker:
     """The worker with these changes; they hold at once for jobs that have not started.
 
-    Raises BadFields, Missing, Conflict, and Stale where `matches` refuses the present version.
+    Raises BadFields, Missing, and Stale where `matches` refuses the present version.
     """
     found = workers.find(services.ledger, worker)
 
@@ -35,8 +34,7 @@ def change(
 
     with services.ledger.transaction() as tx:
         groups.pin(tx, changes.get("groups", ()))
-        if not setups.change(tx, [found.id], changed, actor.name):
-            raise Conflict(f"{found.name} was {found.intent}; nothing of it can be changed")
+        setups.change(tx, [found.id], changed, actor.name)
     services.ring_workers([found.id])
     return workers.find(services.ledger, worker)
 

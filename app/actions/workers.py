@@ -16,12 +16,13 @@ from app.ledger.db import Ledger
 from app.ledger.pauses import Pause
 from app.ledger.setups import Change, Setup, setup_of
 from app.pool.errors import BadFields
-from app.pool.model import Intent, Worker, WorkerId
+from app.pool.model import Worker, WorkerId
 
 Action = Literal["tag", "untag", "group", "ungroup", "pause", "resume", "unblock"]
 FOREVER = Pause()
 NOBODY = "there is no such worker"
 UNCHANGED = "had nothing to change"
+NOT_PAUSED = "is active, not paused"
 
 
 @dataclass(frozen=True)
@@ -119,28 +120,26 @@ def _ungroup(worker: Worker, instruction: Instruction) -> Setup | str:
 
 def _pause(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[Outcome]:
     paused = {worker.id: _until(worker.until) for worker in pauses.pause(ledger, chosen, instruction.pause, actor.name)}
-    return _outcomes(ledger, chosen, paused, lambda intent: f"is {intent}; only an active worker can be paused")
+    return _outcomes(ledger, chosen, paused, NOT_PAUSED)
 
 
 def _resume(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], _: Instruction) -> list[Outcome]:
     resumed = {worker.id: "takes jobs again" for worker in pauses.resume(ledger, chosen, actor.name)}
-    return _outcomes(ledger, chosen, resumed, lambda intent: f"is {intent}, not paused")
+    return _outcomes(ledger, chosen, resumed, NOT_PAUSED)
 
 
 def _unblock(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[Outcome]:
     forgiven = blocks.forgive(ledger, list(workers.intents(ledger, chosen)), instruction.workflow, actor.name)
     about = f" for {instruction.workflow}" if instruction.workflow else ""
     details = dict.fromkeys(forgiven, f"is not blocked{about}")
-    return _outcomes(ledger, chosen, details, lambda _: f"was not blocked{about}")
+    return _outcomes(ledger, chosen, details, f"was not blocked{about}")
 
 
-def _outcomes(
-    ledger: Ledger, chosen: Sequence[WorkerId], done: Mapping[WorkerId, str], refusal: Callable[[Intent], str]
-) -> list[Outcome]:
-    """What was `done` to each worker in words, or why it was not."""
+def _outcomes(ledger: Ledger, chosen: Sequence[WorkerId], done: Mapping[WorkerId, str], refusal: str) -> list[Outcome]:
+    """What was `done` to each worker in words; `refusal` of all others that are registered."""
     registered = workers.intents(ledger, chosen)
     return [
-        Outcome(worker, registered[worker][0], worker in done, done.get(worker) or refusal(registered[worker][1]))
+        Outcome(worker, registered[worker][0], worker in done, done.get(worker, refusal))
         if worker in registered
         else Outcome(worker, None, False, NOBODY)
         for worker in chosen

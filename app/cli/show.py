@@ -23,7 +23,6 @@ COLOURS = {
     "down": "red",
     "failed": "red",
     "cancelled": "magenta",
-    "draining": "blue",
 }
 
 

@@ -18,8 +18,9 @@ from app.coordinator.leader import Leadership
 from app.coordinator.stores import Stores, connect
 from app.coordinator.upkeep import retention
 from app.coordinator.upkeep.output_gc import TIDY_S, OutputGc
+from app.pool.backoff import Backoff, Outage
 from app.pool.errors import PoolError, Unavailable
-from app.pool.loop import Bell, Loop, Outage, start_thread, stop_on_signals
+from app.pool.loop import Bell, Loop, start_thread, stop_on_signals
 from app.pool.settings import ServerSettings
 
 log = logging.getLogger(__name__)
@@ -78,10 +79,10 @@ class Coordinator:
         try:
             control_loop.step(hint)
         except (redis.RedisError, Unavailable) as error:
-            self._pause = self._outage.failed(error, most_s=1.0)
+            self._pause = self._outage.failed(error, Backoff(most_s=1.0))
         except Exception as error:  # a step may fail; the loop may not
             log.exception("coordinator: step failed")
-            self._pause = self._outage.failed(error, most_s=1.0)
+            self._pause = self._outage.failed(error, Backoff(most_s=1.0))
         else:
             self._outage.over()
 

@@ -66,11 +66,11 @@ class Fleet:
             self.workers[beat.worker] = replace(worker, dynamic_tags=beat.tags)
         return True
 
-    def set_health(self, worker: WorkerId, health: Health, reason: str | None) -> None:
+    def set_health(self, worker: WorkerId, health: Health, reason: str | None, degraded_as: str | None) -> None:
         """Remember what was written to the ledger."""
         found = self.workers.get(worker)
         if found is not None:
-            self.workers[worker] = replace(found, health=health, reason=reason)
+            self.workers[worker] = replace(found, health=health, reason=reason, degraded_as=degraded_as)
             self.outdated.pop(worker, None)
 
     def is_live(self, worker: Worker) -> bool:

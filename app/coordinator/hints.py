@@ -15,8 +15,9 @@ from typing import Any
 
 import redis
 
+from app.pool.backoff import Outage
 from app.pool.keys import Keys
-from app.pool.loop import Bell, Outage
+from app.pool.loop import Bell
 from app.pool.model import JobId, WorkerId
 from app.pool.subscription import listen
 

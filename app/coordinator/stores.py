@@ -5,16 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from app.ledger.db import Ledger
+from app.pool import redis_client
 from app.pool.keys import Keys
 from app.pool.live import Live
 from app.pool.model import WorkerId
-
-REDIS_TIMEOUT_S = 1.5
 
 
 @dataclass(frozen=True)
@@ -41,16 +36,9 @@ class Stores:
 
 def connect(database_url: str, redis_url: str, rq_redis_url: str, prefix: str) -> Stores:
     """The stores; nothing is connected before it is used."""
-    # No retries: the loop tries again, and place must not be repeated when nobody knows whether it ran.
-    timeouts: dict[str, Any] = {
-        "socket_timeout": REDIS_TIMEOUT_S,
-        "socket_connect_timeout": REDIS_TIMEOUT_S,
-        "retry": Retry(NoBackoff(), 0),
-    }
     return Stores(
         ledger=Ledger.connect(database_url),
-        # What a worker wrote and is no text is its own trouble: it does not stop the pool.
-        redis=redis.Redis.from_url(redis_url, decode_responses=True, encoding_errors="replace", **timeouts),
-        rq=redis.Redis.from_url(rq_redis_url, **timeouts),
+        redis=redis_client.client(redis_url, redis_client.COORDINATOR_S),
+        rq=redis_client.client(rq_redis_url, redis_client.COORDINATOR_S, text=False),
         keys=Keys(prefix),
     )

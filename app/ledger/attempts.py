@@ -110,6 +110,7 @@ def _attempt(row: Row) -> Attempt:
         error=row["error"],
         signal=row["signal"],
         exit_code=row["exit_code"],
+        oom_killed=bool(row["oom_killed"]),
         resumed_from=row["resumed_from"],
         lost_s=row["lost_s"],
         refused=row["refused"],

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
 from app.ledger import blocks, policy, several_owners
 from app.ledger.db import Ledger
+from app.pool.backoff import Backoff
 from app.pool.model import JobState
-from app.pool.protocol import Report
+from app.pool.protocol import Cause, Report
 
-RETRY_FIRST_S = 5.0
-RETRY_MOST_S = 300.0
-GPU_MEMORY = "gpu memory"  # cause of an attempt whose card was too small
+RETRY = Backoff(5.0, 300.0, least=0.8)
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ def follows(report: Report, failures: int, max_failures: int, shortage: Shortage
     """What follows for the job from its attempt's failure, `failures` of them with this one."""
     if report.then == "never" or failures >= max_failures:
         return Failure(JobState.FAILED)
-    retry_s = retry_seconds(failures) if _waits(report, shortage) else None
+    retry_s = RETRY.after(failures) if _waits(report, shortage) else None
     if shortage is None:
         return Failure(JobState.PENDING, retry_s)
     waiting = None if shortage.larger else _no_larger(shortage)
@@ -46,7 +44,7 @@ def follows(report: Report, failures: int, max_failures: int, shortage: Shortage
 
 def bars(tx: Ledger, report: Report, workflow: str) -> bool:
     """Whether the worker may not take from now on what it took until now, because of what failed on it."""
-    if report.then == "later" or report.cause == GPU_MEMORY:
+    if report.then == "later" or report.cause == Cause.GPU_MEMORY:
         return False  # says nothing of the worker
     # First: what follows sees all that others have written till now, and of two that see the same one acts.
     tx.one("worker_lock", worker=report.worker)
@@ -54,18 +52,13 @@ def bars(tx: Ledger, report: Report, workflow: str) -> bool:
     return several_owners.pause_due(tx, report.worker) or blocked
 
 
-def retry_seconds(failures: int) -> float:
-    """Back-off after so many failures: doubled, capped, jittered so that those that failed together part."""
-    return min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(failures - 1, 20)) * random.uniform(0.8, 1.0)
-
-
 def _waits(report: Report, shortage: Shortage | None) -> bool:
     """An error is tried again after a back-off, a death at once; unless a rule or a larger card says otherwise."""
     if report.then is not None:
         return report.then == "later"
-    if report.cause == GPU_MEMORY:
+    if report.cause == Cause.GPU_MEMORY:
         return shortage is None or not shortage.larger
-    return report.cause == "workflow" and report.signal is None
+    return report.cause == Cause.WORKFLOW and report.signal is None
 
 
 def _no_larger(shortage: Shortage) -> str:

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from psycopg.types.json import Jsonb
 
 from app.ledger.db import Ledger, Row
-from app.pool.model import JobId, Json, WorkerId, new_id
+from app.pool.model import JobId, Json, Word, WorkerId, new_id
 
-SEVERAL_OWNERS: Literal["errors of several owners"] = "errors of several owners"
-Cause = Literal[
-    "process killed",
-    "host silent",
-    "Redis unreachable",
-    "GPU fell off",
-    "out of memory",
-    "errors of several owners",
-]
+
+class SuspectedCause(Word):
+    """The likeliest cause of a worker's failure, as the pool sees it; the schema lists the same."""
+
+    PROCESS_KILLED = "process killed"
+    HOST_SILENT = "host silent"
+    REDIS_UNREACHABLE = "Redis unreachable"
+    GPU_FELL_OFF = "GPU fell off"
+    OUT_OF_MEMORY = "out of memory"  # of the host; a GPU's is its job's affair
+    SEVERAL_OWNERS = "errors of several owners"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Investigation:
     worker: WorkerId
     worker_name: str
     incarnation: int
-    cause: str  # suspected
+    cause: SuspectedCause
     evidence: Mapping[str, Json]
     silent_at: datetime
     opened_at: datetime
@@ -68,7 +68,12 @@ class InvestigationNote:
 
 
 def begin(
-    ledger: Ledger, worker: WorkerId, incarnation: int, cause: Cause, evidence: Mapping[str, Json], silence_s: float
+    ledger: Ledger,
+    worker: WorkerId,
+    incarnation: int,
+    cause: SuspectedCause,
+    evidence: Mapping[str, Json],
+    silence_s: float,
 ) -> bool:
     """Open one; False when one is open for this worker, to which the new failure belongs."""
     return 1 == ledger.do(
@@ -76,7 +81,7 @@ def begin(
         id=new_id(),
         worker=worker,
         incarnation=incarnation,
-        cause=cause,
+        cause=str(cause),
         evidence=Jsonb(evidence),
         silence_s=silence_s,
     )
@@ -160,7 +165,7 @@ def _investigation(row: Row) -> Investigation:
         row["worker_id"],
         row["worker_name"],
         row["incarnation"],
-        row["cause"],
+        SuspectedCause(row["cause"]),
         row["evidence"],
         row["silent_at"],
         row["opened_at"],

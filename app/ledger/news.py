@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from app.ledger import events
 from app.ledger.db import Ledger
+from app.pool.duration import duration
 from app.pool.model import Health, JobId, WorkerId
 
 TROUBLE = (Health.DEGRADED, Health.DOWN)
@@ -69,10 +70,3 @@ def poison(tx: Ledger, jobs: Sequence[JobId], deaths: int) -> set[JobId]:
     for row in failed:
         events.record(tx, "job.failed", row["error"], job=row["id"])
     return {row["id"] for row in failed}
-
-
-def duration(seconds: float) -> str:
-    """In words: 4 s, 3 min, 2 h."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -39,7 +39,7 @@ def pause(ledger: Ledger, which: Sequence[WorkerId], wish: Pause, actor: str) ->
 def resume(ledger: Ledger, which: Sequence[WorkerId], actor: str) -> list[Moved]:
     """Let those that are paused take jobs again; returns them."""
     with ledger.transaction() as tx:
-        resumed = workers.set_intents(tx, which, Intent.ACTIVE, origins={Intent.PAUSED})
+        resumed = workers.set_intents(tx, which, Intent.ACTIVE)
         sentences = {each.id: f"{actor} resumed {each.name}" for each in resumed}
         events.record_of_workers(tx, "worker.resumed", sentences, actor)
         return resumed

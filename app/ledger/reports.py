@@ -17,15 +17,16 @@ from app.ledger import failures, jobs, news
 from app.ledger.db import Ledger
 from app.ledger.failures import Failure, Shortage
 from app.pool.codec import from_plain, plain, to_json
-from app.pool.model import AttemptEnd, JobId, JobState, Json
-from app.pool.protocol import Report
+from app.pool.model import AttemptEnd, JobId, JobState
+from app.pool.protocol import Cause, Report
+from app.pool.text import storable, unstorable
 
 log = logging.getLogger(__name__)
 
 # Of a report: a number out of range, a value that breaks a rule of the schema.
 UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError)
 # Ended by the pool or its worker, not by the job: no failure is counted.
-NOT_THE_JOBS = frozenset({"deadline", "slot", "agent"})
+NOT_THE_JOBS = frozenset({Cause.DEADLINE, Cause.SLOT, Cause.AGENT})
 
 
 class Applied(Enum):
@@ -200,6 +201,7 @@ def _move(tx: Ledger, report: Report, state: JobState, end: AttemptEnd, failed: 
         error=report.error,
         signal=report.signal,
         exit_code=report.exit_code,
+        oom_killed=report.oom_killed,
         from_states=["running"] if report.end == "succeeded" else ["assigned", "running"],
         **_whose(report),
     )
@@ -220,19 +222,8 @@ def _whose(report: Report) -> dict[str, object]:
 
 
 def _storable(report: Report) -> Report:
-    """PostgreSQL holds neither NUL nor half of a surrogate pair; a workflow may print one, and that must not
-    cost its end."""
-    text = to_json(report).encode("utf-8", "surrogatepass")
-    if b"\\u0000" in text or b"\xed" in text:
-        return from_plain(Report, _cleaned(plain(report)))
+    """The report with replacements for what PostgreSQL cannot hold: a print of it must not cost a job its end."""
+    written = to_json(report)
+    if "\\u0000" in written or unstorable(written):  # \u0000: JSON's way to write NUL, or those letters themselves
+        return from_plain(Report, storable(plain(report)))
     return report
-
-
-def _cleaned(value: Json) -> Json:
-    if isinstance(value, str):
-        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {_cleaned(key): _cleaned(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_cleaned(item) for item in value]
-    return value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from app.ledger import events, evidence, investigations
 from app.ledger.db import Ledger, Row
-from app.ledger.investigations import SEVERAL_OWNERS
+from app.ledger.investigations import SuspectedCause
 from app.pool.model import WorkerId
 
 OWNERS = 3
@@ -30,7 +30,7 @@ def pause_due(tx: Ledger, worker: WorkerId) -> bool:
 def _investigate(tx: Ledger, worker: WorkerId, row: Row, why: str) -> None:
     """Open an investigation; to one that is open already this is a note."""
     facts = evidence.gathered(tx, worker, why)
-    if not investigations.begin(tx, worker, row["incarnation"], SEVERAL_OWNERS, facts, row["seconds"]):
+    if not investigations.begin(tx, worker, row["incarnation"], SuspectedCause.SEVERAL_OWNERS, facts, row["seconds"]):
         for investigation in investigations.open_of(tx, [worker]).values():
             investigations.add_note(tx, investigation, "pool", why)
 

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from app.ledger import news
 from app.ledger.db import Ledger, Row
 from app.pool.codec import from_plain, plain
-from app.pool.model import INTENT_MOVES, Gpu, Health, Intent, Json, Worker, WorkerId, Workflow, new_id
+from app.pool.model import Degraded, Gpu, Health, Intent, Json, Worker, WorkerId, Workflow, new_id
 from app.pool.protocol import Offer
 
 Rows = Mapping[WorkerId, tuple[str, Worker]]  # workers as they were read, each with its row's version
@@ -59,9 +59,9 @@ class Note:
     beating: bool
 
 
-def listed(ledger: Ledger, decommissioned: bool = False) -> list[Worker]:
-    """Every registered worker by name, also those that are down; decommissioned ones when asked for."""
-    return [worker_of(row) for row in ledger.all("workers_listed", decommissioned=decommissioned)]
+def listed(ledger: Ledger) -> list[Worker]:
+    """Every registered worker by name, also those that are down."""
+    return [worker_of(row) for row in ledger.all("workers_listed")]
 
 
 def versions(ledger: Ledger) -> dict[WorkerId, str]:
@@ -84,10 +84,10 @@ def renewed(ledger: Ledger, former: Rows) -> dict[WorkerId, tuple[str, Worker]]:
     return {worker: known[worker] for worker in now if worker in known}
 
 
-def page(ledger: Ledger, decommissioned: bool, after: tuple[str, str] | None = None, limit: int = 50) -> list[Worker]:
-    """So many of the same, after the one of this name and id."""
+def page(ledger: Ledger, after: tuple[str, str] | None = None, limit: int = 50) -> list[Worker]:
+    """At most `limit` registered workers by name, after the one of this name and id."""
     name, last = after or (None, None)
-    rows = ledger.all("workers_page", decommissioned=decommissioned, name=name, id=last, limit=limit)
+    rows = ledger.all("workers_page", name=name, id=last, limit=limit)
     return [worker_of(row) for row in rows]
 
 
@@ -179,8 +179,13 @@ def _joined(tx: Ledger, join: Join, before: Health | None) -> None:
     news.health(tx, join.worker, join.offer.name, row["id"], before, Health.HEALTHY, cause)
 
 
-def set_health(ledger: Ledger, worker: Worker, to: Health, cause: str, status: str) -> bool:
-    """Move its health from what `worker` says, with a transition, and tell people; False when it had moved already."""
+def set_health(
+    ledger: Ledger, worker: Worker, to: Health, cause: str, status: str, degraded_as: Degraded | None = None
+) -> bool:
+    """Move its health from what `worker` says, with a transition, and tell people; False when it had moved already.
+
+    `cause` is a sentence for people; `degraded_as` says what kind of degraded it is.
+    """
     with ledger.transaction() as tx:
         row = tx.one(
             "worker_set_health",
@@ -189,6 +194,7 @@ def set_health(ledger: Ledger, worker: Worker, to: Health, cause: str, status: s
             from_health=str(worker.health),
             to_health=str(to),
             cause=cause,
+            degraded_as=degraded_as,
             status=status,
         )
         if row is not None:
@@ -210,19 +216,16 @@ def set_intents(
     workers: Sequence[WorkerId],
     to: Intent,
     *,
-    origins: Collection[Intent] = frozenset(Intent),
     until: datetime | None = None,
     for_s: float | None = None,
     by: str | None = None,
     note: str | None = None,
 ) -> list[Moved]:
-    """Move the intents of those for which it is a legal move, and one from these; returns them."""
-    legal = [str(intent) for intent, moves in INTENT_MOVES.items() if to in moves and intent in origins]
+    """Pause workers, also paused ones until another time, or let the paused ones among them go on; returns whom."""
     rows = ledger.all(
         "workers_set_intent",
         workers=list(workers),
         to_intent=str(to),
-        from_intents=legal,
         until=until,
         for_s=for_s,
         by=by,
@@ -245,13 +248,20 @@ def note(ledger: Ledger, notes: Iterable[Note]) -> None:
 
 
 def sample(ledger: Ledger, samples: Iterable[Mapping[str, Json]]) -> None:
-    """Keep these figures as this minute's: worker, load, utilisation, vram_used, temperature_c, power_w,
-    attempts, figures."""
+    """Keep these figures as this minute's; a second leader's for the same minute are passed over.
+
+    Each has: worker; load, utilisation, vram_used (0 to 1, None where unknown); temperature_c of its hottest card;
+    power_w of all its cards; attempts, how many it had; figures, with cpu, gpus and the load's parts.
+    """
     ledger.do_many("worker_sample", [{**each, "figures": Jsonb(each.get("figures", {}))} for each in samples])
 
 
 def samples(ledger: Ledger, worker: WorkerId, seconds: float) -> list[Row]:
-    """The worker's figures of the last so many seconds, oldest first."""
+    """The worker's samples of the last so many seconds, oldest first, one a minute.
+
+    Columns: worker_id; at; load, utilisation, vram_used (0 to 1); temperature_c (of the hottest card); power_w (of all
+    cards); attempts; figures, the JSON with cpu, gpus and the load's parts. A figure that nobody measured is None.
+    """
     return ledger.all("worker_samples_between", worker=worker, seconds=seconds)
 
 
@@ -353,6 +363,7 @@ def worker_of(row: Row) -> Worker:
         paused_note=row["paused_note"],
         revision=row["revision"],
         reason=row["reason"],
+        degraded_as=row["degraded_as"],
         version=row["version"],
         driver=row["driver"],
         pid=row["pid"],

@@ -110,32 +110,3 @@ def start_thread(name: str, run: Callable[[], None], died: Callable[[], None]) -
     thread = threading.Thread(target=guarded, name=name, daemon=True)
     thread.start()
     return thread
-
-
-class Outage:
-    """Tries that failed in a row, of one thing: the first is logged and the end of it, each once."""
-
-    def __init__(self, logger: logging.Logger, failing: str, over: str | None = None) -> None:
-        self._log = logger
-        self._failing = failing
-        self._over = over
-        self.failures = 0
-
-    def failed(self, why: object, first_s: float = 0.1, most_s: float = 5.0, at_once: bool = False) -> float:
-        """Another one did; seconds until the next try. `at_once`: the first is made again without a pause."""
-        if not self.failures:
-            self._log.warning("%s: %s", self._failing, why)
-        self.failures += 1
-        again = self.failures - at_once
-        return back_off(again, first_s, most_s) if again else 0.0
-
-    def over(self) -> None:
-        """One got through."""
-        if self.failures and self._over:
-            self._log.info("%s", self._over)
-        self.failures = 0
-
-
-def back_off(failures: int, first_s: float = 0.1, most_s: float = 5.0) -> float:
-    """Seconds to wait after so many failures in a row: doubled, capped, with full jitter above a half."""
-    return min(most_s, first_s * 2.0 ** min(failures, 30)) * random.uniform(0.5, 1.0)

@@ -1,7 +1,7 @@
 """The pool's facts: workers, jobs, attempts, and the states they may be in.
 
-Frozen dataclasses only. The moves below are the legal ones; the CHECK constraints of the
-ledger follow them and the statements that move a job compare what it was.
+Frozen dataclasses only. The statements that move a job or a worker compare what it was, so whoever comes
+late changes nothing.
 """
 
 from __future__ import annotations
@@ -48,16 +48,18 @@ class Health(Word):
     LEFT = "left"
 
 
+class Degraded(Word):
+    """Why a worker is degraded, where its recovery depends on it; the sentence for people is its reason."""
+
+    SILENT = "silent"  # healthy again by its next beat
+    TAKES_NOTHING = "takes nothing"  # it beats: healthy again when a slot has taken what lies in its queue
+
+
 class Intent(Word):
     """What people want of a worker."""
 
-    WAITING = "waiting"
     ACTIVE = "active"
     PAUSED = "paused"
-    DRAINING = "draining"
-    DRAINED = "drained"
-    REFUSED = "refused"
-    DECOMMISSIONED = "decommissioned"
 
 
 class JobState(Word):
@@ -81,32 +83,6 @@ class AttemptEnd(Word):
     TAKEN_BACK = "taken back"
     TAKEN_AWAY = "taken away"
 
-
-HEALTH_MOVES: Mapping[Health, frozenset[Health]] = {
-    Health.HEALTHY: frozenset({Health.DEGRADED, Health.DOWN, Health.LEFT}),
-    Health.DEGRADED: frozenset({Health.HEALTHY, Health.DOWN, Health.LEFT}),
-    Health.DOWN: frozenset({Health.HEALTHY, Health.LEFT}),
-    Health.LEFT: frozenset({Health.HEALTHY}),
-}
-
-INTENT_MOVES: Mapping[Intent, frozenset[Intent]] = {
-    Intent.WAITING: frozenset({Intent.ACTIVE, Intent.REFUSED, Intent.DECOMMISSIONED}),
-    Intent.ACTIVE: frozenset({Intent.PAUSED, Intent.DRAINING, Intent.DECOMMISSIONED}),
-    Intent.PAUSED: frozenset({Intent.ACTIVE, Intent.PAUSED, Intent.DECOMMISSIONED}),  # again: until another time
-    Intent.DRAINING: frozenset({Intent.DRAINED, Intent.ACTIVE, Intent.DECOMMISSIONED}),
-    Intent.DRAINED: frozenset({Intent.ACTIVE, Intent.DECOMMISSIONED}),
-    Intent.REFUSED: frozenset({Intent.DECOMMISSIONED}),
-    Intent.DECOMMISSIONED: frozenset(),
-}
-
-JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
-    JobState.PENDING: frozenset({JobState.ASSIGNED, JobState.CANCELLED, JobState.FAILED}),
-    JobState.ASSIGNED: frozenset({JobState.RUNNING, JobState.PENDING, JobState.CANCELLED, JobState.FAILED}),
-    JobState.RUNNING: frozenset({JobState.PENDING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
-    JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
-}
 
 ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 
@@ -233,7 +209,8 @@ class Worker:
     gpu_reason: str | None = None  # why no GPU could be asked at join
     not_offered: Mapping[str, str] = field(default_factory=dict)  # shipped workflow -> why it cannot run there
     blocked: Mapping[str, str] = field(default_factory=dict)  # workflow -> "until … (why)"
-    reason: str | None = None  # of its present health
+    reason: str | None = None  # of its present health, for people
+    degraded_as: str | None = None  # a Degraded, or what a later release calls one; None unless it is degraded
     version: str = ""
     driver: str | None = None
     pid: int | None = None
@@ -326,11 +303,12 @@ class Attempt:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     end: AttemptEnd | None = None
-    cause: str | None = None
+    cause: str | None = None  # a Cause as its worker reported it; of what was taken, a sentence
     then: Then | None = None  # what a rule of its workflow said of its failure
     error: str | None = None
     signal: int | None = None
     exit_code: int | None = None
+    oom_killed: bool = False  # it seems that its host's kernel killed it for want of memory
     resumed_from: Mapping[str, Json] | None = None  # attempt, number, at, fraction, step of the checkpoint
     lost_s: float | None = None
     refused: int = 0

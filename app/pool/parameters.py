@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from app.pool.model import Json, Parameter
+from app.pool.text import unstorable
 
 Problem = tuple[str, str]  # (parameter, what is wrong)
 
@@ -95,8 +96,7 @@ def _fits(kind: str, value: Json) -> bool:
         return isinstance(value, int)
     if kind == "float":
         return isinstance(value, (int, float)) and math.isfinite(value)
-    # Neither an argument of a process nor PostgreSQL's jsonb can hold a NUL.
-    return isinstance(value, str) and "\0" not in value
+    return isinstance(value, str) and not unstorable(value)
 
 
 def _out_of_range(parameter: Parameter, value: float) -> str | None:

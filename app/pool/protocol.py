@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from app.pool.codec import Like, Within
 from app.pool.model import TAG, FileFact, Gpu, JobId, Json, Then, Word, WorkerId, Workflow
+from app.pool.text import STORABLE
 
 # The memfd that only the beat process writes: aligned int64 words, CLOCK_BOOTTIME in ns.
 # Other attempts end at ORPHAN, or at the job's own max_orphan_s after THROUGH (SIGTERM), and 10 s later (SIGKILL).
@@ -21,10 +22,9 @@ ORPHAN_KILL_S = 10
 # What the pool can work with and store: one worker's beat is not to stop the decisions on all others.
 Share = Annotated[float, Within(0, 1)]
 Count = Annotated[int, Within(0, 2**63 - 1)]
-STORABLE = Like(r"[^\x00\ud800-\udfff]*")
-Text = Annotated[str, STORABLE]
-JobText = Annotated[JobId, STORABLE]
-WorkerText = Annotated[WorkerId, STORABLE]
+Text = Annotated[str, Like(STORABLE)]
+JobText = Annotated[JobId, Like(STORABLE)]
+WorkerText = Annotated[WorkerId, Like(STORABLE)]
 Tag = Annotated[str, Like(TAG)]
 
 
@@ -95,11 +95,39 @@ class Reservation:
     slots: int = 1
 
 
+class Cause(Word):
+    """Why an attempt ended, as its worker reports it.
+
+    Reports and the ledger hold causes as text: an agent of a later release may have others, which decide nothing here.
+    """
+
+    WORKFLOW = "workflow"  # by its own word, or its process died
+    GPU_MEMORY = "gpu memory"  # its card was too small for it
+    GUARD = "guard"  # its guard died, or could not prepare it
+    SLOT = "slot"  # its slot process died
+    TIMEOUT = "timeout"
+    STALL = "stall"  # it gave no sign of progress
+    DEADLINE = "deadline"  # no beat of its worker had got through for so long
+    AGENT = "agent"  # its agent gave it up: its lease was revoked, or the agent was ended
+    GOOD_BYE = "good-bye"  # its worker left
+    CANCEL = "cancel"
+
+
+class Revocation(Word):
+    """Why a lease is revoked. Agents compare CANCEL only: what runs is then asked to stop, else it is killed."""
+
+    CANCEL = "cancel"
+    TAKEN = "taken away"
+    REFUSED = "refused"
+
+
 class LeaseState(Word):
-    GIVEN = "given"
-    CLAIMED = "claimed"
-    REVOKED = "revoked"
-    ENDED = "ended"
+    """How far an attempt is, as its worker is told; a lease only moves on."""
+
+    GIVEN = "given"  # reserved; its envelope may be taken
+    CLAIMED = "claimed"  # its claim, by the nonce that stands beside, was accepted
+    REVOKED = "revoked"  # it is to end
+    ENDED = "ended"  # its end was applied and its reservation is over; the entry goes after a newer beat
 
 
 @dataclass(frozen=True)
@@ -113,7 +141,7 @@ class Lease:
     vram_mb: int = 0  # on each of its GPUs
     whole: bool = False  # those GPUs are for it alone
     slots: int = 1
-    why: str | None = None  # of a revoked one: "cancel" is asked to stop first, all else is killed
+    why: str | None = None  # of a revoked one: a Revocation
     grace_s: float = 0.0
     incarnation: int | None = None  # of the worker that it was given to
 
@@ -183,10 +211,11 @@ class Report:
     end: Literal["succeeded", "failed", "stopped", "cancelled"] | None = None
     result: Json = None
     error: str | None = None
-    cause: str | None = None  # workflow, gpu memory, guard, slot, timeout, stall, deadline, agent, good-bye, cancel
+    cause: str | None = None  # of an end: a Cause, or what a later release calls one
     then: Then | None = None  # what a rule of the workflow says of a failure
     signal: int | None = None
     exit_code: int | None = None
+    oom_killed: bool = False  # killed while the kernel of its host killed for want of memory
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,10 @@ from app.pool.model import Health, Intent, Job, JobState, Worker
 
 FREE_SLOT = "waits for a free slot"  # how the sentence begins of a job that some worker could run
 
-FIRST = (Intent.DECOMMISSIONED, Intent.REFUSED, Intent.WAITING)
-THEN = (Health.DOWN, Health.LEFT, Health.DEGRADED)
-LAST = (Intent.DRAINING, Intent.DRAINED, Intent.PAUSED)
-WORKER_STATUSES = tuple(word.value for word in (*FIRST, *THEN, *LAST, Health.HEALTHY))
+WORKER_STATUSES = ("down", "left", "degraded", "paused", "healthy")
 STANDING: Mapping[str, tuple[str, str]] = {  # in a sentence, of one worker and of many
     **{word: (f"is {word}", f"are {word}") for word in WORKER_STATUSES},
     "left": ("has left", "have left"),
-    "refused": ("was refused", "were refused"),
-    "waiting": ("awaits approval", "await approval"),
 }
 
 
@@ -31,13 +26,11 @@ def worker_status(worker: Worker, beating: bool = True) -> str:
     `beating` is whether its beat is there: a healthy one without is degraded before the
     coordinator has said so, because the page never shows a worker's last word.
     """
-    if worker.intent in FIRST:
-        return worker.intent.value
-    if worker.health in THEN:
-        return worker.health.value
+    if worker.health is not Health.HEALTHY:
+        return str(worker.health)
     if not beating:
-        return Health.DEGRADED.value
-    return worker.intent.value if worker.intent in LAST else Health.HEALTHY.value
+        return str(Health.DEGRADED)
+    return str(Intent.PAUSED if worker.intent is Intent.PAUSED else Health.HEALTHY)
 
 
 def pause_words(worker: Worker) -> str | None:

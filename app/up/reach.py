@@ -6,12 +6,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from app.pool import redis_client
 from app.pool.errors import PoolError, Unavailable
 
-ANSWER_S = 3
+ANSWER_S = 3  # of PostgreSQL
 LEAST_REDIS = (6, 2)
 LEAST_POSTGRESQL = 15
 
@@ -19,9 +18,7 @@ LEAST_POSTGRESQL = 15
 def check_redis(url: str) -> None:
     """Raise Unavailable when it does not answer, PoolError when it is too old or the URL is wrong."""
     try:
-        with redis.Redis.from_url(
-            url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, retry=Retry(NoBackoff(), 0)
-        ) as client:
+        with redis_client.client(url, redis_client.PROBE_S) as client:
             client.ping()  # refused while it still loads its data
             found = str(client.info("server")["redis_version"])
     except redis.AuthenticationError as error:

@@ -18,13 +18,13 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import NoReturn
 
+from app.pool.backoff import Backoff
 from app.pool.errors import PoolError
-from app.pool.loop import back_off
 from app.up.processes import Process, Program, kill_group, start
 
 OURS = "up"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-FIRST_BACK_OFF_S, MOST_BACK_OFF_S = 0.5, 30.0
+BACKOFF = Backoff(0.5, 30.0)
 SETTLED_S = 60.0  # what lived as long begins with the first back-off again
 LOG_BYTES = 10_000_000  # of one file; the one before is kept
 LINE_BYTES = 65536
@@ -85,7 +85,7 @@ class Supervisor:
     def run(self) -> NoReturn:
         """Keep all running until a signal comes. Raises Stopped."""
         while True:
-            self._step(MOST_BACK_OFF_S)
+            self._step(BACKOFF.most_s)
 
     def expect(self, name: str) -> None:
         """Raise PoolError when this one has ended."""
@@ -135,7 +135,7 @@ class Supervisor:
 
     def _next_start_s(self) -> float:
         due = [child.start_at for child in self._children.values() if child.process is None] if self._restarts() else []
-        return max(0.0, min(due) - time.monotonic()) if due else MOST_BACK_OFF_S
+        return max(0.0, min(due) - time.monotonic()) if due else BACKOFF.most_s
 
     def _signalled(self) -> None:
         came = os.read(self._signals, 4096)
@@ -192,7 +192,7 @@ class Supervisor:
             return
         lived_s = time.monotonic() - child.started_at
         child.failures = 0 if lived_s >= SETTLED_S else child.failures + 1
-        wait_s = back_off(child.failures, FIRST_BACK_OFF_S, MOST_BACK_OFF_S)
+        wait_s = BACKOFF.after(child.failures + 1)
         child.start_at = time.monotonic() + wait_s
         then = f"it starts again in {wait_s:.1f} s" if self._restart else "it is not started again"
         how = f"signal {-status}" if status < 0 else f"exit code {status}"

@@ -75,4 +75,4 @@ SELECT pg_advisory_xact_lock(hashtext('muster pool pauses'));
 UPDATE workers SET intent = 'paused', paused_until = NULL, paused_by = 'pool'
 WHERE id = %(worker)s AND intent = 'active'
   AND 5 * (1 + (SELECT count(*) FROM workers WHERE intent = 'paused' AND paused_by = 'pool'))
-      <= (SELECT count(*) FROM workers WHERE decommissioned_at IS NULL);
+      <= (SELECT count(*) FROM workers);

@@ -17,7 +17,7 @@ SELECT name FROM groups WHERE name = ANY(%(names)s) AND deleted_at IS NULL ORDER
 
 -- name: groups_listed
 SELECT groups.name, groups.strategy, groups.created_at,
-       ARRAY(SELECT id FROM workers WHERE groups.name = ANY(workers.groups) AND decommissioned_at IS NULL ORDER BY id)
+       ARRAY(SELECT id FROM workers WHERE groups.name = ANY(workers.groups) ORDER BY id)
            AS workers,
        count(jobs.id) FILTER (WHERE state IN ('pending', 'assigned')) AS waiting,
        count(jobs.id) FILTER (WHERE state = 'running') AS running

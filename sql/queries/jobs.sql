@@ -185,7 +185,7 @@ WITH moved AS (
     RETURNING id, workflow
 )
 UPDATE attempts SET end_word = %(end_word)s, cause = %(cause)s, then_word = %(then)s, error = %(error)s,
-    signal = %(signal)s, exit_code = %(exit_code)s, job_workflow = moved.workflow, ended_at = now(),
+    signal = %(signal)s, exit_code = %(exit_code)s, oom_killed = %(oom_killed)s, job_workflow = moved.workflow, ended_at = now(),
     lost_s = CASE WHEN %(state)s <> 'pending' OR attempts.started_at IS NULL THEN NULL
         ELSE extract(epoch FROM now() - greatest(attempts.started_at, (SELECT max(at) FROM checkpoints c
             WHERE c.job_id = attempts.job_id AND c.attempt = attempts.number))) END

@@ -4,7 +4,7 @@
 -- name: workers_listed
 SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
                    WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
-FROM workers WHERE %(decommissioned)s OR decommissioned_at IS NULL ORDER BY name, id;
+FROM workers ORDER BY name, id;
 
 -- name: workers_versions
 -- Which row stands there of each registered worker: its xmin is another one after every change, but a note's does not
@@ -13,19 +13,18 @@ SELECT workers.id, concat_ws('-', CASE WHEN workers.xmin::text::bigint = noted T
                                        ELSE workers.xmin::text::bigint END, blocks.ids) AS version
 FROM workers LEFT JOIN (SELECT worker_id, string_agg(id::text, ',' ORDER BY id) AS ids FROM worker_blocks
                         WHERE forgiven_at IS NULL GROUP BY worker_id) blocks ON blocks.worker_id = workers.id
-WHERE decommissioned_at IS NULL ORDER BY name, workers.id;
+ORDER BY name, workers.id;
 
 -- name: workers_found
 SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
                    WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
-FROM workers WHERE id = ANY(%(ids)s) AND decommissioned_at IS NULL;
+FROM workers WHERE id = ANY(%(ids)s);
 
 -- name: workers_page
 SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
                    WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
 FROM workers
-WHERE (%(decommissioned)s OR decommissioned_at IS NULL)
-  AND (%(name)s::text IS NULL OR (name, id) > (%(name)s, %(id)s))
+WHERE %(name)s::text IS NULL OR (name, id) > (%(name)s, %(id)s)
 ORDER BY name, id LIMIT %(limit)s;
 
 -- name: worker_find
@@ -34,6 +33,7 @@ SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, unt
 FROM workers WHERE id = %(id)s;
 
 -- name: worker_by_identity
+-- With the condition of its partial index.
 SELECT * FROM workers WHERE identity = %(identity)s AND decommissioned_at IS NULL;
 
 -- name: join_begin
@@ -70,9 +70,9 @@ ON CONFLICT (id) DO UPDATE SET
     driver = excluded.driver, gpus = excluded.gpus, gpu_model = excluded.gpu_model,
     gpu_reason = excluded.gpu_reason, vram_mb = excluded.vram_mb, workflows = excluded.workflows,
     not_offered = excluded.not_offered, slots = excluded.slots, dynamic_tags = '{}',
-    health = 'healthy', reason = NULL, incarnation = excluded.incarnation, joined_at = now(),
+    health = 'healthy', reason = NULL, degraded_as = NULL, incarnation = excluded.incarnation, joined_at = now(),
     last_heartbeat = now()
-WHERE workers.incarnation < excluded.incarnation AND workers.decommissioned_at IS NULL
+WHERE workers.incarnation < excluded.incarnation
 RETURNING *;
 
 -- name: worker_transition
@@ -83,7 +83,7 @@ RETURNING id;
 -- name: worker_set_health
 -- Of two leaders that see the same change one writes it, and only that one writes the transition.
 WITH moved AS (
-    UPDATE workers SET health = %(to_health)s, reason = %(cause)s, status = %(status)s
+    UPDATE workers SET health = %(to_health)s, reason = %(cause)s, degraded_as = %(degraded_as)s, status = %(status)s
     WHERE id = %(worker)s AND incarnation = %(incarnation)s AND health = %(from_health)s
     RETURNING id, incarnation
 )
@@ -99,10 +99,10 @@ WHERE worker_id = %(worker)s AND id < %(transition)s AND to_health IN ('degraded
                      WHERE worker_id = %(worker)s AND id < %(transition)s AND to_health = 'healthy'), 0);
 
 -- name: workers_set_intent
--- Of these workers those that may move from where they are; the rest stays.
+-- Paused ones may be paused again, until another time; only paused ones go on.
 UPDATE workers SET intent = %(to_intent)s, paused_by = %(by)s, paused_note = %(note)s,
                    paused_until = coalesce(%(until)s, now() + make_interval(secs => %(for_s)s))
-FROM (SELECT id FROM workers WHERE id = ANY(%(workers)s) AND intent = ANY(%(from_intents)s)
+FROM (SELECT id FROM workers WHERE id = ANY(%(workers)s) AND 'paused' IN (intent, %(to_intent)s)
       ORDER BY id FOR NO KEY UPDATE) held
 WHERE workers.id = held.id
 RETURNING workers.id, name, paused_until;
@@ -119,7 +119,7 @@ RETURNING workers.id, name;
 
 -- name: workers_lock
 -- Those of them that are registered, held to the end of the transaction.
-SELECT * FROM workers WHERE id = ANY(%(workers)s) AND decommissioned_at IS NULL ORDER BY id FOR NO KEY UPDATE;
+SELECT * FROM workers WHERE id = ANY(%(workers)s) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: workers_set_up
 UPDATE workers SET tags = new.tags, groups = new.groups, allowed_workflows = new.workflows, slots_wanted = new.slots,

@@ -4,8 +4,7 @@
 -- Each different declaration once, with the workers that make it; of one workflow or of all.
 SELECT declared, array_agg(workers.id ORDER BY workers.id) AS workers
 FROM workers CROSS JOIN jsonb_array_elements(workflows) AS declared
-WHERE decommissioned_at IS NULL AND intent <> 'refused'
-  AND (allowed_workflows = '{}' OR declared->>'name' = ANY(allowed_workflows))
+WHERE (allowed_workflows = '{}' OR declared->>'name' = ANY(allowed_workflows))
   AND (%(names)s::text[] IS NULL OR declared->>'name' = ANY(%(names)s))
 GROUP BY declared
 ORDER BY declared->>'name', count(*) DESC, min(workers.id);

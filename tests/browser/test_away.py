@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from app.ledger import investigations
 from app.ledger.db import Ledger
+from app.ledger.investigations import SuspectedCause
 from app.pool.model import ENDED
 from tests.kit.browser import sign_in
 from tests.kit.services import Services, eventually
@@ -97,7 +98,9 @@ def _running(pool: WholePool) -> str:
 def _investigation(database_url: str, worker: dict[str, Any]) -> str:
     ledger = Ledger.connect(database_url, size=1)
     try:
-        assert investigations.begin(ledger, worker["id"], worker["incarnation"], "host silent", {"why": "a test"}, 1.0)
+        assert investigations.begin(
+            ledger, worker["id"], worker["incarnation"], SuspectedCause.HOST_SILENT, {"why": "a test"}, 1.0
+        )
         return investigations.open_of(ledger, [worker["id"]])[worker["id"]]
     finally:
         ledger.close()

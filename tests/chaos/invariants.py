@@ -11,11 +11,12 @@ from functools import partial
 from typing import Any
 
 from app.pool.keys import queue
-from app.pool.model import ENDED, HEALTH_MOVES, Health
+from app.pool.model import ENDED, Health
 from tests.chaos.driver import Run
 from tests.chaos.faults import Fault
 from tests.chaos.placement import assigned_what_does_not_fit
 from tests.kit.history import Moment, S, attempts, by_job, read
+from tests.kit.moves import HEALTH_MOVES
 from tests.kit.pool_with_agents import KEYS, PoolWithAgents
 from tests.kit.services import eventually
 

@@ -24,7 +24,7 @@ from app.pool import keys
 from app.pool.codec import from_json, plain, to_json
 from app.pool.model import JobId, WorkerId, new_id
 from app.pool.protocol import Admission, Beat, Lease, LeaseState, Offer, Order, Report, Wanted
-from tests.kit.processes import parent
+from tests.kit.processes import of_job, parent
 from tests.kit.services import eventually
 
 JOIN_TOKEN = "let-me-in"
@@ -191,7 +191,8 @@ class AgentScene:
 
     def processes(self, job: JobId | None = None) -> set[int]:
         """What carries this worker, or one job of it."""
-        return carried_by(job=job, worker=self.worker)
+        mine = carried_by(worker=self.worker)
+        return mine & of_job(job) if job else mine
 
     def guard_of(self, job: JobId) -> int:
         """The pid of the guard: the parent of the workflow's process."""

@@ -24,6 +24,17 @@ def alive_below(folder: Path) -> dict[int, str]:
     return _alive(lambda pid: folder in _folder(pid).parents)
 
 
+def of_job(job: str, attempt: int | None = None) -> set[int]:
+    """Living processes of a job, or of one attempt: exec'd with its name, or at work in its output folder."""
+    named = {f"MUSTER_JOB={job}".encode()} | ({f"MUSTER_ATTEMPT={attempt}".encode()} if attempt else set())
+    folder = {job} | ({f"a{attempt}"} if attempt else set())
+
+    def wanted(pid: int) -> bool:
+        return named <= set(_read(pid, "environ").split(b"\0")) or folder <= set(_folder(pid).parts)
+
+    return set(_alive(wanted))
+
+
 def command_line(pid: int) -> str:
     """Its words; '' when it has ended."""
     return _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace").strip()

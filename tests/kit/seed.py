@@ -13,6 +13,7 @@ import redis
 
 from app.ledger import events, investigations, jobs, reports, workers
 from app.ledger.db import Ledger
+from app.ledger.investigations import SuspectedCause
 from app.pool.codec import plain, to_json
 from app.pool.keys import Keys
 from app.pool.matching import class_name
@@ -117,7 +118,7 @@ class Seed:
         assert workers.set_health(self.ledger, worker, to, cause, str(to))
         return replace(worker, health=to, reason=cause)
 
-    def investigate(self, worker: Worker, cause: investigations.Cause, why: str) -> str:
+    def investigate(self, worker: Worker, cause: str, why: str) -> str:
         """An investigation of it, opened as the coordinator does; its id."""
         evidence = {
             "why": why,
@@ -125,7 +126,7 @@ class Seed:
             "samples": [{**row, "at": row["at"].isoformat()} for row in workers.samples(self.ledger, worker.id, 1800)],
             "ends": [{"job": "j", "number": 1, "end": "failed", "signal": 9, "error": "killed " + "again " * 30}],
         }
-        assert investigations.begin(self.ledger, worker.id, worker.incarnation, cause, evidence, 1.2)
+        assert investigations.begin(self.ledger, worker.id, worker.incarnation, SuspectedCause(cause), evidence, 1.2)
         return investigations.open_of(self.ledger, [worker.id])[worker.id]
 
     def job(self, name: str = "", owner: str = "ana", params: Mapping[str, Json] | None = None, **more: Any) -> Job:

@@ -19,14 +19,16 @@ from rq import Queue
 from rq.job import Job as RqJob
 from rq.serializers import JSONSerializer
 
-from agent.beat.deadline import Deadline, DeadlineWriter, Past, make_deadline
-from agent.ipc.channel import SlotSetup, start_slot, told
+from agent.ipc.channel import SlotSetup, told
+from agent.ipc.deadline import Deadline, DeadlineWriter, Past, make_deadline
 from agent.processes import boottime_ns, carried_by, kill_all
+from agent.slot.starter import start_slot
 from app.pool import keys
 from app.pool.codec import plain
 from app.pool.model import JobId, Parameter, WorkerId, Workflow, new_id
 from app.pool.policy import Clocks
 from app.pool.protocol import Order
+from tests.kit.processes import of_job
 
 Message = dict[str, Any]
 STEPS = (
@@ -222,7 +224,8 @@ class SlotScene:
 
     def processes(self, job: str | None = None) -> set[int]:
         """What carries this worker, or one job of it."""
-        return carried_by(job=job, worker=self.worker)
+        mine = carried_by(worker=self.worker)
+        return mine & of_job(job) if job else mine
 
     def past(self, strict: bool) -> bool:
         """Whether an attempt's deadline has passed."""

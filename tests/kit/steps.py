@@ -58,16 +58,25 @@ def shot(job: Job) -> None:
 def stubborn(job: Job) -> None:
     """Leave an escapee, then run on, whatever is said."""
     mark = job.output_dir / "escapee"
-    bare: dict[str, str] | None = (
-        {} if job.params.get("mark") == "bare" else None
-    )  # an environment that names no attempt
-    subprocess.run([sys.executable, "-c", ESCAPE, str(mark)], check=True, env=bare)
+    if job.params.get("mark") == "fork":  # a program that was not exec'd: /proc shows the slot's environment
+        _fork_escapee(mark)
+    else:
+        bare: dict[str, str] | None = {} if job.params.get("mark") == "bare" else None  # names no attempt
+        subprocess.run([sys.executable, "-c", ESCAPE, str(mark)], check=True, env=bare)
     while not mark.exists():
         time.sleep(0.01)
     job.log("somebody is going out")
     job.progress(0.1, mark.read_text())
     while True:
         time.sleep(60)
+
+
+def _fork_escapee(mark: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        sys.argv[1:] = [str(mark)]
+        exec(ESCAPE, {})
+    os.waitpid(pid, 0)
 
 
 def polite(job: Job) -> None:

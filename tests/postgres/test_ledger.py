@@ -75,10 +75,9 @@ def test_two_placements_of_one_job_give_one_attempt(ledger: Ledger) -> None:
     assert len(attempts.of_job(ledger, job.id)) == 1
 
 
-@pytest.mark.parametrize("intent", [Intent.PAUSED, Intent.DRAINING])
-def test_a_worker_that_is_not_active_is_assigned_nothing(ledger: Ledger, intent: Intent) -> None:
+def test_a_worker_that_is_not_active_is_assigned_nothing(ledger: Ledger) -> None:
     worker = join(ledger)
-    assert workers.set_intents(ledger, [worker.id], intent)
+    assert workers.set_intents(ledger, [worker.id], Intent.PAUSED)
 
     assert not jobs.assign(ledger, [jobs.Assignment(submit(ledger).id, 1, worker.id, worker.incarnation)])
 

@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from app.ledger import attempts, jobs
 from app.ledger.db import Ledger
 from app.ledger.reports import Applied
-from app.pool.model import JOB_MOVES, Job, JobState, Worker
+from app.pool.model import Job, JobState, Worker
 from tests.kit.actors import found, join, submit, tell
+from tests.kit.moves import JOB_MOVES
 
 NAMES = ("render-a", "render-b")
 NONCES = ("n1", "n1", "n2")

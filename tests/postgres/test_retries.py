@@ -9,7 +9,7 @@ import pytest
 
 from app.ledger import attempts, reports
 from app.ledger.db import Ledger
-from app.ledger.failures import RETRY_FIRST_S, Shortage
+from app.ledger.failures import RETRY, Shortage
 from app.ledger.reports import Applied
 from app.ledger.waiting import WaitingJob
 from app.pool.model import Job, JobState, Worker
@@ -46,7 +46,7 @@ def test_a_rule_that_says_never_fails_the_job_whatever_it_may_still_spend(ledger
 def test_a_rule_that_says_later_waits_also_where_a_death_would_not(ledger: Ledger, rest: dict[str, Any]) -> None:
     job = failed(ledger, join(ledger), then="later", **rest)
     assert (job.state, job.failures) == (JobState.PENDING, 1)
-    assert 0 < waits_s(job) <= RETRY_FIRST_S
+    assert 0 < waits_s(job) <= RETRY.first_s
     assert not due(ledger)
 
 

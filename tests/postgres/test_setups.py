@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import psycopg
-import pytest
 
 from app.ledger import events, pauses, setups, workers
 from app.ledger.db import Ledger
@@ -78,13 +77,10 @@ def test_a_pause_tells_who_why_and_until_when(ledger: Ledger) -> None:
     assert not pauses.resume(ledger, [worker.id], "ben")
 
 
-@pytest.mark.parametrize("intent", [Intent.DRAINING, Intent.DECOMMISSIONED])
-def test_only_an_active_worker_is_paused_and_only_a_paused_one_resumed(ledger: Ledger, intent: Intent) -> None:
+def test_only_a_paused_worker_is_resumed(ledger: Ledger) -> None:
     worker = join(ledger)
-    assert workers.set_intents(ledger, [worker.id], intent)
-    assert not pauses.pause(ledger, [worker.id], Pause(), "ana")
     assert not pauses.resume(ledger, [worker.id], "ana")
-    assert now(ledger, worker).intent is intent
+    assert now(ledger, worker).intent is Intent.ACTIVE
 
 
 def test_a_pause_ends_by_itself_once(ledger: Ledger, database_url: str) -> None:

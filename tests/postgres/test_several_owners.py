@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg
 import pytest
 
 from app.ledger import events, investigations, reports, tokens, workers
 from app.ledger.db import Ledger
-from app.ledger.investigations import SEVERAL_OWNERS
+from app.ledger.investigations import SuspectedCause
 from app.ledger.reports import Applied
 from app.pool.model import Intent, Requirement, Worker
 from app.pool.protocol import Report
@@ -52,7 +51,11 @@ def test_the_third_owner_in_a_row_opens_an_investigation_and_pauses_the_worker(
     assert (bad.intent, bad.paused_by, bad.paused_until) == (Intent.PAUSED, "pool", None)
     [opened] = investigations.listed(ledger, worker=bad.id)
     why = "jobs of 3 owners failed on it in a row: ana, ben, cem"
-    assert (opened.cause, opened.evidence["why"], len(opened.evidence["ends"])) == (SEVERAL_OWNERS, why, 4)
+    assert (opened.cause, opened.evidence["why"], len(opened.evidence["ends"])) == (
+        SuspectedCause.SEVERAL_OWNERS,
+        why,
+        4,
+    )
     sentence = f"render-0 is to be looked into: {why}; it is paused until a person resumes it"
     [told] = events.notifications(ledger, "root")
     assert (told.kind, told.sentence, told.facts["paused"]) == ("worker.paused", sentence, True)
@@ -111,27 +114,14 @@ def test_what_people_have_paused_is_not_counted_in_that_fifth(ledger: Ledger, po
     assert now(ledger, pool[0]).intent is Intent.PAUSED
 
 
-def test_decommissioned_workers_do_not_make_the_pool_larger(
-    ledger: Ledger, pool: list[Worker], database_url: str
-) -> None:
-    with psycopg.connect(database_url) as connection:
-        decommissioned = "UPDATE workers SET intent = 'decommissioned', decommissioned_at = now() WHERE id = %s"
-        connection.execute(decommissioned, [pool[4].id])
-    for owner in ("ana", "ben", "cem"):
-        fail(ledger, pool[0], owner)
-
-    assert now(ledger, pool[0]).intent is Intent.ACTIVE
-    assert looked_into(ledger, pool[0])
-
-
-def test_a_worker_that_drains_stays_draining(ledger: Ledger, pool: list[Worker]) -> None:
+def test_a_worker_that_a_person_has_paused_stays_theirs(ledger: Ledger, pool: list[Worker]) -> None:
     held = [running(ledger, pool[0], submit(ledger, owner=owner, max_failures=1)) for owner in ("ana", "ben", "cem")]
-    assert workers.set_intents(ledger, [pool[0].id], Intent.DRAINING)
+    assert workers.set_intents(ledger, [pool[0].id], Intent.PAUSED, by="ana")
     for job in held:
         assert tell(ledger, pool[0], job, 1, "end", end="failed", cause="workflow") is Applied.ENDED
 
-    assert now(ledger, pool[0]).intent is Intent.DRAINING
-    assert events.notifications(ledger, "root")[0].sentence.endswith("it is not paused, since it is draining")
+    assert now(ledger, pool[0]).paused_by == "ana"
+    assert events.notifications(ledger, "root")[0].sentence.endswith("it is not paused, since it is paused")
 
 
 def test_of_two_workers_that_fail_at_once_one_is_paused_where_one_may_be(
@@ -187,7 +177,7 @@ def test_a_worker_that_a_person_resumed_is_counted_anew(ledger: Ledger, pool: li
 
 
 def test_to_an_investigation_that_is_open_it_is_a_note(ledger: Ledger, pool: list[Worker]) -> None:
-    investigations.begin(ledger, pool[0].id, 1, "host silent", {}, 1.0)
+    investigations.begin(ledger, pool[0].id, 1, SuspectedCause.HOST_SILENT, {}, 1.0)
     for owner in ("ana", "ben", "cem"):
         fail(ledger, pool[0], owner)
 

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from agent.attempt.outbox import KEPT_LINES, MOST_WAITING, Outbox
-from agent.beat.connect import connect
+from agent.redis_client import connect
 from app.pool.codec import from_json
 from app.pool.loop import Bell
 from app.pool.model import JobId, WorkerId

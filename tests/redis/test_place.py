@@ -11,7 +11,7 @@ from app.coordinator.placement.index import EXACT_MB
 from app.coordinator.placement.place import Place, Want
 from app.pool.model import JobId, Requirement, WorkerId, Workflow
 from app.pool.policy import Policy
-from app.pool.protocol import LeaseState, Memory, Reservation
+from app.pool.protocol import LeaseState, Memory, Reservation, Revocation
 from tests.kit.placement_scene import BURN, A, B, C, PlacementScene, want, workers_of
 
 FREE = Workflow("free", "python", vram_mb=0)
@@ -269,7 +269,7 @@ def test_a_revoked_lease_holds_its_slot_and_an_ended_one_does_not(pool: Placemen
     pool.worker(A)
     pool.place(BURN, "j1")
     with pool.marks() as batch:
-        batch.revoked(A, JobId("j1"), 1, "cancel", 5)
+        batch.revoked(A, JobId("j1"), 1, Revocation.CANCEL, 5)
     assert pool.sets() == {}
     with pool.marks() as batch:
         batch.ended(A, JobId("j1"), 1)
@@ -280,9 +280,9 @@ def test_a_lease_never_goes_back(pool: PlacementScene) -> None:
     pool.worker(A)
     pool.place(BURN, "j1")
     with pool.marks() as batch:
-        batch.revoked(A, JobId("j1"), 1, "cancel")
+        batch.revoked(A, JobId("j1"), 1, Revocation.CANCEL)
         batch.claimed(A, JobId("j1"), 1, "nonce")
-        batch.revoked(A, JobId("j1"), 1, "taken away")
+        batch.revoked(A, JobId("j1"), 1, Revocation.TAKEN)
     lease = pool.stores.live.leases(A)[JobId("j1")]
     assert (lease.state, lease.why) == (LeaseState.REVOKED, "cancel")
 

@@ -27,7 +27,7 @@ from app.coordinator.stores import Stores
 from app.ledger.db import Ledger
 from app.pool.capacity import Need
 from app.pool.model import JobId, Requirement, WorkerId
-from app.pool.protocol import LeaseState, Reservation
+from app.pool.protocol import LeaseState, Reservation, Revocation
 from tests.kit.placement_scene import KEYS
 
 WORKERS = (WorkerId("aaaaaaaaaaaa"), WorkerId("bbbbbbbbbbbb"))
@@ -224,7 +224,7 @@ class Scripts(RuleBasedStateMachine):
             reserved = lease.holds if lease and lease.attempt == attempt else reserved
             batch.claimed(worker, job, attempt, f"n{who}", reserved)
         elif state is LeaseState.REVOKED:
-            batch.revoked(worker, job, attempt, "for a test")
+            batch.revoked(worker, job, attempt, Revocation.TAKEN)
         else:
             batch.ended(worker, job, attempt)
         batch.send()

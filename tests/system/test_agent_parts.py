@@ -147,6 +147,15 @@ def test_slot_and_guard_killed_in_one_blow_leave_nothing(pool: AgentScene) -> No
     assert not pool.processes(job)
 
 
+def test_a_forked_escapee_does_not_outlive_slot_and_guard_killed_in_one_blow(pool: AgentScene) -> None:
+    agent = pool.working()
+    job = pool.running("stubborn", params={"mark": "fork"})
+    escapee = int(pool.until("progress", job).text)
+    kill_together([children(agent.pid, "agent.slot.process")[0], pool.guard_of(job)])
+    pool.until("end", job, 8)
+    assert not alive(escapee) and not pool.processes(job)
+
+
 def test_nothing_survives_a_killed_main_for_longer_than_a_second(pool: AgentScene) -> None:
     agent = pool.working()
     pool.running("stubborn")
@@ -213,9 +222,10 @@ def test_a_frozen_agent_that_was_given_up_kills_what_ran_and_works_on(
         assert agent.poll() is None
 
 
-def test_an_escapee_with_a_bare_environment_does_not_outlive_its_killed_guard(pool: AgentScene) -> None:
+@pytest.mark.parametrize("escape", ["bare", "fork"])
+def test_an_escapee_that_names_no_attempt_does_not_outlive_its_killed_guard(pool: AgentScene, escape: str) -> None:
     pool.working()
-    job = pool.running("stubborn", params={"mark": "bare"})
+    job = pool.running("stubborn", params={"mark": escape})
     escapee = int(pool.until("progress", job).text)
     os.kill(pool.guard_of(job), signal.SIGKILL)
     pool.until("end", job)

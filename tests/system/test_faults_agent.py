@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from agent.processes import boottime_ns, carried_by
+from agent.processes import boottime_ns
 from tests.kit import history
 from tests.kit.agents import Agent
 from tests.kit.clock import WallClock
 from tests.kit.pool_with_agents import BUSY_S, DOWN_S, INTERVAL_S, TTL_S, PoolWithAgents
-from tests.kit.processes import kill_together, send
+from tests.kit.processes import kill_together, of_job, send
 from tests.kit.services import eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -41,7 +41,7 @@ def began_s(site: PoolWithAgents, job: str, attempt: int) -> float:
 
 
 def gone(job: str, attempt: int = 1) -> Callable[[], bool]:
-    return lambda: not carried_by(job, attempt)
+    return lambda: not of_job(job, attempt)
 
 
 def went_on(site: PoolWithAgents, job: str, unheard: bool = False, lost_s: float = 0.0) -> dict[str, Any]:
@@ -82,11 +82,11 @@ def test_each_part_that_dies_is_noticed_within_a_second_and_its_job_goes_on(site
         ended = site.attempts(job)[attempt - 1]
         assert (ended["cause"], ended["signal"]) == (part, signal.SIGKILL)
         assert "SIGKILL" in ended["error"]
-        assert not carried_by(job, attempt)
+        assert not of_job(job, attempt)
         site.stepped(job, attempt + 1)
     kill_together([*agent.parts("slot"), *agent.parts("guard")])
     site.stepped(job, 5)
-    assert not carried_by(job, 4)
+    assert not of_job(job, 4)
     assert went_on(site, job)["failures"] == 2  # the slot's death is not the job's fault
 
 
@@ -110,7 +110,7 @@ def test_a_killed_agent_and_one_that_says_good_bye_cost_no_job_and_leave_no_proc
     killed_s = now_s()
     send(signal.SIGKILL, agent.parts("main"))
     eventually(lambda: not agent.processes(), 1 + BUSY_S)
-    assert not carried_by(quick, 1) | carried_by(strict, 1)
+    assert not of_job(quick, 1) | of_job(strict, 1)
     assert began_s(site, quick, 2) - killed_s < 1 + BUSY_S
     assert began_s(site, strict, 2) - killed_s < DOWN_S + INTERVAL_S + BUSY_S
     agent.start().healthy()

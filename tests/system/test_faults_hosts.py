@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.processes import boottime_ns, carried_by
+from agent.processes import boottime_ns
 from tests.kit import history
 from tests.kit.agents import Agent
 from tests.kit.hosts import LINKS, Host, Network, new_network
 from tests.kit.pool_with_agents import BUSY_S, DOWN_S, INTERVAL_S, PoolWithAgents
+from tests.kit.processes import of_job
 from tests.kit.services import eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -51,7 +52,7 @@ def test_jobs_of_lost_hosts_go_on_elsewhere_and_what_they_say_late_is_refused_an
     for name in LOSSES:
         job = quick[victims[name].name]
         assert (site.began(job, 2).at - lost[name]) / history.S < DOWN_S + INTERVAL_S + BUSY_S, name
-        eventually(lambda job=job: not carried_by(job, 1), ORPHAN_S + BUSY_S)  # type: ignore[misc]
+        eventually(lambda job=job: not of_job(job, 1), ORPHAN_S + BUSY_S)  # type: ignore[misc]
         last = history.attempts(site.moments(job))[1][-1].at
         assert (last - lost[name]) / history.S < ORPHAN_S + BUSY_S, name
     assert victims["slow"].is_("healthy")
@@ -70,7 +71,7 @@ def see_it_move(site: PoolWithAgents, job: str, lost: int, name: str) -> None:
     """A strict one: without an overlap, and nothing of it is left on the lost host."""
     assert (site.began(job, 2).at - lost) / history.S < DOWN_S + INTERVAL_S + BUSY_S, name
     assert not history.overlap_s(site.moments(job)), name
-    assert not carried_by(job, 1), name
+    assert not of_job(job, 1), name
 
 
 def see_it_refused(site: PoolWithAgents, job: str) -> None:
@@ -87,7 +88,7 @@ def test_a_late_result_is_no_second_one(site: PoolWithAgents) -> None:
     agent = site.of(site.began(job).worker)
     host_of(agent).cut()
     site.began(job, 2)
-    eventually(lambda: not carried_by(job, 1), 15)  # it has gone on to its end, cut off as it is
+    eventually(lambda: not of_job(job, 1), 15)  # it has gone on to its end, cut off as it is
     assert max(each.step for each in history.attempts(site.moments(job))[1]) == 39
     host_of(agent).mend()
     done = site.ended(job)
@@ -106,7 +107,7 @@ def test_a_worker_that_comes_back_after_redis_was_wiped_stops_what_was_taken_awa
     site.began(job, 2)
     site.redis(1).flushall()
     host_of(agent).mend()
-    eventually(lambda: not carried_by(job, 1), 15)
+    eventually(lambda: not of_job(job, 1), 15)
     site.pool.client.delete(f"/jobs/{job}")
     quick = [site.submit(steps=20) for _ in range(2)]  # its slot is free again: both run at once
     assert all(site.ended(each)["state"] == "succeeded" for each in quick)

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from agent.join.listen import Address, Ear
+from agent.beat.bell import BellListener
+from agent.join.address import Address
 from app.ledger import events, investigations, jobs, policy, tokens
 from app.pool.model import Health, JobState
 from app.pool.protocol import LeaseState, Order, WhoIs
@@ -236,7 +237,7 @@ def ear(scene: CoordinatorScene, present: Present, url: str) -> Iterator[threadi
     present.bell.close()
     subscribed = threading.Event()
     bell = scene.stores.keys.bell_of(present.peer.id)
-    threading.Thread(target=Ear(url, bell, lambda _: None, subscribed.set).run, daemon=True).start()
+    threading.Thread(target=BellListener(url, bell, lambda _: None, subscribed.set).run, daemon=True).start()
     assert subscribed.wait(5)
     yield subscribed
 

@@ -116,16 +116,6 @@ def test_an_envelope_that_a_stale_leader_put_late_is_removed(scene: CoordinatorS
     assert peer.queued() == 0
 
 
-def test_what_a_decommissioned_worker_holds_is_taken_away(scene: CoordinatorScene) -> None:
-    peer = scene.peer()
-    order = scene.running(peer)
-    with scene.ledger.transaction() as tx:
-        assert tx._connection is not None
-        tx._connection.execute("UPDATE workers SET intent = 'decommissioned', decommissioned_at = now()")
-    scene.step()
-    assert scene.job(order.job).attempt == 2
-
-
 def test_what_the_ledger_does_not_move_is_given_back_at_once(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     with scene.ledger.transaction() as tx:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.beat.deadline import Deadline, DeadlineWriter, Past, make_deadline
+from agent.ipc.deadline import Deadline, DeadlineWriter, Past, make_deadline
 from agent.processes import boottime_ns
 from app.pool.policy import Clocks
 
@@ -19,7 +19,7 @@ SECOND = 1_000_000_000
 
 WRITES = """
 import sys
-from agent.beat.deadline import DeadlineWriter, read_only
+from agent.ipc.deadline import DeadlineWriter, read_only
 from app.pool.policy import Clocks
 read_only(int(sys.argv[1]))
 DeadlineWriter(int(sys.argv[1]))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from agent.gpus.inventory import Inventory
-from agent.gpus.load import LISTED_S, Load
+from agent.gpus.load import LISTED_S, HostLoad
 from app.pool.model import Gpu, JobId, new_id
 from app.pool.protocol import AttemptRef
 from tests.kit.nvml import Card, Driver
@@ -25,35 +25,33 @@ def ref() -> AttemptRef:
 
 
 @pytest.fixture
-def process(ref: AttemptRef) -> Iterator[subprocess.Popen[bytes]]:
-    """One of the attempt's."""
-    with subprocess.Popen(
-        ["sleep", "600"], env={**os.environ, "MUSTER_JOB": ref.job, "MUSTER_ATTEMPT": "1"}
-    ) as process:
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """One of the attempt's: we are its guard."""
+    with subprocess.Popen(["sleep", "600"]) as process:
         yield process
         process.kill()
 
 
 @pytest.fixture
-def load(driver: Driver) -> Iterator[Load]:
-    load = Load(Inventory((CARD,)))
+def load(driver: Driver) -> Iterator[HostLoad]:
+    load = HostLoad(Inventory((CARD,)))
     yield load
     load.stop()
 
 
-def stepped(load: Load, *refs: AttemptRef) -> Callable[[], bool]:
+def stepped(load: HostLoad, *refs: AttemptRef) -> Callable[[], bool]:
     """Step a second on, whatever the clock says, and tell whether the slot is held."""
 
     def step() -> bool:
         load._due = 0.0
-        load.step(time.monotonic(), refs)
+        load.step(time.monotonic(), refs, dict.fromkeys(refs, os.getpid()))
         return load.holds(0)
 
     return step
 
 
 def test_a_slot_is_held_until_the_card_lets_go_of_its_last_attempt(
-    driver: Driver, load: Load, ref: AttemptRef, process: subprocess.Popen[bytes]
+    driver: Driver, load: HostLoad, ref: AttemptRef, process: subprocess.Popen[bytes]
 ) -> None:
     driver.say(Card(CARD.uuid, compute=((process.pid, 100), (1, 50))))
     eventually(stepped(load, ref))
@@ -63,7 +61,7 @@ def test_a_slot_is_held_until_the_card_lets_go_of_its_last_attempt(
 
 
 def test_a_slot_is_offered_after_a_while_though_the_card_still_lists_a_process(
-    driver: Driver, load: Load, ref: AttemptRef, process: subprocess.Popen[bytes]
+    driver: Driver, load: HostLoad, ref: AttemptRef, process: subprocess.Popen[bytes]
 ) -> None:
     driver.say(Card(CARD.uuid, compute=((process.pid, 100),)))
     eventually(stepped(load, ref))
@@ -72,7 +70,7 @@ def test_a_slot_is_offered_after_a_while_though_the_card_still_lists_a_process(
     assert not stepped(load)()
 
 
-def test_it_tells_once_that_figures_came_and_again_when_they_come_back(driver: Driver, load: Load) -> None:
+def test_it_tells_once_that_figures_came_and_again_when_they_come_back(driver: Driver, load: HostLoad) -> None:
     driver.say(Card(CARD.uuid), hangs=("nvmlDeviceGetMemoryInfo_v2",))
     assert not stepped_came(load)
     driver.say(Card(CARD.uuid))
@@ -85,13 +83,13 @@ def test_it_tells_once_that_figures_came_and_again_when_they_come_back(driver: D
     eventually(lambda: stepped_came(load))
 
 
-def stepped_came(load: Load) -> bool:
+def stepped_came(load: HostLoad) -> bool:
     """Step a second on, whatever the clock says, and tell whether figures came."""
     load._due = 0.0
-    return load.step(time.monotonic(), ())
+    return load.step(time.monotonic(), (), {})
 
 
-def test_it_tells_that_others_gave_much_memory_back_until_a_beat_has_said_so(driver: Driver, load: Load) -> None:
+def test_it_tells_that_others_gave_much_memory_back_until_a_beat_has_said_so(driver: Driver, load: HostLoad) -> None:
     driver.say(Card(CARD.uuid, used=8000))
     eventually(lambda: stepped_came(load))
     load.figures(time.monotonic(), 1)

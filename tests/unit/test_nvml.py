@@ -155,7 +155,7 @@ def test_a_card_that_cannot_be_opened_does_not_take_the_others_along(driver: Dri
 
 
 def test_memory_of_attempts_is_ours_and_all_else_is_others(driver: Driver, process: Callable[..., int]) -> None:
-    ours, drawing, foreign = process(MUSTER_JOB="j1"), process(MUSTER_JOB="j2"), process(NO_MUSTER_JOB="x")
+    ours, drawing, foreign = process(MUSTER_WORKER="j1"), process(MUSTER_WORKER="j2"), process(NO_MUSTER_WORKER="x")
     nobody = 2**22 + 1  # above the largest pid: one of another PID namespace
     driver.say(
         Card(
@@ -176,7 +176,7 @@ def test_a_process_that_has_the_pid_of_one_of_ours_is_not_ours(
     process: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = Ours()
-    pid = process(MUSTER_JOB="j1")
+    pid = process(MUSTER_WORKER="j1")
     assert ours.has(pid)
 
     monkeypatch.setattr("agent.gpus.nvml.environment_of", lambda pid: set())
@@ -187,7 +187,7 @@ def test_a_process_that_has_the_pid_of_one_of_ours_is_not_ours(
 
 def test_a_process_that_the_driver_no_longer_lists_is_forgotten(process: Callable[..., int]) -> None:
     ours = Ours()
-    pid, other = process(MUSTER_JOB="j1"), process(MUSTER_JOB="j2")
+    pid, other = process(MUSTER_WORKER="j1"), process(MUSTER_WORKER="j2")
     assert ours.has(pid) and ours.has(other)
 
     ours.keep({pid})
@@ -197,7 +197,7 @@ def test_a_process_that_the_driver_no_longer_lists_is_forgotten(process: Callabl
 def test_what_our_processes_use_is_unknown_when_the_driver_does_not_say(
     driver: Driver, process: Callable[..., int]
 ) -> None:
-    driver.say(Card("GPU-1", total=1000, used=700, compute=((process(MUSTER_JOB="j1"), None),)))
+    driver.say(Card("GPU-1", total=1000, used=700, compute=((process(MUSTER_WORKER="j1"), None),)))
 
     assert ask()[0].memory == Memory(ours=None, others=None, free=300)
 

@@ -9,6 +9,7 @@ import pytest
 from werkzeug.datastructures import MultiDict
 
 from app.ledger.fleet import Sample
+from app.pool.duration import duration
 from app.pool.model import Attempt, AttemptEnd, Health, JobId, WorkerId
 from app.web.http import filters
 from app.web.http.fleet_filter import Filter
@@ -140,7 +141,7 @@ def test_a_parameter_whose_name_says_secret_is_hidden(name: str) -> None:
 
 
 def test_figures_are_written_for_people() -> None:
-    assert [filters.duration(s) for s in (None, 41.9, 61, 3_900, 100_000)] == [
+    assert [duration(s) for s in (None, 41.9, 61, 3_900, 100_000)] == [
         "–",
         "41 s",
         "1 min",

@@ -10,7 +10,7 @@ import pytest
 from agent.attempt.ending import CANCEL, DEADLINE, ending, failure
 from agent.attempt.reporter import LOG_BATCH, PROGRESS_S, Reporter
 from app.pool.model import LIMITS, JobId, WorkerId
-from app.pool.protocol import Order
+from app.pool.protocol import Cause, Order
 from tests.kit.services import eventually
 
 ORDER = Order(JobId("0123456789ab"), 3, WorkerId("abcdefghjkmn"), 1, "burn", {})
@@ -95,7 +95,7 @@ def test_a_failure_on_being_cancelled_is_a_cancel(reporter: Reporter) -> None:
 
 def test_a_deadline_is_no_failure_and_a_timeout_is_one(reporter: Reporter) -> None:
     assert ending(reporter, DEADLINE, -9).end == "stopped"
-    assert ending(reporter, failure("timeout", "too long"), -9).end == "failed"
+    assert ending(reporter, failure(Cause.TIMEOUT, "too long"), -9).end == "failed"
 
 
 def test_a_silent_death_is_told_with_its_signal_and_last_lines(reporter: Reporter) -> None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.attempt import gpu_memory
 from agent.attempt.reporter import RECENT_CHARACTERS, RECENT_LINES, Reporter
 from agent.attempt.rules import TOO_SLOW, WITHIN_S, ruled
+from agent.gpus import out_of_memory
 from app.pool.model import JobId, Rule, WorkerId
-from app.pool.protocol import Order, Report
-from tests.kit.processes import alive
-from tests.kit.services import eventually
+from app.pool.protocol import Cause, Order, Report
 
 ORDER = Order(JobId("0123456789ab"), 3, WorkerId("abcdefghjkmn"), 1, "burn", {})
 LATER = Rule("later", exit_code=75)
@@ -82,13 +79,13 @@ def test_a_pattern_that_takes_for_ever_is_given_up_and_exit_codes_still_count() 
     said: list[dict[str, Any]] = []
     heard = Reporter(ORDER, lambda message: said.append(message["report"]))
     heard.log(["a" * 64 + "b"])
-    before, began = children(os.getpid()), time.monotonic()
+    before, began = signal.getsignal(signal.SIGALRM), time.monotonic()
     found = ruled(end(heard, 75), (HOSTILE, LATER), heard)
     heard.end(found)
     assert WITHIN_S <= time.monotonic() - began < WITHIN_S + 2
     assert found.then == "later"
     assert said[0]["lines"][-1] == TOO_SLOW
-    assert children(os.getpid()) == before
+    assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 def test_a_rule_before_a_hostile_one_counts_without_waiting_for_it() -> None:
@@ -103,25 +100,16 @@ def test_twenty_ordinary_patterns_are_tried_on_all_lines_in_time() -> None:
     assert then((*many, LATER), *lines, exit_code=75) == "later"
 
 
-def children(pid: int) -> set[int]:
-    """Of its main thread, dead ones that nobody has waited for too."""
-    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-
-
-PATIENT = """
-from agent.attempt import rules
-from tests.unit.test_rules import HOSTILE, end, reporter
-rules.WITHIN_S = 60.0
-heard = reporter("a" * 64 + "b")
-rules.ruled(end(heard), (HOSTILE,), heard)
-"""
-
-
-def test_the_process_that_tries_patterns_dies_with_its_guard() -> None:
-    with subprocess.Popen([sys.executable, "-c", PATIENT]) as guard:
-        [tries] = eventually(lambda: children(guard.pid))
-        guard.kill()
-    eventually(lambda: not alive(tries))
+def test_a_signal_that_comes_while_a_pattern_is_tried_is_handled_at_once() -> None:
+    handled: list[float] = []
+    before = signal.signal(signal.SIGTERM, lambda *_: handled.append(time.monotonic()))
+    heard, began = reporter("a" * 64 + "b"), time.monotonic()
+    try:
+        with subprocess.Popen(["sh", "-c", f"sleep 0.1; kill -TERM {os.getpid()}"]):
+            ruled(end(heard), (HOSTILE,), heard)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert handled[0] - began < WITHIN_S
 
 
 @pytest.mark.parametrize(
@@ -151,9 +139,9 @@ def test_the_process_that_tries_patterns_dies_with_its_guard() -> None:
 )
 def test_the_words_of_cuda_are_known_as_a_want_of_gpu_memory(line: str) -> None:
     heard = reporter("begins", line, "aborted")
-    assert ruled(end(heard), (), heard).cause == gpu_memory.CAUSE
+    assert ruled(end(heard), (), heard).cause == Cause.GPU_MEMORY
     heard = reporter("begins")
-    assert ruled(end(heard, error=f"exit code 1\n{line}"), (), heard).cause == gpu_memory.CAUSE
+    assert ruled(end(heard, error=f"exit code 1\n{line}"), (), heard).cause == Cause.GPU_MEMORY
 
 
 @pytest.mark.parametrize(
@@ -174,11 +162,11 @@ def test_a_want_of_the_hosts_memory_is_another_thing(line: str) -> None:
 
 
 def test_a_want_that_was_overcome_long_ago_is_not_the_cause() -> None:
-    heard = reporter("CUDA out of memory; halving the batch", *["step"] * gpu_memory.LAST_LINES)
+    heard = reporter("CUDA out of memory; halving the batch", *["step"] * out_of_memory.LAST_LINES)
     assert ruled(end(heard), (), heard).cause == "workflow"
 
 
 def test_a_rule_may_say_what_follows_from_it() -> None:
     heard = reporter("CUDA out of memory")
     found = ruled(end(heard), (Rule("never", log="CUDA out of memory"),), heard)
-    assert (found.cause, found.then) == (gpu_memory.CAUSE, "never")
+    assert (found.cause, found.then) == (Cause.GPU_MEMORY, "never")

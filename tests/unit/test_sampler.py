@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pynvml
 import pytest
 
-from agent.gpus.inventory import BACK_OFF_S, HUNG_S, SamplerReader
+from agent.gpus.inventory import BACKOFF, HUNG_S, SamplerReader
 from app.pool.model import Gpu
 from app.pool.protocol import GpuFigures
 from tests.kit.nvml import Card, Driver
@@ -89,7 +89,7 @@ def test_a_card_has_its_entry_before_and_without_figures(driver: Driver, start: 
 def test_memory_of_a_dying_process_stays_ours_until_the_card_lets_go_of_it(
     driver: Driver, start: Callable[..., SamplerReader]
 ) -> None:
-    ours = subprocess.Popen(["cat"], stdin=subprocess.PIPE, env={**os.environ, "MUSTER_JOB": "j1"})
+    ours = subprocess.Popen(["cat"], stdin=subprocess.PIPE, env={**os.environ, "MUSTER_WORKER": "w1"})
     with ours:
         driver.say(Card("GPU-1", used=100, compute=((ours.pid, 100),)))
         reader = start(ONE)
@@ -191,7 +191,7 @@ def test_samplers_that_fail_again_and_again_are_started_ever_more_seldom(
         waits.append(reader._start_at - now)
         now = reader._start_at
     assert waits[0] <= 1.0
-    assert all(wait <= BACK_OFF_S for wait in waits)
+    assert all(wait <= BACKOFF.most_s for wait in waits)
     assert all(wait >= 15.0 for wait in waits[5:])
 
 

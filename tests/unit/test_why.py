@@ -49,7 +49,6 @@ def test_a_worker_that_stands_apart_is_named_by_how_it_stands() -> None:
 
     assert filter_of(worker("w")) is None
     assert filter_of(worker("w", intent=Intent.PAUSED)) == "paused"
-    assert filter_of(worker("w", intent=Intent.DRAINING)) == "draining"
     assert filter_of(worker("w", health=Health.DEGRADED)) == "degraded"
     assert filter_of(worker("w", blocked={"burn": "until noon"})) == "blocked"
     assert filter_of(worker("w", workflows=(), intent=Intent.PAUSED)) == "workflow"
@@ -129,14 +128,14 @@ def test_every_filter_and_every_status_has_words() -> None:
 def test_a_status_is_said_as_people_say_it() -> None:
     ways = {"left": Health.LEFT, "down": Health.DOWN}
     reasons = {name: by_setup(worker("w", health=health), ANY.requirement, Policy()) for name, health in ways.items()}
-    reasons["waiting"] = by_setup(worker("w", intent=Intent.WAITING), ANY.requirement, Policy())
+    reasons["paused"] = by_setup(worker("w", intent=Intent.PAUSED), ANY.requirement, Policy())
     assert {name: found and found.why for name, found in reasons.items()} == {
         "left": "has left",
         "down": "is down",
-        "waiting": "awaits approval",
+        "paused": "is paused (by somebody, until somebody resumes it)",
     }
-    turned = [Turned("left", 3, ()), Turned("waiting", 2, ())]
-    assert sentence(Requirement("burn"), 5, turned, 0, 0) == "5 workers: 3 have left, 2 await approval"
+    turned = [Turned("left", 3, ()), Turned("paused", 2, ())]
+    assert sentence(Requirement("burn"), 5, turned, 0, 0) == "5 workers: 3 have left, 2 are paused"
 
 
 def test_a_placement_is_told_by_what_its_strategy_goes_by() -> None:

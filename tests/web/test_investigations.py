@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.ledger import events, investigations, jobs, workers
+from app.ledger.investigations import SuspectedCause
 from app.pool.model import Health, Intent, Worker
 from tests.kit.actors import assign, join, running, submit, tell
 from tests.kit.web import HTML, Web, signed_in
@@ -24,7 +25,7 @@ EVIDENCE = {
 def opened(web: Web, worker: Worker, **evidence: object) -> str:
     """An investigation of this worker."""
     facts = {**EVIDENCE, **evidence}
-    assert investigations.begin(web.ledger, worker.id, worker.incarnation, "host silent", facts, 2.0)
+    assert investigations.begin(web.ledger, worker.id, worker.incarnation, SuspectedCause.HOST_SILENT, facts, 2.0)
     return investigations.open_of(web.ledger, [worker.id])[worker.id]
 
 
@@ -62,7 +63,7 @@ def test_an_investigation_names_the_jobs_that_moved_and_how_fast(web: Web) -> No
 
 def test_evidence_may_lack_any_part(web: Web) -> None:
     worker = join(web.ledger)
-    assert investigations.begin(web.ledger, worker.id, worker.incarnation, "process killed", {}, 0.0)
+    assert investigations.begin(web.ledger, worker.id, worker.incarnation, SuspectedCause.PROCESS_KILLED, {}, 0.0)
     [one] = web.get("/admin/investigations")["items"]
     answered = signed_in(web, web.admin).get(f"/investigations/{one['id']}", headers=HTML)
     assert answered.status_code == 200 and "Nothing was kept." in answered.text

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from app.ledger import attempts, investigations, jobs, policy, workers
+from app.ledger.investigations import SuspectedCause
 from app.pool.model import Health, Job, JobId, Worker
 from app.web.pages.overlap import overlaps
 from tests.kit.actors import ANY, assign, join, running, submit, tell
 from tests.kit.web import HTML, Web, signed_in
 
 
-def down(web: Web, worker: Worker, cause: investigations.Cause = "host silent") -> None:
+def down(web: Web, worker: Worker, cause: SuspectedCause = SuspectedCause.HOST_SILENT) -> None:
     """The worker has failed, and its running jobs are taken away."""
     assert workers.set_health(web.ledger, worker, Health.DOWN, "silent", "down")
     investigations.begin(web.ledger, worker.id, worker.incarnation, cause, {}, 1.0)
@@ -78,7 +79,7 @@ def test_a_job_on_a_cut_off_host_may_overlap_until_its_orphan_time_is_over(web: 
 def test_no_overlap_is_said_where_there_can_be_none(web: Web, known: str) -> None:
     worker = join(web.ledger)
     job = running(web.ledger, worker, submit(web.ledger, ANY, strict=known == "strict"))
-    down(web, worker, "process killed" if known == "proven dead" else "host silent")
+    down(web, worker, SuspectedCause.PROCESS_KILLED if known == "proven dead" else SuspectedCause.HOST_SILENT)
     if known == "strict pool":
         policy.write(web.ledger, {"strict": True}, "root")
     if known == "heard of again":

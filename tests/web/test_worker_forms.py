@@ -95,17 +95,17 @@ def test_an_empty_setup_is_the_agents_and_the_pools_own(web: Web, client: FlaskC
 
 def test_what_was_done_is_told_once_and_seen_at_once(web: Web, client: FlaskClient, worker: str) -> None:
     other = web.join(web.offer("render-2"))["worker"]
-    assert workers.set_intents(web.ledger, [WorkerId(other)], Intent.DRAINING)
+    assert workers.set_intents(web.ledger, [WorkerId(other)], Intent.PAUSED)
     assert "night" not in client.get("/", headers=HTML).text  # which is kept for two seconds
     answered = post(client, "/", "/ui/workers/actions", action="tag", tags="night", worker=[worker, other])
     assert (answered.status_code, answered.location) == (303, "/")
     page = client.get("/", headers=HTML).text
     assert "render-1, render-2: tags + night." in page and 'href="/?tag=night"' in page
     assert "tags + night" not in client.get("/", headers=HTML).text
-    post(client, "/", "/ui/workers/actions", action="pause", note="fans", worker=[worker, other])
+    post(client, "/", "/ui/workers/actions", action="resume", worker=[other, worker])
     page = client.get("/", headers=HTML).text
-    bad = '<li class="wrong">render-2: is draining; only an active worker can be paused.</li>'
-    assert page.index(bad) < page.index('<li class="saved">render-1: paused until it is resumed.</li>')
+    bad = '<li class="wrong">render-1: is active, not paused.</li>'
+    assert page.index(bad) < page.index('<li class="saved">render-2: takes jobs again.</li>')
 
 
 def test_what_one_worker_is_set_to_is_seen_on_the_fleet_at_once(web: Web, client: FlaskClient, worker: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from app.ledger import blocks, events, groups, setups, waiting, workers
 from app.ledger.setups import Setup
-from app.pool.model import Intent, WorkerId
+from app.pool.model import WorkerId
 from app.pool.policy import Policy
 from tests.kit.actors import join as join_worker
 from tests.kit.actors import running, tell
@@ -92,20 +92,9 @@ def test_the_etag_is_of_what_people_set_and_a_stale_change_is_refused(web: Web, 
     assert web.ask("PATCH", path, web.admin, json={}, headers={"If-Match": "*"}).status_code == 200
 
 
-def test_who_is_not_there_or_gone_for_good_is_said_so(web: Web, worker: str) -> None:
+def test_who_is_not_there_is_said_so(web: Web) -> None:
     assert web.ask("PATCH", f"/admin/workers/{NOBODY}", web.admin, json={}).status_code == 404
-    web.ledger.do("workers_set_intent", **_decommission(worker))
-    with web.ledger.transaction() as tx:
-        assert tx._connection is not None
-        tx._connection.execute("UPDATE workers SET decommissioned_at = now()")
-    answered = web.ask("PATCH", f"/admin/workers/{worker}", web.admin, json={"tags": ["x"]})
-    assert answered.status_code == 409 and "was decommissioned" in answered.text
-    assert acted(web, 200, action="tag", workers=[worker], tags=["x"]) == [(None, False, "there is no such worker")]
-
-
-def _decommission(worker: str) -> Facts:
-    nothing = dict.fromkeys(("until", "for_s", "by", "note"))
-    return {"workers": [worker], "to_intent": "decommissioned", "from_intents": ["active"], **nothing}
+    assert acted(web, 200, action="tag", workers=[NOBODY], tags=["x"]) == [(None, False, "there is no such worker")]
 
 
 def test_many_are_tagged_with_a_result_for_each(web: Web, worker: str) -> None:
@@ -201,12 +190,6 @@ def test_a_worker_is_paused_and_resumed(web: Web, worker: str) -> None:
     assert told(web, worker) == "root resumed render-1"
     refused = web.ask("POST", f"{path}/resume", web.admin)
     assert (refused.status_code, refused.get_json()["detail"]) == (409, "render-1 is active, not paused")
-    assert workers.set_intents(web.ledger, [WorkerId(worker)], Intent.DRAINING)
-    refused = web.ask("POST", f"{path}/pause", web.admin, json={})
-    assert (refused.status_code, refused.get_json()["detail"]) == (
-        409,
-        "render-1 is draining; only an active worker can be paused",
-    )
     assert web.ask("POST", f"/admin/workers/{NOBODY}/pause", web.admin, json={}).status_code == 404
 
 
@@ -231,13 +214,11 @@ def test_a_pause_that_ends_in_the_past_or_twice_is_refused(web: Web, worker: str
 
 def test_many_are_paused_and_resumed(web: Web, worker: str) -> None:
     other = web.join(web.offer("render-2"))["worker"]
-    assert workers.set_intents(web.ledger, [WorkerId(other)], Intent.DRAINING)
-    assert acted(web, 202, action="pause", filter={}) == [
+    assert acted(web, 202, action="pause", filter={"host": ["render-1"]}) == [
         ("render-1", True, "paused until it is resumed"),
-        ("render-2", False, "is draining; only an active worker can be paused"),
     ]
     assert acted(web, 202, action="resume", workers=[other, worker, NOBODY]) == [
-        ("render-2", False, "is draining, not paused"),
+        ("render-2", False, "is active, not paused"),
         ("render-1", True, "takes jobs again"),
         (None, False, "there is no such worker"),
     ]

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
 from app.ledger import jobs
-from app.ledger.failures import GPU_MEMORY, Shortage
+from app.ledger.failures import Shortage
 from app.ledger.reports import Shortages
 from app.pool.capacity import foreign_mb
 from app.pool.model import JobId, Worker
-from app.pool.protocol import Beat, Lease, LeaseState, Report
+from app.pool.protocol import Beat, Cause, Lease, LeaseState, Report
 
 
 def shortages(stores: Stores, fleet: Fleet, reports: Iterable[Report]) -> Shortages:
     """Of those that end for want of GPU memory."""
-    short = [each for each in reports if each.kind == "end" and each.end == "failed" and each.cause == GPU_MEMORY]
+    short = [each for each in reports if each.kind == "end" and each.end == "failed" and each.cause == Cause.GPU_MEMORY]
     return {(each.job, each.attempt): _shortage(stores, fleet, each) for each in short}
 
 

@@ -13,9 +13,7 @@ from app.coordinator.scripts import source
 from app.coordinator.stores import Stores
 from app.pool.codec import plain
 from app.pool.model import JobId, WorkerId
-from app.pool.protocol import LeaseState, Reservation
-
-CANCEL = "cancel"  # revoked for this reason: asked to stop first; for every other: killed
+from app.pool.protocol import LeaseState, Reservation, Revocation
 
 
 class Leases:
@@ -57,9 +55,9 @@ class Batch:
         """The attempt is assigned, and Redis forgot it."""
         self._put(worker, job, attempt, LeaseState.GIVEN, _fields(reserved))
 
-    def revoked(self, worker: WorkerId, job: JobId, attempt: int, why: str, grace_s: float = 0.0) -> None:
+    def revoked(self, worker: WorkerId, job: JobId, attempt: int, why: Revocation, grace_s: float = 0.0) -> None:
         """The attempt is to end; its slot is free when its last process is gone."""
-        self._put(worker, job, attempt, LeaseState.REVOKED, {"why": why, "grace_s": grace_s})
+        self._put(worker, job, attempt, LeaseState.REVOKED, {"why": str(why), "grace_s": grace_s})
 
     def ended(self, worker: WorkerId, job: JobId, attempt: int) -> None:
         """The attempt has ended: this acknowledges its last report and gives its slot back."""

@@ -21,13 +21,12 @@ from app.ledger.reports import Applied
 from app.pool.codec import from_json
 from app.pool.faults import point
 from app.pool.model import JobId, WorkerId
-from app.pool.protocol import Report
+from app.pool.protocol import Report, Revocation
 
 log = logging.getLogger(__name__)
 
 STREAMS_A_READ = 500
 ENTRIES_A_STREAM = 100
-REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def _answer(batch: Batch, report: Report, applied: Applied) -> None:
     elif _frees(report, applied):
         batch.ended(report.worker, job, report.attempt)  # accepted or not: no process of it is left
     elif applied is Applied.REFUSED:
-        batch.revoked(report.worker, job, report.attempt, REFUSED)
+        batch.revoked(report.worker, job, report.attempt, Revocation.REFUSED)
     elif applied is Applied.DOUBLED:
         batch.ring(report.worker)  # its lease, claimed by another nonce, is the answer
     if applied not in (Applied.KEPT, Applied.REPEATED, Applied.IGNORED):

@@ -14,19 +14,18 @@ from dataclasses import replace
 from functools import partial
 
 from app.coordinator.attempts.envelopes import Envelopes
-from app.coordinator.attempts.leases import CANCEL, Batch, Leases
+from app.coordinator.attempts.leases import Batch, Leases
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
 from app.ledger import events, jobs, news, reports
 from app.ledger.db import Ledger
 from app.ledger.jobs import OpenAttempt, Taken
+from app.pool.duration import duration
 from app.pool.faults import point
 from app.pool.model import JobId, JobState, WorkerId
-from app.pool.protocol import Report
+from app.pool.protocol import Cause, Report, Revocation
 
 log = logging.getLogger(__name__)
-
-TAKEN = "taken away"
 
 
 class Failover:
@@ -58,7 +57,7 @@ class Failover:
         and what no healthy worker could run, unless this one is proven dead."""
         for attempt in held:
             if attempt.strict and attempt.state is not JobState.ASSIGNED and attempt.worker not in self._fleet.silenced:
-                self._revoke(attempt, TAKEN)
+                self._revoke(attempt, Revocation.TAKEN)
             elif attempt.state is not JobState.RUNNING:
                 self.take(attempt, cause)
             elif attempt.worker in self._fleet.proven or self._another_can(attempt):
@@ -70,7 +69,7 @@ class Failover:
             return
         taken = self._take(lambda tx: _one(tx, held, cause, spare_strict=True), cause)
         if not taken and held.strict:
-            self._revoke(held, TAKEN)
+            self._revoke(held, Revocation.TAKEN)
 
     def take_back(self, held: OpenAttempt, cause: str) -> list[Taken]:
         """One attempt that has not started; nothing where a claim came first."""
@@ -89,10 +88,12 @@ class Failover:
         """
         if not held.strict:
             error = f"it ran beyond its {held.timeout_s} s, and its worker did not end it"
-            end = Report("end", held.worker, held.incarnation, held.job, held.attempt, end="failed", cause="timeout")
+            end = Report(
+                "end", held.worker, held.incarnation, held.job, held.attempt, end="failed", cause=Cause.TIMEOUT
+            )
             reports.apply_all(self._ledger, [replace(end, error=error)])
             log.warning("overdue: worker=%s job=%s attempt=%d", held.worker, held.job, held.attempt)
-        self._revoke(held, TAKEN)
+        self._revoke(held, Revocation.TAKEN)
 
     def withdraw(self, worker: WorkerId, job: JobId, attempt: int) -> None:
         """Take back what was sent of an attempt that the ledger does not hold any more."""
@@ -102,9 +103,9 @@ class Failover:
 
     def cancelled(self, held: OpenAttempt, grace_s: float) -> None:
         """Its job was cancelled: what runs is asked to stop, and killed after the grace."""
-        self._revoke(held, CANCEL, grace_s)
+        self._revoke(held, Revocation.CANCEL, grace_s)
 
-    def _revoke(self, held: OpenAttempt, why: str, grace_s: float = 0.0) -> None:
+    def _revoke(self, held: OpenAttempt, why: Revocation, grace_s: float = 0.0) -> None:
         batch = self._leases.batch()
         batch.revoked(held.worker, held.job, held.attempt, why, grace_s)
         batch.send()
@@ -140,7 +141,7 @@ class Failover:
 
     def _drop(self, batch: Batch, taken: Taken, gone: bool, leave: bool) -> None:
         if taken.was is JobState.RUNNING and not gone:
-            batch.revoked(taken.worker, taken.job, taken.attempt, TAKEN)
+            batch.revoked(taken.worker, taken.job, taken.attempt, Revocation.TAKEN)
             return
         # Popped meanwhile: its claim finds the job moved on and is answered with a revoked lease.
         self._withdraw(batch, taken.worker, taken.job, taken.attempt, leave)
@@ -156,7 +157,7 @@ class Failover:
             return
         worker = self._fleet.workers.get(taken.worker)
         name = worker.name if worker else taken.worker
-        lost = f"; {news.duration(taken.lost_s)} of work are repeated" if taken.lost_s else ""
+        lost = f"; {duration(taken.lost_s)} of work are repeated" if taken.lost_s else ""
         sentence = f"{taken.name or taken.workflow} moves on from {name} ({cause}){lost}"
         events.record(tx, "job.moved", sentence, worker=taken.worker, job=taken.job)
 

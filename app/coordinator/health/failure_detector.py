@@ -11,26 +11,21 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from app.pool.model import Health, Worker
+from app.pool.model import Degraded, Health, Worker
 from app.pool.policy import Clocks
 from app.pool.protocol import Beat
 
-TAKES_NOTHING = "does not take"  # how the cause begins of a worker that beats with a free slot
 FIRST_BEAT_S = 10.0  # a busy host may take so long to start an agent's processes when it has joined
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A change of health, and why. `proven`: its processes are gone, or as good as."""
+    """A change of health, and why in a sentence. `proven`: its processes are gone, or as good as."""
 
     to: Health
     cause: str
     proven: bool = False
-
-    @property
-    def takes_nothing(self) -> bool:
-        """Degraded because its slots take nothing, though it beats."""
-        return _takes_nothing(self.to, self.cause)
+    degraded_as: Degraded | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +122,7 @@ def judge(health: Health, sight: Sight, clock: float) -> Verdict | None:
         return Verdict(Health.HEALTHY, "beats again") if recovered else None
     silence = clock - sight.at
     if health is Health.HEALTHY and silence >= sight.ttl_s:
-        return Verdict(Health.DEGRADED, f"silent: no heartbeat for {silence:.1f} s")
+        return Verdict(Health.DEGRADED, f"silent: no heartbeat for {silence:.1f} s", degraded_as=Degraded.SILENT)
     missing_at = clock if sight.missing_at is None else sight.missing_at
     if health is Health.DEGRADED and silence >= sight.down_s and clock - missing_at >= sight.missing_s:
         return Verdict(Health.DOWN, f"silent: no heartbeat for {silence:.1f} s")
@@ -135,9 +130,5 @@ def judge(health: Health, sight: Sight, clock: float) -> Verdict | None:
 
 
 def takes_nothing(worker: Worker) -> bool:
-    """Whether it is degraded because its slots take nothing; also what an older leader wrote."""
-    return _takes_nothing(worker.health, worker.reason)
-
-
-def _takes_nothing(health: Health, why: str | None) -> bool:
-    return health is Health.DEGRADED and (why or "").startswith(TAKES_NOTHING)
+    """True for a worker that is degraded because its slots take nothing, though it beats."""
+    return worker.health is Health.DEGRADED and worker.degraded_as == Degraded.TAKES_NOTHING

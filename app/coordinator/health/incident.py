@@ -6,12 +6,11 @@ from datetime import datetime
 
 from app.ledger import evidence, investigations
 from app.ledger.db import Ledger
-from app.ledger.investigations import Cause
+from app.ledger.investigations import SuspectedCause
 from app.pool.model import Worker
 from app.pool.protocol import Beat
 
 RECENT_S = 300
-OUT_OF_MEMORY = "out of memory, as the kernel says"  # of the host; a GPU's is its job's affair
 
 
 def begin(
@@ -22,20 +21,20 @@ def begin(
     `reached`: it answered a call on its address while nothing of it came through Redis.
     """
     facts = evidence.gathered(tx, worker.id, why, beat)
-    memory = any(OUT_OF_MEMORY in (each["error"] or "") for each in facts["ends"] if _recent(each["ended_at"]))
+    memory = any(end["oom_killed"] and _recent(end["ended_at"]) for end in facts["ends"])
     cause = suspect(worker, beat, memory=memory, proven=proven, reached=reached)
     investigations.begin(tx, worker.id, worker.incarnation, cause, facts, silence_s)
 
 
-def suspect(worker: Worker, beat: Beat | None, *, memory: bool, proven: bool, reached: bool) -> Cause:
+def suspect(worker: Worker, beat: Beat | None, *, memory: bool, proven: bool, reached: bool) -> SuspectedCause:
     """The likeliest cause, from the most telling to the least."""
     if beat is not None and worker.gpus and worker.gpu_reason is None and _fell_off(worker, beat):
-        return "GPU fell off"
+        return SuspectedCause.GPU_FELL_OFF
     if memory:
-        return "out of memory"
+        return SuspectedCause.OUT_OF_MEMORY
     if proven:
-        return "process killed"
-    return "Redis unreachable" if reached else "host silent"
+        return SuspectedCause.PROCESS_KILLED
+    return SuspectedCause.REDIS_UNREACHABLE if reached else SuspectedCause.HOST_SILENT
 
 
 def _fell_off(worker: Worker, beat: Beat) -> bool:

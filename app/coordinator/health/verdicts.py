@@ -15,7 +15,6 @@ from app.coordinator.attempts.revoke import Failover
 from app.coordinator.fleet import LIVE, Fleet
 from app.coordinator.health import incident
 from app.coordinator.health.failure_detector import (
-    TAKES_NOTHING,
     Clock,
     Sight,
     Verdict,
@@ -29,16 +28,14 @@ from app.coordinator.stores import Stores
 from app.ledger import jobs, workers
 from app.pool.faults import point
 from app.pool.live import Look, Looks
-from app.pool.model import Health, Worker, WorkerId
-from app.pool.protocol import Beat, Report
+from app.pool.model import Degraded, Health, Worker, WorkerId
+from app.pool.protocol import Beat, Cause, Report
 from app.pool.status import down_words, worker_status
 
 log = logging.getLogger(__name__)
 
 GOODBYE = "said good-bye"
 LAST_WORDS_S = 1.0  # a beat that was under way when its worker died does not revive it
-SLOT = "slot"  # the cause of an end: its slot process died
-CUT_OFF = "deadline"  # the cause of an end: no beat of its worker had got through for so long
 LEAST_APART = 0.9  # of an interval, two beats
 NEWER_S = 1.0  # or a tenth of its interval: the time for a newer beat after a presence was lost
 
@@ -114,14 +111,14 @@ class HealthMonitor:
         """Write a change of health and do what follows; False when somebody else had moved it."""
         status = worker_status(replace(worker, health=verdict.to))
         with self._ledger.transaction() as tx:
-            if not workers.set_health(tx, worker, verdict.to, verdict.cause, status):
+            if not workers.set_health(tx, worker, verdict.to, verdict.cause, status, verdict.degraded_as):
                 return False
             if verdict.to is Health.DOWN:
                 reached, silence_s = self._presence.reached(worker), self._silence_s(worker)
                 beat = self._newest.get(worker.id)
                 incident.begin(tx, worker, beat, verdict.cause, silence_s, proven=verdict.proven, reached=reached)
         log.warning("health: worker=%s %s -> %s cause=%s", worker.id, worker.health, verdict.to, verdict.cause)
-        self._fleet.set_health(worker.id, verdict.to, verdict.cause)
+        self._fleet.set_health(worker.id, verdict.to, verdict.cause, verdict.degraded_as)
         point("health.changed")
         self._follow(worker, verdict)
         return True
@@ -142,7 +139,7 @@ class HealthMonitor:
 
     def takes_nothing(self, worker: Worker, why: str) -> None:
         """Its slots let an envelope lie: degraded until they take it, though it beats."""
-        self._settle(worker, Verdict(Health.DEGRADED, f"{TAKES_NOTHING}: {why}"))
+        self._settle(worker, Verdict(Health.DEGRADED, f"does not take: {why}", degraded_as=Degraded.TAKES_NOTHING))
 
     def takes_again(self, worker: Worker) -> None:
         """They have taken it."""
@@ -272,7 +269,7 @@ class HealthMonitor:
 
     def _outdates(self, end: Report, worker: Worker) -> bool:
         """Whether what its newest beat says is not true any more."""
-        return end.cause == SLOT or (end.cause == CUT_OFF and self._is_late(worker))
+        return end.cause == Cause.SLOT or (end.cause == Cause.DEADLINE and self._is_late(worker))
 
     def _is_late(self, worker: Worker) -> bool:
         """Whether a beat is overdue; where none is, what was said of its beats is old."""
@@ -293,7 +290,7 @@ class HealthMonitor:
             self._fleet.proven.discard(worker.id)
         elif verdict.to is Health.DEGRADED:
             self._presence.call(worker)  # the answer tells a host that is silent from a Redis out of its reach
-            self._failover.take_back_all(worker.id, verdict.cause, leave=verdict.takes_nothing)
+            self._failover.take_back_all(worker.id, verdict.cause, leave=verdict.degraded_as is Degraded.TAKES_NOTHING)
         elif verdict.to is Health.DOWN:
             self._fall(worker, verdict)
         elif verdict.to is Health.LEFT:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.leases import Batch, Leases
-from app.coordinator.attempts.revoke import TAKEN, Failover
+from app.coordinator.attempts.revoke import Failover
 from app.coordinator.batches import Batches
 from app.coordinator.fleet import LIVE, Fleet
 from app.coordinator.health import incident
@@ -23,12 +23,12 @@ from app.coordinator.health.verdicts import HealthMonitor
 from app.coordinator.recovery.snapshot import Snapshot, moved_on, refs
 from app.coordinator.recovery.stuck_slots import StuckSlots
 from app.coordinator.stores import Stores
-from app.ledger import jobs, waiting, workers
+from app.ledger import jobs, waiting
 from app.ledger.jobs import OpenAttempt
 from app.pool.keys import envelope_id
 from app.pool.matching import refusal
 from app.pool.model import Health, Intent, JobId, JobState, Worker, WorkerId
-from app.pool.protocol import Lease, LeaseState
+from app.pool.protocol import Lease, LeaseState, Revocation
 from app.pool.status import STANDING, down_words, worker_status
 
 log = logging.getLogger(__name__)
@@ -141,8 +141,7 @@ class Reconcile:
     ) -> None:
         worker = self._fleet.workers.get(held.worker)
         if worker is None or held.incarnation > worker.incarnation:
-            self._unknown(held)
-            return
+            return  # it has just joined: the next look knows it
         if held.incarnation < worker.incarnation:
             self._replaced(worker, held)
         elif worker.health is Health.LEFT:
@@ -165,12 +164,6 @@ class Reconcile:
             silence_s = self._fleet.silence_s.get(worker.id, 0.0)
             with self._stores.ledger.transaction() as tx:
                 incident.begin(tx, worker, None, ANEW, silence_s, proven=True, reached=False)
-
-    def _unknown(self, held: OpenAttempt) -> None:
-        """Its worker was decommissioned; or it joined while we slept: then the next look knows it."""
-        worker = workers.find(self._stores.ledger, held.worker)
-        if worker is not None and worker.intent is Intent.DECOMMISSIONED:
-            self._failover.take_gone(held, GONE)
 
     def _may_not_start(self, worker: Worker, held: OpenAttempt) -> str | None:
         """Why its worker is not to begin it: it takes nothing new, or people have set it or the job up anew."""
@@ -242,7 +235,7 @@ class Reconcile:
             return
         settled[key] = since
         if lease.state not in SETTLED:
-            batch.revoked(worker, job, lease.attempt, TAKEN)
+            batch.revoked(worker, job, lease.attempt, Revocation.TAKEN)
 
     def _beaten(self, worker: WorkerId, snapshot: Snapshot, batch: Batch) -> None:
         """What a worker has that the ledger does not hold as its own is revoked."""
@@ -250,7 +243,7 @@ class Reconcile:
         for job, attempt in (refs(beat) - snapshot.keys(worker)) if beat else ():
             lease = snapshot.leases.get(worker, {}).get(job)
             if lease is None or (lease.attempt <= attempt and lease.state not in SETTLED):
-                batch.revoked(worker, job, attempt, TAKEN)
+                batch.revoked(worker, job, attempt, Revocation.TAKEN)
 
     def _leftovers(self, worker: WorkerId, snapshot: Snapshot, popped: dict[str, float]) -> None:
         """Envelopes of attempts that have moved on; a popped one is left to its slot, whose claim is refused.

@@ -6,25 +6,12 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
+from app.pool.duration import duration
 from app.pool.model import Json
 
 # What must not be shown to whoever looks over a shoulder.
 SECRET_WORDS = ("password", "passwd", "secret", "token", "api_key", "apikey", "credential")
 UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
-
-
-def duration(seconds: float | None) -> str:
-    """A duration in its two largest units: 42 s, 12 min, 3 h 05 min, 2 d 4 h."""
-    if seconds is None:
-        return "–"
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3_600:
-        return f"{whole // 60} min"
-    if whole < 86_400:
-        return f"{whole // 3_600} h {whole % 3_600 // 60:02d} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
 
 
 def since(moment: datetime | None) -> str:

@@ -13,6 +13,7 @@ from flask import Response
 from pydantic import BaseModel
 
 from app.pool.errors import BadRequest
+from app.pool.text import unstorable
 
 T = TypeVar("T")
 
@@ -66,9 +67,8 @@ def _parts(cursor: str) -> tuple[str, str]:
     try:
         first, last = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         for part in (first, last):
-            if not isinstance(part, str) or "\x00" in part:
+            if not isinstance(part, str) or unstorable(part):
                 raise ValueError("not a cursor of ours")
-            part.encode()
     except (ValueError, TypeError, binascii.Error) as error:
         raise _foreign() from error
     return first, last

@@ -189,7 +189,6 @@ class FilterWords(BaseModel):
 class WorkersQuery(FilterWords, Query):
     """Which workers, by name."""
 
-    decommissioned: bool = Field(False, description="those too")
     cursor: str | None = Field(None, max_length=200, description="`next` of the page before")
     limit: int = Field(LISTED, ge=1, le=LISTED_MOST)
 

@@ -11,6 +11,7 @@ from flask.json.provider import DefaultJSONProvider
 
 from app.pool.codec import nested
 from app.pool.model import LIMITS
+from app.pool.text import unstorable
 
 BODY_BYTES = 1024 * 1024  # of a request that is no upload
 
@@ -25,7 +26,8 @@ class StrictJson(DefaultJSONProvider):
             raise ValueError("nested too deeply") from error
         if nested(value) > LIMITS.nested:
             raise ValueError(f"nested deeper than {LIMITS.nested} levels")
-        _look_through(value)
+        if wrong := unstorable(value):
+            raise ValueError(f"a text {wrong}")
         return value
 
 
@@ -57,17 +59,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is too large a number")
     return number
-
-
-def _look_through(value: Any) -> None:
-    if isinstance(value, str):
-        value.encode()  # half of a surrogate pair: UnicodeEncodeError, which is a ValueError
-        if "\x00" in value:
-            raise ValueError("a text may not hold the character NUL")
-    elif isinstance(value, list):
-        for item in value:
-            _look_through(item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _look_through(key)
-            _look_through(item)

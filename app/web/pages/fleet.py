@@ -27,7 +27,7 @@ SAMPLES = "muster.fleet.samples"
 POLL_S = 2.0  # as often as a page asks: however many look, the stores are asked once
 SAMPLES_S = 10.0  # there is a new one each minute
 BUSY_PERCENT = 10  # below, a card only shows a desktop
-STATUSES = ("healthy", "degraded", "down", "draining", "waiting")
+STATUSES = ("healthy", "degraded", "down")
 
 Samples = Mapping[WorkerId, Sequence[Sample]]
 
@@ -131,9 +131,8 @@ def _tiles(found: FleetRows) -> tuple[Tile, ...]:
     busy = sum((card.percent or 0) >= BUSY_PERCENT for card in cards)
     taken = sum(len(row.jobs) for row in found.rows)
     slots = sum(row.slots for row in found.rows if row.status not in ("down", "left"))
-    names = {"waiting": "awaiting approval"}
     return (
-        *(Tile(names.get(word, word), count, None, f"/?status={word}", word) for word, count in counted.items()),
+        *(Tile(word, count, None, f"/?status={word}", word) for word, count in counted.items()),
         Tile("to look into", sum(bool(row.investigation) for row in found.rows), None, "/?investigation=open", "flag"),
         Tile("slots busy", taken, slots, "/jobs?state=running", "plain"),
         *([Tile("GPUs busy", busy, len(cards), "/?status=healthy", "plain")] if cards else []),

@@ -118,7 +118,7 @@ def _view(investigation: str) -> InvestigationView:
     moved, worker = tuple(moves(ledger, found.id)), workers.find(ledger, found.worker)
     return InvestigationView(
         found=found,
-        meaning=investigation_story.MEANINGS.get(found.cause, ""),
+        meaning=investigation_story.MEANINGS[found.cause],
         why=found.evidence.get("why"),
         steps=investigation_story.steps(found, moved, workers.transitions(ledger, found.worker)),
         figures=investigation_story.figures(found),

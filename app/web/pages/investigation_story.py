@@ -10,23 +10,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.ledger.fleet import Sample
-from app.ledger.investigations import SEVERAL_OWNERS, Investigation, Move
+from app.ledger.investigations import Investigation, Move, SuspectedCause
 from app.ledger.workers import Transition
+from app.pool.duration import duration
 from app.pool.model import Json
-from app.web.http.filters import duration, gib
+from app.web.http.filters import gib
 from app.web.pages import sparkline
 from app.web.pages.sparkline import Spark
 
-MEANINGS = {
-    "process killed": "The host was there, the agent's process was not.",
-    "host silent": "Neither the host nor the agent was heard of any more: power, network or a frozen system.",
-    "Redis unreachable": "The agent answered, but its heartbeats did not come through to Redis.",
-    "GPU fell off": "The driver could not reach a GPU any more.",
-    "out of memory": "The kernel ended a process because the host's memory was used up.",
-    SEVERAL_OWNERS: "Jobs of several people failed here one after the other, by their own errors: then it is likelier"
-    " the worker than the jobs.",
+MEANINGS: Mapping[SuspectedCause, str] = {
+    SuspectedCause.PROCESS_KILLED: "The host was there, the agent's process was not.",
+    SuspectedCause.HOST_SILENT: "Neither the host nor the agent was heard of any more: power, network or a frozen"
+    " system.",
+    SuspectedCause.REDIS_UNREACHABLE: "The agent answered, but its heartbeats did not come through to Redis.",
+    SuspectedCause.GPU_FELL_OFF: "The driver could not reach a GPU any more.",
+    SuspectedCause.OUT_OF_MEMORY: "The kernel ended a process because the host's memory was used up.",
+    SuspectedCause.SEVERAL_OWNERS: "Jobs of several people failed here one after the other, by their own errors: then"
+    " it is likelier the worker than the jobs.",
 }
-FIRST_WORDS: Mapping[str, str] = {SEVERAL_OWNERS: "the first of these errors"}  # of a worker that was not silent
+# Of a worker that was not silent.
+FIRST_WORDS: Mapping[SuspectedCause, str] = {SuspectedCause.SEVERAL_OWNERS: "the first of these errors"}
 BEFORE = timedelta(minutes=10)  # what a worker went through so shortly before may belong to it
 HOTTEST_C = 100  # the top of the temperature's line
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.pool.duration import duration
 from app.pool.model import Attempt, AttemptEnd
-from app.web.http.filters import duration, percent
+from app.pool.protocol import Cause
+from app.web.http.filters import percent
 
 TONES = {
     AttemptEnd.SUCCEEDED: "healthy",
@@ -92,7 +94,7 @@ def _entry(
     return StoryEntry(
         number=attempt.number,
         word=str(attempt.end or running),
-        tone=TONES[attempt.end] if attempt.end else "draining",
+        tone=TONES[attempt.end] if attempt.end else "busy",
         worker=attempt.worker if hosts else None,
         worker_name=attempt.worker_name if hosts else None,
         began=attempt.started_at or attempt.assigned_at,
@@ -119,19 +121,19 @@ def _ended(attempt: Attempt) -> str:
     if attempt.end is None:
         return ""
     told = _END_WORDS[attempt.end] + _after(attempt)
-    says_no_more = attempt.cause in (None, "workflow", str(attempt.end)) or attempt.end is AttemptEnd.SUCCEEDED
+    says_no_more = attempt.cause in (None, Cause.WORKFLOW, attempt.end) or attempt.end is AttemptEnd.SUCCEEDED
     cause = _CAUSE_WORDS.get(attempt.cause or "", attempt.cause)
     rule = f"a rule of its workflow says: {_THEN_WORDS[attempt.then]}" if attempt.then else ""
     parts = [told if says_no_more else f"{told}: {cause}", _death(attempt), rule, _lost(attempt)]
     return "; ".join(part for part in parts if part)
 
 
-_CAUSE_WORDS = {
-    "gpu memory": "its GPU's memory was used up",
-    "slot": "its slot process died",
-    "agent": "its agent gave it up",
-    "deadline": "its worker was cut off from the pool",
-    "good-bye": "its worker said good-bye",
+_CAUSE_WORDS: Mapping[str, str] = {
+    Cause.GPU_MEMORY: "its GPU's memory was used up",
+    Cause.SLOT: "its slot process died",
+    Cause.AGENT: "its agent gave it up",
+    Cause.DEADLINE: "its worker was cut off from the pool",
+    Cause.GOOD_BYE: "its worker said good-bye",
 }
 _THEN_WORDS = {"later": "try again later", "never": "do not try again", "elsewhere": "try another worker"}
 _END_WORDS = {

@@ -22,8 +22,8 @@ LOG_LINES = 200
 CHECKPOINTS = 20
 TONES = {
     "waiting": "waiting",
-    "starting": "draining",
-    "running": "draining",
+    "starting": "busy",
+    "running": "busy",
     "running (moving)": "degraded",
     "cancelling": "degraded",
     "succeeded": "healthy",

@@ -11,10 +11,11 @@ from datetime import datetime, timedelta, timezone
 
 from app.ledger import attempts, investigations, policy, workers
 from app.ledger.db import Ledger
+from app.ledger.investigations import SuspectedCause
 from app.pool.model import Attempt, AttemptEnd, Health, Job
 from app.pool.protocol import ORPHAN_KILL_S
 
-CUT_OFF = ("host silent", "Redis unreachable")
+CUT_OFF = (SuspectedCause.HOST_SILENT, SuspectedCause.REDIS_UNREACHABLE)
 SILENT = (Health.DEGRADED, Health.DOWN)
 
 

@@ -14,8 +14,8 @@ from flask_wtf.csrf import generate_csrf
 from rq.serializers import JSONSerializer
 from rq_dashboard import web as dashboard
 
+from app.pool import redis_client
 from app.pool.settings import ServerSettings
-from app.web.http.services import REDIS_S
 from app.web.pages import base
 
 PREFIX = "/queues"
@@ -36,7 +36,7 @@ def install(app: Flask, settings: ServerSettings) -> None:
     app.add_url_rule(
         f"{PREFIX}/icon/<path:filename>", "static", lambda filename: send_file(base.ROOT / "static/muster.svg")
     )
-    queues = redis.Redis.from_url(settings.rq_redis_url, socket_timeout=REDIS_S, socket_connect_timeout=REDIS_S)
+    queues = redis_client.client(settings.rq_redis_url, redis_client.PAGE_S, repeats=1)
     app.before_request(partial(_guard, queues))
     app.after_request(_loosen)
     app.register_blueprint(dashboard.blueprint, url_prefix=PREFIX)

@@ -114,7 +114,7 @@ def _view(worker: Worker) -> WorkerView:
         changes=tuple(changes),
         strip=strip(changes, minute),
         paused=worker.intent is Intent.PAUSED,
-        acts=caller().role == "admin" and worker.intent is not Intent.DECOMMISSIONED,
+        acts=caller().role == "admin",
     )
 
 

@@ -34,7 +34,6 @@ def answers_of(registered: list[Worker]) -> list[WorkerAnswer]:
 
 def matching(
     asked: Filter,
-    decommissioned: bool = False,
     place: tuple[str, str] | None = None,
     size: int = LISTED_MOST,
 ) -> Iterator[WorkerAnswer]:
@@ -42,7 +41,7 @@ def matching(
 
     Read `size` at a time, because status and tags are known from beats alone: no more are read than are taken.
     """
-    while part := workers.page(services().ledger, decommissioned, place, size):
+    while part := workers.page(services().ledger, place, size):
         yield from (worker for worker in answers_of(part) if asked.matches(_facts(worker)))
         if len(part) < size:
             return

@@ -1,4 +1,4 @@
-"""The workflow's process, as its guard sees it: a fork (forked.py) with a socket pair.
+"""The workflow's process, as its guard sees it: a fork (workflow_fork.py) with a socket pair.
 
 It is started while the claim is still under way and waits for its first line: until that is sent,
 nothing of the workflow runs.
@@ -12,9 +12,10 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.attempt.forked import fork
+from agent.attempt.workflow_fork import fork
 from agent.ipc.channel import SlotSetup
 from agent.ipc.link import Link, Message
+from agent.ipc.start import Start, StartFrom
 from agent.processes import ATTEMPT_VARIABLE, JOB_VARIABLE
 from app.pool.codec import plain
 from app.pool.model import Workflow
@@ -48,7 +49,7 @@ class Folders:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
 
 
-class Child:
+class WorkflowProcess:
     """The process, the line to it, and what it writes to its standard output and error."""
 
     def __init__(self, order: Order, setup: SlotSetup, folders: Folders) -> None:
@@ -61,7 +62,7 @@ class Child:
             theirs.close()
             os.close(writing)
         self.link = Link(ours)
-        self.output = Output(reading)
+        self.output = OutputPipe(reading)
         self.pidfd = os.pidfd_open(self.pid)
         self._status: int | None = None
 
@@ -76,9 +77,9 @@ class Child:
         if self.ended() is None:
             signal.pidfd_send_signal(self.pidfd, signal.SIGUSR1)
 
-    def sources(self) -> list[Link | Output | int]:
+    def sources(self) -> list[Link | OutputPipe | int]:
         """What to wait on; ended ones left out, since they are always readable."""
-        talking: list[Link | Output] = [each for each in (self.link, self.output) if not each.gone]
+        talking: list[Link | OutputPipe] = [each for each in (self.link, self.output) if not each.gone]
         return [self.pidfd, *talking]
 
     def ended(self) -> int | None:
@@ -89,7 +90,7 @@ class Child:
         return self._status
 
 
-class Output:
+class OutputPipe:
     """What it writes, line by line; a process that dies badly says so here only."""
 
     def __init__(self, fd: int) -> None:
@@ -115,22 +116,27 @@ class Output:
 
 
 def first_line(order: Order, workflow: Workflow, folders: Folders, deadline_fd: int) -> Message:
-    """What the child waits for: everything that it needs to run the attempt."""
-    resume = order.resume
-    return {
-        "job": order.job,
-        "attempt": order.attempt,
-        "workflow": order.workflow,
-        "runner": plain(workflow),
-        "params": order.params,
-        "resume": None if resume is None else {**plain(resume), "files_dir": str(folders.resume)},
-        "output_dir": str(folders.output),
-        "checkpoint_dir": str(folders.checkpoints),
-        "gpus": list(order.gpus),
-        "deadline_fd": deadline_fd,
-        "strict": order.strict,
-        "max_orphan_s": order.max_orphan_s,
-    }
+    """What the workflow's process waits for: a Start as a message."""
+    checkpoint, resume = order.resume, None
+    if checkpoint:
+        resume = StartFrom(checkpoint.number, checkpoint.state, str(folders.resume), checkpoint.files)
+    start: Message = plain(
+        Start(
+            job=order.job,
+            attempt=order.attempt,
+            workflow=order.workflow,
+            runner=workflow,
+            output_dir=str(folders.output),
+            checkpoint_dir=str(folders.checkpoints),
+            params=order.params,
+            resume=resume,
+            gpus=order.gpus,
+            deadline_fd=deadline_fd,
+            strict=order.strict,
+            max_orphan_s=order.max_orphan_s,
+        )
+    )
+    return start
 
 
 def environment(order: Order) -> dict[str, str]:

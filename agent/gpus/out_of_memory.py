@@ -1,4 +1,4 @@
-"""Did an attempt fail because its GPU's memory was used up? By the words of CUDA and of what is built on it.
+"""GPU out of memory: recognised by what CUDA, and the libraries and programs built on it, write into a log.
 
 Only the last lines count: a program that ran out of memory, made do with less and failed of something
 else a long time later did not fail of that.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-CAUSE = "gpu memory"
 LAST_LINES = 100
 
 _WORDS = re.compile(
@@ -36,5 +35,5 @@ _WORDS = re.compile(
 
 
 def ran_out(lines: Sequence[str]) -> bool:
-    """Whether one of the last lines says so."""
+    """True when one of the last LAST_LINES of these lines says that a GPU's memory was used up."""
     return any(_WORDS.search(line) for line in lines[-LAST_LINES:])

@@ -1,14 +1,13 @@
 """The workflow's process, forked from its guard: nothing has to be imported, so it is there in milliseconds.
 
 Not exec'd, it must undo by hand what exec undoes: descriptors that are not its own (one of main's sockets
-held here would keep presence alive after main's death), signals, logging, and the refusal of pickle. And it
-carries the slot's environment in /proc, so the attempt is written into that, where others look for it.
+held here would keep presence alive after main's death), signals, logging, and the refusal of pickle. What
+/proc shows as its environment stays the slot's: main and guard know it as a descendant of its guard.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -16,12 +15,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Collection, Mapping
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
-from agent.processes import ATTEMPT_VARIABLE, JOB_VARIABLE, PLACEHOLDERS, become, die_with_parent
+from agent.processes import become, die_with_parent
 from agent.runners.__main__ import main as run_workflow
 from app.pool.pickles import allow_pickle
 
@@ -53,7 +51,6 @@ def _live(
         _forget_guard(line, output, keep)
         os.chdir(folder)
         os.environ.update(environment)
-        _mark(environment[JOB_VARIABLE], environment[ATTEMPT_VARIABLE])
         become(NAME)
         run_workflow(line)
         code = 0
@@ -86,27 +83,6 @@ def _close_all_but(kept: set[int]) -> None:
     for below, above in pairwise([-1, *sorted(kept), MOST_FD]):
         if above > below + 1:  # os.closerange(n, n) would close all from n on
             os.closerange(below + 1, above)
-
-
-def _mark(job: str, attempt: str) -> None:
-    """Write job and attempt over the placeholders in the memory that /proc/<pid>/environ shows.
-
-    A fork shows its parent's, and only an exec makes a new one. A process that was not started with the
-    placeholders (a test's) is left as it is.
-    """
-    for name, value in ((JOB_VARIABLE, job), (ATTEMPT_VARIABLE, attempt.zfill(len(PLACEHOLDERS[ATTEMPT_VARIABLE])))):
-        if name in places():
-            ctypes.memmove(places()[name], value.encode(), len(PLACEHOLDERS[name]))
-
-
-@cache
-def places() -> Mapping[str, int]:
-    """Where in memory the placeholders' values lie; in a fork at the same addresses, so one look is enough."""
-    stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    start, end = int(stat[47]), int(stat[48])  # env_start, env_end: fields 50 and 51 of proc(5)
-    block = b"\0" + ctypes.string_at(start, end - start)
-    found = {name: block.find(f"\0{name}={value}\0".encode()) for name, value in PLACEHOLDERS.items()}
-    return {name: start + at + len(name) + 1 for name, at in found.items() if at >= 0}
 
 
 def _end(code: int) -> NoReturn:

@@ -1,7 +1,6 @@
-"""Listening: on the worker's bell in Redis, which is also its presence, and on its announced address.
+"""The announced address: a port that tells every caller which incarnation of which worker listens there.
 
-Neither decides anything. A ring says "look now"; whoever calls the address hears which incarnation
-answers. The subscription is main's own connection: when main dies the kernel closes it.
+The server calls it to check a join, and the coordinator when it doubts a worker. It decides nothing.
 """
 
 from __future__ import annotations
@@ -9,59 +8,15 @@ from __future__ import annotations
 import logging
 import socket
 import sys
-import time
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import redis
-
-from agent.beat.connect import connect
 from app.pool.codec import to_json
 from app.pool.errors import SettingsError
-from app.pool.loop import Outage
 from app.pool.protocol import WhoIs
-from app.pool.subscription import listen
 
 log = logging.getLogger(__name__)
 
-MOST_PAUSE_S = 0.1  # between tries to be present again: half of what presence may be missed for
 CALLER_S = 2.0  # a caller that says nothing for so long is dropped
-
-
-class Ear:
-    """Subscribed to one channel for as long as the process lives; `run` is a thread's.
-
-    `rung` is called in it, with a client to look with.
-    """
-
-    def __init__(
-        self, url: str, channel: str, rung: Callable[[redis.Redis], None], subscribed: Callable[[], None]
-    ) -> None:
-        self._url = url
-        self._channel = channel
-        self._rung = rung
-        self._subscribed = subscribed  # whatever was rung before is lost: the callee looks at everything
-        self._lost = Outage(log, "bell lost")
-
-    def run(self) -> None:
-        """Listen; a lost connection is replaced at once, then with small pauses."""
-        while True:
-            try:
-                self._listen()
-            except redis.RedisError as error:
-                time.sleep(self._lost.failed(error, 0.005, MOST_PAUSE_S, at_once=True))
-
-    def _listen(self) -> None:
-        with connect(self._url) as client, client.pubsub() as pubsub:
-            pubsub.subscribe(self._channel)
-            listen(pubsub, lambda message: self._heard(message["type"], client))
-
-    def _heard(self, kind: str, client: redis.Redis) -> None:
-        if kind == "subscribe":
-            self._lost.over()
-            self._subscribed()
-        elif kind == "message":
-            self._rung(client)
 
 
 class Address:
