@@ -19,8 +19,9 @@ from app.ledger.db import Ledger
 from app.ledger.workers import Join
 from app.pool.codec import from_json
 from app.pool.errors import BadRequest
-from app.pool.model import Intent, Worker
+from app.pool.model import Worker
 from app.pool.protocol import Admission, Check, Offer, Wanted
+from app.pool.wanted import wanted_of
 
 LONGEST_S = 30  # from the offer to the last look for the present incarnation
 NEWER = "a newer agent of this worker has joined meanwhile; start this one again"
@@ -110,17 +111,7 @@ def _wanted(services: Services, worker: Worker | None) -> Wanted:
     written = worker and services.redis.hget(services.keys.worker(worker.id), "wanted")
     if written:
         return from_json(Wanted, written)
-    now = policy.read(services.ledger)
-    return Wanted(
-        number=0,
-        intent=str(worker.intent if worker else Intent.ACTIVE),
-        restart=worker.restart if worker else 0,
-        interval_ms=round(now.heartbeat_interval_s * 1000),
-        missed_beats=now.missed_beats,
-        queue_depth=now.queue_depth if worker is None or worker.queue_depth is None else worker.queue_depth,
-        max_orphan_s=now.max_orphan_s,
-        slots=worker.slots_wanted if worker else None,
-    )
+    return wanted_of(worker, policy.read(services.ledger))
 
 
 def _offer_errors(offer: Offer) -> list[tuple[str, str]]:

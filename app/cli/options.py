@@ -1,0 +1,22 @@
+"""What several verbs take and how all of them fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from app.pool.errors import PoolError
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's answer.")
+
+
+class Commands(click.Group):
+    """Errors that people can mend are one line and exit code 1, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except PoolError as error:
+            raise click.ClickException(str(error)) from error
