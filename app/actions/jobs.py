@@ -8,9 +8,10 @@ from typing import Any
 
 from flask import abort
 
-from app.ledger import groups, workflows
+from app.ledger import groups
 from app.ledger.db import Ledger
-from app.ledger.workflows import Declared
+from app.ledger.registry import workflows
+from app.ledger.registry.workflows import Declared
 from app.pool import parameters
 from app.pool.errors import BadFields, BadRequest
 from app.pool.matching import nobody_offers

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Literal
 
-from app.ledger import blocks, groups, pauses, setups, workers
+from app.ledger import blocks, groups
 from app.ledger.db import Ledger
-from app.ledger.pauses import Pause
-from app.ledger.setups import Change, Setup, setup_of
+from app.ledger.registry import pauses, setups
+from app.ledger.registry.pauses import Pause
+from app.ledger.registry.setups import Change, Setup, setup_of
 from app.pool.errors import BadFields
 from app.pool.model import Worker, WorkerId
 from app.web.http import cache
@@ -138,7 +139,7 @@ def _resume(which: Sequence[WorkerId], _: Wish) -> list[Result]:
 
 
 def _moved(which: Sequence[WorkerId], details: Mapping[WorkerId, str]) -> list[Result]:
-    known = workers.intents(services().ledger, which)
+    known = pauses.intents(services().ledger, which)
     return [
         Result(worker, known[worker][0], worker in details, details.get(worker, "is active, not paused"))
         if worker in known
@@ -148,7 +149,7 @@ def _moved(which: Sequence[WorkerId], details: Mapping[WorkerId, str]) -> list[R
 
 
 def _unblock(which: Sequence[WorkerId], wish: Wish) -> list[Result]:
-    known = workers.intents(services().ledger, which)
+    known = pauses.intents(services().ledger, which)
     forgiven = blocks.forgive(services().ledger, list(known), wish.workflow, caller().owner)
     about = f" for {wish.workflow}" if wish.workflow else ""
     return [

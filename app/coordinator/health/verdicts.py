@@ -25,7 +25,8 @@ from app.coordinator.health.failure_detector import (
 )
 from app.coordinator.health.presence import Loss, LossKind, Presence
 from app.coordinator.stores import Stores
-from app.ledger import jobs, workers
+from app.ledger import jobs
+from app.ledger.registry import workers
 from app.pool.faults import point
 from app.pool.live import Look, Looks
 from app.pool.model import Degraded, Health, Worker, WorkerId

@@ -8,8 +8,10 @@ from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, RootModel
 
 from app.actions import joins
-from app.ledger import events, policy, tokens, workers
-from app.ledger.workers import Join
+from app.ledger import events, policy, tokens
+from app.ledger.registry import joins as ledger_joins
+from app.ledger.registry import workers
+from app.ledger.registry.joins import Join
 from app.pool.codec import from_json, plain
 from app.pool.errors import BadRequest
 from app.pool.model import Intent, Worker
@@ -69,7 +71,7 @@ def begin(body: OfferBody) -> Response:
     secret = tokens.new_secret("agent")
     admitted_by = caller().token if caller().kind == "join" else None
     ledger = services().ledger
-    join = workers.begin_join(ledger, worker.id if worker else None, offer, tokens.digest(secret), admitted_by)
+    join = ledger_joins.begin(ledger, worker.id if worker else None, offer, tokens.digest(secret), admitted_by)
     return answer(AdmissionAnswer(_admission(join, secret, worker)), 201)
 
 
@@ -95,7 +97,7 @@ def confirm(path: JoinPath) -> Response:
 def _worker_of(offer: Offer) -> Worker | None:
     """The registered worker that this agent is; None for a new one."""
     ledger = services().ledger
-    known = workers.by_identity(ledger, workers.identity_of(offer))
+    known = ledger_joins.by_identity(ledger, ledger_joins.identity_of(offer))
     mine = caller().worker
     own = workers.find(ledger, mine) if mine else None
     if own and known and own.id != known.id:
@@ -104,7 +106,7 @@ def _worker_of(offer: Offer) -> Worker | None:
 
 
 def _join(name: str) -> Join:
-    join = workers.find_join(services().ledger, name)
+    join = ledger_joins.find(services().ledger, name)
     if join is None:
         abort(404, "there is no such join; begin anew with POST /agent/v1/join")
     if tokens.digest(bearer_secret() or "") != join.token_sha256:
@@ -116,7 +118,7 @@ def _register(join: Join) -> Worker | None:
     with services().ledger.transaction() as tx:
         if join.admitted_by and not tokens.spend(tx, join.admitted_by):
             abort(403, "the join token was spent, revoked or has expired meanwhile; ask an admin for a new one")
-        worker = workers.confirm_join(tx, join)
+        worker = ledger_joins.confirm(tx, join)
         if worker:
             sentence = f"{worker.name} joined on {worker.hostname} (incarnation {worker.incarnation})"
             events.record(tx, "worker.joined", sentence, worker=worker.id)

@@ -14,9 +14,10 @@ from flask import Response, abort
 from pydantic import BaseModel, Field
 
 from app.actions import workers as acts
-from app.ledger import events, groups, workers
+from app.ledger import events, groups
 from app.ledger.db import Ledger
 from app.ledger.groups import Group
+from app.ledger.registry import pauses
 from app.pool.errors import BadFields
 from app.pool.model import WorkerId
 from app.pool.policy import STRATEGIES
@@ -188,7 +189,7 @@ def _set_strategy(tx: Ledger, name: str, strategy: str | None) -> None:
 
 def _fill(tx: Ledger, name: str, members: Sequence[str]) -> None:
     which = [WorkerId(member) for member in members]
-    there = workers.intents(tx, which)
+    there = pauses.intents(tx, which)
     errors = [
         (f"/workers/{place}", f"there is no worker {member}")
         for place, member in enumerate(which)

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from flask import Response
 from pydantic import BaseModel
 
-from app.ledger import attempts, fleet, jobs, policy, workers
-from app.ledger.workers import Rows
+from app.ledger import attempts, jobs, policy
+from app.ledger.registry import fleet, workers
+from app.ledger.registry.workers import Rows
 from app.pool.capacity import takes
 from app.pool.matching import Refusal
 from app.pool.model import Attempt, AttemptEnd, Job, JobId, JobState, Json, Worker, WorkerId

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.actions import workers as acts
 from app.actions.workers import Action, Result, Wish
-from app.ledger.pauses import Pause
+from app.ledger.registry.pauses import Pause
 from app.pool.errors import BadFields
 from app.pool.model import LIMITS, WorkerId
 from app.web.api import workers

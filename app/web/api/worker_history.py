@@ -7,7 +7,8 @@ from datetime import datetime
 from flask import Response, abort
 from pydantic import BaseModel, Field
 
-from app.ledger import attempts, workers
+from app.ledger import attempts
+from app.ledger.registry import workers
 from app.pool.model import Health, JobState, WorkerId
 from app.pool.parameters import whole
 from app.web.api.job_answers import AttemptAnswer, attempt_answer

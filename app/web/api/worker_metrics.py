@@ -8,7 +8,7 @@ from typing import Annotated
 from flask import Response
 from pydantic import BaseModel, Field
 
-from app.ledger import workers
+from app.ledger.registry import samples
 from app.web.api.worker_answers import GpuAnswer, LoadAnswer, MemoryAnswer, worker_answers
 from app.web.api.workers import known
 from app.web.http import blueprints
@@ -90,7 +90,7 @@ def metrics(path: WorkerPath, query: MetricsQuery) -> Response:
                 queued=now.queued,
                 gpus={gpu.uuid: gpu for gpu in now.gpus},
             ),
-            series=[Point(**row) for row in workers.series(services().ledger, worker.id, begin, until, step)],
+            series=[Point(**row) for row in samples.series(services().ledger, worker.id, begin, until, step)],
             begin=begin,
             until=until,
             step=step,

@@ -12,8 +12,8 @@ from flask import Response
 from pydantic import Field
 
 from app.actions import workers as acts
-from app.ledger import setups
-from app.ledger.setups import Setup
+from app.ledger.registry import setups
+from app.ledger.registry.setups import Setup
 from app.pool.errors import BadFields
 from app.pool.model import LIMITS, Worker
 from app.pool.policy import ABOUT

@@ -8,7 +8,8 @@ from itertools import islice
 
 from flask import Response, abort
 
-from app.ledger import investigations, setups, workers
+from app.ledger import investigations
+from app.ledger.registry import setups, workers
 from app.pool.model import Worker, WorkerId
 from app.web.api.worker_answers import WorkerAnswer, WorkerList, worker_answers
 from app.web.http import blueprints, etags

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.ledger import fleet, investigations
-from app.ledger.fleet import HeldJob, Sample
-from app.ledger.workers import Rows
+from app.ledger import investigations
+from app.ledger.registry import fleet
+from app.ledger.registry.fleet import HeldJob
+from app.ledger.registry.samples import Sample
+from app.ledger.registry.workers import Rows
 from app.pool.model import Worker, WorkerId
 from app.web.api.worker_answers import GpuAnswer, WorkerAnswer, worker_answers
 from app.web.http.services import Services

@@ -10,8 +10,9 @@ from typing import Any
 from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from app.ledger import groups, policy, workers
+from app.ledger import groups, policy
 from app.ledger.groups import Group
+from app.ledger.registry import workers
 from app.pool.model import Worker
 from app.pool.policy import STRATEGIES
 from app.web.api import groups as api

@@ -9,9 +9,10 @@ from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
-from app.ledger import investigations, workers
+from app.ledger import investigations
 from app.ledger.blocks import POOL
 from app.ledger.investigations import Investigation, InvestigationNote, Move
+from app.ledger.registry import workers
 from app.pool.errors import BadRequest
 from app.pool.model import Intent
 from app.web.api import investigations as api

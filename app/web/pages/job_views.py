@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.ledger import attempts, fleet, jobs
+from app.ledger import attempts, jobs
 from app.ledger.db import Ledger
+from app.ledger.registry import fleet
 from app.pool.model import ENDED, Attempt, Checkpoint, Job, JobState, WorkerId
 from app.pool.status import job_status
 from app.web.api.job_answers import job_answer

@@ -11,8 +11,9 @@ from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
 from app.actions import jobs as submission
-from app.ledger import groups, jobs, workflows
-from app.ledger.workflows import Declared
+from app.ledger import groups, jobs
+from app.ledger.registry import workflows
+from app.ledger.registry.workflows import Declared
 from app.pool.model import Job, JobId, Json
 from app.web.api import jobs as api
 from app.web.http import files

@@ -11,7 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.actions import workers as acts
 from app.actions.workers import Action, Wish
-from app.ledger.pauses import Pause
+from app.ledger.registry.pauses import Pause
 from app.pool.errors import BadRequest
 from app.pool.model import WorkerId
 from app.web.api import worker_setup, workers
