@@ -1,12 +1,13 @@
-"""The context of a running workflow: what it is given, and what it tells the pool.
+"""What a workflow of Python sees of its job: the public API for those who write workflows.
 
 At least once: a step may run twice, on two hosts, and then begins from the same checkpoint.
-Every call looks at the deadline and at what the guard has said.
+
+Every call looks at the attempt's deadline and at what the guard has said since the last one. Once the attempt is no
+longer this worker's, every call raises LeaseLost: let it through, what the workflow does from then on is refused.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -14,47 +15,53 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from agent import files as kept_files
+from agent import files as stored_files
 from agent.ipc.deadline import Deadline, Past
 from agent.ipc.start import Start, StartFrom
 from agent.ipc.wire import Signals, Wire
+from agent.limits import check_json, cut
 from agent.tags import is_tag
-from app.pool.codec import nested, plain
+from app.pool.codec import plain
 from app.pool.errors import LeaseLost
 from app.pool.model import LIMITS, FileFact, Json
-from app.pool.text import storable_text, unstorable
+from app.pool.text import storable_text
 
-CUT = " … (cut)"
+__all__ = ["Job", "LeaseLost", "Resume", "Stopped", "Stopping", "WorkerTags"]
+
 LOG_FULL = f"… the log of this attempt is full ({LIMITS.log_lines} lines); what follows is not kept"
 
 Stopping = Literal["checkpoint", "cancel"]
 
 
 class Stopped(Exception):
-    """Raised by a workflow that was asked to stop and did: it goes on later from its last checkpoint."""
+    """Raised by a workflow that was asked to stop and did: its job goes on later from the last checkpoint."""
 
 
 @dataclass(frozen=True)
 class Resume:
-    """The last checkpoint that was kept: its state, and its files in the order they were given."""
+    """The last checkpoint that was kept, from which this attempt goes on."""
 
-    number: int
-    state: Json
-    files: tuple[Path, ...] = ()
+    number: int  # counted from 1 over all attempts of the job
+    state: Json  # as it was given to Job.checkpoint
+    files: tuple[Path, ...] = ()  # in the order in which they were given; never to be changed
 
 
 class WorkerTags:
-    """What a workflow says of the worker on which it runs."""
+    """The tags by which a workflow says what its worker can do. May be used from any thread of the workflow."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
     def add_tag(self, tag: str) -> None:
-        """Say that it can do something more, until it is dropped or the agent ends. Raises ValueError."""
+        """Give the worker a tag, such as `model:sdxl`, until it is dropped or the agent ends; harmless when repeated.
+
+        A worker has at most 64 such tags; one beyond them is dropped, which the agent's log says. Raises ValueError
+        when the text is no tag, LeaseLost when the attempt is no longer this worker's.
+        """
         self._say(tag, True)
 
     def drop_tag(self, tag: str) -> None:
-        """Take that back. Raises ValueError."""
+        """Take a tag from the worker; harmless when it has none of this name. Raises ValueError, LeaseLost."""
         self._say(tag, False)
 
     def _say(self, tag: str, has: bool) -> None:
@@ -64,26 +71,38 @@ class WorkerTags:
 
 
 class Job:
-    """What a workflow sees of its job. Safe to use from several threads of the workflow."""
+    """A running attempt, as its workflow sees it. Every call may come from any thread of the workflow.
+
+    params          the parameters by name, with defaults; None where there is neither value nor default
+    gpus            UUIDs of the GPUs that the attempt may use, () for none; CUDA_VISIBLE_DEVICES says the same
+    output_dir      the attempt's output folder, also the current folder: regular files in it become outputs
+    checkpoint_dir  the place for unfinished files of a checkpoint to come; below output_dir, but no output
+    resume          the checkpoint to go on from; None: begin at the beginning
+    worker          the worker's tags
+    """
 
     def __init__(self, start: Start, params: Mapping[str, Json], wire: Wire, signals: Signals) -> None:
-        self.params = dict(params)
-        self.gpus = start.gpus
+        """For the runners. Raises FileNotFoundError when the checkpoint to resume from lacks a file."""
+        self.params: dict[str, Json] = dict(params)
+        self.gpus: tuple[str, ...] = start.gpus
         self.output_dir = Path(start.output_dir)
         self.checkpoint_dir = Path(start.checkpoint_dir)
         self.checkpoint_dir.mkdir(parents=True, exist_ok=True)
-        self._wire, self._signals = wire, signals
         self.worker = WorkerTags(wire)
+        self._wire, self._signals = wire, signals
         self._deadline = deadline_of(start)
         self._lock = threading.RLock()
         self._lines = 0
-        self._facts: dict[Path, FileFact] = {}
+        self._facts: dict[Path, FileFact] = {}  # of files that belong to a checkpoint
         self._number = start.resume.number if start.resume else 0
-        self.resume = self._resumed(start.resume) if start.resume else None
+        self.resume: Resume | None = self._resumed(start.resume) if start.resume else None
 
     @property
     def stopping(self) -> Stopping | None:
-        """None; "checkpoint": save your state and raise Stopped; "cancel": nothing will be kept, just end."""
+        """What the workflow is asked to do. Raises LeaseLost. Cheap: look at it after each step.
+
+        None: go on. "checkpoint": save your state and raise Stopped. "cancel": nothing will be kept, just end.
+        """
         with self._lock:
             past = self._look()
             if self._wire.stopping == "cancel":
@@ -92,18 +111,27 @@ class Job:
             return "checkpoint" if asked else None
 
     def progress(self, fraction: float, text: str = "") -> None:
-        """Say how far the job is, from 0 to 1, and what it does, in up to 200 characters."""
+        """Say how far the job is, from 0 to 1, and what it does, in up to 200 characters.
+
+        Only the newest is shown; call it as often as you like. Raises LeaseLost, and ValueError for no number.
+        """
         with self._lock:
             self._look()
             fraction = min(max(0.0, float(fraction)), 1.0)
             self._wire.send({"progress": fraction, "text": storable_text(text)[: LIMITS.text_characters]})
 
     def log(self, line: str) -> None:
-        """Add to the attempt's log; a line of more than 4 KiB is cut."""
+        """Add a line, or several, to the attempt's log; each is cut after 4 KiB. Raises LeaseLost.
+
+        Waits while the agent does not read: what is logged is not lost.
+        """
         self.log_all(line.splitlines() or [""])
 
     def log_all(self, lines: Iterable[str]) -> None:
-        """The same for many lines at once; beyond 100,000 of an attempt they are dropped, which the log says."""
+        """Add many lines at once. Raises LeaseLost.
+
+        An attempt has at most 100,000 lines; what comes after them is dropped, which the log says once.
+        """
         with self._lock:
             self._look()
             left = LIMITS.log_lines - self._lines
@@ -114,17 +142,20 @@ class Job:
             self._wire.send({"log": new if len(new) < left else [*new[: left - 1], LOG_FULL]})
 
     def checkpoint(self, state: Json, files: Iterable[Path | str] = ()) -> tuple[Path, ...]:
-        """Save a state, and files that belong to it, from which the next attempt can go on.
+        """Save a state (JSON, up to 256 KiB), and files that belong to it, from which the next attempt can go on.
 
-        The files are moved into a folder of this checkpoint and must not change from now on; where
-        they lie is returned, in the given order. One that already belongs to an earlier checkpoint
-        may be given again and is linked. Raises ValueError when the state is no JSON or too large.
+        The files are moved into a folder of this checkpoint; the paths where they lie from now on are returned, in
+        the given order. They must not change any more. A file of an earlier checkpoint may be given again: it is
+        linked. Every checkpoint stands alone, so name all files that the next attempt needs.
+
+        Raises ValueError when the state is no JSON or too large, when two files have the same name, and for what is
+        no regular file; OSError when the output folder takes no files; LeaseLost, and then nothing was kept.
         """
         check_json(state, LIMITS.checkpoint_bytes, "a checkpoint's state")
         with self._lock:
             self._look()
             self._number += 1
-            paths = self._keep([Path(path) for path in files], self.checkpoint_dir / str(self._number))
+            paths = self._store([Path(path) for path in files], self.checkpoint_dir / str(self._number))
             self._look()  # again: moving and hashing may have taken long
             facts = [plain(self._facts[path]) for path in paths]
             self._wire.send({"checkpoint": state, "number": self._number, "files": facts})
@@ -137,7 +168,7 @@ class Job:
             raise LeaseLost("the deadline of this attempt has passed")
         return past
 
-    def _keep(self, sources: list[Path], folder: Path) -> tuple[Path, ...]:
+    def _store(self, sources: list[Path], folder: Path) -> tuple[Path, ...]:
         if not sources:
             return ()
         targets = tuple(folder / source.name for source in sources)
@@ -145,18 +176,18 @@ class Job:
             raise ValueError("two files of a checkpoint have the same name")
         folder.mkdir(parents=True)
         for source, target in zip(sources, targets, strict=True):
-            self._facts[target] = self._kept(source, target)
-        kept_files.sync_folder(folder)
-        kept_files.sync_folder(self.checkpoint_dir)
+            self._facts[target] = self._stored(source, target)
+        stored_files.sync_folder(folder)
+        stored_files.sync_folder(self.checkpoint_dir)
         return targets
 
-    def _kept(self, source: Path, target: Path) -> FileFact:
-        known = self._facts.get(source)
-        if known is not None:
-            kept_files.link(source, target)
-            return known
-        kept_files.move(source, target)
-        return kept_files.fact(target, target.name)
+    def _stored(self, source: Path, target: Path) -> FileFact:
+        fact = self._facts.get(source)
+        if fact is not None:
+            stored_files.link(source, target)
+            return fact
+        stored_files.move(source, target)
+        return stored_files.fact(target, target.name)
 
     def _resumed(self, start: StartFrom) -> Resume:
         folder = Path(start.files_dir or "")
@@ -169,31 +200,8 @@ class Job:
 
 
 def deadline_of(start: Start) -> Deadline | None:
-    """The attempt's deadline; None when its guard has none either."""
+    """The attempt's deadline; None where its guard has none either (in tests)."""
     if start.deadline_fd is None:
         return None
     os.set_inheritable(start.deadline_fd, False)
     return Deadline(start.deadline_fd, start.strict, start.max_orphan_s)
-
-
-def check_json(value: Json, most: int, what: str) -> None:
-    """Raise ValueError when it is no JSON that PostgreSQL can hold, or has more bytes than `most`."""
-    try:
-        if nested(value) > LIMITS.nested:
-            raise ValueError(f"it is nested deeper than {LIMITS.nested} levels")
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} cannot be written as JSON: {error}") from error
-    if wrong := unstorable(value):
-        raise ValueError(f"{what} {wrong}")
-    size = len(text.encode())
-    if size > most:
-        raise ValueError(f"{what} has {size} bytes; at most {most} are kept, put the rest into a file")
-
-
-def cut(line: str) -> str:
-    """At most 4 KiB of a line, marked where something is missing."""
-    encoded = line.encode()
-    if len(encoded) <= LIMITS.log_line_bytes:
-        return line
-    return encoded[: LIMITS.log_line_bytes - len(CUT.encode())].decode("utf-8", "ignore") + CUT

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from agent.context import cut
 from agent.ipc.link import Message
+from agent.limits import cut
 from app.pool.codec import from_plain, plain
 from app.pool.model import LIMITS
 from app.pool.protocol import Cause, Order, Report

@@ -14,9 +14,10 @@ import traceback
 from collections.abc import Callable
 
 from agent import files
-from agent.context import Job, Stopped, check_json
+from agent.context import Job, Stopped
 from agent.ipc.start import Start
 from agent.ipc.wire import Signals, Wire
+from agent.limits import check_json
 from agent.runners import command, python
 from app.pool import parameters, settings
 from app.pool.codec import from_plain, plain

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from app.coordinator.health.presence import Loss, LossKind
+from app.coordinator.health.calls import LossKind
+from app.coordinator.health.presence import Loss
 from app.coordinator.hints import Hint
 from app.coordinator.upkeep.output_gc import OutputGc
 from app.ledger import attempts, events, investigations, jobs, policy

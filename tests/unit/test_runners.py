@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.context import CUT, LOG_FULL
+from agent.context import LOG_FULL
 from agent.ipc.deadline import DeadlineWriter, make_deadline
+from agent.limits import CUT
 from agent.processes import boottime_ns
 from agent.runners.command import arguments
 from agent.workflows import burn

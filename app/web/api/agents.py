@@ -14,8 +14,9 @@ from app.ledger.registry import workers
 from app.ledger.registry.joins import Join
 from app.pool.codec import from_json, plain
 from app.pool.errors import BadRequest
-from app.pool.model import Intent, Worker
+from app.pool.model import Worker
 from app.pool.protocol import Admission, Check, Offer, Wanted
+from app.pool.wanted import wanted_of
 from app.web.http import blueprints
 from app.web.http.auth import bearer_secret, caller
 from app.web.http.problems import problem
@@ -146,14 +147,4 @@ def _wanted(worker: Worker | None) -> Wanted:
     written = worker and services().redis.hget(services().keys.worker(worker.id), "wanted")
     if written:
         return from_json(Wanted, written)
-    now = policy.read(services().ledger)
-    return Wanted(
-        number=0,
-        intent=str(worker.intent if worker else Intent.ACTIVE),
-        restart=worker.restart if worker else 0,
-        interval_ms=round(now.heartbeat_interval_s * 1000),
-        missed_beats=now.missed_beats,
-        queue_depth=now.queue_depth if worker is None or worker.queue_depth is None else worker.queue_depth,
-        max_orphan_s=now.max_orphan_s,
-        slots=worker.slots_wanted if worker else None,
-    )
+    return wanted_of(worker, policy.read(services().ledger))
