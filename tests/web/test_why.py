@@ -11,7 +11,7 @@ import pytest
 from app.ledger import jobs
 from app.ledger.registry import pauses
 from app.pool.model import Intent, WorkerId
-from app.web.api import why
+from app.web.shapes import why
 from tests.kit.web import Web, signed_in
 
 RECORD: dict[str, Any] = {

@@ -8,14 +8,12 @@ from datetime import datetime, timedelta, timezone
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
+from app.actions import workers
 from app.ledger import groups, investigations, policy
 from app.ledger.registry import fleet, samples
 from app.pool.keys import queue
 from app.pool.load import ANSWERED, WORDS
 from app.pool.model import Intent, Worker
-from app.web.api import workers
-from app.web.api.worker_answers import LoadAnswer, worker_answers
-from app.web.api.worker_history import HistoryQuery, TransitionAnswer, WorkerJobAnswer, jobs_given, transitions
 from app.web.http import htmx
 from app.web.http.auth import caller
 from app.web.http.forms import Errors
@@ -24,6 +22,8 @@ from app.web.pages import fleet_rows
 from app.web.pages.base import READERS, page
 from app.web.pages.fleet_rows import Row
 from app.web.pages.worker_form import Written, form_of
+from app.web.shapes.worker_answers import LoadAnswer, worker_answers
+from app.web.shapes.worker_history import HistoryQuery, TransitionAnswer, WorkerJobAnswer, jobs_given, transitions
 
 blueprint = Blueprint("worker_page", __name__)
 STRIP = timedelta(hours=24)
@@ -66,14 +66,14 @@ class WorkerView:
 @page(*READERS)
 def shown(worker: str) -> ResponseReturnValue:
     """The worker's page."""
-    return whole(workers.known(worker), None, {})
+    return whole(workers.find(services().ledger, worker), None, {})
 
 
 @blueprint.get("/ui/workers/<id:worker>")
 @page(*READERS)
 def fragment(worker: str) -> ResponseReturnValue:
     """The part of it that changes."""
-    return htmx.fragment("workers/_worker.html", _view(workers.known(worker)))
+    return htmx.fragment("workers/_worker.html", _view(workers.find(services().ledger, worker)))
 
 
 def whole(worker: Worker, written: Written | None, errors: Errors) -> str:
@@ -115,7 +115,7 @@ def _view(worker: Worker) -> WorkerView:
         changes=tuple(changes),
         strip=strip(changes, minute),
         paused=worker.intent is Intent.PAUSED,
-        acts=caller().kind == "admin",
+        acts=caller().role == "admin",
     )
 
 
