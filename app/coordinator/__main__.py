@@ -54,10 +54,10 @@ class Coordinator:
         self._change(0)
 
     def ask_presence(self) -> None:
-        """Who listens? For a thread of its own."""
+        """Ask who listens, while this process leads; for a thread of its own."""
         control_loop = self._control_loop
         if control_loop is not None:
-            control_loop.presence.step()
+            control_loop.ask_presence()
 
     def _change(self, term: int) -> None:
         if self._control_loop is not None:

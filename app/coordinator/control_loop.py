@@ -1,7 +1,18 @@
 """The leader's one loop: apply reports, judge health, reconcile, dispatch; in turn, in one thread.
 
-Nothing else decides, so nothing races with it but the world. Hints say where to look first; what is
-due by time is looked at whole.
+Nothing else decides, so nothing races with it but the world. The order of a step:
+
+1. The fleet is read anew where it may be another one, since all that follows is decided by it.
+2. Reports are applied before anything is judged or taken: a result that has arrived is never thrown away.
+3. Cancelled jobs are ended where they are: by then their own ends, if they came first, have been applied.
+4. Whether this process still leads is asked here, because the steps before change nothing by what it knows,
+   and those after do: a process that was frozen and thawed knows an old world.
+5. Health is judged. It takes attempts from workers that it gives up on, so this comes before placing.
+6. Reconcile compares what ledger, leases, envelopes and beats say; it needs the health that was just judged,
+   and writes the scores by which is placed.
+7. Jobs are placed, last: by then slots are free and jobs pending by all that came before.
+
+Hints say where to look first. What is due by time is looked at whether or not a hint told of it.
 """
 
 from __future__ import annotations
@@ -10,6 +21,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from enum import Flag, auto
 
 from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.leases import Leases
@@ -27,7 +39,8 @@ from app.coordinator.placement.index import Eligible
 from app.coordinator.placement.rebalance import Queued
 from app.coordinator.recovery.reconcile import Reconcile
 from app.coordinator.stores import Stores
-from app.ledger import blocks, pauses, waiting
+from app.ledger import blocks, waiting
+from app.ledger.registry import pauses
 from app.pool.faults import point
 from app.pool.model import Health, WorkerId
 
@@ -39,6 +52,21 @@ SOON_S = 0.2  # where something is about to be decided: a worker joined, a beat 
 AGAIN_S = 1.0  # where reconcile waits for a newer beat
 WHOLE_S = 60.0  # every score is written anew, changed or not; each worker of a large fleet is compared within it
 QUIET_S = 10.0  # within which the streams are read of all that have nothing to report
+
+
+class Due(Flag):
+    """What a step has to do beside applying the reports that it was told of."""
+
+    FLEET = auto()  # read workers and policy anew, and reconcile
+    SWEEP = auto()  # read the streams of all that may have something to report, end blocks and pauses that are over
+    LOOK = auto()  # read all beats, and judge health
+    DISPATCH = auto()  # place waiting jobs
+    SCORES = auto()  # with reconcile: write every score anew
+
+
+NOTHING = Due(0)
+SWEEPING = Due.SWEEP | Due.LOOK | Due.DISPATCH
+EVERYTHING = Due.FLEET | SWEEPING
 
 
 class ControlLoop:
@@ -58,91 +86,125 @@ class ControlLoop:
         self._sweep_s = sweep_s
         self.presence = presence or Presence(stores, now=now)
         self.fleet = Fleet(stores)
-        leases, envelopes = Leases(stores), Envelopes(stores.rq)
-        self._failover = Failover(stores, self.fleet, leases, envelopes)
-        self.health = HealthMonitor(stores, self.fleet, self._failover, self.presence, now)
-        self._eligible = Eligible(stores, self.fleet)
-        self._reports = Reports(stores, self.fleet, leases, self.health.hear)
-        self.health.drain = self._reports.apply
-        wanted, compared = Batches(RECONCILE_S, WHOLE_S), Batches(RECONCILE_S, WHOLE_S)
+        directed, compared = Batches(RECONCILE_S, WHOLE_S), Batches(RECONCILE_S, WHOLE_S)
         self._streams = Batches(SWEEP_S, QUIET_S)
-        self._turns = (wanted, compared, self._streams)
-        self._reconcile = Reconcile(
-            stores, self.fleet, self._failover, self.health, leases, envelopes, now, turns=compared
-        )
+        self._batches = (directed, compared, self._streams)
+        leases, envelopes = Leases(stores), Envelopes(stores.rq)
+        failover = Failover(stores, self.fleet, leases, envelopes)
+        self._reports = Reports(stores, self.fleet, leases)
+        self.health = HealthMonitor(stores, self.fleet, self._reports, failover, self.presence, now)
+        self._directives = DirectivesWriter(stores, self.fleet, directed)
+        self._sampling = Sampling(stores, self.fleet, self.health.sightings)
+        self._reconcile = Reconcile(stores, self.fleet, failover, self.health, leases, envelopes, now, batches=compared)
+        self._eligible = Eligible(stores, self.fleet)
         self._dispatch = Dispatch(stores, self.fleet, self._eligible, leases, envelopes, now)
-        self._queued = Queued(stores, self.fleet, self._failover, envelopes, now)
-        self._wanted = DirectivesWriter(stores, self.fleet, wanted)
-        self._notes = Sampling(stores, self.fleet, self.health)
+        self._queued = Queued(stores, self.fleet, failover, envelopes, now)
         self._generation: str | None = None
         self._policy = self.fleet.policy
-        self._again = False  # reconcile waits for a newer beat
+        self.undecided = False  # health will decide something within moments
+        self._waits_for_beats = False  # reconcile is to look again soon
         self._losses: list[Loss] = []  # that health has not heard of: each is said once, and a store may fail
-        self._done: dict[str, float] = {}
+        self._done: dict[Due, float] = {}  # when each was last done because its time had come
 
     def step(self, hint: Hint) -> None:
-        """Decide all that is due or hinted at. Raises what the stores raise: the next step looks at everything."""
+        """Do all that is due or hinted at. Raises RedisError, Unavailable: the next step is to look at everything."""
         if hint.everything:
             self._start_over()
-        whole = hint.everything or hint.fleet or not self.fleet.workers or self._is_due("reconcile", self._reconcile_s)
-        if whole:
+        due = self._due(hint)
+        if Due.FLEET in due:
             self._reload()
-        sweep = whole or self._is_due("sweep", self._sweep_s)
-        self._losses += self.presence.losses()
-        news = self._reports.apply(self._reporting(hint, sweep))
-        self._again |= self._reports.refused
+        self._reports.apply(self._reporting(hint, due), self.health.hear)
         for job in hint.cancelled:
             self._reconcile.cancelled(job)
         if not self._leads():
             return  # frozen in the middle of a step and thawed: what we know is old
-        anew = self._is_barred(sweep)
-        if sweep or hint.beats or self._losses or self._is_due("look", self._look_s()):
-            news |= self._look()
-            anew |= self.health.anew
-        if anew:
-            whole = True
+        found = self._judge(due)
+        if Due.FLEET in found:
             self._reload()
-        if whole and self._leads():
+        due |= found
+        if Due.FLEET in due and self._leads():
             self._reconcile_all()
-        if sweep:
+        if Due.SWEEP in due:
             waiting.due(self._stores.ledger)
-        if sweep or news or hint.jobs:
-            self._dispatch_all(sweep)
-        self._notes.step()
+        if Due.DISPATCH in due:
+            self._dispatch_all(Due.SWEEP in due)
+        self._sampling.step()
+
+    def ask_presence(self) -> None:
+        """Ask who listens; for a thread of its own."""
+        if self.presence.step():
+            self.health.sightings.tick()
 
     def period_s(self, events: bool) -> float:
-        """How long the loop may wait for a hint."""
+        """How long the loop may wait for a hint; `events`: whether Redis sends keyspace events."""
         return min(self._sweep_s if events else 0.2, self._look_s())
+
+    def _due(self, hint: Hint) -> Due:
+        self._losses += self.presence.losses()
+        asked = hint.everything or hint.fleet or not self.fleet.workers
+        if asked or self._is_time(Due.FLEET, self._reconcile_s):
+            return EVERYTHING
+        if self._is_time(Due.SWEEP, self._sweep_s):
+            return SWEEPING
+        looks = hint.beats or self._losses or self._is_time(Due.LOOK, self._look_s())
+        return (Due.LOOK if looks else NOTHING) | (Due.DISPATCH if hint.jobs else NOTHING)
+
+    def _is_time(self, what: Due, every_s: float) -> bool:
+        """True when so much time has passed since it was last done for its time; the first time it is."""
+        # What is kept is when it was, not when it will be: the pace may have quickened since.
+        done = self._done.get(what)
+        if done is not None and self._now() < done + every_s:
+            return False
+        self._done[what] = self._now()
+        return True
 
     @property
     def _reconcile_s(self) -> float:
-        return AGAIN_S if self._again else max(RECONCILE_S, self._sweep_s)
+        return AGAIN_S if self._waits_for_beats else max(RECONCILE_S, self._sweep_s)
 
     def _look_s(self) -> float:
         """Between two looks; where they are slowed, what is about to be decided is not."""
-        if self._sweep_s > SWEEP_S and not self.health.waits:
+        if self._sweep_s > SWEEP_S and not self.undecided:
             return self._sweep_s
-        quick = SOON_S if self.health.waits else SWEEP_S
+        quick = SOON_S if self.undecided else SWEEP_S
         return min(quick, self.fleet.policy.heartbeat_interval_s / 10)
 
-    def _reporting(self, hint: Hint, sweep: bool) -> set[WorkerId]:
-        """Whose streams are to be read: those hinted at; in a sweep all that have attempts, quiet ones in turns."""
+    def _reporting(self, hint: Hint, due: Due) -> set[WorkerId]:
+        """Whose streams are to be read: those hinted at; in a sweep all that have attempts, and a batch of the rest."""
         named = hint.reports & self.fleet.workers.keys()
-        if not sweep:
+        if Due.SWEEP not in due:
             return named
         lively = {worker for worker, beat in self.fleet.beats.items() if beat.attempts or beat.leaving}
         return named | lively | set(self._streams.next(self.fleet.workers))
 
+    def _judge(self, due: Due) -> Due:
+        """End blocks and pauses that are over, and judge health. Returns what is due by these and by the reports."""
+        found = NOTHING
+        if Due.SWEEP in due and blocks.over(self._stores.ledger) + pauses.over(self._stores.ledger) > 0:
+            found |= Due.FLEET
+        if Due.LOOK in due:
+            found |= self._look()
+        outcome = self._reports.take()  # also of those that were applied before a verdict
+        self._waits_for_beats |= outcome.refused
+        found |= Due.DISPATCH if outcome.freed else NOTHING
+        return found | (Due.FLEET if outcome.barred else NOTHING)
+
+    def _look(self) -> Due:
+        look = self.health.sightings.look()
+        if look.generation is None or look.generation != self._generation:
+            self._begin_generation(look.generation)
+        self.health.suspect(self._losses)
+        self._losses = []
+        judgement = self.health.judge(look)
+        self.undecided = judgement.undecided
+        self._eligible.refresh(judgement.changed)
+        joined = Due.FLEET if judgement.joined else NOTHING
+        return joined | (Due.DISPATCH if judgement.changed else NOTHING)
+
     def _start_over(self) -> None:
         """Nobody's turn was before: everything is compared with everything."""
-        for turns in self._turns:
-            turns.restart()
-
-    def _is_barred(self, sweep: bool) -> bool:
-        """Whether a worker was barred from something, or takes again what it did not because the time is over."""
-        over = sweep and blocks.over(self._stores.ledger) + pauses.over(self._stores.ledger) > 0
-        barred, self._reports.barred = self._reports.barred, False
-        return over or barred
+        for batches in self._batches:
+            batches.restart()
 
     def _reload(self) -> None:
         self.fleet.reload()
@@ -150,18 +212,7 @@ class ControlLoop:
             self._policy = self.fleet.policy
             self._start_over()
         self.presence.watch(worker for worker in self.fleet.workers.values() if worker.health is not Health.LEFT)
-        self._wanted.write()
-
-    def _look(self) -> bool:
-        """Judge health; True when who may be given jobs has changed."""
-        look = self.health.look()
-        if look.generation is None or look.generation != self._generation:
-            self._begin_generation(look.generation)
-        self.health.suspect(self._losses)
-        self._losses = []
-        changed = self.health.judge(look)
-        self._eligible.refresh(changed)
-        return bool(changed)
+        self._directives.write()
 
     def _begin_generation(self, found: str | None) -> None:
         """Redis forgot something, or a leader begins: nobody was silent yet, and everything is made anew."""
@@ -173,14 +224,14 @@ class ControlLoop:
         self._generation = found
         self.health.begin()
         self._start_over()
-        self._wanted.write()
+        self._directives.write()
         self._done.clear()
 
     def _reconcile_all(self) -> None:
         point("reconcile.begun")
-        self._again = self._reconcile.step()
-        self._done["reconcile"] = self._now()
-        self._eligible.rebuild(whole=self._is_due("whole", WHOLE_S))
+        self._waits_for_beats = self._reconcile.step().soon
+        self._done[Due.FLEET] = self._now()
+        self._eligible.rebuild(whole=self._is_time(Due.SCORES, WHOLE_S))
         waiting.forget_classes(self._stores.ledger)
 
     def _dispatch_all(self, sweep: bool) -> None:
@@ -188,13 +239,4 @@ class ControlLoop:
         if sweep and self._queued.step(self._dispatch.kept_workers):
             other |= self._dispatch.step(sweep)
         if other:
-            self._done.pop("reconcile", None)  # a worker was other than we knew
-
-    def _is_due(self, name: str, every_s: float) -> bool:
-        """Whether so much time has passed since it was last due; the first time it is."""
-        # What is kept is when it was, not when it will be: the pace may have quickened since.
-        done = self._done.get(name)
-        if done is not None and self._now() < done + every_s:
-            return False
-        self._done[name] = self._now()
-        return True
+            self._done.pop(Due.FLEET, None)  # a worker was other than we knew

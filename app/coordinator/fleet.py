@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import partial
 
 from app.coordinator.stores import Stores
-from app.ledger import groups, policy, workers
+from app.ledger import groups, policy
+from app.ledger.registry import workers
 from app.pool.capacity import could_give_mb, takes, unfit
 from app.pool.matching import offered
 from app.pool.model import Health, Requirement, Worker, WorkerId
@@ -31,10 +32,7 @@ class Fleet:
         self.policy = Policy()
         self.groups: frozenset[str] = frozenset()
         self.strategies: dict[str, str] = {}  # by group, of those that have their own
-        self.proven: set[WorkerId] = set()  # dead by proof: what they ran goes nowhere on
-        self.silenced: set[WorkerId] = set()  # silent for so long that strict attempts have ended too
-        self.outdated: dict[WorkerId, int] = {}  # by its own word; which beat that is, the newest then
-        self.silence_s: dict[WorkerId, float] = {}  # of those that joined anew: how silent they had been
+        self._outdated: dict[WorkerId, tuple[int, int]] = {}  # (incarnation, seq) of a beat that is not true any more
         self._rows: workers.Rows = {}  # as the ledger had them
         self._slots: dict[str, int] = {}  # by workflow, as far as it was asked
 
@@ -60,18 +58,32 @@ class Fleet:
         if worker is None or worker.incarnation != beat.incarnation or worker.health is Health.LEFT:
             return False
         self.beats[beat.worker] = beat
-        if beat.seq > self.outdated.get(beat.worker, beat.seq):
-            del self.outdated[beat.worker]
+        newest = (beat.incarnation, beat.seq)
+        if newest > self._outdated.get(beat.worker, newest):
+            del self._outdated[beat.worker]
         if worker.dynamic_tags != beat.tags:
             self.workers[beat.worker] = replace(worker, dynamic_tags=beat.tags)
         return True
+
+    def unheard(self, worker: WorkerId) -> None:
+        """Redis has no beat of its present incarnation."""
+        self.beats.pop(worker, None)
+
+    def distrust(self, worker: WorkerId, incarnation: int, seq: int) -> None:
+        """By its own word its newest beat, this one, is not true any more: it is given nothing until the next."""
+        self._outdated[worker] = (incarnation, seq)
+
+    @property
+    def outdated(self) -> Collection[WorkerId]:
+        """The workers whose newest beat is not true any more."""
+        return self._outdated.keys()
 
     def set_health(self, worker: WorkerId, health: Health, reason: str | None, degraded_as: str | None) -> None:
         """Remember what was written to the ledger."""
         found = self.workers.get(worker)
         if found is not None:
             self.workers[worker] = replace(found, health=health, reason=reason, degraded_as=degraded_as)
-            self.outdated.pop(worker, None)
+            self._outdated.pop(worker, None)
 
     def is_live(self, worker: Worker) -> bool:
         """Whether it beats and is neither given up nor gone."""
@@ -82,7 +94,7 @@ class Fleet:
         return (
             worker
             for worker in self.workers.values()
-            if worker.id not in self.outdated and takes(worker, self.beats.get(worker.id))
+            if worker.id not in self._outdated and takes(worker, self.beats.get(worker.id))
         )
 
     def healthy_fitting(

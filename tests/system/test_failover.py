@@ -76,7 +76,7 @@ def test_a_result_that_has_arrived_is_never_thrown_away(scene: CoordinatorScene)
     scene.later(43, witness)
     victim.end(order)
     scene.time += 3
-    scene.leader.health.judge(scene.leader.health.look())
+    scene.leader.health.judge(scene.leader.health.sightings.look())
     assert scene.health(victim) is Health.DOWN
     assert scene.job(order.job).state is JobState.SUCCEEDED
 

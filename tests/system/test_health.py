@@ -13,7 +13,8 @@ import pytest
 from app.coordinator.control_loop import ControlLoop
 from app.coordinator.health.presence import ASK_S
 from app.coordinator.hints import Hint, Hints
-from app.ledger import events, investigations, policy, tokens, workers
+from app.ledger import events, investigations, policy, tokens
+from app.ledger.registry import workers
 from app.pool.keys import queue
 from app.pool.live import Look
 from app.pool.loop import Bell, Loop
@@ -37,7 +38,7 @@ def leader(scene: CoordinatorScene, sweep_s: float, events: bool) -> Iterator[No
         while bell.wait(control_loop.period_s(hints.events)):
             control_loop.step(hints.take())
 
-    presence = Loop("presence", control_loop.presence.step, ASK_S, Bell())
+    presence = Loop("presence", control_loop.ask_presence, ASK_S, Bell())
     threads = [threading.Thread(target=run, name=run.__qualname__) for run in (hints.run, presence.run, lead)]
     threads[0].start()
     eventually(lambda: hints.events)
@@ -144,7 +145,7 @@ def test_a_changed_interval_is_no_alarm_and_each_is_judged_by_its_own(
         scene.time += step_s
         scene.step()
     assert scene.health(old) is Health.HEALTHY
-    assert 0 <= scene.leader.health._silence_s(quick.worker) - clocks.ttl_s <= step_s
+    assert 0 <= scene.leader.health.sightings.silence_s(quick.id) - clocks.ttl_s <= step_s
 
 
 def test_a_worker_that_has_joined_is_given_the_time_to_start_before_its_first_beat_is_missed(

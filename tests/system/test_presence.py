@@ -31,7 +31,7 @@ class Present:
         self.listen()
         self.peer.beat()
         scene.step()
-        scene.leader.presence.step()
+        scene.leader.ask_presence()
         if answers:
             eventually(lambda: scene.leader.presence.reached(self.peer.worker))
 
@@ -48,7 +48,7 @@ class Present:
         self.bell.close()
         name = self._scene.stores.keys.bell_of(self.peer.id)
         eventually(lambda: dict(self._scene.stores.redis.pubsub_numsub(name))[name] == 0)
-        self._scene.leader.presence.step()
+        self._scene.leader.ask_presence()
 
     def die(self) -> None:
         """Its process is gone, its host is not."""
@@ -64,12 +64,12 @@ def becomes(scene: CoordinatorScene, peer: Peer, health: Health) -> bool:
 
 def is_suspected(scene: CoordinatorScene) -> bool:
     scene.step()
-    return scene.leader.health.waits
+    return scene.leader.undecided
 
 
 def stays(scene: CoordinatorScene, peer: Peer, seconds: int = 3) -> bool:
     """Healthy, though the leader has had the time to call and to wait for a newer beat."""
-    called = scene.leader.presence._callers
+    called = scene.leader.presence._calls._callers
     called.submit(lambda: None).result()
     for _ in range(seconds):
         scene.time += 1
@@ -161,7 +161,7 @@ def test_what_no_other_can_run_leaves_a_worker_that_is_proven_dead(scene: Coordi
 def test_silence_on_the_line_waits_for_a_newer_beat(scene: CoordinatorScene) -> None:
     present = Present(scene, answers=False)
     present.hang_up()
-    scene.leader.presence._callers.submit(lambda: None).result()
+    scene.leader.presence._calls._callers.submit(lambda: None).result()
     eventually(lambda: is_suspected(scene))
     scene.time += 1
     scene.step()
@@ -178,17 +178,17 @@ def test_a_newer_beat_or_a_new_subscription_clears_it(scene: CoordinatorScene) -
     present.peer.beat()
     assert stays(scene, present.peer)
     present.listen()
-    scene.leader.presence.step()
+    scene.leader.ask_presence()
     present.hang_up()
     eventually(lambda: is_suspected(scene))
     present.listen()
-    scene.leader.presence.step()
+    scene.leader.ask_presence()
     assert stays(scene, present.peer)
 
 
 def test_a_refusal_on_loopback_proves_nothing_of_another_host(scene: CoordinatorScene) -> None:
     present = Present(scene)
-    scene.leader.presence._boot_id = "boot-2"  # the leader's host is another
+    scene.leader.presence._calls._boot_id = "boot-2"  # the leader's host is another
     present.die()
     eventually(lambda: is_suspected(scene))
     assert scene.health(present.peer) is Health.HEALTHY
@@ -220,7 +220,7 @@ def test_a_leader_that_begins_finds_another_incarnation_on_the_address(scene: Co
     present.hang_up()
     scene.new_leader()
     scene.step()
-    scene.leader.presence.step()
+    scene.leader.ask_presence()
     eventually(lambda: becomes(scene, present.peer, Health.DOWN))
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from app.coordinator.health.directives import wanted_of
 from app.coordinator.placement.headroom import Mean, Means, means, room
 from app.coordinator.placement.index_plan import Entry
 from app.coordinator.placement.reasons import why_waiting
@@ -19,6 +18,7 @@ from app.pool.matching import Refusal
 from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import DEFAULTS, Policy
 from app.pool.protocol import AttemptRef, Beat, GpuFigures, Lease, LeaseState, Memory
+from app.pool.wanted import wanted_of
 
 BURN = Requirement("burn")
 CARD = Gpu("g0", 0, "card", 10_000)

@@ -7,6 +7,7 @@ attempt that stands there, so a late one changes nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from app.coordinator.scripts import source
@@ -23,11 +24,19 @@ class Leases:
         self._stores = stores
         self._mark = source("attempts/mark")
         self._release = source("attempts/release")
-        self.touched: set[WorkerId] = set()  # changed since reconcile last looked
+        self._touched: set[WorkerId] = set()
 
     def batch(self) -> Batch:
         """An empty batch of changes."""
-        return Batch(self._stores, self._mark, self._release, self.touched)
+        return Batch(self._stores, self._mark, self._release, self._touched)
+
+    def touched(self) -> frozenset[WorkerId]:
+        """The workers whose leases were changed by us and have not been looked at since."""
+        return frozenset(self._touched)
+
+    def looked_at(self, workers: Collection[WorkerId]) -> None:
+        """The leases of these workers were read after they were touched."""
+        self._touched -= set(workers)
 
 
 class Batch:

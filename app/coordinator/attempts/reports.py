@@ -38,30 +38,48 @@ class StreamEntry:
     report: Report | None  # None: not to be understood
 
 
-class Reports:
-    """Reads the streams of workers, to the end. `heard` is told each report when it has been applied."""
+@dataclass(frozen=True)
+class Outcome:
+    """What came of the reports that were applied."""
 
-    def __init__(self, stores: Stores, fleet: Fleet, leases: Leases, heard: Callable[[Report], None]) -> None:
+    freed: bool = False  # a slot may be free, or a job pending
+    barred: bool = False  # a worker may not take from now on what the fleet in memory says
+    refused: bool = False  # a lease was revoked that is to go soon
+
+    def __or__(self, other: Outcome) -> Outcome:
+        freed, barred = self.freed or other.freed, self.barred or other.barred
+        return Outcome(freed, barred, self.refused or other.refused)
+
+
+class Reports:
+    """Reads the streams of workers, to the end, and remembers what came of it until that is taken."""
+
+    def __init__(self, stores: Stores, fleet: Fleet, leases: Leases) -> None:
         self._stores = stores
         self._fleet = fleet
         self._ledger = stores.ledger
         self._redis = stores.redis
         self._keys = stores.keys
         self._leases = leases
-        self._heard = heard
-        self.barred = False  # whether a worker may not take any more what the fleet in memory says; for who reads it
-        self.refused = False  # by the last `apply`: a lease was revoked that is to go soon
+        self._outcome = Outcome()
 
-    def apply(self, workers: Iterable[WorkerId]) -> bool:
-        """Apply all that these workers have reported; True when a slot may be free, or a job pending, by it."""
-        freed = self.refused = False
+    def apply(self, workers: Iterable[WorkerId], hear: Callable[[Report], object]) -> None:
+        """Apply all that these workers have reported; then `hear` is told each report.
+
+        Raises RedisError, Unavailable, and what `hear` raises. To be called again then: what was applied and not yet
+        deleted is applied and heard once more, which changes nothing.
+        """
         names = sorted(workers)
         for first in range(0, len(names), STREAMS_A_READ):
             full = True
             while full and (entries := self._read(names[first : first + STREAMS_A_READ])):
-                freed = self._apply(entries) or freed
+                self._apply(entries, hear)
                 full = max(Counter(entry.worker for entry in entries).values()) >= ENTRIES_A_STREAM
-        return freed
+
+    def take(self) -> Outcome:
+        """What came of all reports that were applied since the last call, by whomever."""
+        outcome, self._outcome = self._outcome, Outcome()
+        return outcome
 
     def _read(self, workers: Sequence[WorkerId]) -> list[StreamEntry]:
         streams = {self._keys.out(worker): worker for worker in workers}
@@ -69,28 +87,35 @@ class Reports:
         pairs = found.items() if isinstance(found, dict) else found  # RESP3 answers with a map
         return [_entry(streams[key], id_, fields) for key, entries in pairs for id_, fields in _flat(entries)]
 
-    def _apply(self, entries: list[StreamEntry]) -> bool:
+    def _apply(self, entries: list[StreamEntry], hear: Callable[[Report], object]) -> None:
         good = [entry.report for entry in entries if entry.report is not None]
         of_jobs = [report for report in good if report.job is not None]
         outcomes = reports.apply_all(self._ledger, of_jobs, shortages(self._stores, self._fleet, of_jobs))
-        self.barred |= any(applied is Applied.BARRED for _, applied in outcomes)
+        self._outcome |= _outcome(outcomes, others=len(good) - len(outcomes))
         point("reports.applied")
         batch = self._leases.batch()
         for report, applied in outcomes:
             _answer(batch, report, applied)
-            self.refused |= applied is Applied.REFUSED
         batch.send()
         point("reports.answered")
         for report in good:
-            self._heard(report)
+            hear(report)
         self._delete(entries)
-        return any(_frees(report, applied) for report, applied in outcomes) or len(outcomes) < len(good)
 
     def _delete(self, entries: list[StreamEntry]) -> None:
         with self._redis.pipeline(transaction=False) as pipe:
             for worker in {entry.worker for entry in entries}:
                 pipe.xdel(self._keys.out(worker), *[entry.id for entry in entries if entry.worker == worker])
             pipe.execute()
+
+
+def _outcome(outcomes: Sequence[tuple[Report, Applied]], others: int) -> Outcome:
+    """`others`: how many good-byes there were, which give jobs back, and reports that could not be stored."""
+    return Outcome(
+        freed=others > 0 or any(_frees(report, applied) for report, applied in outcomes),
+        barred=any(applied is Applied.BARRED for _, applied in outcomes),
+        refused=any(applied is Applied.REFUSED for _, applied in outcomes),
+    )
 
 
 def _answer(batch: Batch, report: Report, applied: Applied) -> None:

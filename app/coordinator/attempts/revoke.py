@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from app.coordinator.attempts.envelopes import Envelopes
@@ -26,6 +26,14 @@ from app.pool.model import JobId, JobState, WorkerId
 from app.pool.protocol import Cause, Report, Revocation
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """What is certain of the attempts of a worker that is down."""
+
+    dead: bool = False  # its processes are gone, by proof: nothing runs on there
+    silenced: bool = False  # it was silent for so long that strict attempts have ended by their deadlines
 
 
 class Failover:
@@ -52,15 +60,18 @@ class Failover:
             gone=True,
         )
 
-    def take_from_down(self, held: Iterable[OpenAttempt], cause: str) -> None:
-        """Of a worker that is down: everything but strict attempts that may still run, which are revoked,
-        and what no healthy worker could run, unless this one is proven dead."""
+    def take_from_down(self, held: Iterable[OpenAttempt], cause: str, certainty: Certainty) -> None:
+        """Take these attempts from a worker that is down.
+
+        Strict ones that may still run are only revoked. What no healthy worker could run stays, unless its worker is
+        dead by proof.
+        """
         for attempt in held:
-            if attempt.strict and attempt.state is not JobState.ASSIGNED and attempt.worker not in self._fleet.silenced:
+            if attempt.strict and attempt.state is not JobState.ASSIGNED and not certainty.silenced:
                 self._revoke(attempt, Revocation.TAKEN)
             elif attempt.state is not JobState.RUNNING:
                 self.take(attempt, cause)
-            elif attempt.worker in self._fleet.proven or self._another_can(attempt):
+            elif certainty.dead or self._another_can(attempt):
                 self._take(partial(_one, held=attempt, cause=cause, spare_strict=False, died=True), cause)
 
     def take(self, held: OpenAttempt, cause: str) -> None:

@@ -10,34 +10,37 @@ from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
 from app.pool.codec import from_json, to_json
 from app.pool.model import Worker, WorkerId
-from app.pool.policy import Policy
 from app.pool.protocol import Wanted
+from app.pool.wanted import wanted_of
 
 log = logging.getLogger(__name__)
 
 
 class DirectivesWriter:
-    """Writes where something has changed; the number rises with each change, also after Redis forgot."""
+    """Writes a worker's hash when its directives change; their number only rises, also after Redis forgot."""
 
-    def __init__(self, stores: Stores, fleet: Fleet, turns: Batches) -> None:
+    def __init__(self, stores: Stores, fleet: Fleet, batches: Batches) -> None:
         self._stores = stores
         self._fleet = fleet
-        self._turns = turns
+        self._batches = batches
         self._seen: dict[WorkerId, Worker] = {}
-        self._done: dict[WorkerId, tuple[Wanted, int]] = {}  # without its number; and the incarnation
+        self._done: dict[WorkerId, tuple[Wanted, int]] = {}  # numbered 0; and the incarnation
 
     def write(self) -> None:
-        """Bring the hashes up to date of all that have changed and of those whose turn it is; ring whose changed."""
+        """Bring the hashes of changed workers and of the next batch up to date, and ring whose hash has changed.
+
+        Raises RedisError; may be called again.
+        """
         workers = self._fleet.workers
         changed = [worker for id_, worker in workers.items() if self._seen.get(id_) is not worker]
         due = {worker.id for worker in changed if self._done.get(worker.id) != self._wanted(worker)}
-        due.update(self._turns.next(workers))  # another leader may have written there
+        due.update(self._batches.next(workers))  # another leader may have written there
         self._bring([workers[worker] for worker in due])
         self._seen = dict(workers)
         self._done |= {worker: self._wanted(workers[worker]) for worker in due}
 
     def _wanted(self, worker: Worker) -> tuple[Wanted, int]:
-        return wanted_of(worker, self._fleet.policy, 0), worker.incarnation
+        return wanted_of(worker, self._fleet.policy), worker.incarnation
 
     def _bring(self, workers: list[Worker]) -> None:
         changed: set[WorkerId] = set()
@@ -63,7 +66,7 @@ class DirectivesWriter:
         }
 
     def _fields(self, worker: Worker, written: dict[str, str | None]) -> tuple[Wanted, dict[str, str | None]]:
-        """The incarnation stands beside it, so that an older one sees that it was replaced."""
+        """What is wanted, and the hash's fields; the incarnation beside it tells an older one that it was replaced."""
         before = _parsed(written["wanted"])
         beat = self._fleet.beats.get(worker.id)
         obeyed = beat.wanted if beat else 0
@@ -73,20 +76,6 @@ class DirectivesWriter:
         if wanted != before:
             wanted = replace(wanted, number=max(wanted.number, obeyed) + 1)
         return wanted, {"wanted": to_json(wanted), "incarnation": str(worker.incarnation)}
-
-
-def wanted_of(worker: Worker, policy: Policy, number: int) -> Wanted:
-    """What is wanted of this worker now."""
-    return Wanted(
-        number=number,
-        intent=str(worker.intent),
-        restart=worker.restart,
-        interval_ms=round(policy.heartbeat_interval_s * 1000),
-        missed_beats=policy.missed_beats,
-        queue_depth=policy.queue_depth if worker.queue_depth is None else worker.queue_depth,
-        max_orphan_s=policy.max_orphan_s,
-        slots=worker.slots_wanted,
-    )
 
 
 def _parsed(text: str | None) -> Wanted | None:

@@ -6,11 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from app.coordinator.batches import Round
 from app.coordinator.fleet import Fleet
-from app.coordinator.health.verdicts import HealthMonitor
+from app.coordinator.health.sightings import Sightings
 from app.coordinator.stores import Stores
-from app.ledger import workers
-from app.ledger.workers import Note
+from app.ledger.registry import samples, workers
+from app.ledger.registry.workers import Note
 from app.pool.codec import plain
 from app.pool.load import Load, measured, utilisation, vram_used
 from app.pool.model import Worker, WorkerId
@@ -22,32 +23,34 @@ AT_ONCE = 200  # between two other decisions: some hundredths of a second
 
 
 class Sampling:
-    """Writes each worker's once a minute, of a large fleet some at a time; the first time when a leader begins."""
+    """Begins a round through the fleet once a minute, the first when a leader begins."""
 
-    def __init__(self, stores: Stores, fleet: Fleet, health: HealthMonitor) -> None:
+    def __init__(self, stores: Stores, fleet: Fleet, sightings: Sightings) -> None:
         self._stores = stores
         self._fleet = fleet
-        self._health = health
+        self._sightings = sightings
         self._due = time.monotonic()
-        self._left: list[WorkerId] = []
+        self._round = Round()
 
     def step(self) -> None:
-        """Write some notes and samples when a minute has passed, or when some of this minute's are left."""
-        if not self._left and time.monotonic() >= self._due:
-            self._due = time.monotonic() + MINUTE_S
-            self._left = list(self._fleet.workers)
-        some, self._left = self._left[:AT_ONCE], self._left[AT_ONCE:]
-        if some:
-            self._write([worker for worker in some if worker in self._fleet.workers])
+        """Write the notes and samples of some workers of this minute's round, if any are left.
 
-    def _write(self, some: Sequence[WorkerId]) -> None:
-        workers.note(self._stores.ledger, [self._note(self._fleet.workers[worker]) for worker in some])
-        loads = self._stores.live.loads(some)
-        beats = [self._fleet.beats[worker] for worker in some if worker in self._fleet.beats]
-        workers.sample(self._stores.ledger, [_sample(beat, loads) for beat in beats])
+        Raises RedisError, Unavailable: then these workers go without a sample for this minute.
+        """
+        if self._round.over and time.monotonic() >= self._due:
+            self._due = time.monotonic() + MINUTE_S
+            self._round.begin(self._fleet.workers)
+        if batch := self._round.next(self._fleet.workers, AT_ONCE):
+            self._write(batch)
+
+    def _write(self, batch: Sequence[WorkerId]) -> None:
+        workers.note(self._stores.ledger, [self._note(self._fleet.workers[worker]) for worker in batch])
+        loads = self._stores.live.loads(batch)
+        beats = [self._fleet.beats[worker] for worker in batch if worker in self._fleet.beats]
+        samples.keep(self._stores.ledger, [_sample(beat, loads) for beat in beats])
 
     def _note(self, worker: Worker) -> Note:
-        beating = self._health.is_beating(worker.id)
+        beating = self._sightings.is_beating(worker.id)
         return Note(worker.id, worker_status(worker, beating), worker.dynamic_tags, beating)
 
 

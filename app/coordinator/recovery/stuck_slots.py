@@ -1,7 +1,7 @@
-"""Envelopes that nobody takes: a worker that beats with a free slot lets one lie.
+"""Stuck slots: a worker beats with a free slot and lets an envelope lie.
 
-It is degraded, and what has not started there goes to others; but the envelope stays in its queue, for
-its claim is refused: when a slot has taken it, the worker takes again.
+It is degraded, and what has not started there goes to others. The envelope stays in its queue, for its claim
+is refused: when a slot has taken it, the worker takes again.
 """
 
 from __future__ import annotations
@@ -28,22 +28,24 @@ class StuckSlots:
         self._now = now
         self._since: dict[str, float] = {}
 
-    def step(self, held: Mapping[WorkerId, Sequence[OpenAttempt]], lying: Mapping[WorkerId, QueuedEnvelopes]) -> bool:
-        """Degrade who does not take, and let recover who has; True when one will soon have lain too long."""
+    def step(
+        self, open_attempts: Mapping[WorkerId, Sequence[OpenAttempt]], envelopes: Mapping[WorkerId, QueuedEnvelopes]
+    ) -> bool:
+        """Degrade who does not take, and let recover who has; True when an envelope will soon have lain too long."""
         since: dict[str, float] = {}
-        for worker, its in lying.items():
-            names = {
-                envelope_id(worker, each.job, each.attempt)
-                for each in held.get(worker, ())
-                if each.state is JobState.ASSIGNED
+        for worker, queued in envelopes.items():
+            assigned = {
+                envelope_id(worker, attempt.job, attempt.attempt)
+                for attempt in open_attempts.get(worker, ())
+                if attempt.state is JobState.ASSIGNED
             }
-            self._worker(worker, its, names & its.waiting, since)
+            self._worker(worker, queued, assigned & queued.waiting, since)
         self._since = since
         return any(self._now() - at >= LIES_S / 2 for at in since.values())
 
-    def _worker(self, id_: WorkerId, its: QueuedEnvelopes, assigned: set[str], since: dict[str, float]) -> None:
+    def _worker(self, id_: WorkerId, queued: QueuedEnvelopes, assigned: set[str], since: dict[str, float]) -> None:
         worker, beat = self._fleet.workers[id_], self._fleet.beats.get(id_)
-        if takes_nothing(worker) and not its.waiting and beat is not None:
+        if takes_nothing(worker) and not queued.waiting and beat is not None:
             self._health.takes_again(worker)
         if worker.health is not Health.HEALTHY or beat is None or beat.leaving or not beat.free_slots:
             return
