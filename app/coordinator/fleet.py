@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from app.coordinator.stores import Stores
-from app.ledger import groups, policy, workers
+from app.ledger import groups, policy
+from app.ledger.registry import workers
 from app.pool.capacity import has_card_above, takes, unfit
 from app.pool.matching import offered
 from app.pool.model import Health, Requirement, Worker, WorkerId

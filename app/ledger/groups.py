@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 
-from app.ledger import setups
 from app.ledger.db import Ledger
+from app.ledger.registry import setups
 from app.pool.codec import to_json
 from app.pool.errors import BadFields
 from app.pool.model import Worker, WorkerId

@@ -9,7 +9,7 @@ from pydantic import BaseModel, RootModel
 
 from app.actions import joins
 from app.ledger import tokens
-from app.ledger.workers import Join
+from app.ledger.registry.joins import Join
 from app.pool.codec import plain
 from app.pool.protocol import Admission, Check, Offer, Wanted
 from app.web.http import blueprints
