@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
 from flask import Response, abort
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, RootModel
 
 from app.ledger import events, investigations
-from app.ledger.investigations import Investigation
+from app.ledger.investigations import Investigation, InvestigationNote, Move
 from app.pool.model import WorkerId
 from app.web.http import blueprints
 from app.web.http.auth import caller
@@ -45,29 +44,12 @@ class InvestigationList(BaseModel):
     next: str | None
 
 
-class MoveAnswer(BaseModel):
-    """A job that the worker lost, and where it went on; `seconds` from the silence to the new start."""
-
-    job: str
-    name: str
-    workflow: str
-    attempt: int
-    cause: str | None
-    ended_at: datetime
-    lost_s: float | None
-    lost_steps: int | None
-    to_worker: str | None
-    to_name: str | None
-    started_at: datetime | None
-    seconds: float | None
+class MoveAnswer(RootModel[Move]):
+    """A job that the worker lost, and where it went on."""
 
 
-class NoteAnswer(BaseModel):
+class NoteAnswer(RootModel[InvestigationNote]):
     """What a person wrote."""
-
-    author: str
-    text: str
-    at: datetime
 
 
 class InvestigationWhole(InvestigationAnswer):
@@ -185,6 +167,6 @@ def _whole(investigation: str) -> InvestigationWhole:
     return InvestigationWhole(
         **_answer(found).model_dump(),
         evidence=dict(found.evidence),
-        jobs=[MoveAnswer(**asdict(each)) for each in investigations.moves(ledger, found.id)],
-        notes=[NoteAnswer(**asdict(each)) for each in investigations.notes(ledger, found.id)],
+        jobs=[MoveAnswer(move) for move in investigations.moves(ledger, found.id)],
+        notes=[NoteAnswer(note) for note in investigations.notes(ledger, found.id)],
     )
