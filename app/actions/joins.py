@@ -1,32 +1,121 @@
-"""The checks of a join: each has a name, a time and, when it fails, the next step. They change nothing."""
+"""Joins: an agent's offer is admitted, proved, and only then registered as a worker's incarnation.
+
+`begin` registers nothing. The agent answers through Redis, through the output folder and at its own address;
+`confirm` looks at these answers and registers the worker. A confirmation may be repeated: once a join is confirmed,
+the answer is the same.
+"""
 
 from __future__ import annotations
 
-import http.client
-import os
 import re
-import time
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 
-from app.ledger import workers, workflows
-from app.ledger.workers import Join
+from app.actions import join_checks
+from app.actions.actor import Actor
+from app.actions.errors import Forbidden, Missing
+from app.actions.services import Services
+from app.ledger import events, policy, tokens
+from app.ledger.db import Ledger
+from app.ledger.registry import joins, workers
+from app.ledger.registry.joins import Join
 from app.pool.codec import from_json
-from app.pool.model import Health
-from app.pool.protocol import Check, Offer, WhoIs
-from app.web.http.services import Services
+from app.pool.errors import BadRequest
+from app.pool.model import Worker
+from app.pool.protocol import Admission, Check, Offer, Wanted
+from app.pool.wanted import wanted_of
 
-CALL_S = 3
-PROOF_BYTES = 4096
-ANSWER_BYTES = 64 * 1024
-PROOF_NAME = re.compile(r"\.join-[0-9A-Za-z_-]{1,64}")
-ALONE = "alone"
-
-Verdict = tuple[bool, str, str]  # passed, what was seen, the next step
-PASSED: Verdict = (True, "", "")
+LONGEST_S = 30  # from the offer to the last look for the present incarnation
+NEWER = "a newer agent of this worker has joined meanwhile; start this one again"
 
 
-def offer_errors(offer: Offer) -> list[tuple[str, str]]:
+@dataclass(frozen=True)
+class Confirmation:
+    """What came of a confirmation: registered with `wanted`, refused with a reason, or, with neither, ask again."""
+
+    checks: list[Check]
+    wanted: Wanted | None = None
+    refused: str | None = None
+
+
+def begin(services: Services, actor: Actor, offer: Offer) -> Admission:
+    """How the agent goes on. Raises BadRequest naming what cannot be registered, and Forbidden."""
+    errors = _offer_errors(offer)
+    if errors:
+        raise BadRequest("this offer cannot be taken", errors)
+    worker = _worker_of(services.ledger, actor, offer)
+    secret = tokens.new_secret("agent")
+    admitted_by = actor.token if actor.role == "join" else None
+    join = joins.begin(services.ledger, worker.id if worker else None, offer, tokens.digest(secret), admitted_by)
+    return _admission(services, join, secret, worker)
+
+
+def find(ledger: Ledger, join: str) -> Join:
+    """The join under way. Raises Missing."""
+    found = joins.find(ledger, join)
+    if found is None:
+        raise Missing("there is no such join; begin anew with POST /agent/v1/join")
+    return found
+
+
+def confirm(services: Services, join: Join) -> Confirmation:
+    """Check the join, register its worker and ring. Raises Forbidden where its join token was spent meanwhile."""
+    checks = [] if join.confirmed else join_checks.look(services, join)
+    failed = [check for check in checks if not check.ok]
+    if [check.name for check in failed] == [join_checks.ALONE] and join.age_s < LONGEST_S:
+        return Confirmation(checks)
+    if failed:
+        return Confirmation(checks, refused=f"{failed[0].name}: {failed[0].detail}; {failed[0].next_step}")
+    worker = workers.find(services.ledger, join.worker) if join.confirmed else _register(services.ledger, join)
+    if worker is None:
+        return Confirmation(checks, refused=NEWER)
+    services.ring(f"worker {join.worker}")
+    return Confirmation(checks, wanted=_wanted(services, worker))
+
+
+def _worker_of(ledger: Ledger, actor: Actor, offer: Offer) -> Worker | None:
+    """The registered worker that this agent is; None for a new one."""
+    on_host = joins.by_identity(ledger, joins.identity_of(offer))
+    own = workers.find(ledger, actor.worker) if actor.worker else None
+    if own and on_host and own.id != on_host.id:
+        raise Forbidden(f"this token is {own.name}'s, but this host is {on_host.name}; join with a join token instead")
+    return own or on_host
+
+
+def _register(ledger: Ledger, join: Join) -> Worker | None:
+    with ledger.transaction() as tx:
+        if join.admitted_by and not tokens.spend(tx, join.admitted_by):
+            raise Forbidden("the join token was spent, revoked or has expired meanwhile; ask an admin for a new one")
+        worker = joins.confirm(tx, join)
+        if worker:
+            sentence = f"{worker.name} joined on {worker.hostname} (incarnation {worker.incarnation})"
+            events.record(tx, "worker.joined", sentence, worker=worker.id)
+    return worker
+
+
+def _admission(services: Services, join: Join, secret: str, worker: Worker | None) -> Admission:
+    return Admission(
+        join=join.id,
+        worker=join.worker,
+        incarnation=join.incarnation,
+        nonce=join.nonce,
+        answer=join.answer,
+        token=secret,
+        redis_url=services.settings.agent_redis_url,
+        rq_redis_url=services.settings.agent_rq_redis_url,
+        prefix=services.settings.prefix,
+        wanted=_wanted(services, worker),
+    )
+
+
+def _wanted(services: Services, worker: Worker | None) -> Wanted:
+    """What the coordinator last wrote for this worker, or what it will write first, as number 0."""
+    written = worker and services.redis.hget(services.keys.worker(worker.id), "wanted")
+    if written:
+        return from_json(Wanted, written)
+    return wanted_of(worker, policy.read(services.ledger))
+
+
+def _offer_errors(offer: Offer) -> list[tuple[str, str]]:
     """What of an offer cannot be registered, by field."""
     lengths = {"name": 63, "hostname": 255, "machine_id": 255, "boot_id": 255, "version": 100}
     errors = [
@@ -45,109 +134,3 @@ def offer_errors(offer: Offer) -> list[tuple[str, str]]:
     if offer.address and not re.fullmatch(r"[0-9A-Za-z.:_-]{1,253}", offer.address):
         errors.append(("/address", "must be a host's name or address"))
     return errors
-
-
-def look(found: Services, join: Join) -> list[Check]:
-    """Every check of this join, done now."""
-    return [_timed(name, check, found, join) for name, check in CHECKS]
-
-
-def _timed(name: str, check: Callable[[Services, Join], Verdict], found: Services, join: Join) -> Check:
-    began = time.monotonic()
-    ok, detail, next_step = check(found, join)
-    return Check(name, ok, round(time.monotonic() - began, 3), detail, next_step)
-
-
-def _redis(found: Services, join: Join) -> Verdict:
-    answer = found.redis.get(found.keys.join(join.nonce))
-    step = "let this host reach the Redis server at the address that the join's answer named, and start the agent again"
-    if answer is None:
-        return False, "the agent's answer is not in Redis", step
-    return PASSED if answer == join.answer else (False, "the answer in Redis is another one", step)
-
-
-def _output(found: Services, join: Join) -> Verdict:
-    folder = found.settings.output_folder
-    step = f"mount the same folder as MUSTER_OUTPUT on this host and on the server (there: {folder})"
-    if not PROOF_NAME.fullmatch(join.offer.proof_file):
-        return False, "the agent wrote no proof into MUSTER_OUTPUT", step
-    try:
-        text = _small_file(folder / join.offer.proof_file)
-    except OSError as error:
-        return False, f"the server cannot read the agent's proof file: {error.strerror}", step
-    return PASSED if text == join.offer.proof_text else (False, "the proof file holds another text", step)
-
-
-def _small_file(path: Path) -> str:
-    # A proof is a plain file; a link or a pipe of that name could point or block anywhere.
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as file:
-        return file.read(PROOF_BYTES).decode("utf-8", "replace")
-
-
-def _callback(found: Services, join: Join) -> Verdict:
-    address, port = join.offer.address, join.offer.port
-    if not address or not port:
-        return PASSED
-    step = f"open {address}:{port} for the server, or unset MUSTER_ADDRESS to join without being called"
-    try:
-        there = _who_is(address, port)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return False, f"nobody answers at {address}:{port}: {error}", step
-    if (there.worker, there.incarnation) != (join.worker, join.incarnation):
-        return False, f"at {address}:{port} answers {there.name} on {there.hostname}, not this agent", step
-    return PASSED
-
-
-def _who_is(address: str, port: int) -> WhoIs:
-    connection = http.client.HTTPConnection(address, port, timeout=CALL_S)
-    try:
-        connection.request("GET", "/", headers={"Connection": "close"})
-        return from_json(WhoIs, connection.getresponse().read(ANSWER_BYTES))
-    finally:
-        connection.close()
-
-
-def _alone(found: Services, join: Join) -> Verdict:
-    present = workers.find(found.ledger, join.worker)
-    if present is None:
-        return PASSED
-    step = (
-        f"an agent of {present.name} runs on {present.hostname}: stop it first, or give this one a machine id"
-        " (or, without a GPU, a MUSTER_NAME) of its own"
-    )
-    [(_, listeners)] = found.redis.pubsub_numsub(found.keys.bell_of(join.worker))
-    live = found.live.beats([join.worker]).get(join.worker)
-    # The kernel of a frozen agent holds its connection: it listens for ever. When its beat has lapsed and the
-    # pool doubts it, no strict attempt of it takes a step any more, should it thaw.
-    if listeners and (live or present.health is Health.HEALTHY):
-        return False, "the worker's present agent listens", step
-    now = workers.find_join(found.ledger, join.id) or join
-    # What beat before the join began may be dead by now. Both ages are durations, each by its own store; the
-    # join's is asked last, so that the time between the two makes nobody look dead.
-    if live and live.beat.incarnation == present.incarnation and live.age_s < now.age_s:
-        return False, "the worker's present agent has beaten since this join began", step
-    return PASSED
-
-
-def _same_workflows(found: Services, join: Join) -> Verdict:
-    offered = {workflow.name: workflow for workflow in join.offer.workflows}
-    differing = {
-        declared.workflow.name
-        for declared in workflows.declared(found.ledger, list(offered))
-        if declared.workflow != offered[declared.workflow.name] and set(declared.workers) != {join.worker}
-    }
-    if not differing:
-        return PASSED
-    names = ", ".join(sorted(differing))
-    step = "make their workflows.toml the same; both are shown until then"
-    return True, f"other workers declare {names} differently", step
-
-
-CHECKS: tuple[tuple[str, Callable[[Services, Join], Verdict]], ...] = (
-    ("redis", _redis),
-    ("output", _output),
-    ("callback", _callback),
-    ("workflows", _same_workflows),
-    (ALONE, _alone),
-)

@@ -1,31 +1,34 @@
-"""What admins do to workers: each verb for one or for many, with a result for each. API and forms share them."""
+"""Workers: what admins do to them, each verb for one or for many, with an outcome for each worker."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Literal
 
-from app.ledger import blocks, groups, pauses, setups, workers
+from app.actions import groups
+from app.actions.actor import Actor
+from app.actions.errors import Missing
+from app.actions.services import Services
+from app.ledger import blocks
 from app.ledger.db import Ledger
-from app.ledger.pauses import Pause
-from app.ledger.setups import Change, Setup, setup_of
+from app.ledger.registry import pauses, setups, workers
+from app.ledger.registry.pauses import Pause
+from app.ledger.registry.setups import Change, Setup, setup_of
 from app.pool.errors import BadFields
 from app.pool.model import Worker, WorkerId
-from app.web.http import cache
-from app.web.http.auth import caller
-from app.web.http.services import services
 
 Action = Literal["tag", "untag", "group", "ungroup", "pause", "resume", "unblock"]
 FOREVER = Pause()
 NOBODY = "there is no such worker"
 UNCHANGED = "had nothing to change"
+NOT_PAUSED = "is active, not paused"
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is to be done; each action reads what it needs."""
+class Instruction:
+    """What is to be done; each action reads the fields that it needs."""
 
     action: Action
     tags: tuple[str, ...] = ()
@@ -35,8 +38,8 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What became of it for one worker."""
+class Outcome:
+    """What became of an instruction for one worker; no name where there is no such worker."""
 
     worker: WorkerId
     name: str | None
@@ -44,123 +47,103 @@ class Result:
     detail: str
 
 
-def perform(which: Sequence[WorkerId], wish: Wish) -> list[Result]:
-    """Do it to each, in this order, and ring. Raises BadRequest naming what the action cannot take."""
-    errors = _errors(wish)
+def find(ledger: Ledger, worker: str) -> Worker:
+    """The worker. Raises Missing."""
+    found = workers.find(ledger, WorkerId(worker))
+    if found is None:
+        raise Missing(NOBODY)
+    return found
+
+
+def perform(services: Services, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[Outcome]:
+    """Do it to each worker, and ring; the outcomes are in the order of the workers.
+
+    Raises BadFields naming what the action cannot take; then nothing is done. Repeating it is harmless.
+    """
+    errors = _errors(instruction)
     if errors:
         raise BadFields(*errors)
-    done = VERBS[wish.action](which, wish)
-    ring(which)
-    return done
+    outcomes = VERBS[instruction.action](services.ledger, actor, chosen, instruction)
+    services.ring_workers(chosen)
+    return outcomes
 
 
-def ring(which: Sequence[WorkerId]) -> None:
-    """Tell the coordinator that these workers are other than it knows, and have them read anew here."""
-    cache.forget_workers()
-    services().ring(f"worker {which[0]}" if len(which) == 1 else "workers")
-
-
-def ring_groups() -> None:
-    """The same of groups, and of who is in them."""
-    cache.forget_workers()
-    services().ring("groups")
-
-
-def pin_groups(tx: Ledger, names: Iterable[str]) -> None:
-    """Hold these groups for the transaction. Raises BadRequest naming those that are not there."""
-    wanted = list(names)
-    missing = groups.pin(tx, wanted)
-    if missing:
-        named = [(place, name) for place, name in enumerate(wanted) if name in missing]
-        errors = [(f"/groups/{place}", f"there is no group {name}") for place, name in named]
-        raise BadFields(*errors)
-
-
-def _errors(wish: Wish) -> list[tuple[str, str]]:
+def _errors(instruction: Instruction) -> list[tuple[str, str]]:
     errors = []
-    if wish.action in ("tag", "untag") and not wish.tags:
+    if instruction.action in ("tag", "untag") and not instruction.tags:
         errors.append(("/tags", "name at least one tag"))
-    if wish.action in ("group", "ungroup") and not wish.groups:
+    if instruction.action in ("group", "ungroup") and not instruction.groups:
         errors.append(("/groups", "name at least one group"))
-    if wish.pause.until and wish.pause.for_s is not None:
+    if instruction.pause.until and instruction.pause.for_s is not None:
         errors.append(("/until", "name either until or for_s"))
-    elif wish.pause.until and wish.pause.until <= datetime.now(timezone.utc):
+    elif instruction.pause.until and instruction.pause.until <= datetime.now(timezone.utc):
         errors.append(("/until", "must lie ahead"))
     return errors
 
 
-def _set_up(which: Sequence[WorkerId], wish: Wish) -> list[Result]:
-    with services().ledger.transaction() as tx:
-        if wish.action == "group":
-            pin_groups(tx, wish.groups)
-        changes = setups.change(tx, which, lambda worker: SETUPS[wish.action](worker, wish), caller().owner)
-    return [_changed(worker, changes.get(worker)) for worker in which]
+def _set_up(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[Outcome]:
+    with ledger.transaction() as tx:
+        if instruction.action == "group":
+            groups.pin(tx, instruction.groups)
+        new_setup = SETUPS[instruction.action]
+        changes = setups.change(tx, chosen, lambda worker: new_setup(worker, instruction), actor.name)
+    return [_changed(worker, changes.get(worker)) for worker in chosen]
 
 
-def _changed(worker: WorkerId, change: Change | None) -> Result:
+def _changed(worker: WorkerId, change: Change | None) -> Outcome:
     if change is None:
-        return Result(worker, None, False, NOBODY)
+        return Outcome(worker, None, False, NOBODY)
     if change.refused:
-        return Result(worker, change.worker.name, False, change.refused)
+        return Outcome(worker, change.worker.name, False, change.refused)
     told = setups.words(setup_of(change.worker), change.after)
-    return Result(worker, change.worker.name, True, told or UNCHANGED)
+    return Outcome(worker, change.worker.name, True, told or UNCHANGED)
 
 
-def _tag(worker: Worker, wish: Wish) -> Setup | str:
-    return replace(setup_of(worker), tags=tuple(sorted({*worker.tags, *wish.tags})))
+def _tag(worker: Worker, instruction: Instruction) -> Setup | str:
+    return replace(setup_of(worker), tags=tuple(sorted({*worker.tags, *instruction.tags})))
 
 
-def _untag(worker: Worker, wish: Wish) -> Setup | str:
-    tags = tuple(tag for tag in worker.tags if tag not in wish.tags)
-    reported = sorted(set(wish.tags) & set(worker.dynamic_tags) - set(worker.tags))
+def _untag(worker: Worker, instruction: Instruction) -> Setup | str:
+    tags = tuple(tag for tag in worker.tags if tag not in instruction.tags)
+    reported = sorted(set(instruction.tags) & set(worker.dynamic_tags) - set(worker.tags))
     if tags == worker.tags and reported:
         return f"{', '.join(reported)} is reported by its agent, and only the agent drops it"
     return replace(setup_of(worker), tags=tags)
 
 
-def _group(worker: Worker, wish: Wish) -> Setup | str:
-    return replace(setup_of(worker), groups=tuple(sorted({*worker.groups, *wish.groups})))
+def _group(worker: Worker, instruction: Instruction) -> Setup | str:
+    return replace(setup_of(worker), groups=tuple(sorted({*worker.groups, *instruction.groups})))
 
 
-def _ungroup(worker: Worker, wish: Wish) -> Setup | str:
-    return replace(setup_of(worker), groups=tuple(name for name in worker.groups if name not in wish.groups))
+def _ungroup(worker: Worker, instruction: Instruction) -> Setup | str:
+    return replace(setup_of(worker), groups=tuple(name for name in worker.groups if name not in instruction.groups))
 
 
-def _pause(which: Sequence[WorkerId], wish: Wish) -> list[Result]:
-    paused = {each.id: each for each in pauses.pause(services().ledger, which, wish.pause, caller().owner)}
-    details = {id_: _until(each.until) for id_, each in paused.items()}
-    return _moved(which, details)
+def _pause(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[Outcome]:
+    paused = {worker.id: _until(worker.until) for worker in pauses.pause(ledger, chosen, instruction.pause, actor.name)}
+    return _outcomes(ledger, chosen, paused, NOT_PAUSED)
 
 
-def _resume(which: Sequence[WorkerId], _: Wish) -> list[Result]:
-    details = {each.id: "takes jobs again" for each in pauses.resume(services().ledger, which, caller().owner)}
-    return _moved(which, details)
+def _resume(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], _: Instruction) -> list[Outcome]:
+    resumed = {worker.id: "takes jobs again" for worker in pauses.resume(ledger, chosen, actor.name)}
+    return _outcomes(ledger, chosen, resumed, NOT_PAUSED)
 
 
-def _moved(which: Sequence[WorkerId], details: Mapping[WorkerId, str]) -> list[Result]:
-    known = workers.intents(services().ledger, which)
+def _unblock(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[Outcome]:
+    forgiven = blocks.forgive(ledger, list(pauses.intents(ledger, chosen)), instruction.workflow, actor.name)
+    about = f" for {instruction.workflow}" if instruction.workflow else ""
+    details = dict.fromkeys(forgiven, f"is not blocked{about}")
+    return _outcomes(ledger, chosen, details, f"was not blocked{about}")
+
+
+def _outcomes(ledger: Ledger, chosen: Sequence[WorkerId], done: Mapping[WorkerId, str], refusal: str) -> list[Outcome]:
+    """What was `done` to each worker in words; `refusal` of all others that are registered."""
+    registered = pauses.intents(ledger, chosen)
     return [
-        Result(worker, known[worker][0], worker in details, details.get(worker, "is active, not paused"))
-        if worker in known
-        else Result(worker, None, False, NOBODY)
-        for worker in which
-    ]
-
-
-def _unblock(which: Sequence[WorkerId], wish: Wish) -> list[Result]:
-    known = workers.intents(services().ledger, which)
-    forgiven = blocks.forgive(services().ledger, list(known), wish.workflow, caller().owner)
-    about = f" for {wish.workflow}" if wish.workflow else ""
-    return [
-        Result(
-            worker,
-            known[worker][0],
-            worker in forgiven,
-            f"{'is not' if worker in forgiven else 'was not'} blocked{about}",
-        )
-        if worker in known
-        else Result(worker, None, False, NOBODY)
-        for worker in which
+        Outcome(worker, registered[worker][0], worker in done, done.get(worker, refusal))
+        if worker in registered
+        else Outcome(worker, None, False, NOBODY)
+        for worker in chosen
     ]
 
 
@@ -168,17 +151,14 @@ def _until(moment: datetime | None) -> str:
     return f"paused until {moment:%Y-%m-%d %H:%M} UTC" if moment else "paused until it is resumed"
 
 
-SETUPS: Mapping[str, Callable[[Worker, Wish], Setup | str]] = {
+SETUPS: Mapping[str, Callable[[Worker, Instruction], Setup | str]] = {
     "tag": _tag,
     "untag": _untag,
     "group": _group,
     "ungroup": _ungroup,
 }
-VERBS: Mapping[Action, Callable[[Sequence[WorkerId], Wish], list[Result]]] = {
-    "tag": _set_up,
-    "untag": _set_up,
-    "group": _set_up,
-    "ungroup": _set_up,
+VERBS: Mapping[Action, Callable[[Ledger, Actor, Sequence[WorkerId], Instruction], list[Outcome]]] = {
+    **dict.fromkeys(("tag", "untag", "group", "ungroup"), _set_up),
     "pause": _pause,
     "resume": _resume,
     "unblock": _unblock,

@@ -11,15 +11,22 @@ from app.pool.settings import ServerSettings
 from app.web.api import (
     agents,
     batch,
+    checkpoints,
+    files,
     groups,
     health,
+    investigations,
     jobs,
     logs,
     metrics,
+    notifications,
     outputs,
+    settings,
     tokens,
     why,
     worker_actions,
+    worker_history,
+    worker_metrics,
     worker_setup,
     workers,
     workflows,
@@ -47,6 +54,13 @@ GROUPS = (
     agents.confirmations,
     health.blueprint,
     metrics.blueprint,
+    worker_history.blueprint,
+    worker_metrics.blueprint,
+    files.blueprint,
+    notifications.blueprint,
+    checkpoints.blueprint,
+    investigations.blueprint,
+    settings.blueprint,
 )
 
 
@@ -62,7 +76,7 @@ class GroupConverter(BaseConverter):
     regex = TAG.strip("^$")
 
 
-def create_app(settings: ServerSettings, threads: int = 8) -> OpenAPI:
+def create_app(server: ServerSettings, threads: int = 8) -> OpenAPI:
     """The application over these stores, for this many requests at once."""
     app = OpenAPI(
         __name__,
@@ -76,10 +90,10 @@ def create_app(settings: ServerSettings, threads: int = 8) -> OpenAPI:
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     app.url_map.converters["id"] = IdConverter
     app.url_map.converters["group"] = GroupConverter
-    app.extensions[EXTENSION] = open_services(settings, threads)
+    app.extensions[EXTENSION] = open_services(server, threads)
     problems.install(app)
     headers.install(app)
     for group in GROUPS:
         app.register_api(group)
-    routes.install(app, settings)
+    routes.install(app, server)
     return app

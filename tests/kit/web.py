@@ -11,11 +11,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from app.actions.services import Services
 from app.ledger import tokens
 from app.ledger.db import Ledger
 from app.pool.codec import plain, to_json
 from app.pool.protocol import Beat
-from app.web.http.services import Services
 from tests.kit.actors import offer
 
 Facts = dict[str, Any]

@@ -8,16 +8,16 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from app.ledger.fleet import Sample
+from app.ledger.registry.samples import Sample
 from app.pool.duration import duration
 from app.pool.model import Attempt, AttemptEnd, Health, JobId, WorkerId
-from app.web.api.worker_history import TransitionAnswer
 from app.web.http import filters
 from app.web.http.fleet_filter import Filter
 from app.web.pages import job_story, sparkline
 from app.web.pages.fleet_rows import Row
 from app.web.pages.sparkline import Spark
 from app.web.pages.worker import strip
+from app.web.shapes.worker_history import TransitionAnswer
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=timezone.utc)
 ROW = Row(

@@ -15,7 +15,7 @@ from app.pool.policy import Policy
 from app.pool.protocol import Beat, GpuFigures, Lease, LeaseState, Memory
 from app.pool.status import WORKER_STATUSES
 from app.pool.why import Asked, Seen, Turned, by_filter, by_room, by_setup
-from app.web.api.why_words import sentence, won, words
+from app.web.shapes.why_words import sentence, won, words
 
 BURN = Workflow("burn", "python", vram_mb=0)
 CARD = Gpu("GPU-1", 0, "RTX", 24_000)

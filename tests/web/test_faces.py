@@ -11,11 +11,12 @@ from dataclasses import replace
 import pytest
 from werkzeug.test import TestResponse
 
-from app.ledger import events, sessions, workers
+from app.ledger import events, sessions
+from app.ledger.registry import workers
 from app.pool.model import Health, WorkerId
-from app.web.http import files
-from app.web.http.files import UPLOAD_BYTES
+from app.web.http import uploads
 from app.web.http.sessions import secret_key
+from app.web.http.uploads import UPLOAD_BYTES
 from tests.kit.web import HTML, Web, signed_in
 
 
@@ -60,7 +61,7 @@ def test_an_upload_that_is_too_large_or_nameless_is_refused(web: Web) -> None:
 def test_the_form_proposes_the_newest_files_and_no_hidden_ones(web: Web) -> None:
     upload(web, "one.mp4")
     (web.services.settings.home / "input" / ".upload-x").write_text("half")
-    assert files.known(web.services.settings) == [str(web.services.settings.home / "input" / "one.mp4")]
+    assert uploads.known(web.services.settings) == [str(web.services.settings.home / "input" / "one.mp4")]
 
 
 def test_notifications_are_an_owner_s_own_and_read_once(web: Web) -> None:

@@ -10,12 +10,11 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app.actions import jobs as submission
 from app.ledger import groups, jobs
 from app.pool.codec import plain
 from app.pool.model import Job, JobId, Parameter, Workflow
-from app.web.http.schemas import JobBody
 from app.web.pages import submit_form
+from app.web.shapes.job_bodies import JobBody, body_of
 from tests.kit.web import HTML, Web, signed_in
 
 BURN = Workflow("burn", "python", parameters=(Parameter("seconds", "float"), Parameter("clip", "file")))
@@ -32,7 +31,7 @@ def client(web: Web) -> FlaskClient:
 def test_no_field_of_a_submission_is_forgotten_when_it_is_sent_again(web: Web) -> None:
     job = jobs.find(web.ledger, web.submit()["id"])
     assert job is not None
-    again = submission.body_of(job)
+    again = body_of(job)
     assert again.keys() == JobBody.model_fields.keys() - {"owner"}
     asked = submit_form.texts(again).keys() | submit_form.KEPT.keys() | {"workflow", "params", "strict"}
     assert asked == again.keys()

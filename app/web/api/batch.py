@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from flask import Response
 
-from app.actions import jobs as submission
-from app.ledger import jobs
+from app.actions import jobs
 from app.ledger.db import Ledger
-from app.pool.matching import class_name
-from app.web.api.job_answers import JobBatch, job_answer
 from app.web.http import blueprints
 from app.web.http.auth import caller
 from app.web.http.idempotency import once
-from app.web.http.schemas import BatchBody, IdempotencyHeader
+from app.web.http.schemas import IdempotencyHeader
 from app.web.http.services import services
+from app.web.shapes.job_answers import JobBatch, job_answer
+from app.web.shapes.job_bodies import BatchBody, spec_of
 
 BATCH_BYTES = 16 * 1024 * 1024  # 10,000 jobs of 1.6 KiB each
 
@@ -23,12 +22,10 @@ blueprint = blueprints.group("batch", reads=(), writes=("admin", "creator"), mos
 @blueprint.post("/jobs/batch", responses={201: JobBatch})
 def submit(header: IdempotencyHeader, body: BatchBody) -> Response:
     """Submit many jobs; when this is answered, all are kept and will run. One bad entry, and none is kept."""
-    bodies = {f"/jobs/{number}": job for number, job in enumerate(body.jobs)}
+    specs = {f"/jobs/{number}": spec_of(job) for number, job in enumerate(body.jobs)}
 
-    def work(ledger: Ledger) -> JobBatch:
-        asked = submission.check(ledger, services().settings, caller(), bodies)
-        wishes = [(each.spec, class_name(each.spec.requirement)) for each in asked]
-        waiting = {name: each.waiting for each, (_, name) in zip(asked, wishes, strict=True) if each.waiting}
-        return JobBatch(items=[job_answer(job, None) for job in jobs.submit_all(ledger, wishes, waiting)])
+    def work(tx: Ledger) -> JobBatch:
+        made = jobs.submit(tx, services().settings, caller(), specs)
+        return JobBatch(items=[job_answer(job, None) for job in made])
 
-    return once(header.idempotency_key, body, work, lambda: services().ring("jobs"))
+    return once(header.idempotency_key, body, work, lambda: services().ring("jobs")).response()

@@ -8,12 +8,12 @@ from typing import Any
 from flask import Response
 from pydantic import BaseModel, Field
 
-from app.ledger import checkpoints, jobs
+from app.actions import jobs
+from app.ledger import checkpoints
 from app.ledger.checkpoints import ListedCheckpoint
 from app.pool.errors import BadRequest
-from app.pool.model import JobId
 from app.web.http import blueprints
-from app.web.http.auth import PEOPLE, visible
+from app.web.http.auth import PEOPLE, caller
 from app.web.http.responses import answer
 from app.web.http.schemas import LISTED, LISTED_MOST, JobPath, Query
 from app.web.http.services import services
@@ -61,7 +61,7 @@ class CheckpointsQuery(Query):
 def listed(path: JobPath, query: CheckpointsQuery) -> Response:
     """List a job's checkpoints, newest first."""
     ledger = services().ledger
-    job = visible(jobs.find(ledger, JobId(path.job)))
+    job = jobs.find(ledger, caller(), path.job)
     found = checkpoints.listed(ledger, job.id, _place(query.cursor), query.limit + 1)
     page = found[: query.limit]
     more = f"{page[-1].attempt}-{page[-1].number}" if len(found) > query.limit else None

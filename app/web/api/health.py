@@ -10,10 +10,11 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel
 
+from app.actions.services import Services
 from app.ledger import leader, migrate
 from app.pool.errors import Unavailable
 from app.web.http.responses import answer
-from app.web.http.services import Services, services
+from app.web.http.services import services
 
 blueprint = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
 

@@ -1,7 +1,7 @@
 """/metrics for Prometheus: everything is computed when it is asked for, from the ledger and from what is live.
 
-Nothing is counted in this process' memory, so any number of web processes give the same figures and a
-restart resets none. No job ids as labels.
+Nothing is counted in this process's memory, so any number of web processes give the same figures and a
+restart resets none. Job ids are no labels.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from app.ledger import statistics, workers
+from app.ledger import statistics
+from app.ledger.registry import workers
 from app.pool.load import ANSWERED
 from app.pool.model import JobState
 from app.pool.status import WORKER_STATUSES
-from app.web.api.worker_answers import WorkerAnswer, worker_answers
 from app.web.http import blueprints
 from app.web.http.services import services
+from app.web.shapes.worker_answers import WorkerAnswer, worker_answers
 
 blueprint = blueprints.group("metrics", reads=("admin", "read", "metrics"))
 
@@ -40,17 +41,16 @@ FIGURES: Sequence[Figure] = (
 def metrics() -> Response:
     """Figures for Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Pool())
+    registry.register(PoolCollector())
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-class _Pool(Collector):
+class PoolCollector(Collector):
     """The pool's figures at this moment. A figure that nobody could measure is absent, never 0."""
 
     def collect(self) -> Iterator[Any]:
         ledger = services().ledger
-        found = workers.listed(ledger)
-        shown = worker_answers(found, services().live, {}, {})
+        shown = worker_answers(workers.listed(ledger), services().live, {}, {})
         yield from _workers(shown)
         yield from _gpus(shown)
         yield _family("muster_jobs", "Jobs by state", "state", statistics.jobs(ledger), [str(s) for s in JobState])
@@ -81,8 +81,8 @@ def _gpus(shown: Sequence[WorkerAnswer]) -> Iterator[Any]:
 
 
 def _family(name: str, text: str, label: str, counts: dict[str, int], every: Iterable[str]) -> GaugeMetricFamily:
-    """A gauge for each of `every`, 0 where none was counted: these are counted, not measured."""
-    return _labelled(name, text, [label], (([each], float(counts.get(each, 0))) for each in every))
+    """A gauge for each label of `every`, 0 where nothing was counted: counts are known, unlike what is measured."""
+    return _labelled(name, text, [label], (([value], float(counts.get(value, 0))) for value in every))
 
 
 def _labelled(
@@ -97,8 +97,8 @@ def _labelled(
 
 def _total(name: str, text: str, label: str, counts: dict[str, int]) -> CounterMetricFamily:
     family = CounterMetricFamily(name, text, labels=[label])
-    for each, count in counts.items():
-        family.add_metric([each], count)
+    for value, count in counts.items():
+        family.add_metric([value], count)
     return family
 
 

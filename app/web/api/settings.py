@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from flask import Response, abort
+from flask import Response
 from pydantic import BaseModel, Field, WithJsonSchema, create_model
 
-from app.ledger import events, policy
-from app.ledger.db import Ledger
-from app.pool.errors import BadRequest
+from app.actions import settings
+from app.ledger import policy
 from app.pool.model import Json
-from app.pool.policy import ABOUT, DEFAULTS, NAMES, NULLABLE, Policy, changed
+from app.pool.policy import ABOUT, DEFAULTS, NAMES, NULLABLE, Policy
 from app.web.http import blueprints, etags
 from app.web.http.auth import caller
-from app.web.http.etags import Matches
 from app.web.http.schemas import Body, MatchHeader
 from app.web.http.services import services
 
@@ -68,33 +66,8 @@ def read() -> Response:
 @blueprint.patch("/admin/settings", responses={200: SettingsAnswer, 412: blueprints.problem_response()})
 def change(header: MatchHeader, body: SettingsBody) -> Response:
     """Change these settings, all or none; agents hear of it with their next heartbeat."""
-    return _shown(apply(body.model_dump(exclude_unset=True), etags.condition(header)))
-
-
-def apply(changes: dict[str, Json], matches: Matches | None = None) -> Policy:
-    """The settings with these changes, written and rung. Raises BadRequest by pointer; 412 where `matches` says no."""
-    with services().ledger.transaction() as tx:
-        written = _write(tx, changes, matches)
-        if changes:
-            told = ", ".join(f"{name} = {getattr(written, name)}" for name in changes)
-            events.record(tx, "settings.changed", f"{caller().owner} set {told}", actor=caller().owner)
-    services().ring("settings")
-    return written
-
-
-def _write(tx: Ledger, changes: dict[str, Json], matches: Matches | None) -> Policy:
-    present = policy.read(tx)
-    known = policy.version(present)
-    try:
-        changed(present, changes)  # what is bad is told before what is stale
-        etags.check(matches, known)
-        # It compares `known` under its lock: somebody may have been faster since it was read.
-        written = policy.write(tx, changes, caller().owner, None if matches is None else known)
-    except BadRequest as error:
-        raise BadRequest(str(error), [(f"/{name}", why) for name, why in error.errors]) from error
-    if written is None:
-        abort(412, etags.STALE)
-    return written
+    changes = body.model_dump(exclude_unset=True)
+    return _shown(settings.change(services(), caller(), changes, etags.condition(header)))
 
 
 def _shown(found: Policy) -> Response:

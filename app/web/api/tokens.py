@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from flask import Response, abort
+from flask import Response
 from pydantic import BaseModel
 
-from app.ledger import events, tokens
+from app.actions import tokens
+from app.ledger import tokens as ledger_tokens
 from app.ledger.tokens import Token
 from app.web.http import blueprints
 from app.web.http.auth import caller
@@ -48,25 +49,20 @@ class TokenList(BaseModel):
 @blueprint.get("/admin/tokens", responses={200: TokenList})
 def listed() -> Response:
     """List the tokens of people and for joining, revoked ones too."""
-    return answer(TokenList(items=[_shown(token) for token in tokens.listed(services().ledger)]))
+    return answer(TokenList(items=[_shown(token) for token in ledger_tokens.listed(services().ledger)]))
 
 
 @blueprint.post("/admin/tokens", responses={201: NewTokenAnswer})
 def create(body: TokenBody) -> Response:
     """Make a token; its secret is in this answer only."""
-    with services().ledger.transaction() as tx:
-        token, secret = tokens.create(tx, body.kind, body.owner, uses=body.uses, expires_at=body.expires_at)
-        events.record(tx, "token.created", f"a token of kind {token.kind} for {token.owner}", actor=caller().owner)
+    token, secret = tokens.create(services().ledger, caller(), body.kind, body.owner, body.uses, body.expires_at)
     return answer(NewTokenAnswer(**_shown(token).model_dump(), secret=secret), 201)
 
 
 @blueprint.delete("/admin/tokens/<id:token>", responses={204: None})
 def revoke(path: TokenPath) -> Response:
     """Revoke a token; whoever uses it is refused from now on."""
-    with services().ledger.transaction() as tx:
-        if not tokens.revoke(tx, path.token):
-            abort(404, "there is no such token, or it was revoked before")
-        events.record(tx, "token.revoked", f"token {path.token} was revoked", actor=caller().owner)
+    tokens.revoke(services().ledger, caller(), path.token)
     return Response(status=204)
 
 

@@ -1,192 +1,21 @@
-"""Why a job waits, filter by filter; why each of its attempts went where it did.
-
-Creators are told no hosts: neither a worker's name nor what stands beside it.
-"""
+"""Why a job waits over HTTP, filter by filter; why each of its attempts went where it did."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from flask import Response
-from pydantic import BaseModel
 
-from app.ledger import attempts, fleet, jobs, policy, workers
-from app.ledger.workers import Rows
-from app.pool.capacity import takes
-from app.pool.matching import Refusal
-from app.pool.model import Attempt, AttemptEnd, Job, JobId, JobState, Json, Worker, WorkerId
-from app.pool.why import Asked, Seen, Turned, by_filter, by_room, by_setup
-from app.web.api.job_answers import WaitingAnswer, ahead, job_answer
-from app.web.api.why_words import place, sentence, won, words
-from app.web.http import blueprints, cache
-from app.web.http.auth import PEOPLE, caller, visible
-from app.web.http.cache import Recent
+from app.actions import jobs
+from app.web.http import blueprints
+from app.web.http.auth import PEOPLE, caller
 from app.web.http.responses import answer
 from app.web.http.schemas import JobPath
 from app.web.http.services import services
-
-NAMED = 5  # workers of each filter
-LOOKED_AT = 1000  # workers whose beats and leases one answer reads
-KEPT_S = 1.0
+from app.web.shapes.why import WhyAnswer, explain
 
 blueprint = blueprints.group("why", reads=PEOPLE)
-
-
-class NamedAnswer(BaseModel):
-    """A worker, and why it was turned away; null where it could take the job now."""
-
-    id: str
-    name: str
-    why: str | None
-
-
-class FilterAnswer(BaseModel):
-    """How many workers a filter turned away, in words, and the first of them, whom creators do not see."""
-
-    filter: str
-    workers: int
-    words: str
-    first: list[NamedAnswer]
-
-
-class RunnerUp(BaseModel):
-    """A worker that would have been next."""
-
-    worker: str
-    worker_name: str | None
-    score: float
-    queued: bool
-    words: str
-
-
-class PlacementAnswer(BaseModel):
-    """Why an attempt went where it did: the winner's score and load parts as they were, and the runners-up.
-
-    Creators see no worker, and no runners-up.
-    """
-
-    attempt: int
-    worker: str | None
-    worker_name: str | None
-    strategy: str
-    score: float
-    queued: bool
-    load: float
-    parts: dict[str, Json]
-    words: str
-    runners_up: list[RunnerUp]
-
-
-class WhyAnswer(BaseModel):
-    """Of a pending job what every filter turned away; of placed ones the placements, newest first."""
-
-    state: JobState
-    waiting: WaitingAnswer | None
-    summary: str | None
-    workers: int | None
-    filters: list[FilterAnswer]
-    ready: int
-    first_ready: list[NamedAnswer]
-    not_looked_at: int  # they would fit; whether they have room was not asked
-    named_most: int = NAMED
-    looked_at_most: int = LOOKED_AT
-    placements: list[PlacementAnswer]
 
 
 @blueprint.get("/jobs/<id:job>/why", responses={200: WhyAnswer})
 def why(path: JobPath) -> Response:
     """Ask why a job waits, or why its attempts went where they did."""
-    return answer(explain(visible(jobs.find(services().ledger, JobId(path.job)))))
-
-
-def explain(job: Job) -> WhyAnswer:
-    """The answer for this job, as far as the caller may see."""
-    tried = attempts.of_job(services().ledger, job.id)
-    found = WhyAnswer(
-        state=job.state,
-        waiting=job_answer(job, None).waiting,
-        summary=None,
-        workers=None,
-        filters=[],
-        ready=0,
-        first_ready=[],
-        not_looked_at=0,
-        placements=_placements(tried),
-    )
-    whole = _filtered(found, job, tried) if job.state is JobState.PENDING else found
-    return whole if caller().sees_all else _without_hosts(whole)
-
-
-def _filtered(found: WhyAnswer, job: Job, tried: Sequence[Attempt]) -> WhyAnswer:
-    failed_on = frozenset(each.worker for each in tried if each.end is AttemptEnd.FAILED)
-    asked = Asked(job.id, job.spec.requirement, failed_on, job.above_vram_mb or 0)
-    everyone, rules = [worker for _, worker in _registered().values()], policy.read(services().ledger)
-    refused = {worker.id: by_setup(worker, asked.requirement, rules) for worker in everyone}
-    looked_at = _to_look_at(everyone, refused)
-    refused |= by_room(looked_at, _seen(looked_at), asked, rules)
-    seen = {worker.id for worker in looked_at}
-    ready = [w for w in everyone if refused[w.id] is None and w.id in seen]
-    unseen = sum(refused[w.id] is None and w.id not in seen for w in everyone)
-    turned = by_filter(((w, why) for w in everyone if (why := refused[w.id]) is not None), NAMED)
-    facts = {
-        "summary": sentence(asked.requirement, len(everyone), turned, len(ready), unseen, ahead(job)),
-        "workers": len(everyone),
-        "filters": [_filter_answer(each, job) for each in turned],
-        "ready": len(ready),
-        "first_ready": [NamedAnswer(id=w.id, name=w.name, why=None) for w in ready[:NAMED]],
-        "not_looked_at": unseen,
-    }
-    return found.model_copy(update=facts)
-
-
-def _without_hosts(found: WhyAnswer) -> WhyAnswer:
-    unnamed: dict[str, Json] = {"worker": None, "worker_name": None, "runners_up": []}
-    facts = {
-        "filters": [each.model_copy(update={"first": []}) for each in found.filters],
-        "first_ready": [],
-        "placements": [each.model_copy(update=unnamed) for each in found.placements],
-    }
-    return found.model_copy(update=facts)
-
-
-def _to_look_at(everyone: Sequence[Worker], refused: dict[WorkerId, Refusal | None]) -> list[Worker]:
-    """Those that fit, then those that lack a tag: their beats may have it by now."""
-    fitting = [worker for worker in everyone if refused[worker.id] is None]
-    lacking = [worker for worker in everyone if (why := refused[worker.id]) is not None and why.filter == "tags"]
-    return [*fitting, *lacking][:LOOKED_AT]
-
-
-def _seen(some: Sequence[Worker]) -> dict[WorkerId, Seen]:
-    ids = [worker.id for worker in some]
-    beats = services().live.look(ids).beats
-    present = {w.id: b for w in some if (b := beats.get(w.id)) is not None and b.incarnation == w.incarnation}
-    taking = [worker.id for worker in some if takes(worker, present.get(worker.id))]
-    leases = services().live.leases_of(taking) if taking else {}
-    return {id_: Seen(present.get(id_), leases.get(id_, {})) for id_ in ids}
-
-
-def _registered() -> Rows:
-    kept: Recent[Rows] = cache.kept(cache.REGISTERED, KEPT_S)
-    return kept.get(lambda former: workers.renewed(services().ledger, former or {}))
-
-
-def _filter_answer(turned: Turned, job: Job) -> FilterAnswer:
-    first = [NamedAnswer(id=worker.id, name=worker.name, why=why) for worker, why in turned.first]
-    text = words(turned, job.spec.requirement)
-    return FilterAnswer(filter=turned.filter, workers=turned.workers, words=text, first=first)
-
-
-def _placements(tried: Sequence[Attempt]) -> list[PlacementAnswer]:
-    kept = [(each, each.placement) for each in reversed(tried) if each.placement]
-    others = {WorkerId(other["worker"]) for _, record in kept for other in record["runners_up"]}
-    names = fleet.names(services().ledger, others)
-    return [_placement(each, record, names) for each, record in kept]
-
-
-def _placement(attempt: Attempt, record: Mapping[str, Json], names: Mapping[WorkerId, str]) -> PlacementAnswer:
-    others = [
-        {**other, "worker_name": names.get(other["worker"]), "words": place(record["strategy"], other)}
-        for other in record["runners_up"]
-    ]
-    facts = {**record, "runners_up": others, "worker": attempt.worker, "worker_name": attempt.worker_name}
-    return PlacementAnswer(attempt=attempt.number, words=won(record), **facts)
+    return answer(explain(jobs.find(services().ledger, caller(), path.job)))

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
 
-from flask import Response, abort
-from pydantic import BaseModel, Field
+from flask import Response
+from pydantic import BaseModel
 
-from app.actions import workers as acts
-from app.actions.workers import Action, Result, Wish
-from app.ledger.pauses import Pause
+from app.actions import workers
+from app.actions.errors import Conflict
+from app.actions.workers import Action, Instruction
 from app.pool.errors import BadFields
-from app.pool.model import LIMITS, WorkerId
-from app.web.api import workers
-from app.web.api.worker_answers import WorkerAnswer
+from app.pool.model import WorkerId
+from app.web.api.workers import filter_of, shown
 from app.web.http import blueprints
+from app.web.http.auth import caller
 from app.web.http.responses import answer
-from app.web.http.schemas import Body, FilterWords, GroupName, Id, Name, Seconds, Tag, When, Word, WorkerPath
+from app.web.http.schemas import WorkerPath
+from app.web.http.services import services
+from app.web.shapes.worker_answers import WorkerAnswer
+from app.web.shapes.worker_bodies import ActionBody, PauseBody, UnblockBody
+from app.web.shapes.workers import matching
 
 blueprint = blueprints.group("worker actions", reads=())
 
-MOST_NAMED = 10_000
-READS: Mapping[Action, frozenset[str]] = {  # beside whom it is done to
+READS: Mapping[Action, frozenset[str]] = {  # of a body's fields, beside those that name workers
     "tag": frozenset({"tags"}),
     "untag": frozenset({"tags"}),
     "group": frozenset({"groups"}),
@@ -31,40 +33,7 @@ READS: Mapping[Action, frozenset[str]] = {  # beside whom it is done to
     "resume": frozenset(),
     "unblock": frozenset({"workflow"}),
 }
-AT_ONCE = frozenset({"tag", "untag", "group", "ungroup"})  # the rest is asked for, and seen on the record
-
-
-class PauseBody(Body):
-    """How long, and why; without a time until a person resumes it."""
-
-    until: When | None = Field(None, description="ahead; either this or for_s")
-    for_s: Seconds | None = None
-    note: Name = Field("", description="why, for people")
-
-    def pause(self) -> Pause:
-        """The wish that it is."""
-        return Pause(self.until, self.for_s, self.note or None)
-
-
-class UnblockBody(Body):
-    """Which block is to end."""
-
-    workflow: Word | None = Field(None, description="all for which it is blocked unless named")
-
-
-class FilterBody(FilterWords, Body):
-    """Workers by the fleet's filter; an empty one is all of them."""
-
-
-class ActionBody(PauseBody):
-    """What is to be done to which workers, with what this action reads; the rest is empty."""
-
-    action: Action
-    workers: Annotated[list[Id], Field(min_length=1, max_length=MOST_NAMED)] | None = None
-    filter: FilterBody | None = Field(None, description="either this or workers")
-    tags: list[Tag] = Field([], max_length=LIMITS.tags)
-    groups: list[GroupName] = Field([], max_length=LIMITS.tags)
-    workflow: Word | None = Field(None, description="of unblock; all unless named")
+AT_ONCE = frozenset({"tag", "untag", "group", "ungroup"})  # 200; the others take effect later: 202
 
 
 class ResultAnswer(BaseModel):
@@ -86,47 +55,38 @@ class ActionAnswer(BaseModel):
 @blueprint.post("/admin/workers/<id:worker>/pause", responses={202: WorkerAnswer})
 def pause(path: WorkerPath, body: PauseBody) -> Response:
     """Give a worker no new jobs until a time or until it is resumed; what runs there is finished."""
-    return _one(path, Wish("pause", pause=body.pause()))
+    return _one(path, Instruction("pause", pause=body.pause()))
 
 
 @blueprint.post("/admin/workers/<id:worker>/resume", responses={202: WorkerAnswer})
 def resume(path: WorkerPath) -> Response:
     """Let a paused worker take jobs again."""
-    return _one(path, Wish("resume"))
+    return _one(path, Instruction("resume"))
 
 
 @blueprint.post("/admin/workers/<id:worker>/unblock", responses={202: WorkerAnswer})
 def unblock(path: WorkerPath, body: UnblockBody) -> Response:
     """Let a worker run again what it is blocked for."""
-    return _one(path, Wish("unblock", workflow=body.workflow))
+    return _one(path, Instruction("unblock", workflow=body.workflow))
 
 
 @blueprint.post("/admin/workers/actions", responses={200: ActionAnswer, 202: ActionAnswer})
 def act(body: ActionBody) -> Response:
     """Do one thing to many workers, with a result for each. Only a body that cannot be taken fails as a whole."""
     _refuse_unread(body)
-    wish = Wish(body.action, tuple(body.tags), tuple(body.groups), body.pause(), body.workflow)
-    done = acts.perform(_which(body), wish)
-    items = [ResultAnswer(**vars(each)) for each in done]
+    instruction = Instruction(body.action, tuple(body.tags), tuple(body.groups), body.pause(), body.workflow)
+    outcomes = workers.perform(services(), caller(), _chosen(body), instruction)
+    items = [ResultAnswer(**vars(outcome)) for outcome in outcomes]
     status = 200 if body.action in AT_ONCE else 202
-    return answer(ActionAnswer(items=items, done=sum(each.ok for each in done)), status)
+    return answer(ActionAnswer(items=items, done=sum(outcome.ok for outcome in outcomes)), status)
 
 
-def matching(words: FilterWords) -> list[WorkerId]:
-    """The workers that this filter finds now."""
-    return [WorkerId(worker.id) for worker in workers.matching(workers.filter_of(words))]
-
-
-def _one(path: WorkerPath, wish: Wish) -> Response:
-    worker = workers.known(path.worker)
-    [done] = acts.perform([worker.id], wish)
-    _refuse(done)
-    return workers.shown(workers.known(path.worker), 202)
-
-
-def _refuse(done: Result) -> None:
-    if not done.ok:
-        abort(409, f"{done.name or 'it'} {done.detail}")
+def _one(path: WorkerPath, instruction: Instruction) -> Response:
+    worker = workers.find(services().ledger, path.worker)
+    [outcome] = workers.perform(services(), caller(), [worker.id], instruction)
+    if not outcome.ok:
+        raise Conflict(f"{outcome.name or 'it'} {outcome.detail}")
+    return shown(workers.find(services().ledger, path.worker), 202)
 
 
 def _refuse_unread(body: ActionBody) -> None:
@@ -137,9 +97,9 @@ def _refuse_unread(body: ActionBody) -> None:
         raise BadFields(*errors)
 
 
-def _which(body: ActionBody) -> list[WorkerId]:
+def _chosen(body: ActionBody) -> list[WorkerId]:
     if (body.workers is None) == (body.filter is None):
         raise BadFields(("/workers", "name either workers or a filter"))
     if body.filter is not None:
-        return matching(body.filter)
+        return [WorkerId(worker.id) for worker in matching(filter_of(body.filter))]
     return [WorkerId(worker) for worker in dict.fromkeys(body.workers or ())]

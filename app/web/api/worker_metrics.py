@@ -8,13 +8,14 @@ from typing import Annotated
 from flask import Response
 from pydantic import BaseModel, Field
 
-from app.ledger import workers
-from app.web.api.worker_answers import GpuAnswer, LoadAnswer, MemoryAnswer, worker_answers
-from app.web.api.workers import known
+from app.actions.workers import find
+from app.ledger.registry import samples
+from app.pool.model import DAY_S
 from app.web.http import blueprints
 from app.web.http.responses import answer
-from app.web.http.schemas import DAY_S, WHOLE, Query, When, WorkerPath
+from app.web.http.schemas import WHOLE, Query, When, WorkerPath
 from app.web.http.services import services
+from app.web.shapes.worker_answers import GpuAnswer, LoadAnswer, MemoryAnswer, worker_answers
 
 blueprint = blueprints.group("figures", reads=("admin", "read"))
 
@@ -76,7 +77,7 @@ class MetricsQuery(Query):
 @blueprint.get("/admin/workers/<id:worker>/metrics", responses={200: MetricsAnswer})
 def metrics(path: WorkerPath, query: MetricsQuery) -> Response:
     """Look at a worker's figures."""
-    worker = known(path.worker)
+    worker = find(services().ledger, path.worker)
     until = query.until or datetime.now(timezone.utc)
     begin = query.begin or _before(until)
     step = _step(begin, until, query.step)
@@ -90,7 +91,7 @@ def metrics(path: WorkerPath, query: MetricsQuery) -> Response:
                 queued=now.queued,
                 gpus={gpu.uuid: gpu for gpu in now.gpus},
             ),
-            series=[Point(**row) for row in workers.series(services().ledger, worker.id, begin, until, step)],
+            series=[Point(**row) for row in samples.series(services().ledger, worker.id, begin, until, step)],
             begin=begin,
             until=until,
             step=step,

@@ -24,7 +24,7 @@ class Recent(Generic[T]):
         self._value: T | None = None
 
     def forget(self) -> None:
-        """The next viewer sees what has just been changed."""
+        """Let the next viewer see what has just been changed."""
         # Under the lock: a value that is being made may have been read before the change.
         with self._lock:
             self._made_at = -math.inf
@@ -46,7 +46,7 @@ def kept(name: str, seconds: float) -> Recent[Any]:
 
 
 def forget_workers() -> None:
-    """Whoever has done something to workers sees it done; viewers of other web processes a little later."""
+    """Let whoever has changed workers see the change; viewers of other web processes see it a little later."""
     for name in (FLEET, REGISTERED):
         if name in current_app.extensions:
             current_app.extensions[name].forget()

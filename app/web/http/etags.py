@@ -1,22 +1,19 @@
 """Versions of what people change: the ETag of an answer, If-Match of a request, the version in a form.
 
-Of two people who change what they saw, the second is told. A version is made where the facts are
-(policy, setups, groups); here it is only carried and compared.
+Versions are made where the facts are (policy, setups, groups) and compared by app/actions; here they are carried.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from flask import Response, abort
+from flask import Response
 from pydantic import BaseModel
 from werkzeug.http import parse_etags
 
+from app.actions.versions import Matches
 from app.web.http.responses import answer
 from app.web.http.schemas import MatchHeader
-
-STALE = "somebody has changed this since you read it; read it again"
-Matches = Callable[[str], bool]
 
 
 def shown(body: BaseModel, version: str, status: int = 200) -> Response:
@@ -28,19 +25,13 @@ def shown(body: BaseModel, version: str, status: int = 200) -> Response:
 
 
 def condition(header: MatchHeader) -> Matches | None:
-    """Whether a version is one that the caller has seen; None when they do not say."""
+    """What tells whether a version is one that the caller has seen; None when they do not say."""
     return None if header.if_match is None else parse_etags(header.if_match).contains
 
 
 def seen(form: Mapping[str, str]) -> Matches:
-    """Whether a version is the one that this form was filled in over."""
+    """What tells whether a version is the one over which this form was filled in."""
     return lambda present: present == form.get("version", "")
-
-
-def check(matches: Matches | None, present: str) -> None:
-    """412 when the present version is not one that the caller has seen."""
-    if matches is not None and not matches(present):
-        abort(412, STALE)
 
 
 def of_form(present: str, written: Mapping[str, str] | None) -> str:

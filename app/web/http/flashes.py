@@ -1,6 +1,6 @@
-"""What became of an action, told once on the next page: results that are alike in one line, with whom they are of.
+"""What became of an action, told once on the next page: one line for all workers whose outcome is the same.
 
-It travels in the session's cookie, which holds 4 KB: so many names, the rest by their number.
+It travels in the session's cookie, which holds 4 KB: 24 names at most, the rest as a number.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from collections.abc import Sequence
 
 from flask import flash
 
-from app.actions.workers import Result
+from app.actions.workers import Outcome
 
 LINES_MOST = 6
 NAMES_MOST = 24
 
 
-def tell(results: Sequence[Result]) -> None:
-    """Keep these results for the next page."""
-    if not results:
+def tell(outcomes: Sequence[Outcome]) -> None:
+    """Keep these outcomes for the next page."""
+    if not outcomes:
         flash("No worker matches any more; nothing was done.", "wrong")
-    lines = list(_alike(results).items())
+    lines = list(_alike(outcomes).items())
     each = max(4, NAMES_MOST // max(1, len(lines)))
     for (ok, detail), names in lines[:LINES_MOST]:
         flash(f"{_listed(names, each)}: {detail}.", "saved" if ok else "wrong")
@@ -28,10 +28,10 @@ def tell(results: Sequence[Result]) -> None:
         flash(f"Of {untold} more the page of each tells.", "wrong")
 
 
-def _alike(results: Sequence[Result]) -> dict[tuple[bool, str], list[str]]:
+def _alike(outcomes: Sequence[Outcome]) -> dict[tuple[bool, str], list[str]]:
     """Names by what became of them, what is not good first."""
     found: dict[tuple[bool, str], list[str]] = {}
-    for each in sorted(results, key=lambda each: each.ok):
+    for each in sorted(outcomes, key=lambda each: each.ok):
         found.setdefault((each.ok, each.detail), []).append(each.name or each.worker)
     return found
 

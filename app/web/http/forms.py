@@ -1,12 +1,12 @@
-"""Forms over the API's own functions: what came of one, and what is wrong with it, by field."""
+"""Forms: what came of the action that one asks for, and what is wrong with it, by field."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import ValidationError
-from werkzeug.exceptions import Conflict, HTTPException, PreconditionFailed
 
+from app.actions.errors import Conflict, Stale
 from app.pool.errors import BadRequest
 from app.web.http.problems import field_errors
 
@@ -15,17 +15,17 @@ REFUSED = (BadRequest, ValidationError)
 Errors = Mapping[str, str]  # by field; "": the whole
 
 
-def tried(verb: Callable[[], str]) -> tuple[str | None, Errors, int]:
-    """What the verb gave; or None, what is wrong, and the status that says so: with 412 nothing that was
-    written is to be shown again."""
+def tried(action: Callable[[], str]) -> tuple[str | None, Errors, int]:
+    """What the action gave; or None, what is wrong by field, and the status: after 412 the form is shown as it is now,
+    not as it was written. Other errors than of fields, of a conflict and of a stale version are raised."""
     try:
-        return verb(), {}, 303
+        return action(), {}, 303
     except REFUSED as error:
         return None, by_field(wrong(error)), 422
-    except PreconditionFailed:
+    except Stale:
         return None, {"": MEANWHILE}, 412
     except Conflict as error:
-        return None, {"": _sentence(error)}, 409
+        return None, {"": _sentence(str(error))}, 409
 
 
 def wrong(error: BadRequest | ValidationError) -> list[tuple[str, str]]:
@@ -41,6 +41,5 @@ def by_field(errors: Sequence[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def _sentence(error: HTTPException) -> str:
-    words = error.description or ""
+def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}."

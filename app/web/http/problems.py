@@ -13,6 +13,7 @@ from flask import Flask, Response, g, request
 from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
+from app.actions.errors import ActionError, Conflict, Forbidden, Missing, Stale
 from app.pool.errors import FIELDS, BadRequest, Collided, PoolError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ NO_BODY = "must be a JSON object; send {} to say nothing more"
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "X-Request-Id"
 RETRY_S = 2  # about as long as a failover of PostgreSQL or Redis leaves connections refused
+STATUSES: Mapping[type[ActionError], int] = {Missing: 404, Forbidden: 403, Conflict: 409, Stale: 412}
 AWAY = (Unavailable, redis.ConnectionError, redis.TimeoutError)
 
 
@@ -73,6 +75,7 @@ def install(app: Flask) -> None:
     app.after_request(_tell_name)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(BadRequest, _bad_request)
+    app.register_error_handler(ActionError, _not_done)
     app.register_error_handler(PoolError, _pool_error)
     for kind in AWAY:
         app.register_error_handler(kind, _away)
@@ -128,6 +131,10 @@ def _http(error: HTTPException) -> Response:
 
 def _bad_request(error: BadRequest) -> Response:
     return problem(422, str(error), error.errors)
+
+
+def _not_done(error: ActionError) -> Response:
+    return problem(STATUSES[type(error)], str(error))
 
 
 def _pool_error(error: PoolError) -> Response:

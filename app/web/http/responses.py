@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from flask import Response
 from pydantic import BaseModel
 
 from app.pool.errors import BadRequest
 from app.pool.text import unstorable
+
+T = TypeVar("T")
 
 
 def answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -21,13 +24,19 @@ def answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None
     return Response(text, status, dict(headers or {}), mimetype="application/json")
 
 
+def first_page(rows: Sequence[T], limit: int, place: Callable[[T], tuple[datetime, str]]) -> tuple[list[T], str | None]:
+    """The first `limit` rows, and the cursor of the next page where there was one row more."""
+    page = list(rows[:limit])
+    return page, cursor_of(*place(page[-1])) if len(rows) > limit else None
+
+
 def cursor_of(at: datetime, last: str) -> str:
     """An opaque cursor: the place after the row with this time and id."""
     return _cursor([at.isoformat(), last])
 
 
 def name_cursor(name: str, last: str) -> str:
-    """The same of a list by name."""
+    """An opaque cursor of a list by name: the place after the row with this name and id."""
     return _cursor([name, last])
 
 
@@ -46,7 +55,7 @@ def place_of(cursor: str | None) -> tuple[datetime, str] | None:
 
 
 def name_of(cursor: str | None) -> tuple[str, str] | None:
-    """The same of a list by name."""
+    """The (name, id) that a cursor says; None for the beginning. Raises BadRequest for one that is not ours."""
     return None if cursor is None else _parts(cursor)
 
 

@@ -10,14 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from app.pool.model import ID_LENGTH, LIMITS, TAG, JobState
+from app.pool.model import ID_LENGTH, LIMITS, LONGEST_S, TAG, JobState
 from app.pool.status import WORKER_STATUSES
 
 ID_PATTERN = f"[0-9a-z]{{{ID_LENGTH}}}"
-DAY_S = 24 * 60 * 60
-LONGEST_S = 365 * DAY_S
-MOST_VRAM_MB = 16 * 1024 * 1024
-BATCH_JOBS = 10_000
 LISTED = 50
 LISTED_MOST = 200
 
@@ -49,7 +45,9 @@ def _is_status(text: str) -> str:
     return text
 
 
-def _at_most(limit: int, name: str) -> AfterValidator:
+def at_most(limit: int, name: str) -> AfterValidator:
+    """A validator that refuses a value of more than so many bytes as JSON, by this name."""
+
     def check(value: Any) -> Any:
         size = len(json.dumps(value, ensure_ascii=False).encode())
         if size > limit:
@@ -82,7 +80,6 @@ NO_CONTROLS = Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f]*$"})
 Name = Annotated[str, Field(max_length=LIMITS.text_characters), AfterValidator(_no_controls), NO_CONTROLS]
 WHOLE = BeforeValidator(_whole)
 Seconds = Annotated[int, Field(ge=1, le=LONGEST_S), WHOLE]
-Mebibytes = Annotated[int, Field(ge=0, le=MOST_VRAM_MB), WHOLE]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Tag = Annotated[
     str,
@@ -118,49 +115,6 @@ class Query(BaseModel):
     """A request's query: nothing unknown."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-class JobBody(Body):
-    """A job to be submitted."""
-
-    workflow: Word
-    params: Annotated[dict[str, Any], _at_most(LIMITS.params_bytes, "params")] = Field(
-        {}, description=f"the workflow's parameters; at most {LIMITS.params_bytes // 1024} KiB as JSON"
-    )
-    name: Name = Field("", description="for people")
-    requires: list[Tag] = Field([], max_length=LIMITS.tags, description="tags that a worker must have")
-    prefers: dict[Tag, Annotated[float, Field(ge=0, le=1)]] = Field(
-        {},
-        max_length=LIMITS.tags,
-        description="tags that a worker should have, and how much that weighs",
-        json_schema_extra={"additionalProperties": False},  # whose names are no tags
-    )
-    group: Name | None = Field(None, description="the only group of workers that may run it")
-    min_vram_mb: Mebibytes | None = Field(None, description="on one GPU, in MiB")
-    gpus: Annotated[int, Field(ge=1, le=64), WHOLE] | None = None
-    only_workers: list[Id] = Field([], max_length=64)
-    exclude_workers: list[Id] = Field([], max_length=64)
-    priority: Annotated[int, Field(ge=0, le=100), WHOLE] = Field(50, description="higher goes first")
-    not_before: When | None = None
-    timeout_s: Seconds | None = Field(None, description="of one attempt's workflow")
-    stall_s: Seconds | None = Field(None, description="without progress")
-    max_failures: Annotated[int, Field(ge=1, le=100), WHOLE] = 3
-    max_orphan_s: Annotated[int, Field(ge=1, le=DAY_S), WHOLE] | None = Field(
-        None, description="how long it goes on while cut off"
-    )
-    strict: bool = Field(False, description="no overlap of attempts")
-    resume: Annotated[Any, _at_most(LIMITS.checkpoint_bytes, "resume")] = Field(
-        None, description=f"a state to begin from; at most {LIMITS.checkpoint_bytes // 1024} KiB as JSON"
-    )
-    owner: Annotated[Name, Field(min_length=1)] | None = Field(None, description="only admins may name another")
-
-
-class BatchBody(Body):
-    """Jobs to be submitted together."""
-
-    jobs: list[JobBody] = Field(
-        min_length=1, max_length=BATCH_JOBS, description=f"all of them are kept or none; at most {BATCH_JOBS}"
-    )
 
 
 class TokenBody(Body):

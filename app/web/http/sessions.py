@@ -14,9 +14,10 @@ from flask import Flask, request, session
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf.csrf import CSRFProtect
 
+from app.actions.actor import Actor
 from app.ledger import sessions, tokens
 from app.pool.settings import ServerSettings
-from app.web.http.auth import PEOPLE, Caller
+from app.web.http.auth import PEOPLE, actor_of
 from app.web.http.services import services
 
 NAME = "sid"
@@ -31,7 +32,7 @@ class _Cookies(SecureCookieSessionInterface):
 
 
 def install(app: Flask, settings: ServerSettings) -> None:
-    """Sign cookies, and be ready to check forms; who checks is `pages.page`."""
+    """Sign cookies, and be ready to check forms; `pages.base.page` does it."""
     app.secret_key = secret_key(settings)
     app.session_interface = _Cookies()
     app.config.update(
@@ -47,11 +48,11 @@ def install(app: Flask, settings: ServerSettings) -> None:
     csrf.init_app(app)
 
 
-def signed_in() -> Caller | None:
+def signed_in() -> Actor | None:
     """Whose page this is; None when nobody is signed in, or the session or its token has ended."""
     secret = session.get(NAME)
     token = sessions.find(services().ledger, secret) if secret else None
-    return Caller(token.kind, token.owner, token.id, token.worker) if token else None
+    return actor_of(token) if token else None
 
 
 def sign_in(secret: str) -> bool:

@@ -1,14 +1,16 @@
 """What all pages share: who may see them, errors as pages, and the paths that a page and a resource share.
 
-A page is a plain GET that works without JavaScript. A form posts to /ui/<path>/<verb>, is checked
-for its CSRF token and answered 303; the verb is the API's own function.
+A page is a plain GET that works without JavaScript. A form posts to /ui/<path>/<verb>, is checked for its CSRF
+token, calls an action, and is answered 303.
+
+Where a page and a resource of the API have one path, Flask's routing finds the API's view, and the dispatcher here
+answers with the page in its place when the request accepts HTML before JSON.
 """
 
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
@@ -17,11 +19,13 @@ from flask import Blueprint, Flask, Response, g, make_response, render_template,
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
+from app.actions.actor import Actor
+from app.actions.errors import ActionError
 from app.ledger import events
 from app.pool.errors import BadRequest
 from app.web.http import filters, htmx, sessions
-from app.web.http.auth import PEOPLE, Caller
-from app.web.http.problems import AWAY, MEDIA_TYPE, away
+from app.web.http.auth import PEOPLE
+from app.web.http.problems import AWAY, MEDIA_TYPE, STATUSES, away
 from app.web.http.services import services
 
 ROOT = Path(__file__).parents[3]
@@ -30,11 +34,10 @@ WRITERS = ("admin", "creator")
 THEMES = ("light", "dark")
 
 View = Callable[..., ResponseReturnValue]
-SHARED: list[tuple[re.Pattern[str], View]] = []
 
 
 def page(*kinds: str) -> Callable[[View], View]:
-    """Only for people signed in by a token of these kinds (any, when none is named); errors become pages."""
+    """Admit only people who signed in by a token of these kinds (any, when none is named); errors become pages."""
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
@@ -43,6 +46,8 @@ def page(*kinds: str) -> Callable[[View], View]:
                 return admit(kinds or PEOPLE) or view(**path)
             except HTTPException as error:
                 return _http(error)
+            except ActionError as error:
+                return error_page(STATUSES[type(error)], str(error))
             except BadRequest as error:
                 return error_page(422, "; ".join([str(error), *(f"{field}: {why}" for field, why in error.errors)]))
             except AWAY as error:
@@ -57,22 +62,12 @@ def page(*kinds: str) -> Callable[[View], View]:
     return decorate
 
 
-def shared(pattern: str) -> Callable[[View], View]:
-    """This page stands where a resource of the API stands: `Accept: text/html` gives the page."""
-
-    def decorate(view: View) -> View:
-        SHARED.append((re.compile(pattern), view))
-        return view
-
-    return decorate
-
-
-def install(app: Flask, blueprints: Iterable[Blueprint]) -> None:
-    """Add the pages to the application."""
+def install(app: Flask, blueprints: Iterable[Blueprint], in_place: Mapping[str, View]) -> None:
+    """Add the pages to the application; `in_place` names the API's endpoint that a page stands in for."""
     htmx.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(filters.FILTERS)
-    app.before_request(_page_instead)
+    app.before_request(functools.partial(_page_in_place, in_place))
     app.after_request(_readable)
     app.context_processor(_everywhere)
     for blueprint in blueprints:
@@ -96,8 +91,8 @@ def admit(kinds: tuple[str, ...]) -> Response | None:
     g.caller = sessions.signed_in()
     if g.caller is None:
         return htmx.go_to(login_url())
-    if g.caller.kind not in kinds:
-        return error_page(403, f"You are signed in with a {g.caller.kind} token; this is for {' and '.join(kinds)}.")
+    if g.caller.role not in kinds:
+        return error_page(403, f"You are signed in with a {g.caller.role} token; this is for {' and '.join(kinds)}.")
     if request.method == "POST":
         sessions.csrf.protect()
     return None
@@ -109,20 +104,18 @@ def _http(error: HTTPException) -> Response:
     return error_page(error.code, error.description or "")
 
 
-def _page_instead() -> ResponseReturnValue | None:
-    if request.method not in ("GET", "HEAD"):
+def _page_in_place(in_place: Mapping[str, View]) -> ResponseReturnValue | None:
+    # Before the API's guard: it would ask for a bearer token, and a page has a session.
+    view = in_place.get(request.endpoint or "")
+    if view is None or not _wants_page():
         return None
-    for pattern, view in SHARED:
-        found = pattern.fullmatch(request.path)
-        if found and _wants_page():
-            response = make_response(view(**found.groupdict()))
-            response.vary.update(("Accept", "Cookie", "Authorization"))
-            return response
-    return None
+    response = make_response(view(**(request.view_args or {})))
+    response.vary.update(("Accept", "Cookie", "Authorization"))
+    return response
 
 
 def _readable(response: Response) -> Response:
-    """A problem that a person meets in a browser (a path that does not exist) as a page."""
+    """Turn a problem that a person meets in a browser (a path that does not exist) into a page."""
     if response.mimetype != MEDIA_TYPE or not _wants_page():
         return response
     told = response.get_json()
@@ -138,11 +131,11 @@ def _wants_page() -> bool:
 
 def _everywhere() -> dict[str, object]:
     """What every template may use: who looks, how many notifications are unread, the chosen theme."""
-    caller: Caller | None = g.get("caller")
+    caller: Actor | None = g.get("caller")
     theme = request.cookies.get("theme")
     whole = not request.path.startswith("/ui/")
     return {
         "caller": caller,
-        "unread": events.unread(services().ledger, caller.owner) if caller and whole else 0,
+        "unread": events.unread(services().ledger, caller.name) if caller and whole else 0,
         "theme": theme if theme in THEMES else None,
     }

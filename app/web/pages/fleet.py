@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from app.ledger import fleet as ledger_fleet
-from app.ledger import groups, waiting, workers
-from app.ledger.fleet import Sample
+from app.ledger import groups, waiting
+from app.ledger.registry import samples, workers
+from app.ledger.registry.samples import Sample
 from app.pool.model import WorkerId
 from app.web.http import cache, htmx
 from app.web.http.auth import caller
@@ -19,7 +19,7 @@ from app.web.http.fleet_filter import PAGE_ROWS, Chip, Filter
 from app.web.http.services import services
 from app.web.pages import fleet_rows
 from app.web.pages.base import READERS, page
-from app.web.pages.fleet_rows import SPARK_S, Fleet, Row
+from app.web.pages.fleet_rows import SPARK_S, FleetRows, Row
 from app.web.pages.worker_form import Written
 
 blueprint = Blueprint("fleet", __name__)
@@ -66,7 +66,7 @@ class Shown:
 @page()
 def fleet() -> ResponseReturnValue:
     """The fleet's page; a creator's first page is their jobs."""
-    if caller().kind not in READERS:
+    if caller().role not in READERS:
         return redirect("/jobs", 303)
     return whole(Filter.of(request.args))
 
@@ -86,7 +86,7 @@ def whole(asked: Filter, written: Written | None = None, wrong: str | None = Non
     )
 
 
-def shown(found: Fleet, asked: Filter) -> Shown:
+def shown(found: FleetRows, asked: Filter) -> Shown:
     """What this filter shows of the fleet."""
     matching = [row for row in found.rows if asked.matches(row)]
     pages = max(1, -(-len(matching) // PAGE_ROWS))
@@ -103,29 +103,29 @@ def shown(found: Fleet, asked: Filter) -> Shown:
         after=f"/{asked.url(number + 1)}" if number < pages else None,
         warning=found.warning,
         server=request.host_url.rstrip("/"),
-        reader=caller().owner,
-        acts=caller().kind == "admin",
+        reader=caller().name,
+        acts=caller().role == "admin",
     )
 
 
-def _fleet() -> Fleet:
-    kept: Recent[Fleet] = cache.kept(cache.FLEET, POLL_S)
+def _fleet() -> FleetRows:
+    kept: Recent[FleetRows] = cache.kept(cache.FLEET, POLL_S)
     return kept.get(_look)
 
 
-def _look(former: Fleet | None) -> Fleet:
+def _look(former: FleetRows | None) -> FleetRows:
     known = {row.id: row for row in former.rows} if former else {}
     found = workers.renewed(services().ledger, former.registered if former else {})
     rows = fleet_rows.rows(services(), [worker for _, worker in found.values()], _samples(), known)
-    return Fleet(rows, waiting.count(services().ledger), found, services().live.crowded())
+    return FleetRows(rows, waiting.count(services().ledger), found, services().live.crowded())
 
 
 def _samples() -> Samples:
     kept: Recent[Samples] = cache.kept(SAMPLES, SAMPLES_S)
-    return kept.get(lambda _: ledger_fleet.samples(services().ledger, None, SPARK_S))
+    return kept.get(lambda _: samples.of_workers(services().ledger, None, SPARK_S))
 
 
-def _tiles(found: Fleet) -> tuple[Tile, ...]:
+def _tiles(found: FleetRows) -> tuple[Tile, ...]:
     counted = {word: sum(row.status == word for row in found.rows) for word in STATUSES}
     cards = [card for row in found.rows for card in row.cards if row.status not in ("down", "left")]
     busy = sum((card.percent or 0) >= BUSY_PERCENT for card in cards)
@@ -140,7 +140,7 @@ def _tiles(found: Fleet) -> tuple[Tile, ...]:
     )
 
 
-def _known(found: Fleet) -> dict[str, list[str]]:
+def _known(found: FleetRows) -> dict[str, list[str]]:
     """The words that the filter form proposes."""
 
     def words(of: Callable[[Row], tuple[str, ...]]) -> list[str]:

@@ -6,20 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.ledger import fleet, investigations
-from app.ledger.fleet import HeldJob, Sample
-from app.ledger.workers import Rows
+from app.actions.services import Services
+from app.ledger import investigations
+from app.ledger.registry import fleet
+from app.ledger.registry.fleet import HeldJob
+from app.ledger.registry.samples import Sample
+from app.ledger.registry.workers import Rows
 from app.pool.model import Worker, WorkerId
-from app.web.api.worker_answers import GpuAnswer, WorkerAnswer, worker_answers
-from app.web.http.services import Services
 from app.web.pages import sparkline
+from app.web.shapes.worker_answers import GpuAnswer, WorkerAnswer, worker_answers
 
 SPARK_S = 600
 HEARD_JITTER = timedelta(seconds=1.5)
 
 
 @dataclass(frozen=True)
-class Card:
+class CardRow:
     """A GPU as the table shows it; memory in MiB, None where nobody could measure."""
 
     index: int
@@ -60,7 +62,7 @@ class Row:
     started: int | None  # of these; None without heartbeat
     jobs: tuple[JobCell, ...]
     idle_since: datetime | None
-    cards: tuple[Card, ...]
+    cards: tuple[CardRow, ...]
     percent: int | None  # of its cards together; of the host's CPUs where it has none
     spark: sparkline.Spark
     tags: tuple[str, ...]
@@ -72,7 +74,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Fleet:
+class FleetRows:
     """Every worker by name, and how many jobs wait."""
 
     rows: tuple[Row, ...]
@@ -148,8 +150,8 @@ def _job(job: HeldJob) -> JobCell:
     return JobCell(job.id, job.name or job.workflow, starting, int(100 * job.progress), job.text, job.since)
 
 
-def _card(gpu: GpuAnswer) -> Card:
-    return Card(
+def _card(gpu: GpuAnswer) -> CardRow:
+    return CardRow(
         index=gpu.index,
         model=gpu.model,
         vram_mb=gpu.vram_mb,

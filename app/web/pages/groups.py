@@ -1,4 +1,4 @@
-"""The pages of groups: the list, one with its members, and its end. Each form is over the API's own function."""
+"""The pages of groups: the list, one group with its members, and the form that deletes it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from app.ledger import groups, policy, workers
+from app.actions import groups
+from app.ledger import groups as ledger_groups
+from app.ledger import policy
 from app.ledger.groups import Group
+from app.ledger.registry import workers
 from app.pool.model import Worker
 from app.pool.policy import STRATEGIES
-from app.web.api import groups as api
-from app.web.api.groups import GroupBody, NewGroupBody
 from app.web.http import etags
 from app.web.http.auth import caller
 from app.web.http.filters import short
@@ -23,6 +24,7 @@ from app.web.http.forms import Errors, tried
 from app.web.http.services import services
 from app.web.pages.base import READERS, page
 from app.web.pages.worker_form import Tick
+from app.web.shapes.group_bodies import GroupBody, NewGroupBody
 
 blueprint = Blueprint("groups_page", __name__)
 
@@ -49,14 +51,14 @@ def listed() -> ResponseReturnValue:
 @page(*READERS)
 def shown(group: str) -> ResponseReturnValue:
     """One group."""
-    return _one(api.known(group), {})
+    return _one(groups.find(services().ledger, group), {})
 
 
 @blueprint.get("/settings/groups/<group:group>/delete")
 @page("admin")
 def ending(group: str) -> ResponseReturnValue:
     """What its end would do, and the form that does it."""
-    found = api.known(group)
+    found = groups.find(services().ledger, group)
     return render_template("groups/delete.html", group=found, others=_others(found), error=None)
 
 
@@ -68,7 +70,7 @@ def create() -> ResponseReturnValue:
 
     def make() -> str:
         body = NewGroupBody.model_validate(written)
-        return api.make(body.name, body.strategy, body.workers).name
+        return groups.make(services(), caller(), body.name, body.strategy, body.workers).name
 
     made, errors, status = tried(make)
     if made is None:
@@ -84,11 +86,12 @@ def change(group: str) -> ResponseReturnValue:
 
     def apply() -> str:
         body = GroupBody.model_validate(written)
-        return api.apply(group, body.model_dump(), etags.seen(request.form)).name
+        changes = body.model_dump()
+        return groups.change(services(), caller(), group, changes, etags.seen(request.form)).name
 
     name, errors, status = tried(apply)
     if name is None:
-        return _one(api.known(group), errors, None if status == 412 else written), status
+        return _one(groups.find(services().ledger, group), errors, None if status == 412 else written), status
     return redirect(f"/settings/groups/{name}?saved=1", 303)
 
 
@@ -100,12 +103,12 @@ def delete(group: str) -> ResponseReturnValue:
     move_to = None if waits else request.form.get("move_to") or None
 
     def end() -> str:
-        api.end(group, move_to, waits, etags.seen(request.form))
+        groups.delete(services(), caller(), group, move_to, waits, etags.seen(request.form))
         return group
 
     done, errors, status = tried(end)
     if done is None:
-        found = api.known(group)
+        found = groups.find(services().ledger, group)
         error = _undecided(found) if status == 409 and found.waiting else next(iter(errors.values()))
         return render_template("groups/delete.html", group=found, others=_others(found), error=error), status
     return redirect("/settings/groups", 303)
@@ -113,7 +116,7 @@ def delete(group: str) -> ResponseReturnValue:
 
 def _undecided(group: Group) -> str:
     """For whoever read that no job waits for it: the choice that the form shows by now."""
-    return f"Nothing was deleted: by now {api.waiting_words(group)}. Choose below what comes of that."
+    return f"Nothing was deleted: by now {groups.waiting_words(group)}. Choose below what comes of that."
 
 
 def _written() -> dict[str, Any]:
@@ -122,7 +125,7 @@ def _written() -> dict[str, Any]:
 
 def _list(errors: Errors, written: Mapping[str, Any]) -> str:
     ledger = services().ledger
-    found = groups.listed(ledger)
+    found = ledger_groups.listed(ledger)
     return render_template(
         "groups/list.html",
         groups=found,
@@ -130,7 +133,7 @@ def _list(errors: Errors, written: Mapping[str, Any]) -> str:
         written=written,
         strategies=STRATEGIES,
         pools=policy.read(ledger).strategy,
-        writes=caller().kind == "admin",
+        writes=caller().role == "admin",
     )
 
 
@@ -146,7 +149,7 @@ def _one(group: Group, errors: Errors, written: Mapping[str, Any] | None = None)
         errors=errors,
         strategies=STRATEGIES,
         pools=policy.read(services().ledger).strategy,
-        writes=caller().kind == "admin",
+        writes=caller().role == "admin",
     )
 
 
@@ -166,4 +169,4 @@ def _note(worker: Worker, twice: bool) -> str:
 
 
 def _others(group: Group) -> list[str]:
-    return [name for name in groups.names(services().ledger) if name != group.name]
+    return [name for name in ledger_groups.names(services().ledger) if name != group.name]

@@ -9,25 +9,26 @@ from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
-from app.ledger import investigations, workers
+from app.actions import investigations
 from app.ledger.blocks import POOL
-from app.ledger.investigations import Investigation, InvestigationNote, Move
+from app.ledger.investigations import Investigation, InvestigationNote, Move, moves, notes
+from app.ledger.registry import workers
 from app.pool.errors import BadRequest
 from app.pool.model import Intent
-from app.web.api import investigations as api
-from app.web.api.investigations import InvestigationPath, NoteBody, ResolveBody
 from app.web.http import htmx
+from app.web.http.auth import caller
 from app.web.http.schemas import LISTED
 from app.web.http.services import services
 from app.web.pages import investigation_story
 from app.web.pages.base import READERS, page
 from app.web.pages.investigation_story import Figure, Step
+from app.web.shapes.investigations import NoteBody, page_of
 
 blueprint = Blueprint("investigation_page", __name__)
 
 
 @dataclass(frozen=True)
-class Listed:
+class InvestigationsView:
     """A page of investigations."""
 
     items: tuple[Investigation, ...]
@@ -37,7 +38,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class View:
+class InvestigationView:
     """One investigation's page: what of it changes."""
 
     found: Investigation
@@ -83,8 +84,7 @@ def fragment(investigation: str) -> ResponseReturnValue:
 @page("admin")
 def add_note(investigation: str) -> ResponseReturnValue:
     """Add a note."""
-    text = _text("text")
-    api.add_note(InvestigationPath(investigation=investigation), NoteBody(text=text))
+    investigations.add_note(services().ledger, caller(), investigation, _text("text"))
     return redirect(f"/investigations/{investigation}", 303)
 
 
@@ -92,8 +92,7 @@ def add_note(investigation: str) -> ResponseReturnValue:
 @page("admin")
 def resolve(investigation: str) -> ResponseReturnValue:
     """Close it."""
-    note = _text("note")
-    api.resolve(InvestigationPath(investigation=investigation), ResolveBody(note=note))
+    investigations.resolve(services().ledger, caller(), investigation, _text("note"))
     return redirect(f"/investigations/{investigation}", 303)
 
 
@@ -104,26 +103,27 @@ def _text(name: str) -> str:
         raise BadRequest(f"the note cannot be taken: {error.errors()[0]['msg']}") from error
 
 
-def _listed() -> Listed:
+def _listed() -> InvestigationsView:
     everything, cursor = request.args.get("all") == "1", request.args.get("cursor")
-    items, more = api.paged(not everything, None, cursor, LISTED)
+    items, more = page_of(not everything, None, cursor, LISTED)
     words = {"all": "1"} if everything else {}
     query = urlencode({**words, **({"cursor": cursor} if cursor else {})})
     after = f"/investigations?{urlencode({**words, 'cursor': more})}" if more else None
-    return Listed(tuple(items), everything, f"?{query}" if query else "", after)
+    return InvestigationsView(tuple(items), everything, f"?{query}" if query else "", after)
 
 
-def _view(investigation: str) -> View:
-    found, ledger = api.known(investigation), services().ledger
-    moves, worker = tuple(investigations.moves(ledger, found.id)), workers.find(ledger, found.worker)
-    return View(
+def _view(investigation: str) -> InvestigationView:
+    ledger = services().ledger
+    found = investigations.find(ledger, investigation)
+    moved, worker = tuple(moves(ledger, found.id)), workers.find(ledger, found.worker)
+    return InvestigationView(
         found=found,
         meaning=investigation_story.MEANINGS[found.cause],
         why=found.evidence.get("why"),
-        steps=investigation_story.steps(found, moves, workers.transitions(ledger, found.worker)),
+        steps=investigation_story.steps(found, moved, workers.transitions(ledger, found.worker)),
         figures=investigation_story.figures(found),
         last_words=investigation_story.last_words(found.evidence),
-        moves=moves,
-        notes=tuple(reversed(investigations.notes(ledger, found.id))),
+        moves=moved,
+        notes=tuple(reversed(notes(ledger, found.id))),
         paused=worker is not None and worker.intent is Intent.PAUSED and worker.paused_by == POOL,
     )

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from flask import Blueprint, Response, redirect, render_template, request
+from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from app.ledger import jobs, policy
-from app.pool.model import Job, JobId
-from app.web.api import jobs as api
-from app.web.api import logs, outputs
-from app.web.api.why import explain
+from app.actions import jobs
+from app.ledger import policy
+from app.pool.about import described_fields
+from app.pool.model import TIME_LIMITS, Job, JobSpec
 from app.web.http import htmx
-from app.web.http.auth import caller, visible
-from app.web.http.schemas import ID_PATTERN, JobPath, OutputPath
+from app.web.http.auth import caller
 from app.web.http.services import services
-from app.web.pages.base import WRITERS, page, shared
+from app.web.pages.base import WRITERS, page
 from app.web.pages.job_views import JobView, job_view
+from app.web.shapes import logs, outputs
+from app.web.shapes.why import explain
 
 blueprint = Blueprint("job_page", __name__)
 
 
-@shared(rf"/jobs/(?P<job>{ID_PATTERN})")
 @page()
 def shown(job: str) -> ResponseReturnValue:
     """The job's page."""
@@ -32,6 +29,7 @@ def shown(job: str) -> ResponseReturnValue:
         "jobs/job.html",
         job=found,
         view=_view(found),
+        limits=_limits(found.spec),
         why=explain(found) if "why" in request.args else None,
         strict=found.spec.strict or pool.strict,
         orphan_s=found.spec.max_orphan_s or pool.max_orphan_s,
@@ -64,14 +62,14 @@ def log(job: str) -> ResponseReturnValue:
 @page()
 def output(job: str, name: str) -> ResponseReturnValue:
     """One output, as the API gives it."""
-    return cast(Response, outputs.fetch(OutputPath(job=job, name=name)))
+    return outputs.send(_job(job), name)
 
 
 @blueprint.post("/ui/jobs/<id:job>/cancel")
 @page(*WRITERS)
 def cancel(job: str) -> ResponseReturnValue:
     """Cancel it."""
-    api.cancel(JobPath(job=job))
+    jobs.cancel(services(), caller(), job)
     return redirect(f"/jobs/{job}", 303)
 
 
@@ -79,12 +77,17 @@ def cancel(job: str) -> ResponseReturnValue:
 @page(*WRITERS)
 def retry(job: str) -> ResponseReturnValue:
     """Submit it again as it was."""
-    again = api.retry(JobPath(job=job)).get_json()
-    return redirect(f"/jobs/{again['id']}", 303)
+    return redirect(f"/jobs/{jobs.retry(services(), caller(), job).id}", 303)
 
 
 def _job(job: str) -> Job:
-    return visible(jobs.find(services().ledger, JobId(job)))
+    return jobs.find(services().ledger, caller(), job)
+
+
+def _limits(spec: JobSpec) -> list[tuple[str, int]]:
+    """The job's own time limits by label, in seconds."""
+    labels = {name: about.label.capitalize() for name, about in described_fields(JobSpec).items()}
+    return [(labels[name], seconds) for name in TIME_LIMITS if (seconds := getattr(spec, name))]
 
 
 def _view(job: Job) -> JobView:

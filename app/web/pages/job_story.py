@@ -33,7 +33,7 @@ class Late:
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoryEntry:
     """One attempt as the page tells it; no worker for those who see no hosts."""
 
     number: int
@@ -56,7 +56,7 @@ def tell(
     late: Sequence[Late] = (),
     overlaps: Mapping[int, datetime] | None = None,
     own_state: bool = False,
-) -> tuple[Entry, ...]:
+) -> tuple[StoryEntry, ...]:
     """The attempts, the newest first; `hosts` is whether the reader may see where they ran.
 
     `overlaps` says of an attempt on a cut-off host until when it may run; `own_state`, that the job was
@@ -88,10 +88,10 @@ def anchor(attempt: int, number: int) -> str:
 
 def _entry(
     attempt: Attempt, hosts: bool, late: tuple[Late, ...], overlap_until: datetime | None, own_state: bool
-) -> Entry:
+) -> StoryEntry:
     running = "running" if attempt.started_at else "starting"
     resumed = attempt.resumed_from
-    return Entry(
+    return StoryEntry(
         number=attempt.number,
         word=str(attempt.end or running),
         tone=TONES[attempt.end] if attempt.end else "busy",

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.ledger import attempts, fleet, jobs
+from app.actions.actor import Actor
+from app.ledger import attempts, jobs
 from app.ledger.db import Ledger
+from app.ledger.registry import fleet
 from app.pool.model import ENDED, Attempt, Checkpoint, Job, JobState, WorkerId
 from app.pool.status import job_status
-from app.web.api.job_answers import job_answer
-from app.web.api.outputs import NEVER_SHOWN
-from app.web.http.auth import Caller
 from app.web.pages import job_story
-from app.web.pages.job_story import Entry
+from app.web.pages.job_story import StoryEntry
 from app.web.pages.overlap import overlaps
+from app.web.shapes.job_answers import waiting_answer
+from app.web.shapes.outputs import NEVER_SHOWN
 
 LOG_LINES = 200
 CHECKPOINTS = 20
@@ -53,7 +54,7 @@ class JobRow:
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputRow:
     """A file that the job gave, and how the page shows it: image, video, audio or only by name."""
 
     name: str
@@ -73,11 +74,11 @@ class JobView:
     attempt: int
     failures: int
     max_failures: int
-    story: tuple[Entry, ...]
+    story: tuple[StoryEntry, ...]
     logged: int  # the attempt whose log is shown
     log: tuple[str, ...]
     log_more: bool
-    outputs: tuple[Output, ...]
+    outputs: tuple[OutputRow, ...]
     result: str | None
     checkpoints: tuple[tuple[str, Checkpoint], ...]
     cancellable: bool
@@ -86,7 +87,7 @@ class JobView:
 
 def job_row(job: Job, names: Mapping[WorkerId, str], hosts: bool) -> JobRow:
     """The job as a list shows it; `hosts` is whether its reader may see where it runs."""
-    status, waiting = job_status(job), job_answer(job, None).waiting
+    status, waiting = job_status(job), waiting_answer(job)
     worker = job.worker if hosts else None
     return JobRow(
         id=job.id,
@@ -106,14 +107,14 @@ def job_row(job: Job, names: Mapping[WorkerId, str], hosts: bool) -> JobRow:
     )
 
 
-def job_view(ledger: Ledger, job: Job, reader: Caller, logged: int | None) -> JobView:
+def job_view(ledger: Ledger, job: Job, reader: Actor, logged: int | None) -> JobView:
     """The job's page for this reader, with the log of this attempt, or of the newest that has begun."""
     tried = attempts.of_job(ledger, job.id)
     logged = logged or max((attempt.number for attempt in tried), default=1)
     lines = attempts.log_tail(ledger, job.id, logged, LOG_LINES)
     result = jobs.result(ledger, job.id) if job.state is JobState.SUCCEEDED else None
-    waiting = job_answer(job, None).waiting
-    writes = reader.kind in ("admin", "creator")
+    waiting = waiting_answer(job)
+    writes = reader.role in ("admin", "creator")
     return JobView(
         row=job_row(job, fleet.names(ledger, [job.worker]), reader.sees_all),
         until=waiting.until if waiting else None,
@@ -133,7 +134,7 @@ def job_view(ledger: Ledger, job: Job, reader: Caller, logged: int | None) -> Jo
     )
 
 
-def _story(ledger: Ledger, job: Job, tried: Sequence[Attempt], hosts: bool) -> tuple[Entry, ...]:
+def _story(ledger: Ledger, job: Job, tried: Sequence[Attempt], hosts: bool) -> tuple[StoryEntry, ...]:
     late = [job_story.late_report(row) for row in attempts.refused_reports(ledger, job.id)]
     until = overlaps(ledger, job, tried)
     return job_story.tell(tried, hosts, late, until, job.spec.resume is not None)
@@ -144,9 +145,9 @@ def _checkpoints(ledger: Ledger, job: Job) -> tuple[tuple[str, Checkpoint], ...]
     return tuple((job_story.anchor(each.attempt, each.number), each) for each in kept)
 
 
-def _output(file: dict[str, object]) -> Output:
+def _output(file: dict[str, object]) -> OutputRow:
     name = str(file["name"])
     media_type = str(file.get("media_type") or mimetypes.guess_type(name)[0] or "application/octet-stream")
     kind = media_type.partition("/")[0]
     shown = kind if kind in ("image", "video", "audio") and media_type not in NEVER_SHOWN else None
-    return Output(name, int(str(file["size"])), str(file["sha256"]), media_type, shown)
+    return OutputRow(name, int(str(file["size"])), str(file["sha256"]), media_type, shown)

@@ -8,13 +8,14 @@ from urllib.parse import urlencode
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
-from app.ledger import fleet, jobs, workflows
+from app.ledger import jobs
+from app.ledger.registry import fleet, workflows
 from app.pool.model import Job, JobState
 from app.web.http import htmx
 from app.web.http.auth import caller
 from app.web.http.responses import cursor_of, place_of
 from app.web.http.services import services
-from app.web.pages.base import page, shared
+from app.web.pages.base import page
 from app.web.pages.job_views import JobRow, job_row
 
 blueprint = Blueprint("job_list", __name__)
@@ -24,7 +25,7 @@ NOT_RUNNING = tuple(state for state in JobState if state is not JobState.RUNNING
 
 
 @dataclass(frozen=True)
-class Jobs:
+class JobsView:
     """A page of jobs."""
 
     rows: tuple[JobRow, ...]
@@ -35,7 +36,6 @@ class Jobs:
     hosts: bool
 
 
-@shared(r"/jobs")
 @page()
 def listed() -> ResponseReturnValue:
     """The page of jobs."""
@@ -51,7 +51,7 @@ def fragment() -> ResponseReturnValue:
     return htmx.fragment("jobs/_list.html", _jobs())
 
 
-def _jobs() -> Jobs:
+def _jobs() -> JobsView:
     state, workflow, cursor = (request.args.get(name) or None for name in ("state", "workflow", "cursor"))
     asked = {"state": state, "workflow": workflow}
     filters = {name: word for name, word in asked.items() if word}
@@ -61,7 +61,7 @@ def _jobs() -> Jobs:
     shown = [*running, *found[:PAGE_ROWS]]
     names = fleet.names(services().ledger, [job.worker for job in shown]) if caller().sees_all else {}
     more = cursor_of(shown[-1].created_at, shown[-1].id) if len(found) > PAGE_ROWS else None
-    return Jobs(
+    return JobsView(
         rows=tuple(job_row(job, names, caller().sees_all) for job in shown),
         query=_query({**filters, **({"cursor": cursor} if cursor else {})}),
         next=f"/jobs{_query({**filters, 'cursor': more})}" if more else None,
@@ -74,7 +74,7 @@ def _jobs() -> Jobs:
 def _found(*states: JobState, workflow: str | None, limit: int, cursor: str | None = None) -> list[Job]:
     return jobs.listed(
         services().ledger,
-        owner=None if caller().sees_all else caller().owner,
+        owner=None if caller().sees_all else caller().name,
         states=states,
         workflow=workflow,
         before=place_of(cursor),

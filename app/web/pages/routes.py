@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from flask import Blueprint
-from flask_openapi3.openapi import OpenAPI
+from collections.abc import Mapping
+
+from flask import Blueprint, Flask
 
 from app.pool.settings import ServerSettings
-from app.web.api import checkpoints, investigations, notifications, settings, worker_history, worker_metrics
-from app.web.http import files, sessions
-from app.web.pages import base, fleet, groups, investigation, job, jobs, login, queues, submit, worker, worker_actions
-from app.web.pages import settings as settings_page
+from app.web.http import sessions
+from app.web.pages import (
+    base,
+    fleet,
+    groups,
+    investigation,
+    job,
+    jobs,
+    login,
+    notifications,
+    queues,
+    settings,
+    submit,
+    worker,
+    worker_actions,
+)
 
 TREE = Blueprint(
     "face",
@@ -27,26 +40,21 @@ PAGES = (
     jobs.blueprint,
     job.blueprint,
     submit.blueprint,
-    notifications.pages,
+    notifications.blueprint,
     investigation.blueprint,
-    settings_page.blueprint,
+    settings.blueprint,
     groups.blueprint,
 )
-GROUPS = (
-    worker_history.blueprint,
-    worker_metrics.blueprint,
-    files.blueprint,
-    notifications.blueprint,
-    checkpoints.blueprint,
-    investigations.blueprint,
-    settings.blueprint,
-)
+# The API's endpoints that have a page at their path: `Accept: text/html` gives the page.
+IN_PLACE: Mapping[str, base.View] = {
+    "jobs.listed": jobs.listed,
+    "jobs.find": job.shown,
+    "notifications.listed": notifications.listed,
+}
 
 
-def install(app: OpenAPI, server: ServerSettings) -> None:
-    """Add sessions, pages, and what the API has for them."""
+def install(app: Flask, server: ServerSettings) -> None:
+    """Add sessions and pages to an application that has the API."""
     sessions.install(app, server)
-    base.install(app, PAGES)
+    base.install(app, PAGES, IN_PLACE)
     queues.install(app, server)
-    for group in GROUPS:
-        app.register_api(group)

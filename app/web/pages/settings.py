@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
+from app.actions import settings
 from app.ledger import policy
 from app.pool.model import Json
 from app.pool.policy import ABOUT, DEFAULTS, FAILOVER, FAILURES, NAMES, NULLABLE, PLACEMENT, Policy
-from app.web.api import settings as api
 from app.web.http import etags
 from app.web.http.auth import caller
 from app.web.http.forms import Errors, tried
@@ -56,7 +56,7 @@ def change() -> ResponseReturnValue:
     def apply() -> str:
         present, read = policy.read(services().ledger), {name: _read(name) for name in NAMES}
         changes = {name: value for name, value in read.items() if value != getattr(present, name)}
-        api.apply(changes, etags.seen(request.form))
+        settings.change(services(), caller(), changes, etags.seen(request.form))
         return "/settings?saved=1"
 
     next_page, errors, status = tried(apply)
@@ -79,7 +79,7 @@ def _page(errors: Errors, written: Mapping[str, str] | None) -> str:
         clocks=present.clocks,
         present=present,
         version=etags.of_form(policy.version(present), written),
-        writes=caller().kind == "admin",
+        writes=caller().role == "admin",
     )
 
 

@@ -1,4 +1,4 @@
-"""The submit page: choose a workflow, fill in what it declares, name or upload its files."""
+"""The submit page: choose a workflow, fill in what it declares, name or upload its uploads."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
-from app.actions import jobs as submission
-from app.ledger import groups, jobs, workflows
-from app.ledger.workflows import Declared
-from app.pool.model import Job, JobId, Json
-from app.web.api import jobs as api
-from app.web.http import files
-from app.web.http.auth import visible
+from app.actions import jobs
+from app.ledger import groups
+from app.ledger.registry import workflows
+from app.ledger.registry.workflows import Declared
+from app.pool.model import Job, Json
+from app.web.http import uploads
+from app.web.http.auth import caller
 from app.web.http.forms import REFUSED, Errors, wrong
-from app.web.http.schemas import IdempotencyHeader, JobBody
+from app.web.http.schemas import IdempotencyHeader
 from app.web.http.services import services
 from app.web.pages import submit_form
 from app.web.pages.base import WRITERS, page
+from app.web.shapes import submission
+from app.web.shapes.job_bodies import JobBody, body_of
 
 blueprint = Blueprint("submit", __name__)
-blueprint.before_request(files.allow_large)
+blueprint.before_request(uploads.allow_large)
 
 
 @blueprint.get("/submit")
@@ -48,18 +50,19 @@ def submit() -> ResponseReturnValue:
     try:
         _keep_uploads(written)
         body = JobBody.model_validate({**_asked(old), **submit_form.body(chosen.workflow, written)})
-        made = api.submit(IdempotencyHeader.model_validate({"Idempotency-Key": request.form.get("key")}), body)
+        header = IdempotencyHeader.model_validate({"Idempotency-Key": request.form.get("key")})
+        answered = submission.submit(header.idempotency_key, body)
     except REFUSED as error:
         errors = submit_form.errors_by_input(wrong(error))
         return _page(chosen, submit_form.written(written), written, errors, old), 422
-    return redirect(f"/jobs/{made.get_json()['id']}", 303)
+    return redirect(f"/jobs/{answered.body['id']}", 303)
 
 
 def _keep_uploads(written: MultiDict[str, str]) -> None:
     """Each upload as its parameter's path: a form that is shown again need not send it again."""
     for name, file in request.files.items():
         if file.filename:
-            written[name.replace("f.", "p.", 1)] = str(files.keep(file))
+            written[name.replace("f.", "p.", 1)] = str(uploads.keep(file))
 
 
 def _page(
@@ -78,9 +81,9 @@ def _page(
         errors=errors,
         written=written,
         groups=sorted({*groups.names(ledger), *([written["group"]] if written.get("group") else [])}),
-        known=files.known(settings),
-        folder=files.upload_folder(settings),
-        limit=files.UPLOAD_BYTES,
+        known=uploads.known(settings),
+        folder=uploads.upload_folder(settings),
+        limit=uploads.UPLOAD_BYTES,
         key=secrets.token_hex(16),
         old=old,
         kept=submit_form.kept(_asked(old)),
@@ -91,7 +94,7 @@ def _asked(old: Job | None) -> dict[str, Any]:
     """What this job was submitted with; its group may have another name by now, and one that is gone is refused."""
     if old is None:
         return {}
-    asked = submission.body_of(old)
+    asked = body_of(old)
     group = asked["group"]
     return {**asked, "group": (groups.successor(services().ledger, group) or group) if group else None}
 
@@ -104,4 +107,4 @@ def _chosen(name: str | None) -> Declared | None:
 
 def _old() -> Job | None:
     job = request.values.get("from")
-    return visible(jobs.find(services().ledger, JobId(job))) if job else None
+    return jobs.find(services().ledger, caller(), job) if job else None

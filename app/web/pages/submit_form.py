@@ -15,20 +15,11 @@ from app.pool import parameters
 from app.pool.errors import BadFields
 from app.pool.model import Json, Parameter, Workflow
 from app.web.http.forms import Errors, by_field
-from app.web.http.schemas import JobBody
+from app.web.shapes.job_bodies import ABOUT, JobBody
 
 UNITS = {"_s": "seconds", "_mb": "MiB"}
-KEPT = {  # what a submission may say and the form does not ask
-    "gpus": "number of GPUs",
-    "only_workers": "the only workers",
-    "exclude_workers": "excluded workers",
-    "not_before": "earliest start",
-    "timeout_s": "time limit",
-    "stall_s": "longest silence",
-    "max_failures": "failures allowed",
-    "max_orphan_s": "time while cut off",
-    "resume": "state to begin from",
-}
+ASKED = ("name", "requires", "prefers", "group", "min_vram_mb", "priority", "strict")  # beside the parameters
+KEPT = {name: about.label for name, about in ABOUT.items() if name not in ASKED}  # asked by no field of the form
 USED = "this form was submitted already, with other values; submit it once more to make another job"
 
 

@@ -8,13 +8,12 @@ from datetime import datetime, timedelta, timezone
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
-from app.ledger import fleet, groups, investigations, policy
+from app.actions import workers
+from app.ledger import groups, investigations, policy
+from app.ledger.registry import fleet, samples
 from app.pool.keys import queue
 from app.pool.load import ANSWERED, WORDS
 from app.pool.model import Intent, Worker
-from app.web.api import workers
-from app.web.api.worker_answers import LoadAnswer, worker_answers
-from app.web.api.worker_history import HistoryQuery, TransitionAnswer, WorkerJobAnswer, jobs_given, transitions
 from app.web.http import htmx
 from app.web.http.auth import caller
 from app.web.http.forms import Errors
@@ -23,6 +22,8 @@ from app.web.pages import fleet_rows
 from app.web.pages.base import READERS, page
 from app.web.pages.fleet_rows import Row
 from app.web.pages.worker_form import Written, form_of
+from app.web.shapes.worker_answers import LoadAnswer, worker_answers
+from app.web.shapes.worker_history import HistoryQuery, TransitionAnswer, WorkerJobAnswer, jobs_given, transitions
 
 blueprint = Blueprint("worker_page", __name__)
 STRIP = timedelta(hours=24)
@@ -65,14 +66,14 @@ class WorkerView:
 @page(*READERS)
 def shown(worker: str) -> ResponseReturnValue:
     """The worker's page."""
-    return whole(workers.known(worker), None, {})
+    return whole(workers.find(services().ledger, worker), None, {})
 
 
 @blueprint.get("/ui/workers/<id:worker>")
 @page(*READERS)
 def fragment(worker: str) -> ResponseReturnValue:
     """The part of it that changes."""
-    return htmx.fragment("workers/_worker.html", _view(workers.known(worker)))
+    return htmx.fragment("workers/_worker.html", _view(workers.find(services().ledger, worker)))
 
 
 def whole(worker: Worker, written: Written | None, errors: Errors) -> str:
@@ -103,18 +104,18 @@ def _view(worker: Worker) -> WorkerView:
     ledger, ids = services().ledger, [worker.id]
     now = worker_answers([worker], services().live, {}, investigations.open_of(ledger, ids))[0]
     held, idle = fleet.jobs_held(ledger, ids), fleet.idle_since(ledger, ids)
-    samples = fleet.samples(ledger, ids, fleet_rows.SPARK_S)
+    history = samples.of_workers(ledger, ids, fleet_rows.SPARK_S)
     changes = transitions(worker.id, HistoryQuery(limit=50)).items
     minute = datetime.now(timezone.utc).replace(second=0, microsecond=0) + timedelta(minutes=1)
     return WorkerView(
-        row=fleet_rows.row(worker, now, held.get(worker.id, []), idle.get(worker.id), samples.get(worker.id, []), {}),
+        row=fleet_rows.row(worker, now, held.get(worker.id, []), idle.get(worker.id), history.get(worker.id, []), {}),
         score=fleet_rows.percent(now.score),
         load=_parts(now.load),
         attempts=tuple(jobs_given(worker.id, HistoryQuery(limit=20)).items),
         changes=tuple(changes),
         strip=strip(changes, minute),
         paused=worker.intent is Intent.PAUSED,
-        acts=caller().kind == "admin",
+        acts=caller().role == "admin",
     )
 
 

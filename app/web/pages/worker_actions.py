@@ -9,21 +9,22 @@ from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 from werkzeug.datastructures import MultiDict
 
-from app.actions import workers as acts
-from app.actions.workers import Action, Wish
-from app.ledger.pauses import Pause
+from app.actions import worker_setup, workers
+from app.actions.workers import Action, Instruction
+from app.ledger.registry.pauses import Pause
 from app.pool.errors import BadRequest
 from app.pool.model import WorkerId
-from app.web.api import worker_setup, workers
-from app.web.api.worker_actions import ActionBody, PauseBody
-from app.web.api.worker_setup import WorkerBody
 from app.web.http import etags, flashes, forms
+from app.web.http.auth import caller
 from app.web.http.fleet_filter import Filter
 from app.web.http.forms import tried
 from app.web.http.problems import field_errors
+from app.web.http.services import services
 from app.web.pages import fleet, worker_form
 from app.web.pages import worker as worker_page
 from app.web.pages.base import page
+from app.web.shapes.worker_bodies import ActionBody, PauseBody, WorkerBody
+from app.web.shapes.workers import matching
 
 blueprint = Blueprint("worker_verbs", __name__)
 
@@ -35,12 +36,15 @@ def change(worker: str) -> ResponseReturnValue:
 
     def apply() -> str:
         body = WorkerBody.model_validate(worker_form.read(request.form))
-        worker_setup.apply(worker, body.model_dump(exclude_unset=True), etags.seen(request.form))
+        changes = body.model_dump(exclude_unset=True)
+        worker_setup.change(services(), caller(), worker, changes, etags.seen(request.form))
         return f"/workers/{worker}?saved=1#setup"
 
     next_page, errors, status = tried(apply)
     if next_page is None:
-        return worker_page.whole(workers.known(worker), None if status == 412 else request.form, errors), status
+        return worker_page.whole(
+            workers.find(services().ledger, worker), None if status == 412 else request.form, errors
+        ), status
     return redirect(next_page, 303)
 
 
@@ -48,21 +52,21 @@ def change(worker: str) -> ResponseReturnValue:
 @page("admin")
 def pause(worker: str) -> ResponseReturnValue:
     """Give it no new jobs for a time."""
-    return _one(worker, Wish("pause", pause=_pause()))
+    return _one(worker, Instruction("pause", pause=_pause()))
 
 
 @blueprint.post("/ui/workers/<id:worker>/resume")
 @page("admin")
 def resume(worker: str) -> ResponseReturnValue:
     """Let it take jobs again."""
-    return _one(worker, Wish("resume"))
+    return _one(worker, Instruction("resume"))
 
 
 @blueprint.post("/ui/workers/<id:worker>/unblock")
 @page("admin")
 def unblock(worker: str) -> ResponseReturnValue:
     """Let it run again what it is blocked for."""
-    return _one(worker, Wish("unblock", workflow=request.form.get("workflow") or None))
+    return _one(worker, Instruction("unblock", workflow=request.form.get("workflow") or None))
 
 
 @blueprint.post("/ui/workers/actions")
@@ -74,20 +78,21 @@ def act() -> ResponseReturnValue:
     """
     asked = Filter.of(MultiDict(parse_qsl(request.form.get("query", "").lstrip("?"))))
     if request.form.get("all"):
-        which = [WorkerId(each.id) for each in workers.matching(asked)]
+        chosen = [WorkerId(each.id) for each in matching(asked)]
     else:
-        which = [WorkerId(each) for each in dict.fromkeys(request.form.getlist("worker"))]
+        chosen = [WorkerId(each) for each in dict.fromkeys(request.form.getlist("worker"))]
     try:
-        if not which and not request.form.get("all"):
+        if not chosen and not request.form.get("all"):
             raise BadRequest("tick at least one worker")
-        flashes.tell(acts.perform(which, _wish()) if which else [])
+        flashes.tell(workers.perform(services(), caller(), chosen, _instruction()) if chosen else [])
     except BadRequest as error:
         return fleet.whole(asked, request.form, _nothing_done(error)), 422
     return redirect(f"/{asked.url(asked.page)}", 303)
 
 
-def _one(worker: str, wish: Wish) -> ResponseReturnValue:
-    flashes.tell(acts.perform([workers.known(worker).id], wish))
+def _one(worker: str, instruction: Instruction) -> ResponseReturnValue:
+    chosen = [workers.find(services().ledger, worker).id]
+    flashes.tell(workers.perform(services(), caller(), chosen, instruction))
     return redirect(f"/workers/{worker}", 303)
 
 
@@ -97,7 +102,7 @@ def _nothing_done(error: BadRequest) -> str:
     return f"Nothing was done. {told[:1].upper()}{told[1:]}."
 
 
-def _wish() -> Wish:
+def _instruction() -> Instruction:
     """What the bar says. Raises BadRequest."""
     action = request.form.get("action", "")
     facts = {
@@ -110,7 +115,7 @@ def _wish() -> Wish:
     except ValidationError as error:
         raise BadRequest("this cannot be done", field_errors(error)) from error
     found: Action = body.action
-    return Wish(found, tuple(body.tags), tuple(body.groups), _pause() if found == "pause" else acts.FOREVER)
+    return Instruction(found, tuple(body.tags), tuple(body.groups), _pause() if found == "pause" else workers.FOREVER)
 
 
 def _pause() -> Pause:

@@ -1,4 +1,4 @@
-"""Files for jobs: those in the input folders, and uploads into the first of them."""
+"""Uploads: kept in the first of the input folders, and proposed by the submit form with the files that lie there."""
 
 from __future__ import annotations
 
@@ -9,64 +9,25 @@ from heapq import nlargest
 from itertools import count, islice
 from pathlib import Path
 
-from flask import Response, request
-from flask_openapi3.blueprint import APIBlueprint
-from flask_openapi3.models.file import FileStorage
-from flask_openapi3.models.tag import Tag
-from pydantic import BaseModel, ConfigDict
-from werkzeug.datastructures import FileStorage as Upload
+from flask import request
+from werkzeug.datastructures import FileStorage
 from werkzeug.utils import secure_filename
 
 from app.pool.errors import BadRequest
 from app.pool.settings import ServerSettings
-from app.web.http import auth, blueprints
-from app.web.http.responses import answer
 from app.web.http.services import services
 
 UPLOAD_BYTES = 4 * 1024**3  # larger ones are better copied into the folder than sent through a browser
 LISTED = 200
 LOOKED_AT = 20_000
 
-blueprint = APIBlueprint(
-    "files",
-    __name__,
-    abp_tags=[Tag(name="files")],
-    abp_security=[{"bearer": []}],
-    abp_responses={status: blueprints.problem_response() for status in (400, 401, 403, 413, 415, 422, 503)},
-)
-auth.guard(blueprint, reads=("admin", "creator"), writes=("admin", "creator"))
 
-
-class UploadForm(BaseModel):
-    """A file to be kept in the input folder."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    file: FileStorage
-
-
-class FileAnswer(BaseModel):
-    """A file that jobs may name by its path."""
-
-    name: str
-    path: str
-    size: int
-
-
-@blueprint.before_request
 def allow_large() -> None:
-    """An upload may be larger than other bodies."""
+    """Let this request's body be as large as an upload may be."""
     request.max_content_length = UPLOAD_BYTES
 
 
-@blueprint.post("/files", responses={201: FileAnswer})
-def upload(form: UploadForm) -> Response:
-    """Upload a file; a job names it by the path that is answered."""
-    path = keep(form.file)
-    return answer(FileAnswer(name=path.name, path=str(path), size=path.stat().st_size), 201)
-
-
-def keep(file: Upload) -> Path:
+def keep(file: FileStorage) -> Path:
     """Where the upload now lies whole, under a name that no other file had. Raises BadRequest."""
     name = secure_filename(file.filename or "")
     if not name:

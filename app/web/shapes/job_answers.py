@@ -10,8 +10,13 @@ from pydantic import BaseModel, Field
 from app.ledger.attempts import LogLine
 from app.pool.model import Attempt, AttemptEnd, Job, JobState, Then
 from app.pool.status import FREE_SLOT, job_status
+from app.web.shapes.job_fields import SpecAnswer, facts_of
 
 AttemptState = Literal["assigned", "running", "ended"]
+OF_THE_JOB = (
+    *("id", "state", "progress", "text", "attempt", "failures", "worker", "above_vram_mb"),
+    *("error", "not_before", "created_at", "started_at", "ended_at"),
+)
 
 
 class WaitingAnswer(BaseModel):
@@ -22,13 +27,10 @@ class WaitingAnswer(BaseModel):
     why: str
 
 
-class JobAnswer(BaseModel):
+class JobAnswer(SpecAnswer):
     """A job."""
 
     id: str
-    name: str
-    workflow: str
-    params: dict[str, Any]
     state: JobState
     status: str
     waiting: WaitingAnswer | None
@@ -36,27 +38,10 @@ class JobAnswer(BaseModel):
     text: str
     attempt: int
     failures: int
-    max_failures: int
     worker: str | None
-    requires: list[str]
-    prefers: dict[str, float]
-    group: str | None
-    min_vram_mb: int | None
     above_vram_mb: int | None  # free on the card where it ran out of memory; it wants one with more
-    gpus: int | None
-    only_workers: list[str]
-    exclude_workers: list[str]
-    priority: int
-    stall_s: int | None
-    resume: Any
-    timeout_s: int | None
-    max_orphan_s: int | None
-    strict: bool
-    owner: str
     result: Any
     error: str | None
-    retry_of: str | None
-    not_before: datetime | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -133,44 +118,8 @@ class LineList(BaseModel):
 
 def job_answer(job: Job, result: Any) -> JobAnswer:
     """The job as people see it; `result` is its accepted one."""
-    spec, needs = job.spec, job.spec.requirement
-    return JobAnswer(
-        id=job.id,
-        name=spec.name,
-        workflow=needs.workflow,
-        params=dict(spec.params),
-        state=job.state,
-        status=job_status(job),
-        waiting=_waiting(job),
-        progress=job.progress,
-        text=job.text,
-        attempt=job.attempt,
-        failures=job.failures,
-        max_failures=spec.max_failures,
-        worker=job.worker,
-        requires=list(needs.tags),
-        prefers=dict(needs.prefers),
-        group=needs.group,
-        min_vram_mb=needs.min_vram_mb,
-        above_vram_mb=job.above_vram_mb,
-        gpus=needs.gpus,
-        only_workers=list(needs.only_workers),
-        exclude_workers=list(needs.exclude_workers),
-        priority=spec.priority,
-        stall_s=spec.stall_s,
-        resume=spec.resume,
-        timeout_s=spec.timeout_s,
-        max_orphan_s=spec.max_orphan_s,
-        strict=spec.strict,
-        owner=spec.owner,
-        result=result,
-        error=job.error,
-        retry_of=spec.retry_of,
-        not_before=job.not_before,
-        created_at=job.created_at,
-        started_at=job.started_at,
-        ended_at=job.ended_at,
-    )
+    facts = {**facts_of(job.spec), **{name: getattr(job, name) for name in OF_THE_JOB}}
+    return JobAnswer(**facts, status=job_status(job), waiting=waiting_answer(job), result=result)
 
 
 def attempt_answer(attempt: Attempt) -> AttemptAnswer:
@@ -195,7 +144,8 @@ def _state(attempt: Attempt) -> AttemptState:
     return "running" if attempt.started_at else "assigned"
 
 
-def _waiting(job: Job) -> WaitingAnswer | None:
+def waiting_answer(job: Job) -> WaitingAnswer | None:
+    """What a pending job waits for; None for any other."""
     if job.state is not JobState.PENDING:
         return None
     later = ahead(job)

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from app.ledger import events
 from app.ledger.db import Ledger
-from app.ledger.workers import worker_of
+from app.ledger.registry.workers import worker_of
 from app.pool.codec import plain
 from app.pool.model import LIMITS, Worker, WorkerId
 
@@ -31,7 +31,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Change:
-    """What became of the wish to change a worker's setup; `refused` says why nothing did."""
+    """What became of a change of a worker's setup; `refused` says why nothing did."""
 
     worker: Worker  # as it was
     after: Setup
@@ -43,7 +43,7 @@ class Change:
         return self.after != setup_of(self.worker)
 
 
-Wish = Callable[[Worker], Setup | str]  # what it shall be, or why it cannot be changed
+NewSetup = Callable[[Worker], Setup | str]  # what the worker's setup becomes, or why it cannot be changed
 
 
 def setup_of(worker: Worker) -> Setup:
@@ -56,14 +56,14 @@ def version(worker: Worker) -> str:
     return f"{worker.id}-{worker.revision}"
 
 
-def change(ledger: Ledger, workers: Sequence[WorkerId], wish: Wish, actor: str) -> dict[WorkerId, Change]:
-    """Change each as the wish says, all together; those that are not registered are left out.
+def change(ledger: Ledger, workers: Sequence[WorkerId], new_setup: NewSetup, actor: str) -> dict[WorkerId, Change]:
+    """Change each worker, all together or none; those that are not registered are left out.
 
-    Groups are to be pinned before, in the same transaction (groups.pin). What `wish` raises undoes all.
+    Groups are to be pinned before, in the same transaction (groups.pin). What `new_setup` raises undoes all.
     """
     with ledger.transaction() as tx:
         found = [worker_of(row) for row in tx.all("workers_lock", workers=list(workers))]
-        changes = [_change(worker, wish) for worker in found]
+        changes = [_change(worker, new_setup) for worker in found]
         _write(tx, [each for each in changes if each.changed], actor)
         return {each.worker.id: each for each in changes}
 
@@ -83,10 +83,10 @@ def words(before: Setup, after: Setup) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _change(worker: Worker, wish: Wish) -> Change:
-    before, wished = setup_of(worker), wish(worker)
-    refused = wished if isinstance(wished, str) else _too_many(before, wished)
-    return Change(worker, before, refused) if isinstance(wished, str) or refused else Change(worker, wished)
+def _change(worker: Worker, new_setup: NewSetup) -> Change:
+    before, after = setup_of(worker), new_setup(worker)
+    refused = after if isinstance(after, str) else _too_many(before, after)
+    return Change(worker, before, refused) if isinstance(after, str) or refused else Change(worker, after)
 
 
 def _too_many(before: Setup, after: Setup) -> str | None:
