@@ -6,8 +6,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from app.ledger import attempts, investigations, workers
+from app.ledger import attempts, investigations
 from app.ledger.investigations import SuspectedCause
+from app.ledger.registry import workers
 from app.pool.model import AttemptEnd, Health, JobState
 from app.pool.protocol import Cause, LeaseState
 from tests.kit.actors import submit
