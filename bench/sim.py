@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 
 from redis import Redis
 
-from app.ledger import tokens, workers
+from app.ledger import workers
+from app.ledger.access import tokens
 from app.ledger.db import Ledger
 from app.pool.codec import plain
 from app.pool.model import Gpu, Parameter, Worker, WorkerId, Workflow, new_id

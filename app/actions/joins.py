@@ -14,7 +14,8 @@ from app.actions import join_checks
 from app.actions.actor import Actor
 from app.actions.errors import Forbidden, Missing
 from app.actions.services import Services
-from app.ledger import events, policy, tokens, workers
+from app.ledger import events, policy, workers
+from app.ledger.access import tokens
 from app.ledger.db import Ledger
 from app.ledger.workers import Join
 from app.pool.codec import from_json

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import psycopg
 
-from app.ledger import jobs, reports, tokens, waiting, workers
+from app.ledger import jobs, reports, waiting, workers
+from app.ledger.access import tokens
 from app.ledger.db import Ledger
 from app.ledger.waiting import WaitingJob
 from app.pool import matching

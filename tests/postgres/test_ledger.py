@@ -267,7 +267,7 @@ def test_of_two_leaders_one_writes_the_transition(ledger: Ledger) -> None:
 
 
 def _begin(ledger: Ledger, name: str) -> workers.Join:
-    from app.ledger import tokens
+    from app.ledger.access import tokens
     from tests.kit.actors import offer
 
     asked = offer(name)

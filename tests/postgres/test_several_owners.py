@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.ledger import events, investigations, reports, tokens, workers
+from app.ledger import events, investigations, reports, workers
+from app.ledger.access import tokens
 from app.ledger.db import Ledger
 from app.ledger.investigations import SuspectedCause
 from app.ledger.reports import Applied

@@ -23,7 +23,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.__main__ import main
-from app.ledger import jobs, tokens, workers
+from app.ledger import jobs, workers
+from app.ledger.access import tokens
 from app.ledger.db import Ledger
 from app.pool.model import FileFact, Job, JobId, Parameter, Worker, Workflow
 from app.pool.protocol import Offer

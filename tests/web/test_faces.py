@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 from werkzeug.test import TestResponse
 
-from app.ledger import events, sessions, workers
+from app.ledger import events, workers
+from app.ledger.access import sessions
 from app.pool.model import Health, WorkerId
 from app.web.http import uploads
 from app.web.http.sessions import secret_key

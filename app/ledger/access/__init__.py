@@ -1,0 +1,1 @@
+"""Access: who may ask (tokens, sessions), and what was asked before (idempotency keys)."""
