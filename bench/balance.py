@@ -21,8 +21,9 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from app.ledger import attempts, jobs, policy, workers
+from app.ledger import attempts, jobs, policy
 from app.ledger.db import Ledger
+from app.ledger.registry import workers
 from app.pool.matching import class_name
 from app.pool.model import JobId, JobSpec, JobState, Requirement, WorkerId
 from app.pool.policy import STRATEGIES

@@ -19,8 +19,8 @@ from typing import Any
 
 from redis import Redis
 
-from app.ledger import workers
 from app.ledger.db import Ledger
+from app.ledger.registry import workers
 from app.pool.model import Health, WorkerId
 from bench import beat_rate
 from bench.figures import percentile, publish

@@ -22,8 +22,7 @@ from rq.serializers import JSONSerializer
 from app.coordinator.control_loop import ControlLoop
 from app.coordinator.hints import Hint
 from app.coordinator.stores import Stores
-from app.ledger import policy, waiting
-from app.ledger.access import tokens
+from app.ledger import policy, tokens, waiting
 from app.ledger.db import Ledger
 from app.pool.keys import Keys
 from bench.figures import timed

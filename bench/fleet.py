@@ -18,7 +18,7 @@ from pathlib import Path
 
 from flask.testing import FlaskClient
 
-from app.ledger.access import sessions, tokens
+from app.ledger import sessions, tokens
 from app.pool.model import Worker
 from app.web.http.cache import forget_workers
 from app.web.http.sessions import NAME

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 
 from redis import Redis
 
-from app.ledger import workers
-from app.ledger.access import tokens
+from app.ledger import tokens
 from app.ledger.db import Ledger
+from app.ledger.registry import joins
 from app.pool.codec import plain
 from app.pool.model import Gpu, Parameter, Worker, WorkerId, Workflow, new_id
 from app.pool.protocol import Beat, GpuFigures, Memory, Offer
@@ -209,8 +209,8 @@ def _join(tx: Ledger, spec: Spec) -> Worker:
         gpus=spec.gpus,
         workflows=spec.workflows,
     )
-    begun = workers.begin_join(tx, None, offer, tokens.digest(new_id()))
-    worker = workers.confirm_join(tx, begun)
+    begun = joins.begin(tx, None, offer, tokens.digest(new_id()))
+    worker = joins.confirm(tx, begun)
     assert worker is not None, f"{spec.name} has joined before"
     return worker
 

@@ -10,9 +10,10 @@ from app.actions.actor import Actor
 from app.actions.errors import Conflict, Missing
 from app.actions.services import Services
 from app.actions.versions import Matches
-from app.ledger import events, groups, workers
+from app.ledger import events, groups
 from app.ledger.db import Ledger
 from app.ledger.groups import Group
+from app.ledger.registry import pauses
 from app.pool.errors import BadFields
 from app.pool.model import WorkerId
 
@@ -108,7 +109,7 @@ def _set_strategy(tx: Ledger, actor: Actor, name: str, strategy: str | None) -> 
 
 def _fill(tx: Ledger, actor: Actor, name: str, members: Sequence[str]) -> None:
     ids = [WorkerId(member) for member in members]
-    there = workers.intents(tx, ids)
+    there = pauses.intents(tx, ids)
     errors = [
         (f"/workers/{place}", f"there is no worker {member}") for place, member in enumerate(ids) if member not in there
     ]

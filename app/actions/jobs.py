@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from app.actions.actor import Actor
 from app.actions.errors import Conflict, Forbidden, Missing
 from app.actions.services import Services
-from app.ledger import events, groups, jobs, workflows
+from app.ledger import events, groups, jobs
 from app.ledger.db import Ledger
-from app.ledger.workflows import Declared
+from app.ledger.registry import workflows
+from app.ledger.registry.workflows import Declared
 from app.pool import parameters
 from app.pool.errors import BadFields, BadRequest
 from app.pool.matching import class_name, nobody_offers

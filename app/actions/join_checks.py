@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.actions.services import Services
-from app.ledger import workers, workflows
-from app.ledger.workers import Join
+from app.ledger.registry import joins, workers, workflows
+from app.ledger.registry.joins import Join
 from app.pool.codec import from_json
 from app.pool.model import Health
 from app.pool.protocol import Check, WhoIs
@@ -101,7 +101,7 @@ def _alone(services: Services, join: Join) -> Verdict:
     # pool doubts it, no strict attempt of it takes another step, should it thaw.
     if listeners and (live or present.health is Health.HEALTHY):
         return False, "the worker's present agent listens", step
-    now = workers.find_join(services.ledger, join.id) or join
+    now = joins.find(services.ledger, join.id) or join
     # What beat before the join began may be dead by now. Both ages are durations, each by its own store; the
     # join's is asked last, so that the time between the two makes nobody look dead.
     if live and live.beat.incarnation == present.incarnation and live.age_s < now.age_s:

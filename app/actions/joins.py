@@ -14,10 +14,10 @@ from app.actions import join_checks
 from app.actions.actor import Actor
 from app.actions.errors import Forbidden, Missing
 from app.actions.services import Services
-from app.ledger import events, policy, workers
-from app.ledger.access import tokens
+from app.ledger import events, policy, tokens
 from app.ledger.db import Ledger
-from app.ledger.workers import Join
+from app.ledger.registry import joins, workers
+from app.ledger.registry.joins import Join
 from app.pool.codec import from_json
 from app.pool.errors import BadRequest
 from app.pool.model import Worker
@@ -45,13 +45,13 @@ def begin(services: Services, actor: Actor, offer: Offer) -> Admission:
     worker = _worker_of(services.ledger, actor, offer)
     secret = tokens.new_secret("agent")
     admitted_by = actor.token if actor.role == "join" else None
-    join = workers.begin_join(services.ledger, worker.id if worker else None, offer, tokens.digest(secret), admitted_by)
+    join = joins.begin(services.ledger, worker.id if worker else None, offer, tokens.digest(secret), admitted_by)
     return _admission(services, join, secret, worker)
 
 
 def find(ledger: Ledger, join: str) -> Join:
     """The join under way. Raises Missing."""
-    found = workers.find_join(ledger, join)
+    found = joins.find(ledger, join)
     if found is None:
         raise Missing("there is no such join; begin anew with POST /agent/v1/join")
     return found
@@ -74,7 +74,7 @@ def confirm(services: Services, join: Join) -> Confirmation:
 
 def _worker_of(ledger: Ledger, actor: Actor, offer: Offer) -> Worker | None:
     """The registered worker that this agent is; None for a new one."""
-    on_host = workers.by_identity(ledger, workers.identity_of(offer))
+    on_host = joins.by_identity(ledger, joins.identity_of(offer))
     own = workers.find(ledger, actor.worker) if actor.worker else None
     if own and on_host and own.id != on_host.id:
         raise Forbidden(f"this token is {own.name}'s, but this host is {on_host.name}; join with a join token instead")
@@ -85,7 +85,7 @@ def _register(ledger: Ledger, join: Join) -> Worker | None:
     with ledger.transaction() as tx:
         if join.admitted_by and not tokens.spend(tx, join.admitted_by):
             raise Forbidden("the join token was spent, revoked or has expired meanwhile; ask an admin for a new one")
-        worker = workers.confirm_join(tx, join)
+        worker = joins.confirm(tx, join)
         if worker:
             sentence = f"{worker.name} joined on {worker.hostname} (incarnation {worker.incarnation})"
             events.record(tx, "worker.joined", sentence, worker=worker.id)

@@ -6,10 +6,9 @@ from datetime import datetime
 
 from app.actions.actor import Actor
 from app.actions.errors import Missing
-from app.ledger import events
-from app.ledger.access import tokens
-from app.ledger.access.tokens import Token
+from app.ledger import events, tokens
 from app.ledger.db import Ledger
+from app.ledger.tokens import Token
 
 
 def create(

@@ -9,8 +9,8 @@ from app.actions import groups, versions, workers
 from app.actions.actor import Actor
 from app.actions.services import Services
 from app.actions.versions import Matches
-from app.ledger import setups
-from app.ledger.setups import Setup
+from app.ledger.registry import setups
+from app.ledger.registry.setups import Setup
 from app.pool.errors import BadFields
 from app.pool.model import Worker
 

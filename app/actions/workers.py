@@ -11,10 +11,11 @@ from app.actions import groups
 from app.actions.actor import Actor
 from app.actions.errors import Missing
 from app.actions.services import Services
-from app.ledger import blocks, pauses, setups, workers
+from app.ledger import blocks
 from app.ledger.db import Ledger
-from app.ledger.pauses import Pause
-from app.ledger.setups import Change, Setup, setup_of
+from app.ledger.registry import pauses, setups, workers
+from app.ledger.registry.pauses import Pause
+from app.ledger.registry.setups import Change, Setup, setup_of
 from app.pool.errors import BadFields
 from app.pool.model import Worker, WorkerId
 
@@ -131,7 +132,7 @@ def _resume(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], _: Instruc
 
 
 def _unblock(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[WorkerOutcome]:
-    forgiven = blocks.forgive(ledger, list(workers.intents(ledger, chosen)), instruction.workflow, actor.name)
+    forgiven = blocks.forgive(ledger, list(pauses.intents(ledger, chosen)), instruction.workflow, actor.name)
     about = f" for {instruction.workflow}" if instruction.workflow else ""
     details = dict.fromkeys(forgiven, f"is not blocked{about}")
     return _outcomes(ledger, chosen, details, f"was not blocked{about}")
@@ -141,7 +142,7 @@ def _outcomes(
     ledger: Ledger, chosen: Sequence[WorkerId], done: Mapping[WorkerId, str], refusal: str
 ) -> list[WorkerOutcome]:
     """What was `done` to each worker in words; `refusal` of all others that are registered."""
-    registered = workers.intents(ledger, chosen)
+    registered = pauses.intents(ledger, chosen)
     return [
         WorkerOutcome(worker, registered[worker][0], worker in done, done.get(worker, refusal))
         if worker in registered

@@ -39,7 +39,8 @@ from app.coordinator.placement.index import Eligible
 from app.coordinator.placement.rebalance import Queued
 from app.coordinator.recovery.reconcile import Reconcile
 from app.coordinator.stores import Stores
-from app.ledger import blocks, pauses, waiting
+from app.ledger import blocks, waiting
+from app.ledger.registry import pauses
 from app.pool.faults import point
 from app.pool.model import Health, WorkerId
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import partial
 
 from app.coordinator.stores import Stores
-from app.ledger import groups, policy, workers
+from app.ledger import groups, policy
+from app.ledger.registry import workers
 from app.pool.capacity import could_give_mb, takes, unfit
 from app.pool.matching import offered
 from app.pool.model import Health, Requirement, Worker, WorkerId

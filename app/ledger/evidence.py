@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from app.ledger import attempts, workers
+from app.ledger import attempts
 from app.ledger.db import Ledger, Row
+from app.ledger.registry import samples, workers
 from app.pool.codec import plain
 from app.pool.model import WorkerId
 from app.pool.protocol import Beat
@@ -20,7 +21,7 @@ def gathered(tx: Ledger, worker: WorkerId, why: str, beat: Beat | None = None) -
     return {
         "why": why,
         "beat": plain(beat) if beat else None,
-        "samples": [_plain_row(row) for row in workers.samples(tx, worker, SAMPLES_S)],
+        "samples": [_plain_row(row) for row in samples.of_worker(tx, worker, SAMPLES_S)],
         "transitions": [_plain_row(vars(each)) for each in workers.transitions(tx, worker, limit=TRANSITIONS)],
         "ends": [_plain_row(vars(each.attempt)) for each in attempts.of_worker(tx, worker, limit=ENDS)],
     }

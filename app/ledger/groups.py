@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 
-from app.ledger import jobs, setups
+from app.ledger import jobs
 from app.ledger.db import Ledger
+from app.ledger.registry import setups
 from app.pool.codec import to_json
 from app.pool.errors import BadFields
 from app.pool.matching import class_name

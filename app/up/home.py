@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from app.ledger.access import tokens
+from app.ledger import tokens
 from app.ledger.db import Ledger
 from app.pool.errors import PoolError
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from app.ledger.access import tokens
+from app.ledger import tokens
 from app.pool.settings import ServerSettings
 from app.web.app import create_app
 from app.web.http.services import EXTENSION

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.ledger import groups, jobs, workers
+from app.ledger import groups, jobs
+from app.ledger.registry import workers
 from app.pool.model import Health, Job, Worker
 from tests.kit.seed import Seed
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from playwright.sync_api import Browser, Page, expect
 
-from app.ledger import groups, setups, workers
-from app.ledger.access import tokens
+from app.ledger import groups, tokens
+from app.ledger.registry import setups, workers
 from app.pool.model import Intent, Worker
 from tests.browser import scenes
 from tests.kit.browser import DESK, ServedWeb, Visitor, polled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from app.ledger.access import tokens
+from app.ledger import tokens
 from app.pool.model import JobState
 from tests.browser import scenes
 from tests.kit.browser import Visitor

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import psycopg
 
-from app.ledger import jobs, reports, waiting, workers
-from app.ledger.access import tokens
+from app.ledger import jobs, reports, tokens, waiting
 from app.ledger.db import Ledger
+from app.ledger.registry import joins
 from app.ledger.waiting import WaitingJob
 from app.pool import matching
 from app.pool.model import Gpu, Job, JobSpec, Requirement, Worker, Workflow
@@ -46,10 +46,10 @@ def join(
 ) -> Worker:
     """A worker's next incarnation, as web and agent make one."""
     asked = offer(name, address, port, gpus)
-    known = workers.by_identity(ledger, workers.identity_of(asked))
+    known = joins.by_identity(ledger, joins.identity_of(asked))
     secret = tokens.digest(tokens.new_secret("agent"))
-    begun = workers.begin_join(ledger, known.id if known else None, asked, secret)
-    worker = workers.confirm_join(ledger, begun)
+    begun = joins.begin(ledger, known.id if known else None, asked, secret)
+    worker = joins.confirm(ledger, begun)
     assert worker is not None
     return worker
 

@@ -9,8 +9,9 @@ from app.coordinator.control_loop import SWEEP_S, ControlLoop
 from app.coordinator.health.presence import Presence
 from app.coordinator.hints import Hint
 from app.coordinator.stores import Stores
-from app.ledger import jobs, setups, workers
+from app.ledger import jobs
 from app.ledger.db import Ledger
+from app.ledger.registry import setups, workers
 from app.pool.model import Gpu, Health, Job, JobId, JobState, Requirement
 from app.pool.protocol import Lease, LeaseState, Order
 from tests.kit.actors import submit

@@ -11,9 +11,10 @@ from typing import Any
 import psycopg
 import redis
 
-from app.ledger import events, investigations, jobs, reports, workers
+from app.ledger import events, investigations, jobs, reports
 from app.ledger.db import Ledger
 from app.ledger.investigations import SuspectedCause
+from app.ledger.registry import joins, samples, workers
 from app.pool.codec import plain, to_json
 from app.pool.keys import Keys
 from app.pool.matching import class_name
@@ -75,8 +76,8 @@ class Seed:
             workflows=(TRANSCODE, BURN),
             driver="560.35" if gpus else None,
         )
-        join = workers.begin_join(self.ledger, None, offer, f"sha of {name}")
-        worker = workers.confirm_join(self.ledger, join)
+        join = joins.begin(self.ledger, None, offer, f"sha of {name}")
+        worker = joins.confirm(self.ledger, join)
         assert worker is not None
         workers.note(self.ledger, [workers.Note(worker.id, "healthy", tuple(tags), True)])
         return replace(worker, dynamic_tags=tuple(tags))
@@ -123,7 +124,9 @@ class Seed:
         evidence = {
             "why": why,
             "beat": {"attempts": [{}], "gpus": [plain(_figures(gpu, 0.8)) for gpu in worker.gpus], "gpu_reason": None},
-            "samples": [{**row, "at": row["at"].isoformat()} for row in workers.samples(self.ledger, worker.id, 1800)],
+            "samples": [
+                {**row, "at": row["at"].isoformat()} for row in samples.of_worker(self.ledger, worker.id, 1800)
+            ],
             "ends": [{"job": "j", "number": 1, "end": "failed", "signal": 9, "error": "killed " + "again " * 30}],
         }
         assert investigations.begin(self.ledger, worker.id, worker.incarnation, SuspectedCause(cause), evidence, 1.2)

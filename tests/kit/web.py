@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.actions.services import Services
-from app.ledger.access import tokens
+from app.ledger import tokens
 from app.ledger.db import Ledger
 from app.pool.codec import plain, to_json
 from app.pool.protocol import Beat

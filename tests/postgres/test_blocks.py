@@ -7,8 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.ledger import blocks, events, jobs, policy, reports, workers
+from app.ledger import blocks, events, jobs, policy, reports
 from app.ledger.db import Ledger
+from app.ledger.registry import workers
 from app.ledger.reports import Applied
 from app.pool.model import Job, Requirement, Worker
 from app.pool.protocol import Report

@@ -10,9 +10,10 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from app.ledger import groups, jobs, setups
+from app.ledger import groups, jobs
 from app.ledger.db import Ledger
-from app.ledger.setups import Setup
+from app.ledger.registry import setups
+from app.ledger.registry.setups import Setup
 from app.pool.model import Requirement, Worker
 from tests.chaos.people import record
 from tests.chaos.placement import BACK_S, IDLE, assigned_what_does_not_fit

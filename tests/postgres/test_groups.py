@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from app.ledger import groups, jobs, setups, waiting, workers
+from app.ledger import groups, jobs, waiting
 from app.ledger.db import Ledger
+from app.ledger.registry import setups, workers
 from app.pool.matching import class_name
 from app.pool.model import JobState, Requirement, Worker
 from tests.kit.actors import assign, found, join, overlapping, running, submit

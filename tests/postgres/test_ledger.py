@@ -7,8 +7,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from app.ledger import attempts, jobs, waiting, workers
+from app.ledger import attempts, jobs, waiting
 from app.ledger.db import Ledger
+from app.ledger.registry import joins, pauses, workers
 from app.ledger.reports import Applied
 from app.pool.model import AttemptEnd, Health, Intent, JobState
 from tests.kit.actors import assign, found, heads, join, running, submit, tell
@@ -77,7 +78,7 @@ def test_two_placements_of_one_job_give_one_attempt(ledger: Ledger) -> None:
 
 def test_a_worker_that_is_not_active_is_assigned_nothing(ledger: Ledger) -> None:
     worker = join(ledger)
-    assert workers.set_intents(ledger, [worker.id], Intent.PAUSED)
+    assert pauses.set_intents(ledger, [worker.id], Intent.PAUSED)
 
     assert not jobs.assign(ledger, [jobs.Assignment(submit(ledger).id, 1, worker.id, worker.incarnation)])
 
@@ -252,8 +253,8 @@ def test_an_older_join_cannot_replace_a_newer_one(ledger: Ledger) -> None:
     newer = _begin(ledger, worker.name)
     assert older.incarnation < newer.incarnation
 
-    assert workers.confirm_join(ledger, newer) is not None
-    assert workers.confirm_join(ledger, older) is None
+    assert joins.confirm(ledger, newer) is not None
+    assert joins.confirm(ledger, older) is None
 
 
 def test_of_two_leaders_one_writes_the_transition(ledger: Ledger) -> None:
@@ -266,14 +267,14 @@ def test_of_two_leaders_one_writes_the_transition(ledger: Ledger) -> None:
     assert len(degraded) == 1 and degraded[0].cause == "silent"
 
 
-def _begin(ledger: Ledger, name: str) -> workers.Join:
-    from app.ledger.access import tokens
+def _begin(ledger: Ledger, name: str) -> joins.Join:
+    from app.ledger import tokens
     from tests.kit.actors import offer
 
     asked = offer(name)
-    known = workers.by_identity(ledger, workers.identity_of(asked))
+    known = joins.by_identity(ledger, joins.identity_of(asked))
     assert known is not None
-    return workers.begin_join(ledger, known.id, asked, tokens.digest(tokens.new_secret("agent")))
+    return joins.begin(ledger, known.id, asked, tokens.digest(tokens.new_secret("agent")))
 
 
 def _together(*calls: object) -> list:  # type: ignore[type-arg]

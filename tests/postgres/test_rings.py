@@ -10,11 +10,12 @@ from datetime import datetime, timezone
 import psycopg
 import pytest
 
-from app.ledger import groups, pauses, setups, workers
+from app.ledger import groups
 from app.ledger.db import Ledger
-from app.ledger.pauses import Pause
-from app.ledger.setups import Setup
-from app.ledger.workers import Note
+from app.ledger.registry import pauses, setups, workers
+from app.ledger.registry.pauses import Pause
+from app.ledger.registry.setups import Setup
+from app.ledger.registry.workers import Note
 from app.pool.errors import Collided
 from app.pool.model import WorkerId
 from tests.kit.actors import join, waits_for_a_lock

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta, timezone
 
 import psycopg
 
-from app.ledger import events, pauses, setups, workers
+from app.ledger import events
 from app.ledger.db import Ledger
-from app.ledger.pauses import Pause
-from app.ledger.setups import Setup
+from app.ledger.registry import pauses, setups, workers
+from app.ledger.registry.pauses import Pause
+from app.ledger.registry.setups import Setup
 from app.pool.model import Health, Intent, Worker, WorkerId
 from tests.kit.actors import join
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.ledger import events, investigations, reports, workers
-from app.ledger.access import tokens
+from app.ledger import events, investigations, reports, tokens
 from app.ledger.db import Ledger
 from app.ledger.investigations import SuspectedCause
+from app.ledger.registry import pauses, workers
 from app.ledger.reports import Applied
 from app.pool.model import Intent, Requirement, Worker
 from app.pool.protocol import Report
@@ -108,7 +108,7 @@ def test_a_fifth_of_the_pool_is_the_most_that_is_paused_so(ledger: Ledger, pool:
 
 
 def test_what_people_have_paused_is_not_counted_in_that_fifth(ledger: Ledger, pool: list[Worker]) -> None:
-    assert workers.set_intents(ledger, [pool[1].id], Intent.PAUSED)
+    assert pauses.set_intents(ledger, [pool[1].id], Intent.PAUSED)
     for owner in ("ana", "ben", "cem"):
         fail(ledger, pool[0], owner)
 
@@ -117,7 +117,7 @@ def test_what_people_have_paused_is_not_counted_in_that_fifth(ledger: Ledger, po
 
 def test_a_worker_that_a_person_has_paused_stays_theirs(ledger: Ledger, pool: list[Worker]) -> None:
     held = [running(ledger, pool[0], submit(ledger, owner=owner, max_failures=1)) for owner in ("ana", "ben", "cem")]
-    assert workers.set_intents(ledger, [pool[0].id], Intent.PAUSED, by="ana")
+    assert pauses.set_intents(ledger, [pool[0].id], Intent.PAUSED, by="ana")
     for job in held:
         assert tell(ledger, pool[0], job, 1, "end", end="failed", cause="workflow") is Applied.ENDED
 
@@ -169,7 +169,7 @@ def test_a_worker_that_a_person_resumed_is_counted_anew(ledger: Ledger, pool: li
     [opened] = investigations.listed(ledger)
     assert investigations.resolve(ledger, opened.id, "root", "new driver")
     assert now(ledger, pool[0]).intent is Intent.PAUSED  # resolving it resumes nothing
-    assert workers.set_intents(ledger, [pool[0].id], Intent.ACTIVE)
+    assert pauses.set_intents(ledger, [pool[0].id], Intent.ACTIVE)
 
     assert [fail(ledger, pool[0], owner) for owner in ("ana", "ben")] == [Applied.ENDED] * 2
     assert not looked_into(ledger, pool[0])

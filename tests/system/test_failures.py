@@ -13,7 +13,8 @@ from app.coordinator.health.calls import LossKind
 from app.coordinator.health.presence import Loss
 from app.coordinator.hints import Hint
 from app.coordinator.upkeep.output_gc import OutputGc
-from app.ledger import attempts, events, investigations, jobs, policy, workers
+from app.ledger import attempts, events, investigations, jobs, policy
+from app.ledger.registry import workers
 from app.pool.errors import Unavailable
 from app.pool.model import AttemptEnd, Health, JobState
 from app.pool.protocol import LeaseState, Order

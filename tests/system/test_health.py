@@ -13,8 +13,8 @@ import pytest
 from app.coordinator.control_loop import ControlLoop
 from app.coordinator.health.presence import ASK_S
 from app.coordinator.hints import Hint, Hints
-from app.ledger import events, investigations, policy, workers
-from app.ledger.access import tokens
+from app.ledger import events, investigations, policy, tokens
+from app.ledger.registry import workers
 from app.pool.keys import queue
 from app.pool.live import Look
 from app.pool.loop import Bell, Loop

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 
 from agent.beat.bell import BellListener
 from agent.join.address import Address
-from app.ledger import events, investigations, jobs, policy
-from app.ledger.access import tokens
+from app.ledger import events, investigations, jobs, policy, tokens
 from app.pool.model import Health, JobState
 from app.pool.protocol import LeaseState, Order, WhoIs
 from tests.kit.actors import submit

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.ledger.access import tokens
+from app.ledger import tokens
 from app.ledger.db import Ledger
 from tests.kit.services import eventually
 from tests.kit.whole_pool import READY_S, ROOT, WholePool, clean

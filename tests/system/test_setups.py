@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from app.coordinator.hints import Hint
-from app.ledger import attempts, groups, jobs, pauses, setups
-from app.ledger.pauses import Pause
+from app.ledger import attempts, groups, jobs
+from app.ledger.registry import pauses, setups
+from app.ledger.registry.pauses import Pause
 from app.pool.codec import from_json
 from app.pool.model import AttemptEnd, JobId, JobState, Requirement
 from app.pool.protocol import LeaseState, Wanted

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.coordinator.hints import Hint
-from app.ledger import investigations, workers
+from app.ledger import investigations
+from app.ledger.registry import pauses, workers
 from app.pool.model import Intent, JobState, Requirement
 from tests.kit.actors import submit
 from tests.kit.coordinator_scene import CoordinatorScene
@@ -23,6 +24,6 @@ def test_the_step_that_hears_of_the_third_owners_error_gives_the_worker_nothing_
     assert found is not None and found.paused_by == "pool"
     assert scene.job(waits.id).state is JobState.PENDING
     assert bad.id in investigations.open_of(scene.ledger, [bad.id])
-    assert workers.set_intents(scene.ledger, [bad.id], Intent.ACTIVE)
+    assert pauses.set_intents(scene.ledger, [bad.id], Intent.ACTIVE)
     scene.step()
     assert scene.job(waits.id).worker == bad.id

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.ledger import attempts, jobs, policy, workers
+from app.ledger import attempts, jobs, policy
+from app.ledger.registry import workers
 from app.pool.model import Health, JobId, JobState, Requirement
 from app.pool.protocol import LeaseState
 from bench.sim import AS_AGENTS, QUIET, WORK, Simulation, Spec, sharing_of, simulated

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from app.ledger.fleet import Sample
+from app.ledger.registry.samples import Sample
 from app.pool.duration import duration
 from app.pool.model import Attempt, AttemptEnd, Health, JobId, WorkerId
 from app.web.http import filters

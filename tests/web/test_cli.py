@@ -23,9 +23,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.__main__ import main
-from app.ledger import jobs, workers
-from app.ledger.access import tokens
+from app.ledger import jobs, tokens
 from app.ledger.db import Ledger
+from app.ledger.registry import joins
 from app.pool.model import FileFact, Job, JobId, Parameter, Worker, Workflow
 from app.pool.protocol import Offer
 from app.up.processes import free_port
@@ -364,9 +364,7 @@ def _declare(ledger: Ledger, parameters: tuple[Parameter, ...]) -> None:
 
 def confirmed(ledger: Ledger, offered: Offer) -> Worker:
     """A worker that has joined with this offer."""
-    worker = workers.confirm_join(
-        ledger, workers.begin_join(ledger, None, offered, tokens.digest(tokens.new_secret("agent")))
-    )
+    worker = joins.confirm(ledger, joins.begin(ledger, None, offered, tokens.digest(tokens.new_secret("agent"))))
     assert worker
     return worker
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 from werkzeug.test import TestResponse
 
-from app.ledger import events, workers
-from app.ledger.access import sessions
+from app.ledger import events, sessions
+from app.ledger.registry import workers
 from app.pool.model import Health, WorkerId
 from app.web.http import uploads
 from app.web.http.sessions import secret_key

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.ledger import events, investigations, jobs, workers
+from app.ledger import events, investigations, jobs
 from app.ledger.investigations import SuspectedCause
+from app.ledger.registry import pauses, workers
 from app.pool.model import Health, Intent, Worker
 from tests.kit.actors import assign, join, running, submit, tell
 from tests.kit.web import HTML, Web, signed_in
@@ -115,7 +116,7 @@ def test_errors_of_several_owners_are_told_with_the_pause_that_a_person_must_end
     web.ask("POST", f"/admin/investigations/{one['id']}/resolve", web.admin, json={"note": "new driver"})
     assert web.get(f"/admin/workers/{bad.id}")["intent"] == "paused"
     assert "Resolving this does not resume it" in client.get(f"/investigations/{one['id']}", headers=HTML).text
-    assert workers.set_intents(web.ledger, [bad.id], Intent.ACTIVE)
+    assert pauses.set_intents(web.ledger, [bad.id], Intent.ACTIVE)
     assert "does not resume it" not in client.get(f"/investigations/{one['id']}", headers=HTML).text
 
 

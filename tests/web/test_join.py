@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from app.ledger import events, workers
+from app.ledger import events
+from app.ledger.registry import workers
 from app.pool.model import Health, WorkerId
 from app.up.processes import free_port
 from tests.kit.web import Facts, Web

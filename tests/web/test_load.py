@@ -15,7 +15,7 @@ from app.coordinator.hints import Hint
 from app.coordinator.placement.index import Eligible
 from app.coordinator.placement.place import Run, Want
 from app.coordinator.stores import Stores
-from app.ledger import retention, workers
+from app.ledger.registry import samples
 from app.pool.model import JobId, Requirement
 from app.pool.protocol import GpuFigures, Memory
 from tests.kit.web import HTML, Facts, Web, signed_in, wrong
@@ -121,7 +121,7 @@ def test_metrics_have_every_figure_by_uuid(web: Web, leader: tuple[Fleet, Eligib
 
 def test_the_series_is_of_means_over_the_steps_asked_for(web: Web) -> None:
     first, _ = two_workers(web)
-    retention.make_partitions(web.ledger, 1)
+    samples.make_partitions(web.ledger, 1)
     today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     begin = today + timedelta(days=1)  # no sample is taken there meanwhile
     for minute in range(20):
@@ -171,7 +171,7 @@ def _sample(web: Web, worker: str, at: datetime, share: float | None) -> None:
     load = {"utilisation": share, "queue": share, "vram": None}
     facts = {"worker": worker, "load": share, "utilisation": share, "vram_used": None, "temperature_c": None}
     rest = {"power_w": None, "attempts": 0, "figures": {"gpus": [gpu], "load": load}}
-    workers.sample(web.ledger, [{**facts, **rest}])
+    samples.keep(web.ledger, [{**facts, **rest}])
     with web.ledger.transaction() as tx:
         assert tx._connection is not None
         tx._connection.execute(

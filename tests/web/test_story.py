@@ -6,8 +6,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from app.ledger import attempts, investigations, jobs, policy, workers
+from app.ledger import attempts, investigations, jobs, policy
 from app.ledger.investigations import SuspectedCause
+from app.ledger.registry import workers
 from app.pool.model import Health, Job, JobId, Worker
 from app.web.pages.overlap import overlaps
 from tests.kit.actors import ANY, assign, join, running, submit, tell

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.ledger import jobs, workers
+from app.ledger import jobs
+from app.ledger.registry import pauses
 from app.pool.model import Intent, WorkerId
 from app.web.shapes import why
 from tests.kit.web import Web, signed_in
@@ -30,7 +31,7 @@ def joined(web: Web, name: str, **rest: Any) -> WorkerId:
 
 def test_every_filter_says_how_many_and_whom_it_turned_away(web: Web) -> None:
     full, paused, other = joined(web, "full"), joined(web, "paused"), joined(web, "other", workflows=[])
-    workers.set_intents(web.ledger, [paused], Intent.PAUSED)
+    pauses.set_intents(web.ledger, [paused], Intent.PAUSED)
     web.services.redis.hset(f"pool:lease:{full}", "0" * 12, '{"attempt": 1, "state": "given", "slots": 1}')
     answered = web.get(f"/jobs/{web.submit()['id']}/why")
     assert {each["filter"]: (each["workers"], each["first"][0]["id"]) for each in answered["filters"]} == {
@@ -112,7 +113,7 @@ def test_the_page_tells_it_by_a_plain_link_and_hides_hosts_from_creators(web: We
 
 def test_creators_are_told_no_hosts(web: Web) -> None:
     won, other = joined(web, "won-01"), joined(web, "other-02")
-    workers.set_intents(web.ledger, [other], Intent.PAUSED, by="root", note="fans of rack 7")
+    pauses.set_intents(web.ledger, [other], Intent.PAUSED, by="root", note="fans of rack 7")
     placed, waiting = web.submit()["id"], web.submit()["id"]
     record = {**RECORD, "runners_up": [{"worker": other, "score": 0.3, "queued": False}]}
     jobs.assign(web.ledger, [jobs.Assignment(placed, 1, won, 1, placement=record)])

@@ -8,8 +8,9 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app.ledger import groups, setups, workers
-from app.ledger.setups import Setup
+from app.ledger import groups
+from app.ledger.registry import pauses, setups, workers
+from app.ledger.registry.setups import Setup
 from app.pool.model import Intent, WorkerId
 from tests.kit.web import HTML, Web, signed_in
 
@@ -95,7 +96,7 @@ def test_an_empty_setup_is_the_agents_and_the_pools_own(web: Web, client: FlaskC
 
 def test_what_was_done_is_told_once_and_seen_at_once(web: Web, client: FlaskClient, worker: str) -> None:
     other = web.join(web.offer("render-2"))["worker"]
-    assert workers.set_intents(web.ledger, [WorkerId(other)], Intent.PAUSED)
+    assert pauses.set_intents(web.ledger, [WorkerId(other)], Intent.PAUSED)
     assert "night" not in client.get("/", headers=HTML).text  # which is kept for two seconds
     answered = post(client, "/", "/ui/workers/actions", action="tag", tags="night", worker=[worker, other])
     assert (answered.status_code, answered.location) == (303, "/")

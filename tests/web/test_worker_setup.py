@@ -7,8 +7,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from app.ledger import blocks, events, groups, setups, waiting, workers
-from app.ledger.setups import Setup
+from app.ledger import blocks, events, groups, waiting
+from app.ledger.registry import setups, workers
+from app.ledger.registry.setups import Setup
 from app.pool.model import WorkerId
 from app.pool.policy import Policy
 from tests.kit.actors import join as join_worker

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.ledger import blocks, policy, workers
+from app.ledger import blocks, policy
+from app.ledger.registry import workers
 from app.pool.codec import to_json
 from app.pool.model import Health, WorkerId
 from app.pool.protocol import GpuFigures, Lease, LeaseState, Memory

@@ -10,8 +10,8 @@ from app.coordinator.batches import Round
 from app.coordinator.fleet import Fleet
 from app.coordinator.health.sightings import Sightings
 from app.coordinator.stores import Stores
-from app.ledger import workers
-from app.ledger.workers import Note
+from app.ledger.registry import samples, workers
+from app.ledger.registry.workers import Note
 from app.pool.codec import plain
 from app.pool.load import Load, measured, utilisation, vram_used
 from app.pool.model import Worker, WorkerId
@@ -47,7 +47,7 @@ class Sampling:
         workers.note(self._stores.ledger, [self._note(self._fleet.workers[worker]) for worker in batch])
         loads = self._stores.live.loads(batch)
         beats = [self._fleet.beats[worker] for worker in batch if worker in self._fleet.beats]
-        workers.sample(self._stores.ledger, [_sample(beat, loads) for beat in beats])
+        samples.keep(self._stores.ledger, [_sample(beat, loads) for beat in beats])
 
     def _note(self, worker: Worker) -> Note:
         beating = self._sightings.is_beating(worker.id)

@@ -23,7 +23,8 @@ from app.coordinator.health.failure_detector import Sight, Verdict, judge, takes
 from app.coordinator.health.presence import Loss, Presence
 from app.coordinator.health.sightings import Sightings
 from app.coordinator.stores import Stores
-from app.ledger import jobs, workers
+from app.ledger import jobs
+from app.ledger.registry import workers
 from app.pool.faults import point
 from app.pool.live import Look
 from app.pool.model import Degraded, Health, Worker, WorkerId

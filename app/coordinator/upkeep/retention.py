@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.ledger import retention
 from app.ledger.db import Ledger
+from app.ledger.registry import joins, samples
 
 EVERY_S = 3600.0
 SAMPLES_DAYS = 30
@@ -11,6 +11,6 @@ SAMPLES_DAYS = 30
 
 def step(ledger: Ledger) -> None:
     """Make the partitions of the next days, drop old ones, forget old joins."""
-    retention.make_partitions(ledger, days=2)
-    retention.drop_partitions(ledger, SAMPLES_DAYS)
-    retention.forget_joins(ledger)
+    samples.make_partitions(ledger, days=2)
+    samples.drop_partitions(ledger, SAMPLES_DAYS)
+    joins.forget(ledger)

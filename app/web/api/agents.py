@@ -8,8 +8,8 @@ from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, RootModel
 
 from app.actions import joins
-from app.ledger.access import tokens
-from app.ledger.workers import Join
+from app.ledger import tokens
+from app.ledger.registry.joins import Join
 from app.pool.codec import plain
 from app.pool.protocol import Admission, Check, Offer, Wanted
 from app.web.http import blueprints

@@ -15,7 +15,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from app.ledger import statistics, workers
+from app.ledger import statistics
+from app.ledger.registry import workers
 from app.pool.load import ANSWERED
 from app.pool.model import JobState
 from app.pool.status import WORKER_STATUSES

@@ -8,8 +8,8 @@ from flask import Response
 from pydantic import BaseModel
 
 from app.actions import tokens
-from app.ledger.access import tokens as ledger_tokens
-from app.ledger.access.tokens import Token
+from app.ledger import tokens as ledger_tokens
+from app.ledger.tokens import Token
 from app.web.http import blueprints
 from app.web.http.auth import caller
 from app.web.http.responses import answer

@@ -9,7 +9,7 @@ from flask import Response
 from pydantic import BaseModel, Field
 
 from app.actions.workers import find
-from app.ledger import workers
+from app.ledger.registry import samples
 from app.pool.model import DAY_S
 from app.web.http import blueprints
 from app.web.http.responses import answer
@@ -91,7 +91,7 @@ def metrics(path: WorkerPath, query: MetricsQuery) -> Response:
                 queued=now.queued,
                 gpus={gpu.uuid: gpu for gpu in now.gpus},
             ),
-            series=[Point(**row) for row in workers.series(services().ledger, worker.id, begin, until, step)],
+            series=[Point(**row) for row in samples.series(services().ledger, worker.id, begin, until, step)],
             begin=begin,
             until=until,
             step=step,

@@ -7,7 +7,7 @@ from itertools import islice
 from flask import Response
 
 from app.actions import workers
-from app.ledger import setups
+from app.ledger.registry import setups
 from app.pool.model import Worker
 from app.web.http import blueprints, etags
 from app.web.http.fleet_filter import FIELDS, Filter

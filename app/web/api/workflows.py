@@ -8,8 +8,8 @@ from typing import Any, Literal
 from flask import Response
 from pydantic import BaseModel
 
-from app.ledger import workflows
-from app.ledger.workflows import Declared
+from app.ledger.registry import workflows
+from app.ledger.registry.workflows import Declared
 from app.pool.model import Parameter, ParameterType
 from app.web.http import blueprints
 from app.web.http.auth import PEOPLE

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from flask import Blueprint, Response, g, request
 
 from app.actions.actor import Actor
-from app.ledger.access import tokens
-from app.ledger.access.tokens import Token
+from app.ledger import tokens
+from app.ledger.tokens import Token
 from app.web.http.problems import problem
 from app.web.http.services import services
 

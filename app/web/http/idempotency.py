@@ -10,9 +10,9 @@ from flask import Response
 from pydantic import BaseModel
 
 from app.actions.errors import Conflict
-from app.ledger.access import idempotency
-from app.ledger.access.idempotency import Stored
+from app.ledger import idempotency
 from app.ledger.db import Ledger
+from app.ledger.idempotency import Stored
 from app.pool.errors import BadRequest
 from app.pool.model import Json
 from app.web.http.auth import caller

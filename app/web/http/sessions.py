@@ -15,7 +15,7 @@ from flask.sessions import SecureCookieSessionInterface
 from flask_wtf.csrf import CSRFProtect
 
 from app.actions.actor import Actor
-from app.ledger.access import sessions, tokens
+from app.ledger import sessions, tokens
 from app.pool.settings import ServerSettings
 from app.web.http.auth import PEOPLE, actor_of
 from app.web.http.services import services

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from app.ledger import fleet as ledger_fleet
-from app.ledger import groups, waiting, workers
-from app.ledger.fleet import Sample
+from app.ledger import groups, waiting
+from app.ledger.registry import samples, workers
+from app.ledger.registry.samples import Sample
 from app.pool.model import WorkerId
 from app.web.http import cache, htmx
 from app.web.http.auth import caller
@@ -122,7 +122,7 @@ def _look(former: FleetRows | None) -> FleetRows:
 
 def _samples() -> Samples:
     kept: Recent[Samples] = cache.kept(SAMPLES, SAMPLES_S)
-    return kept.get(lambda _: ledger_fleet.samples(services().ledger, None, SPARK_S))
+    return kept.get(lambda _: samples.of_workers(services().ledger, None, SPARK_S))
 
 
 def _tiles(found: FleetRows) -> tuple[Tile, ...]:

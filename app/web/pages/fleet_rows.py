@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.actions.services import Services
-from app.ledger import fleet, investigations
-from app.ledger.fleet import HeldJob, Sample
-from app.ledger.workers import Rows
+from app.ledger import investigations
+from app.ledger.registry import fleet
+from app.ledger.registry.fleet import HeldJob
+from app.ledger.registry.samples import Sample
+from app.ledger.registry.workers import Rows
 from app.pool.model import Worker, WorkerId
 from app.web.pages import sparkline
 from app.web.shapes.worker_answers import GpuAnswer, WorkerAnswer, worker_answers

@@ -12,8 +12,9 @@ from flask.typing import ResponseReturnValue
 
 from app.actions import groups
 from app.ledger import groups as ledger_groups
-from app.ledger import policy, workers
+from app.ledger import policy
 from app.ledger.groups import Group
+from app.ledger.registry import workers
 from app.pool.model import Worker
 from app.pool.policy import STRATEGIES
 from app.web.http import etags

@@ -10,9 +10,9 @@ from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
 from app.actions import investigations
-from app.ledger import workers
 from app.ledger.blocks import POOL
 from app.ledger.investigations import Investigation, InvestigationNote, Move, moves, notes
+from app.ledger.registry import workers
 from app.pool.errors import BadRequest
 from app.pool.model import Intent
 from app.web.http import htmx

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.ledger.fleet import Sample
 from app.ledger.investigations import Investigation, Move, SuspectedCause
-from app.ledger.workers import Transition
+from app.ledger.registry.samples import Sample
+from app.ledger.registry.workers import Transition
 from app.pool.duration import duration
 from app.pool.model import Json
 from app.web.http.filters import gib

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.actions.actor import Actor
-from app.ledger import attempts, fleet, jobs
+from app.ledger import attempts, jobs
 from app.ledger.db import Ledger
+from app.ledger.registry import fleet
 from app.pool.model import ENDED, Attempt, Checkpoint, Job, JobState, WorkerId
 from app.pool.status import job_status
 from app.web.pages import job_story

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
-from app.ledger import fleet, jobs, workflows
+from app.ledger import jobs
+from app.ledger.registry import fleet, workflows
 from app.pool.model import Job, JobState
 from app.web.http import htmx
 from app.web.http.auth import caller

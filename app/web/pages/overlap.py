@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
-from app.ledger import attempts, investigations, policy, workers
+from app.ledger import attempts, investigations, policy
 from app.ledger.db import Ledger
 from app.ledger.investigations import SuspectedCause
+from app.ledger.registry import workers
 from app.pool.model import Attempt, AttemptEnd, Health, Job
 from app.pool.protocol import ORPHAN_KILL_S
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from app.ledger.fleet import Sample
+from app.ledger.registry.samples import Sample
 
 WIDTH = 120
 HEIGHT = 28

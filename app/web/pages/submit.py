@@ -11,8 +11,9 @@ from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
 from app.actions import jobs
-from app.ledger import groups, workflows
-from app.ledger.workflows import Declared
+from app.ledger import groups
+from app.ledger.registry import workflows
+from app.ledger.registry.workflows import Declared
 from app.pool.model import Job, Json
 from app.web.http import uploads
 from app.web.http.auth import caller

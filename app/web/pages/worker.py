@@ -9,7 +9,8 @@ from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
 from app.actions import workers
-from app.ledger import fleet, groups, investigations, policy
+from app.ledger import groups, investigations, policy
+from app.ledger.registry import fleet, samples
 from app.pool.keys import queue
 from app.pool.load import ANSWERED, WORDS
 from app.pool.model import Intent, Worker
@@ -103,11 +104,11 @@ def _view(worker: Worker) -> WorkerView:
     ledger, ids = services().ledger, [worker.id]
     now = worker_answers([worker], services().live, {}, investigations.open_of(ledger, ids))[0]
     held, idle = fleet.jobs_held(ledger, ids), fleet.idle_since(ledger, ids)
-    samples = fleet.samples(ledger, ids, fleet_rows.SPARK_S)
+    history = samples.of_workers(ledger, ids, fleet_rows.SPARK_S)
     changes = transitions(worker.id, HistoryQuery(limit=50)).items
     minute = datetime.now(timezone.utc).replace(second=0, microsecond=0) + timedelta(minutes=1)
     return WorkerView(
-        row=fleet_rows.row(worker, now, held.get(worker.id, []), idle.get(worker.id), samples.get(worker.id, []), {}),
+        row=fleet_rows.row(worker, now, held.get(worker.id, []), idle.get(worker.id), history.get(worker.id, []), {}),
         score=fleet_rows.percent(now.score),
         load=_parts(now.load),
         attempts=tuple(jobs_given(worker.id, HistoryQuery(limit=20)).items),

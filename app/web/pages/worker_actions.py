@@ -11,7 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.actions import worker_setup, workers
 from app.actions.workers import Action, Instruction
-from app.ledger.pauses import Pause
+from app.ledger.registry.pauses import Pause
 from app.pool.errors import BadRequest
 from app.pool.model import WorkerId
 from app.web.http import etags, flashes, forms

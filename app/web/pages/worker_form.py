@@ -8,7 +8,7 @@ from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
-from app.ledger import setups
+from app.ledger.registry import setups
 from app.pool.model import Worker
 from app.pool.parameters import whole
 from app.web.http import etags

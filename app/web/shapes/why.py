@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel
 
-from app.ledger import attempts, fleet, policy, workers
-from app.ledger.workers import Rows
+from app.ledger import attempts, policy
+from app.ledger.registry import fleet, workers
+from app.ledger.registry.workers import Rows
 from app.pool.capacity import takes
 from app.pool.matching import Refusal
 from app.pool.model import Attempt, AttemptEnd, Job, JobState, Json, Worker, WorkerId

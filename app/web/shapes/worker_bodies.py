@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from app.actions.workers import Action
-from app.ledger.pauses import Pause
+from app.ledger.registry.pauses import Pause
 from app.pool.model import LIMITS
 from app.pool.policy import ABOUT
 from app.web.http.schemas import WHOLE, Body, FilterWords, GroupName, Id, Name, Seconds, Tag, When, Word

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from app.ledger import attempts, workers
+from app.ledger import attempts
+from app.ledger.registry import workers
 from app.pool.model import Health, JobState, WorkerId
 from app.pool.parameters import whole
 from app.web.http.responses import first_page, place_of

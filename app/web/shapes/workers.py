@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from app.ledger import investigations, workers
+from app.ledger import investigations
+from app.ledger.registry import workers
 from app.pool.model import Worker
 from app.web.http.fleet_filter import Filter
 from app.web.http.schemas import LISTED_MOST

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 
-from app.ledger.access.tokens import Token, digest, token_of
 from app.ledger.db import Ledger
+from app.ledger.tokens import Token, digest, token_of
 
 LIFE_S = 14 * 24 * 60 * 60
 

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from app.ledger import events
 from app.ledger.db import Ledger
-from app.ledger.workers import worker_of
+from app.ledger.registry.workers import worker_of
 from app.pool.codec import plain
 from app.pool.model import LIMITS, Worker, WorkerId
 

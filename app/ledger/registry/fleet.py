@@ -1,4 +1,4 @@
-"""What the pages read of many workers in one query each: jobs held, idle since when, figures of the last minutes."""
+"""What the pages read of many workers in one query each: jobs held, idle since when, names."""
 
 from __future__ import annotations
 
@@ -24,15 +24,6 @@ class HeldJob:
     since: datetime
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A worker's figures of one minute; None where nobody could measure."""
-
-    at: datetime
-    utilisation: float | None
-    load: float | None
-
-
 def jobs_held(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, list[HeldJob]]:
     """What each of these workers has now, the oldest first."""
     held: dict[WorkerId, list[HeldJob]] = defaultdict(list)
@@ -53,14 +44,6 @@ def jobs_held(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, lis
 def idle_since(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, datetime]:
     """When the newest attempt of each of these workers ended; one that never had any is left out."""
     return {row["worker_id"]: row["ended_at"] for row in ledger.all("fleet_idle_since", workers=list(workers))}
-
-
-def samples(ledger: Ledger, workers: Sequence[WorkerId] | None, seconds: float) -> dict[WorkerId, list[Sample]]:
-    """The figures of the last so many seconds of each of these workers, or of all, oldest first."""
-    found: dict[WorkerId, list[Sample]] = defaultdict(list)
-    for row in ledger.all("fleet_samples", workers=None if workers is None else list(workers), seconds=seconds):
-        found[row["worker_id"]].append(Sample(row["at"], row["utilisation"], row["load"]))
-    return found
 
 
 def names(ledger: Ledger, workers: Iterable[WorkerId | None]) -> dict[WorkerId, str]:

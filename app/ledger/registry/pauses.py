@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.ledger import events, workers
+from app.ledger import events
 from app.ledger.db import Ledger
-from app.ledger.workers import Moved
 from app.pool.model import Intent, WorkerId
 
 
@@ -24,12 +23,19 @@ class Pause:
     note: str | None = None
 
 
+@dataclass(frozen=True)
+class Moved:
+    """A worker whose intent was moved; of a pause also its end."""
+
+    id: WorkerId
+    name: str
+    until: datetime | None
+
+
 def pause(ledger: Ledger, which: Sequence[WorkerId], wish: Pause, actor: str) -> list[Moved]:
     """Pause those that are active, or paused until another time; returns them."""
     with ledger.transaction() as tx:
-        paused = workers.set_intents(
-            tx, which, Intent.PAUSED, until=wish.until, for_s=wish.for_s, by=actor, note=wish.note
-        )
+        paused = set_intents(tx, which, Intent.PAUSED, until=wish.until, for_s=wish.for_s, by=actor, note=wish.note)
         note = f": {wish.note}" if wish.note else ""
         sentences = {each.id: f"{actor} paused {each.name}{_until(each.until)}{note}" for each in paused}
         events.record_of_workers(tx, "worker.paused", sentences, actor)
@@ -39,7 +45,7 @@ def pause(ledger: Ledger, which: Sequence[WorkerId], wish: Pause, actor: str) ->
 def resume(ledger: Ledger, which: Sequence[WorkerId], actor: str) -> list[Moved]:
     """Let those that are paused take jobs again; returns them."""
     with ledger.transaction() as tx:
-        resumed = workers.set_intents(tx, which, Intent.ACTIVE)
+        resumed = set_intents(tx, which, Intent.ACTIVE)
         sentences = {each.id: f"{actor} resumed {each.name}" for each in resumed}
         events.record_of_workers(tx, "worker.resumed", sentences, actor)
         return resumed
@@ -52,6 +58,35 @@ def over(ledger: Ledger) -> int:
         sentences = {row["id"]: f"{row['name']} takes jobs again: its pause is over" for row in ended}
         events.record_of_workers(tx, "worker.resumed", sentences)
         return len(ended)
+
+
+def set_intents(
+    ledger: Ledger,
+    workers: Sequence[WorkerId],
+    to: Intent,
+    *,
+    until: datetime | None = None,
+    for_s: float | None = None,
+    by: str | None = None,
+    note: str | None = None,
+) -> list[Moved]:
+    """Pause workers, also paused ones until another time, or let the paused ones among them go on; returns whom."""
+    rows = ledger.all(
+        "workers_set_intent",
+        workers=list(workers),
+        to_intent=str(to),
+        until=until,
+        for_s=for_s,
+        by=by,
+        note=note,
+    )
+    return [Moved(row["id"], row["name"], row["paused_until"]) for row in rows]
+
+
+def intents(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, tuple[str, Intent]]:
+    """The name and the intent of those of these workers that are registered."""
+    rows = ledger.all("workers_intents", workers=list(workers))
+    return {row["id"]: (row["name"], Intent(row["intent"])) for row in rows}
 
 
 def _until(moment: datetime | None) -> str:

@@ -1,1 +1,0 @@
-"""Access: who may ask (tokens, sessions), and what was asked before (idempotency keys)."""

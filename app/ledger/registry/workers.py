@@ -1,0 +1,173 @@
+"""Workers as they are registered, their health and its history. A change of health is written with its transition."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from app.ledger import news
+from app.ledger.db import Ledger, Row
+from app.pool.codec import from_plain, plain
+from app.pool.model import Degraded, Gpu, Health, Intent, Worker, WorkerId, Workflow
+
+Rows = Mapping[WorkerId, tuple[str, Worker]]  # workers as they were read, each with its row's version
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One change of a worker's health."""
+
+    id: int
+    worker: WorkerId
+    incarnation: int
+    from_health: Health | None
+    to_health: Health
+    cause: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is written of a worker each minute."""
+
+    id: WorkerId
+    status: str
+    tags: tuple[str, ...]
+    beating: bool
+
+
+def listed(ledger: Ledger) -> list[Worker]:
+    """Every registered worker by name, also those that are down."""
+    return [worker_of(row) for row in ledger.all("workers_listed")]
+
+
+def versions(ledger: Ledger) -> dict[WorkerId, str]:
+    """Of every registered worker, by name, a mark that is another one after each change of its row or its blocks."""
+    return {row["id"]: row["version"] for row in ledger.all("workers_versions")}
+
+
+def found(ledger: Ledger, ids: Collection[WorkerId]) -> list[Worker]:
+    """Those of these workers that are registered."""
+    return [worker_of(row) for row in ledger.all("workers_found", ids=list(ids))] if ids else []
+
+
+def renewed(ledger: Ledger, former: Rows) -> dict[WorkerId, tuple[str, Worker]]:
+    """Every registered worker by name, with its version; only those are read that have changed since `former`."""
+    now = versions(ledger)
+    changed = [worker for worker, version in now.items() if former.get(worker, ("",))[0] != version]
+    # A row that changes between the two reads is read again the next time.
+    new = {worker.id: (now[worker.id], worker) for worker in found(ledger, changed)}
+    known = {**former, **new}
+    return {worker: known[worker] for worker in now if worker in known}
+
+
+def page(ledger: Ledger, after: tuple[str, str] | None = None, limit: int = 50) -> list[Worker]:
+    """At most `limit` registered workers by name, after the one of this name and id."""
+    name, last = after or (None, None)
+    rows = ledger.all("workers_page", name=name, id=last, limit=limit)
+    return [worker_of(row) for row in rows]
+
+
+def find(ledger: Ledger, worker: WorkerId) -> Worker | None:
+    """The worker, or None."""
+    row = ledger.one("worker_find", id=worker)
+    return worker_of(row) if row else None
+
+
+def uptimes_s(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, float]:
+    """Seconds since the incarnation of each of these began, which stop when it is down or has left."""
+    return {row["id"]: row["seconds"] for row in ledger.all("workers_uptimes", workers=list(workers))}
+
+
+def set_health(
+    ledger: Ledger, worker: Worker, to: Health, cause: str, status: str, degraded_as: Degraded | None = None
+) -> bool:
+    """Move its health from what `worker` says, with a transition, and tell people; False when it had moved already.
+
+    `cause` is a sentence for people; `degraded_as` says what kind of degraded it is.
+    """
+    with ledger.transaction() as tx:
+        row = tx.one(
+            "worker_set_health",
+            worker=worker.id,
+            incarnation=worker.incarnation,
+            from_health=str(worker.health),
+            to_health=str(to),
+            cause=cause,
+            degraded_as=degraded_as,
+            status=status,
+        )
+        if row is not None:
+            news.health(tx, worker.id, worker.name, row["id"], worker.health, to, cause)
+        return row is not None
+
+
+def note(ledger: Ledger, notes: Iterable[Note]) -> None:
+    """Write status, dynamic tags and, of those that beat, the time of the last heartbeat."""
+    rows = [plain(each) for each in notes]
+    if rows:
+        ledger.do("workers_note", notes=Jsonb(rows))
+
+
+def transitions(ledger: Ledger, worker: WorkerId, before: int | None = None, limit: int = 50) -> list[Transition]:
+    """Changes of its health, newest first."""
+    rows = ledger.all("worker_transitions_listed", worker=worker, before=before, limit=limit)
+    return [
+        Transition(
+            row["id"],
+            row["worker_id"],
+            row["incarnation"],
+            Health(row["from_health"]) if row["from_health"] else None,
+            Health(row["to_health"]),
+            row["cause"],
+            row["at"],
+        )
+        for row in rows
+    ]
+
+
+def worker_of(row: Row) -> Worker:
+    """A worker from its row."""
+    return Worker(
+        id=row["id"],
+        name=row["name"],
+        hostname=row["hostname"],
+        host_id=row["host_id"],
+        boot_id=row["boot_id"],
+        incarnation=row["incarnation"],
+        health=Health(row["health"]),
+        intent=Intent(row["intent"]),
+        slots=row["slots_wanted"] or row["slots"],
+        slots_offered=row["slots"],
+        slots_wanted=row["slots_wanted"],
+        address=row["address"],
+        port=row["port"],
+        gpus=from_plain(tuple[Gpu, ...], row["gpus"]),
+        gpu_model=row["gpu_model"],
+        gpu_reason=row["gpu_reason"],
+        vram_mb=row["vram_mb"],
+        workflows=from_plain(tuple[Workflow, ...], row["workflows"]),
+        not_offered=row["not_offered"],
+        blocked=row.get("blocked") or {},
+        allowed_workflows=tuple(row["allowed_workflows"]),
+        tags=tuple(row["tags"]),
+        dynamic_tags=tuple(row["dynamic_tags"]),
+        groups=tuple(row["groups"]),
+        queue_depth=row["queue_depth"],
+        restart=row["restart"],
+        paused_until=row["paused_until"],
+        paused_by=row["paused_by"],
+        paused_note=row["paused_note"],
+        revision=row["revision"],
+        reason=row["reason"],
+        degraded_as=row["degraded_as"],
+        version=row["version"],
+        driver=row["driver"],
+        pid=row["pid"],
+        last_heartbeat=row["last_heartbeat"],
+        joined_at=row["joined_at"],
+        created_at=row["created_at"],
+    )
