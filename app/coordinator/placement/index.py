@@ -80,18 +80,17 @@ class Index:
     def with_room(self, classes: Iterable[WaitingClass]) -> set[str]:
         """The names of those of these classes whose jobs somebody has room for now. Raises RedisError."""
         self._follow()
-        wanted = [(each, self._demand(each.requirement), each.avoided) for each in classes]
-        reads: dict[OpenDemand, int] = {}  # of each set so many: one more than some class avoids
-        for _, demand, avoided in wanted:
-            reads[demand] = max(reads.get(demand, 0), 1 + len(avoided))
-        sources = {demand: self._plan.sources(demand) for demand in reads}
+        wanted = [(each, self._demand(each.requirement)) for each in classes]
+        sets = [(each, [source.name for source in self._plan.sources(demand)]) for each, demand in wanted]
+        reads: dict[str, int] = {}  # many classes read the same sets; of each one worker more than some class avoids
+        for each, names in sets:
+            for name in names:
+                reads[name] = max(reads.get(name, 0), 1 + len(each.avoided))
         with self._redis.pipeline(transaction=False) as pipe:
-            for demand, most in reads.items():
-                for source in sources[demand]:
-                    pipe.zrange(self._keys.eligible(source.name), 0, most - 1)
-            answers = iter(pipe.execute())
-        heads = {demand: {worker for _ in sources[demand] for worker in next(answers)} for demand in reads}
-        return {each.name for each, demand, avoided in wanted if not heads[demand] <= avoided}
+            for name, most in reads.items():
+                pipe.zrange(self._keys.eligible(name), 0, most - 1)
+            heads = dict(zip(reads, map(frozenset, pipe.execute()), strict=True))
+        return {each.name for each, names in sets if any(not heads[name] <= each.avoided for name in names)}
 
     def refresh(self, workers: Iterable[WorkerId]) -> None:
         """Write the headroom of these workers where it has changed; who is not live is taken out.
