@@ -11,7 +11,7 @@ from app.actions.services import Services
 from app.ledger import events, groups, jobs
 from app.ledger.db import Ledger
 from app.ledger.registry import workflows
-from app.ledger.registry.workflows import Declared
+from app.ledger.registry.workflows import Declaration
 from app.pool import parameters
 from app.pool.errors import BadFields, BadRequest
 from app.pool.matching import class_name, nobody_offers
@@ -108,8 +108,8 @@ def _resubmission(tx: Ledger, spec: JobSpec) -> JobSpec:
     return replace(spec, requirement=replace(spec.requirement, group=successor))
 
 
-def _declared(tx: Ledger, names: set[str]) -> dict[str, list[Declared]]:
-    declared: dict[str, list[Declared]] = {}
+def _declared(tx: Ledger, names: set[str]) -> dict[str, list[Declaration]]:
+    declared: dict[str, list[Declaration]] = {}
     for declaration in workflows.declared(tx, list(names)):
         declared.setdefault(declaration.workflow.name, []).append(declaration)
     return declared
@@ -126,7 +126,7 @@ def _group_errors(gone: Container[str], group: str | None) -> Errors:
     return [("/group", f"there is no group {group}")] if group is not None and group in gone else []
 
 
-def _params_errors(declared: Sequence[Declared], spec: JobSpec, settings: ServerSettings) -> Errors:
+def _params_errors(declared: Sequence[Declaration], spec: JobSpec, settings: ServerSettings) -> Errors:
     """Against the declaration that fits best: where hosts declare differently, one that fits is enough."""
     tried = [parameters.problems(d.workflow.parameters, spec.params, settings.input_folders) for d in declared]
     wrong = min(tried, key=len, default=[])
