@@ -1,15 +1,18 @@
 """Main: the agent's one loop. It hears beat, slots and guards, and does what leases and signals say.
 
-Single-threaded; the bell, the outbox and the address have threads of their own. It waits for nobody
-but the kernel's report of a death. When the beat process, the bell's thread or the outbox's dies it
-kills every job, without the address's it says good-bye; either way it ends with an error, and its
-supervisor starts it anew.
+Single-threaded; the bell listener, the outbox and the address have threads of their own, which only put something
+down for main and ring. Main waits for nobody but the kernel's report of a death, so that no job, no GPU driver and
+no server can delay it.
+
+The order within a turn matters. What has been heard comes first, then the check that the beat process lives: without
+it nobody moves the deadlines on, and main kills every job and ends with an error. Only then attempts and slots are
+looked at, and at last the beat is told of all of it. When the bell's thread or the outbox's dies, main ends in the
+same way; when the address' dies it says good-bye first. Its supervisor starts it anew.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import selectors
 import signal
 import socket
@@ -25,6 +28,7 @@ from agent.attempt.orphans import strays
 from agent.attempt.outbox import Outbox
 from agent.attempt.table import Attempts
 from agent.beat.pulse import Pulse
+from agent.beat.timer import SOON_S, BeatTimer
 from agent.gpus.load import HostLoad
 from agent.ipc.link import Link, Message
 from agent.processes import carried_by, kill_all, reap
@@ -40,8 +44,6 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.25  # how often guards are looked at while there are any
 IDLE_S = 1.0
-APART_S = 0.1  # between two beats out of turn: jobs that last moments change what a worker has all the time
-SOON_S = 0.05  # after such a change, which a claim on its way need not share the processors with
 DIE_S = 5.0  # how long a main that gives up waits for its jobs' deaths
 SETTLE_S = 2.0  # for the last reports to be read; with Redis away the agent leaves all the same
 HURRY_S = 0.5
@@ -58,13 +60,13 @@ class AgentParts:
     attempts: Attempts
     outbox: Outbox
     load: HostLoad
-    read: Callable[[Any, Sequence[JobId]], Message]  # the coordinator's word, by a client of Redis
+    read: Callable[[Any, Sequence[JobId]], Message]  # the coordinator's directives, by a client of Redis
     grace_s: float
     own: Callable[[], set[int]]  # main's own children
 
 
 class Main:
-    """`asked` stops when the agent is to leave; `bell` is rung by threads and by the death of a child."""
+    """One incarnation's loop. `asked` stops when the agent is to leave; threads and dying children ring `bell`."""
 
     def __init__(self, parts: AgentParts, asked: Bell, bell: Bell) -> None:
         self._parts = parts
@@ -73,34 +75,33 @@ class Main:
         self._hurry = Bell()
         self._selector = selectors.DefaultSelector()
         self._now = time.monotonic()
-        self._words: deque[Message | None] = deque()  # from the bell's thread; None: a beat is to bring it
-        self._beat_at = 0.0  # when to beat out of turn: at once
-        self._beaten_at = 0.0  # when that was done last
+        self._read_by_bell: deque[Message | None] = deque()  # directives from the bell's thread; None: reconnected
+        self._beat_timer = BeatTimer()
         self._failed: str | None = None
         self._generation: str | None = None
-        self._wanted = 0
-        self._again_at = 0.0
+        self._wanted = 0  # the number of the last Wanted that was obeyed
+        self._repeat_at = 0.0
         self._left_at: float | None = None  # when leaving began
 
     def rung(self, redis: Any) -> None:
-        """Look at the leases now, and beat; from the bell's thread. Raises redis.RedisError."""
+        """Look at the leases, and beat; called in the bell's thread. Raises redis.RedisError."""
         jobs = [ref.job for ref in self._parts.attempts.refs()]
-        self._words.append(self._parts.read(redis, jobs))
+        self._read_by_bell.append(self._parts.read(redis, jobs))
         self._bell.ring()
 
     def subscribed(self) -> None:
-        """Connected anew: what was rung or sent meanwhile may be lost; from the bell's thread."""
+        """Send everything again: what was rung or sent before may be lost; called in the bell's thread."""
         self._parts.outbox.send_again()
-        self._words.append(None)
+        self._read_by_bell.append(None)
         self._bell.ring()
 
     def thread_died(self, name: str) -> None:
-        """End with an error; from the thread that dies."""
+        """End with an error; called in the thread that dies."""
         self._failed = f"thread {name} died"
         self._bell.ring()
 
     def run(self) -> None:
-        """Until all is left in order. Raises PoolError when it must end otherwise; nothing survives either way."""
+        """Work until all is left in order. Raises PoolError when it must end otherwise; nothing survives either way."""
         signal.signal(signal.SIGCHLD, lambda *_: self._bell.ring())
         self._listen(self._bell, self._woken)
         self._listen(self._asked, self._leave)
@@ -115,17 +116,6 @@ class Main:
             self._kill_what_is_left()
             self._parts.pulse.stop()
 
-    def _woken(self) -> None:
-        """By the bell's thread, or by the death of a child."""
-        self._bell.wait(0)
-        while self._words:
-            word = self._words.popleft()
-            if word is None:
-                self._beaten_at = 0.0  # connected anew: the pool may be waiting for just this beat
-            self._beat_within(SOON_S if word else 0.0)
-            if word:
-                self._obey(word)
-
     def _turn(self) -> None:
         for key, _ in self._selector.select(self._pause_s()):
             key.data()
@@ -135,9 +125,14 @@ class Main:
         self._parts.attempts.step(self._now, blind_s)
         self._start_slots()
         if self._parts.load.step(self._now, self._parts.attempts.refs(), self._parts.attempts.guards()):
-            self._beat_within(0.0)  # what the cards have free is asked for now, and a beat may be minutes away
+            self._beat_timer.within(0.0)  # what the cards have free is asked for now, and a beat may be minutes away
         self._repeat()
         self._pulse()
+
+    def _pause_s(self) -> float:
+        busy = self._parts.attempts.refs() or self._left_at is not None
+        beat_s = max(0.0, self._beat_timer.due_at - time.monotonic())
+        return min(self._parts.pulse.every_s, LOOK_S if busy else IDLE_S, beat_s)
 
     def _check(self, blind_s: float) -> None:
         if self._failed:
@@ -145,38 +140,44 @@ class Main:
         reap(self._parts.own())
         self._parts.pulse.check(self._now, blind_s)
 
-    def _pause_s(self) -> float:
-        busy = self._parts.attempts.refs() or self._left_at is not None
-        beat_s = max(0.0, self._beat_due() - time.monotonic())
-        return min(self._parts.pulse.every_s, LOOK_S if busy else IDLE_S, beat_s)
-
     def _listen(self, source: Any, heard: Callable[[], object]) -> None:
         self._selector.register(source, selectors.EVENT_READ, heard)
+
+    def _woken(self) -> None:
+        """Take what the bell's thread has read; a child's death wakes main too."""
+        self._bell.wait(0)
+        while self._read_by_bell:
+            directives = self._read_by_bell.popleft()
+            if directives is None:
+                self._beat_timer.hurry()
+            else:
+                self._beat_timer.within(SOON_S)
+                self._obey(directives)
 
     def _hear_beat(self) -> None:
         for message in self._parts.pulse.hear(time.monotonic()):
             if message["m"] == "superseded":
                 raise _replaced(message["by"])
             if message["m"] == "through":
-                self._through(message)
+                self._beat_got_through(message)
 
-    def _through(self, message: Message) -> None:
-        if message["wanted"] and message["wanted"]["number"] != self._wanted:
-            self._wanted = message["wanted"]["number"]
-            self._parts.slots.want(message["wanted"]["slots"], self._parts.attempts.busy)
-            self._beat_within(0.0)  # by its new clocks, and to say that it is obeyed
-        self._obey(message)
+    def _beat_got_through(self, directives: Message) -> None:
+        if directives["wanted"] and directives["wanted"]["number"] != self._wanted:
+            self._wanted = directives["wanted"]["number"]
+            self._parts.slots.want(directives["wanted"]["slots"], self._parts.attempts.busy)
+            self._beat_timer.within(0.0)  # by its new clocks, and to say that it is obeyed
+        self._obey(directives)
 
-    def _obey(self, message: Message) -> None:
-        """Do what the coordinator's word says, whichever way it came."""
-        if (message["incarnation"] or 0) > self._parts.incarnation:
-            raise _replaced(message["incarnation"])
-        if message["generation"] != self._generation:
+    def _obey(self, directives: Message) -> None:
+        """Do what the coordinator says; directives that came by bell and by beat say the same."""
+        if (directives["incarnation"] or 0) > self._parts.incarnation:
+            raise _replaced(directives["incarnation"])
+        if directives["generation"] != self._generation:
             if self._generation:
                 log.warning("Redis has a new generation: worker=%s", self._parts.worker)
-            self._generation = message["generation"]
+            self._generation = directives["generation"]
             self._parts.outbox.send_again()
-        self._parts.attempts.obey(parse_leases(message["leases"]), time.monotonic())
+        self._parts.attempts.obey(parse_leases(directives["leases"]), time.monotonic())
 
     def _start_slots(self) -> None:
         for slot in self._parts.slots.start_due(self._parts.attempts.busy, self._now):
@@ -198,41 +199,33 @@ class Main:
         elif message["m"] == "horse":
             self._parts.attempts.horse_ended(message["pid"], message["status"])
         elif message["m"] == "ready":
-            self._beat_within(SOON_S)
+            self._beat_timer.within(SOON_S)
 
-    def _introduce(self, slot: SlotProcess, message: Message, fd: int, now: float) -> None:
+    def _introduce(self, slot: SlotProcess, introduction: Message, fd: int, now: float) -> None:
         link = Link(socket.socket(fileno=fd))
         assert slot.process is not None
-        running = self._parts.attempts.introduced(message, SlotRef(slot.number, slot.process.pid), link, now)
-        self._listen(link, partial(self._hear_guard, running))
-        self._hear_guard(running)  # its claim is there already, or soon
+        handle = self._parts.attempts.introduced(introduction, SlotRef(slot.number, slot.process.pid), link, now)
+        self._listen(link, partial(self._hear_guard, handle))
+        self._hear_guard(handle)  # its claim is there already, or soon
 
-    def _hear_guard(self, running: AttemptHandle) -> None:
-        self._parts.attempts.heard(running, time.monotonic())
-        if running.gone_at is not None:
-            self._selector.unregister(running.link)
+    def _hear_guard(self, handle: AttemptHandle) -> None:
+        self._parts.attempts.heard(handle, time.monotonic())
+        if handle.gone_at is not None:
+            self._selector.unregister(handle.link)
 
     def _repeat(self) -> None:
-        """Once an interval what is kept goes out again; lines are lost only with a connection or a generation."""
-        if self._now >= self._again_at:
-            self._again_at = self._now + self._parts.pulse.interval_s
+        """Send again what is kept, once an interval; log lines are lost only with a connection or a generation."""
+        if self._now >= self._repeat_at:
+            self._repeat_at = self._now + self._parts.pulse.interval_s
             self._parts.outbox.send_again(with_logs=False)
 
     def _pulse(self) -> None:
         if self._parts.attempts.changed:
             self._parts.attempts.changed = False
-            self._beat_within(SOON_S)
-        at_once = self._now >= self._beat_due()
-        if at_once:
-            self._beat_at, self._beaten_at = math.inf, self._now
+            self._beat_timer.within(SOON_S)
+        at_once = self._beat_timer.take(self._now)
         if at_once or self._parts.pulse.due(self._now):
             self._parts.pulse.send(self._beat(), at_once, self._now)
-
-    def _beat_within(self, seconds: float) -> None:
-        self._beat_at = min(self._beat_at, time.monotonic() + seconds)
-
-    def _beat_due(self) -> float:
-        return max(self._beat_at, self._beaten_at + APART_S)
 
     def _beat(self) -> dict[str, Any]:
         attempts, load = self._parts.attempts, self._parts.load
@@ -247,7 +240,7 @@ class Main:
         }
 
     def _leave(self) -> None:
-        """Say good-bye: take nothing new, stop what runs within the grace. A second signal hurries."""
+        """Begin the good-bye: take nothing new, stop what runs within the grace. A second signal hurries it."""
         if self._asked.wait(0):
             return
         log.info("leaving: worker=%s", self._parts.worker)
@@ -257,7 +250,7 @@ class Main:
         self._listen(self._hurry, self._hasten)
         self._parts.slots.leave()
         self._parts.attempts.leave(self._parts.grace_s, self._left_at)
-        self._beat_within(0.0)
+        self._beat_timer.within(0.0)
 
     def _hasten(self) -> None:
         if not self._hurry.wait(0):
@@ -268,14 +261,14 @@ class Main:
         return self._left_at is not None and self._parts.attempts.empty
 
     def _farewell(self) -> None:
-        """The last report; the beat goes on until it is read, so that nobody calls us silent meanwhile."""
+        """Send the last report; the beat goes on until it is read, so that nobody calls us silent meanwhile."""
         self._parts.outbox.put(Report("goodbye", self._parts.worker, self._parts.incarnation))
         self._parts.pulse.send(self._beat(), True, time.monotonic())
         if not self._parts.outbox.leave(HURRY_S if self._hurry.stopped else SETTLE_S):
             log.warning("left before all reports were read: worker=%s", self._parts.worker)
 
     def _kill_what_is_left(self) -> None:
-        """Guards and workflows; after a good-bye there are none."""
+        """Kill guards and workflows; after a good-bye there are none."""
         left = kill_all(lambda: carried_by(worker=self._parts.worker) | strays({self._parts.pulse.pid}), DIE_S)
         if left:
             log.error("cannot be killed: worker=%s pids=%s", self._parts.worker, sorted(left))

@@ -1,8 +1,13 @@
 """The guard: RQ's work horse, and the parent of one attempt's workflow.
 
-It claims through main, starts the workflow when the claim is accepted, passes on what it says, and
-kills all of it on a deadline, a cancel, a lost lease, a timeout or the death of whom it belongs to.
-It runs no code of the workflow and needs no Redis. Nothing in its loop waits for anybody.
+It claims through main, starts the workflow when the claim is accepted, passes on what it says, and kills all of it
+on a deadline, a cancel, a lost lease, a timeout or the death of slot or main. It runs no code of the workflow and
+needs no Redis. Nothing in its loop waits for anybody.
+
+The order of an attempt: the claim is sent first, and the workflow's process is forked while the answer is on its way;
+it runs nothing before its first line, which is sent when the claim is accepted. At the end every process below the
+guard is dead before the end is said, because the coordinator may start the next attempt as soon as it hears of it.
+Main is told that nothing is left ("alone") before it is told the end, and then need not look for orphans.
 """
 
 from __future__ import annotations
@@ -31,17 +36,17 @@ from app.pool.protocol import ORPHAN_KILL_S, Cause, Order
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.2  # how often the clocks are looked at
-LOOKING_S = 1.0  # how often main is told so
+LOOKING_S = 1.0  # how often main is told that they are
 STACKS_S = 0.5  # for a workflow that hangs to show where
 FAREWELL_S = 5.0  # for a workflow's process to be gone after it has said its end
-MOST_UNSENT_BYTES = 16 * 1024 * 1024  # never reached, because of the next
-UNSENT_BYTES = 256 * 1024  # of ours that main may leave unread
+MOST_UNSENT_BYTES = 16 * 1024 * 1024  # never reached: beyond UNSENT_BYTES the workflow is not read
+UNSENT_BYTES = 256 * 1024  # that main may leave unread
 
 
 def begin(setup: SlotSetup, channel: socket.socket, slot_pidfd: int, order: Order) -> Guard | None:
-    """A guard that has claimed and has a process waiting; None when the order is not ours.
+    """A guard that has claimed and has a process waiting; None when the order is not for this incarnation.
 
-    To be called before RQ has said its own first words, for which the answer takes as long. Raises OSError when
+    Call it before RQ's own first calls to Redis, which take as long as the answer to the claim. Raises OSError when
     main is gone.
     """
     if (order.worker, order.incarnation) != (setup.worker, setup.incarnation):
@@ -57,7 +62,7 @@ def begin(setup: SlotSetup, channel: socket.socket, slot_pidfd: int, order: Orde
 
 
 def run(guard: Guard) -> None:
-    """Run the attempt to its end, in a forked work horse. Coming back lets RQ finish the envelope."""
+    """Run the attempt to its end, in a forked work horse; when it returns RQ finishes the envelope."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, guard.signals.stop)
     try:
@@ -68,7 +73,7 @@ def run(guard: Guard) -> None:
 
 
 class Guard:
-    """One attempt, whose claim is under way, to its end."""
+    """One attempt, from a claim that is under way to its end."""
 
     def __init__(self, order: Order, setup: SlotSetup, main: Link, slot_pidfd: int) -> None:
         self.signals = Bell()
@@ -86,7 +91,7 @@ class Guard:
         self._over = False
 
     def prepare(self) -> None:
-        """While the claim is under way: folders, and a process that waits for its first line."""
+        """Make the folders, and a process that waits for its first line, while the claim is under way."""
         try:
             self._folders.make()
             self._child = WorkflowProcess(self._order, self._setup, self._folders)
@@ -94,7 +99,7 @@ class Guard:
             self._why = failure(Cause.GUARD, f"the attempt could not be prepared: {error}")
 
     def guard(self) -> None:
-        """Run, and leave no process behind; only then the end is sent."""
+        """Run, leave no process behind, and only then send the end."""
         try:
             while not self._over:
                 self._wait()
@@ -114,7 +119,7 @@ class Guard:
         self._main.close()
 
     def _wait(self) -> None:
-        """Until somebody says something, or a clock is to be looked at."""
+        """Wait until main or workflow says something, or a clock is to be looked at."""
         poll = select.poll()
         poll.register(self.signals, select.POLLIN)
         poll.register(self._main, select.POLLIN | (select.POLLOUT if self._main.unsent_bytes else 0))
@@ -139,7 +144,10 @@ class Guard:
             self._over = True
 
     def _slot_died(self) -> bool:
-        """By its pidfd: PDEATHSIG comes with its first thread's end, but it is our parent until its last one's."""
+        """True when the slot is dead, by its pidfd.
+
+        PDEATHSIG comes when the slot's first thread ends, but the slot is our parent until its last one has ended.
+        """
         return bool(select.select([self._slot_pidfd], [], [], LOOK_S)[0])
 
     def _obey(self, message: Message) -> None:
@@ -154,7 +162,7 @@ class Guard:
                 self._kill(of_order(message["why"]))
 
     def _begin(self) -> None:
-        """The claim is accepted: the workflow may run, unless its time has passed meanwhile."""
+        """Let the workflow run, since the claim is accepted, unless the deadline has passed meanwhile."""
         faults.point("guard.claimed")
         if self._began is not None or self._over:
             return
@@ -171,8 +179,8 @@ class Guard:
             self._began = self._reporter.heard_at = time.monotonic()
 
     def _workflow(self) -> Workflow | None:
-        """What the worker declares of it."""
-        return next((each for each in self._setup.workflows if each.name == self._order.workflow), None)
+        """The workflow as the worker declares it; None when it does not."""
+        return next((workflow for workflow in self._setup.workflows if workflow.name == self._order.workflow), None)
 
     def _hear_child(self) -> None:
         if self._child is None:
@@ -194,11 +202,11 @@ class Guard:
         if ended and ended.end == "stopped" and self._why is None and self._deadline.past() is not Past.NOT:
             self._why = DEADLINE  # its context looks at the deadline too, and was the first to see it
         if ended:
-            self._main.send({"m": "done"})  # its timeout cannot pass any more
+            self._main.send({"m": "done"})  # from now on its timeout cannot pass
             self._kill_at = min(self._kill_at or math.inf, time.monotonic() + FAREWELL_S)
 
     def _look(self) -> None:
-        """Look at every clock, and tell main so."""
+        """Look at every clock, and tell main that they are looked at."""
         now = time.monotonic()
         if now >= self._looking_at and not self._main.unsent_bytes:
             self._main.send({"m": "looking"})
@@ -222,14 +230,14 @@ class Guard:
             self._stalled(failure(Cause.STALL, f"it gave no sign of progress for {stall_s} s"))
 
     def _stalled(self, why: EndReason) -> None:
-        """Kill it, when it has shown in its log where it hangs."""
+        """Kill the workflow, once it has shown in its log where it hangs."""
         self._why = why
         self._kill_at = time.monotonic() + STACKS_S
         if self._child:
             self._child.show_stacks()
 
     def _stop(self, why: EndReason, asked: str, grace_s: float) -> None:
-        """Ask the workflow to end, and kill it when it has not in so many seconds. A cancel outdoes the rest."""
+        """Ask the workflow to end, and kill it after the grace. A cancel outdoes every other reason."""
         if self._began is None or self._child is None:
             self._kill(why)
             return
@@ -239,7 +247,7 @@ class Guard:
         self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
 
     def _kill(self, why: EndReason) -> None:
-        """End the loop; what follows kills all that is left."""
+        """End the loop; what follows the loop kills all that is left."""
         self._why = self._why if self._why in (CANCEL, SLOT) else why
         self._over = True
 
@@ -249,16 +257,16 @@ class Guard:
             log.error("cannot be killed: job=%s attempt=%d pids=%s", self._order.job, self._order.attempt, sorted(left))
 
     def _alone(self) -> bool:
-        """Whether nothing is left below us, as the kernel says: what is orphaned there becomes our own child."""
+        """True when nothing is left below us, as the kernel says: an orphan there becomes our own child."""
         return (self._child is None or self._child.ended() is not None) and not reap()
 
     def _below(self) -> set[int]:
-        """Our living descendants; the workflow's exit code is kept, other orphans' are not."""
+        """Our living descendants. Dead ones are waited for, but the workflow's exit code is kept."""
         spared = self._child is not None and self._child.ended() is None
         return descendants(os.getpid()) if reap({self._child.pid} if self._child and spared else ()) else set()
 
     def _deliver(self) -> None:
-        """Wait until main has taken everything; nothing of the attempt runs any more, so that may take long."""
+        """Wait until main has taken everything. Nothing of the attempt runs, so this may take long."""
         poll = select.poll()
         poll.register(self.signals, select.POLLIN)
         poll.register(self._main, select.POLLOUT)
@@ -267,5 +275,5 @@ class Guard:
             self._main.flush()
 
     def _main_reads(self) -> bool:
-        """While it leaves too much unread the workflow waits in its calls, which loses nothing."""
+        """False while main leaves too much unread; the workflow then waits in its calls, and nothing is lost."""
         return self._main.unsent_bytes < UNSENT_BYTES

@@ -1,4 +1,8 @@
-"""One attempt as main has it: from its guard's first word until its lease has ended and no process is left."""
+"""The attempt handle: one attempt as main has it, from its guard's first message until nothing of it is left.
+
+The guard decides when its attempt ends; main only sees to it that this happens. A guard that main has told to end
+the attempt has a second more than the guard itself would take (OVERDUE_S), and then main kills it by pidfd.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +24,13 @@ from app.pool.codec import from_plain
 from app.pool.model import JobId
 from app.pool.protocol import AttemptRef, Cause, Lease, LeaseState, Report, Revocation
 
-LOOKING_S = 3.0  # a guard that says nothing for so long is killed
-BEGIN_S = 10.0  # and one that has not begun to look: RQ's own first words wait for Redis
-OVERDUE_S = 1.0  # and one that has not done so long what it was told
+LOOKING_S = 3.0  # a guard that is silent for longer is killed
+BEGIN_S = 10.0  # the same for one that has not begun to look: RQ waits for Redis first
+OVERDUE_S = 1.0  # the same for one that has not done what it was told
 
 
 class Claim(Enum):
-    """How far the guard's claim is."""
+    """The state of a guard's claim, as main knows it."""
 
     NONE = "none"  # not made yet
     HELD = "held"  # a process of an older attempt of this job lives
@@ -47,20 +51,20 @@ OVERTIME = failure(Cause.TIMEOUT, "it ran longer than its timeout")
 
 @dataclass(frozen=True)
 class SlotRef:
-    """The slot of an attempt, and the process that it was when the guard was forked."""
+    """A slot's number, and the pid of its process when it forked the guard."""
 
     number: int
     pid: int
 
 
 class AttemptHandle:
-    """State and the words to its guard; who decides is the table (table.py)."""
+    """An attempt's state, and the line to its guard. All calls come from the table of attempts (table.py)."""
 
-    def __init__(self, said: Message, slot: SlotRef, deadline: Deadline, link: Link, now: float) -> None:
-        self.job = JobId(said["job"])
-        self.attempt: int = said["attempt"]
-        self.nonce: str = said["nonce"]
-        self.pid: int = said["pid"]
+    def __init__(self, introduction: Message, slot: SlotRef, deadline: Deadline, link: Link, now: float) -> None:
+        self.job = JobId(introduction["job"])
+        self.attempt: int = introduction["attempt"]
+        self.nonce: str = introduction["nonce"]
+        self.pid: int = introduction["pid"]  # the guard's
         self.slot = slot.number
         self.link = link
         self.last: deque[str] = deque(maxlen=LAST_LINES)
@@ -69,7 +73,7 @@ class AttemptHandle:
         self.heard_at = now
         self._looks = False  # its guard has begun to look at its clocks
         self.kill_at: float | None = None  # when main kills what its guard has not ended
-        self.doom: EndReason | None = None
+        self.reason: EndReason | None = None
         self.end: Report | None = None  # as the guard said it
         self.status: int | None = None  # how the guard ended, in the words of wait(2)
         self.slot_code: int | None = None  # how its slot ended, if that died first
@@ -78,7 +82,7 @@ class AttemptHandle:
         self.buried = False  # no process is left
         self.settled = False  # its lease says ended or revoked, or it never had a right to one
         self._deadline = deadline
-        self._timeout_s: int | None = said["timeout_s"]
+        self._timeout_s: int | None = introduction["timeout_s"]
         self._overtime_at: float | None = None  # when its guard should have killed it for that
         # By pidfd: a pid given anew is not hit. None: it has died already.
         self._pidfd = _pidfd(self.pid)
@@ -86,25 +90,30 @@ class AttemptHandle:
 
     @property
     def ref(self) -> AttemptRef:
+        """The attempt as a beat lists it."""
         return AttemptRef(self.job, self.attempt, self.slot)
 
     @property
     def unexplained(self) -> bool:
-        """Whether its guard died, and the slot has yet to say how, or to be heard of as dead too."""
-        return self._guards_own and self.doom is None and self.status is None
+        """True while the guard is dead and the slot has yet to say how, or to be found dead too."""
+        return self._guards_own and self.reason is None and self.status is None
 
     @property
     def fell_with_slot(self) -> bool:
-        """Whether its slot died without having seen the guard's end: then it took the guard along.
+        """True when the slot died without having seen the guard's end: then the slot took the guard along.
 
-        A dying slot lets go of its guard before it is dead, and the guard may take that for a signal of somebody's.
+        The kernel tells the guard of its slot's end before the slot is dead; the guard may take that for a signal
+        that somebody sent.
         """
-        if not self._guards_own or self.doom not in (None, SLOT, SILENT) or self.status is not None:
+        if not self._guards_own or self.reason not in (None, SLOT, SILENT) or self.status is not None:
             return False
         return self._slot_pidfd is None or bool(select.select([self._slot_pidfd], [], [], 0)[0])
 
     def hear(self, now: float, tag: Callable[[str, bool], None]) -> list[Report]:
-        """Read what the guard said; gives its reports but for the end, which waits until no process is left."""
+        """Read what the guard said. Returns its reports but for the end, which waits until no process is left.
+
+        `tag` is called for each tag that the workflow adds (True) or drops (False).
+        """
         reports = []
         for message in self.link.receive():
             self.heard_at = now
@@ -126,7 +135,7 @@ class AttemptHandle:
         return reports
 
     def obey(self, lease: Lease, now: float) -> None:
-        """Do what the lease says. A lower attempt is an older word: Redis forgot something, and this one runs on."""
+        """Do what the lease says. One of a lower attempt says nothing: Redis forgot something."""
         if lease.attempt < self.attempt:
             return
         over = lease.attempt > self.attempt or lease.state in (LeaseState.REVOKED, LeaseState.ENDED)
@@ -139,27 +148,27 @@ class AttemptHandle:
             self._end_for(lease, now)
 
     def refuse(self) -> None:
-        """The guard may not start."""
+        """Tell the guard that its workflow may not start."""
         self.claim = Claim.REFUSED
         self.settled = True
         self.link.send({"m": "refused"})
 
-    def stop(self, why: str, grace_s: float, doom: EndReason, now: float) -> None:
-        """Ask it to stop; after the grace its guard kills it, and a little later main does."""
-        if self.doom is None:
-            self.doom = doom
+    def stop(self, why: str, grace_s: float, reason: EndReason, now: float) -> None:
+        """Ask the workflow to stop; after the grace the guard kills it, and a second later main kills both."""
+        if self.reason is None:
+            self.reason = reason
             self.kill_at = now + grace_s + OVERDUE_S
             self.link.send({"m": "stop", "why": why, "grace_s": grace_s})
 
-    def kill(self, doom: EndReason, now: float) -> None:
-        """Have it killed by its guard, and by main if it has not done so in a second."""
+    def kill(self, reason: EndReason, now: float) -> None:
+        """Have the guard kill the workflow; main kills both when that has not happened within a second."""
         if self.kill_at is None or self.kill_at > now + OVERDUE_S:
-            self.doom = self.doom or doom
+            self.reason = self.reason or reason
             self.kill_at = now + OVERDUE_S
-            self.link.send({"m": "kill", "why": doom.cause})
+            self.link.send({"m": "kill", "why": reason.cause})
 
     def check(self, now: float) -> None:
-        """Kill a guard that is silent, or that has not done what it was told."""
+        """Kill the guard if it is silent, or has not done what it was told."""
         if self.gone_at is not None:
             return
         if now - self.heard_at > (LOOKING_S if self._looks else BEGIN_S):
@@ -172,7 +181,7 @@ class AttemptHandle:
             self.kill_guard()
 
     def kill_guard(self) -> None:
-        """SIGKILL; what it leaves behind falls to main when its line has ended."""
+        """Send SIGKILL to the guard; what it leaves behind falls to main."""
         if self._pidfd is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -183,15 +192,15 @@ class AttemptHandle:
         return self._pidfd is None or bool(select.select([self._pidfd], [], [], within_s)[0])
 
     def close(self) -> None:
-        """Let go of its line and pidfd."""
+        """Close the line and the pidfds."""
         self.link.close()
         for pidfd in (self._pidfd, self._slot_pidfd):
             if pidfd is not None:
                 os.close(pidfd)
         self._pidfd = self._slot_pidfd = None
 
-    def _report(self, said: Message) -> Report | None:
-        report = from_plain(Report, {"worker": "", "incarnation": 0, **said})
+    def _report(self, fields: Message) -> Report | None:
+        report = from_plain(Report, {"worker": "", "incarnation": 0, **fields})
         if report.kind == "end":
             self.end = report
             return None
@@ -200,11 +209,11 @@ class AttemptHandle:
 
     @property
     def _guards_own(self) -> bool:
-        """Whether the end is the guard's, not the workflow's or of somebody's order."""
+        """True when no end was said, or one that blames guard or slot: not the workflow's, not one that was ordered."""
         return self.end is None or self.end.cause in (Cause.GUARD, Cause.SLOT)
 
-    def _kill_guard_for(self, doom: EndReason) -> None:
-        self.doom = self.doom or doom
+    def _kill_guard_for(self, reason: EndReason) -> None:
+        self.reason = self.reason or reason
         self.kill_guard()
 
     def _answer(self, lease: Lease, over: bool, now: float) -> None:

@@ -1,7 +1,9 @@
-"""What a dead guard has left behind: what fell to main as the outer subreaper, and what carries the attempt.
+"""Orphans: what a dead guard has left behind.
 
-A guard is the subreaper of its attempt, so whatever its workflow started is below it, and falls to main in
-the moment in which the guard dies; main therefore looks only once the guard is known to be dead.
+A guard is the subreaper of its attempt, so whatever its workflow started is below it, and falls to main in the
+moment in which the guard dies. Main therefore looks only once the guard is known to be dead: before, it would find
+nothing and report the end of an attempt that still runs. Beside its children it looks for what carries the attempt
+in its environment.
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ from pathlib import Path
 from agent.attempt.handle import AttemptHandle
 from agent.processes import carried_by, descendants, state_of
 
-CHILDREN = Path("/proc/self/task")
+THREADS = Path("/proc/self/task")
 
 
-def remains_of(running: AttemptHandle, spared: set[int]) -> set[int]:
+def remains_of(handle: AttemptHandle, spared: set[int]) -> set[int]:
     """Living processes that this attempt, or some other whose guard has died, has left. The guard must be dead."""
-    return carried_by(running.job, running.attempt) | strays(spared)
+    return carried_by(handle.job, handle.attempt) | strays(spared)
 
 
 def strays(spared: set[int]) -> set[int]:
@@ -32,8 +34,8 @@ def strays(spared: set[int]) -> set[int]:
 
 
 def _children() -> set[int]:
-    """Direct children, without a look at every process of the host."""
-    texts = [(each / "children").read_text() for each in CHILDREN.iterdir()]
+    """Our direct children, without a look at every process of the host."""
+    texts = [(thread / "children").read_text() for thread in THREADS.iterdir()]
     return {int(pid) for text in texts for pid in text.split()}
 
 

@@ -1,8 +1,12 @@
 """The outbox: carries reports to the coordinator, and keeps of each attempt what it may have to say again.
 
-At least once: what is kept is sent again after a reconnect, on a new generation and every interval, so
-every report may be applied twice, and repeating one is harmless. It is kept until `forget`: when the
-attempt's lease says that it has ended or is revoked.
+At least once: whatever is kept is sent again after a reconnect, on a new generation of Redis and once an interval.
+Every report may therefore be applied twice, and repeating one is harmless. A report is kept until `forget`, when the
+attempt's lease says that it has ended or is revoked: only the coordinator can know that it has been applied.
+
+Main's thread puts reports in and the outbox's own thread sends them. While a batch is on its way new reports gather
+behind it. When sending fails nobody knows what Redis has taken, so all that is kept goes out again; what its attempt
+has been forgotten for meanwhile is put back by itself, since no repetition would bring it.
 """
 
 from __future__ import annotations
@@ -26,8 +30,8 @@ from app.pool.text import storable_text
 log = logging.getLogger(__name__)
 
 KEPT_LINES = 1_000  # of each attempt
-MOST_WAITING = 1_000  # entries that nobody has read
-ONCE = ("checkpoint", "end")  # what is said of an attempt that was taken away is put on record
+MOST_WAITING = 1_000  # entries of the stream that nobody has read
+ONCE = ("checkpoint", "end")  # go out even for a forgotten attempt: when it was taken away they are put on record
 FIELD = "report"
 LOOK_S = 0.05  # how often a leaving agent asks whether all has been read: no event says so
 IDLE_S = 60.0
@@ -37,7 +41,7 @@ AttemptKey = tuple[JobId | None, int]
 
 @dataclass
 class AttemptReports:
-    """What is kept of one attempt; of progress and checkpoints only the newest."""
+    """The reports of one attempt that may have to be repeated; of progress and checkpoints only the newest."""
 
     newest: dict[str, Report] = field(default_factory=dict)
     logs: deque[Report] = field(default_factory=deque)
@@ -45,6 +49,7 @@ class AttemptReports:
     dropped: Report | None = None
 
     def keep(self, report: Report) -> None:
+        """Add a report; the oldest lines go when there are too many."""
         if report.kind != "log":
             self.newest[report.kind] = report
             return
@@ -54,15 +59,18 @@ class AttemptReports:
             self._drop(self.logs.popleft())
 
     def repeats(self, with_logs: bool) -> list[Report]:
-        """In an order that can be applied: the claim first, the end last."""
-        found = [self.newest[kind] for kind in ("claim", "checkpoint", "progress") if kind in self.newest]
+        """The reports in an order in which they can be applied: the claim first, the end last."""
+        reports = [self.newest[kind] for kind in ("claim", "checkpoint", "progress") if kind in self.newest]
         if with_logs:
-            found += [self.dropped] if self.dropped else []
-            found += self.logs
-        return found + [self.newest[kind] for kind in ("end", "goodbye") if kind in self.newest]
+            reports += [self.dropped] if self.dropped else []
+            reports += self.logs
+        return reports + [self.newest[kind] for kind in ("end", "goodbye") if kind in self.newest]
 
     def _drop(self, report: Report) -> None:
-        """Its last line's number says so: where the line itself has arrived, this one is not applied."""
+        """Put one line in the place of all that were dropped.
+
+        It has the number of the last of them, so that it is not applied where that line has arrived.
+        """
         self.lines -= len(report.lines)
         number = report.number + len(report.lines) - 1
         said = "(lines up to here were dropped: nobody read them in time)"
@@ -72,7 +80,7 @@ class AttemptReports:
 
 
 class Outbox:
-    """Reports go in from main's thread and out to the stream from a thread of its own (`run`)."""
+    """One worker's outbox: `put` takes reports from main's thread, `run` sends them from a thread of its own."""
 
     def __init__(self, client: redis.Redis, key: str) -> None:
         self._client = client
@@ -89,25 +97,25 @@ class Outbox:
         self.bell = Bell()
 
     def put(self, report: Report) -> None:
-        """Keep it and send it soon."""
+        """Keep a report and send it soon."""
         with self._lock:
             self._settled.clear()
             self._kept.setdefault((report.job, report.attempt), AttemptReports()).keep(report)
             self._unsent.append(report)
             if len(self._unsent) > MOST_WAITING:
-                self._unsent = [each for each in self._unsent if each.kind not in ("log", "progress")]
+                self._unsent = [report for report in self._unsent if report.kind not in ("log", "progress")]
                 self._again = True
         self.bell.ring()
 
     def forget(self, job: JobId, attempt: int) -> None:
-        """Its lease says that it has ended or is revoked; what was not sent yet goes out once."""
+        """Drop what is kept of an attempt; a checkpoint or end that was not sent yet goes out once."""
         with self._lock:
             kept = self._kept.pop((job, attempt), None)
             if kept and self._again:
-                self._unsent += [each for each in kept.repeats(False) if each.kind in ONCE]
+                self._unsent += [report for report in kept.repeats(False) if report.kind in ONCE]
 
     def send_again(self, with_logs: bool = True) -> None:
-        """Repeat what is kept. Lines are not lost without a reconnect or a new generation: they need no repeating."""
+        """Repeat what is kept; log lines only after a reconnect or a new generation, else none is lost."""
         with self._lock:
             if with_logs:
                 self._again = self._back = True
@@ -116,13 +124,13 @@ class Outbox:
         self.bell.ring()
 
     def leave(self, seconds: float) -> bool:
-        """Whether everything was sent and read in time."""
+        """Wait until everything was sent and read. True when it was within so many seconds."""
         self._leaving = True
         self.bell.ring()
         return self._settled.wait(seconds)
 
     def run(self) -> None:
-        """Until the bell is stopped."""
+        """Send what comes until the bell is stopped."""
         while self.bell.wait(self._pause_s()):
             self._back = False  # before the try: a connection that is made meanwhile is worth another at once
             try:
@@ -132,7 +140,7 @@ class Outbox:
                 self.pause(self._away.failed(error))
 
     def step(self) -> None:
-        """Send what is to be sent. Raises redis.RedisError, and then sends it all again the next time."""
+        """Send what is to be sent. Raises redis.RedisError, and may then be repeated: the next call sends it all."""
         batch, full = self._batch()
         if not batch and not self._leaving:
             self._away.over()  # what could not be sent was forgotten meanwhile
@@ -149,7 +157,7 @@ class Outbox:
             full = self._waiting + len(self._unsent) > MOST_WAITING
             batch = self._unsent
             if self._again or full:
-                batch = [each for kept in self._kept.values() for each in kept.repeats(True)] + self._not_kept()
+                batch = [report for kept in self._kept.values() for report in kept.repeats(True)] + self._not_kept()
             self._unsent, self._again = [], False
         return batch, full
 
@@ -169,9 +177,10 @@ class Outbox:
         return int(answers[-1])
 
     def _put_back(self, batch: list[Report]) -> None:
-        """Whether it was written is not known: the next time all of it goes out again."""
+        """Have all that is kept sent the next time: nobody knows what of the batch was written."""
         with self._lock:
-            settled = [each for each in batch if (each.job, each.attempt) not in self._kept and each.kind in ONCE]
+            forgotten = [report for report in batch if (report.job, report.attempt) not in self._kept]
+            settled = [report for report in forgotten if report.kind in ONCE]
             self._unsent = settled + self._unsent
             self._again = True
 
@@ -182,7 +191,7 @@ class Outbox:
                 self._settled.set()
 
     def pause(self, seconds: float) -> None:
-        """Let so much time pass unless the bell is stopped, or somebody else has reached Redis."""
+        """Let so much time pass, unless the bell is stopped or main's bell listener has reached Redis."""
         end = time.monotonic() + seconds
         while not self._back and (left := end - time.monotonic()) > 0 and self.bell.wait(left):
             pass

@@ -16,13 +16,13 @@ from app.pool.text import storable_text
 
 LOG_WAIT_S = 0.1
 LOG_BATCH = 100
-PROGRESS_S = 0.2  # the newest is kept and sent this often
-LAST_LINES = 20  # go with the end of an attempt that failed
-RECENT_LINES, RECENT_CHARACTERS = 1000, 1000  # are looked through when it has failed; of each line so many
+PROGRESS_S = 0.2  # between two reports of progress; of what comes in between the newest is sent
+LAST_LINES = 20  # of the log that go with the end of a failed attempt
+RECENT_LINES, RECENT_CHARACTERS = 1000, 1000  # that rules look through: lines, and characters of each
 
 
 class Reporter:
-    """Passes one attempt's reports on through `send`; a message that is no report raises ValueError."""
+    """One attempt's reports, numbered and passed on through `send`."""
 
     def __init__(self, order: Order, send: Callable[[Message], None]) -> None:
         self._order = order
@@ -39,7 +39,7 @@ class Reporter:
         self.ended: Report | None = None  # what the workflow says of its own end
 
     def heard(self, message: Message) -> None:
-        """Take one message of the workflow's process."""
+        """Take one message of the workflow's process. Raises ValueError, TypeError or KeyError when it is no report."""
         self.heard_at = time.monotonic()
         if "log" in message:
             self.log([str(line) for line in message["log"]])
@@ -53,12 +53,12 @@ class Reporter:
 
     @property
     def last(self) -> list[str]:
-        """The last lines of the log."""
+        """The last LAST_LINES lines of the log."""
         return list(self.recent)[-LAST_LINES:]
 
     @staticmethod
     def shortened(lines: Iterable[str]) -> Iterator[str]:
-        """Lines as `recent` has them."""
+        """The beginnings of these lines, as `recent` has them."""
         return (storable_text(line[:RECENT_CHARACTERS]) for line in lines)
 
     def log(self, lines: list[str]) -> None:
@@ -69,19 +69,18 @@ class Reporter:
         if not lines or left <= 0:
             return
         self._lines_since = self._lines_since if self._lines else time.monotonic()
-        kept = [cut(storable_text(line)) for line in lines[:left]]
-        self._lines += kept
+        self._lines += [cut(storable_text(line)) for line in lines[:left]]
         while len(self._lines) >= LOG_BATCH:
             self._send_lines()
 
     def due_s(self) -> float | None:
-        """In how many seconds something that was held back is to be sent; None when nothing is."""
+        """Seconds until something that was held back is to be sent; None when nothing is held back."""
         moments = [self._lines_since + LOG_WAIT_S] if self._lines else []
         moments += [self._progress_at + PROGRESS_S] if self._progress else []
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     def flush(self, all_of_it: bool = False) -> None:
-        """Send what is due, or everything."""
+        """Send what is due, or with `all_of_it` everything."""
         now = time.monotonic()
         if self._lines and (all_of_it or now >= self._lines_since + LOG_WAIT_S):
             self._send_lines()
@@ -89,7 +88,7 @@ class Reporter:
             self._send_progress(now)
 
     def end(self, report: Report) -> None:
-        """Send the end, after all else."""
+        """Send the end, after everything that was held back."""
         self.flush(all_of_it=True)
         self._say(report)
 

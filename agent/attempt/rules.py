@@ -23,7 +23,7 @@ TOO_SLOW = f"the patterns of this workflow's rules were given up after {WITHIN_S
 
 
 def ruled(end: Report, rules: Sequence[Rule], reporter: Reporter) -> Report:
-    """The end with what follows from it; one that is no failure stays as it is. In the main thread only."""
+    """The end, with what the rules say is to follow. Only a failure is judged. Call it in the main thread only."""
     if end.end != "failed":
         return end
     lines = [*reporter.recent, *reporter.shortened((end.error or "").splitlines())]
@@ -39,7 +39,7 @@ def ruled(end: Report, rules: Sequence[Rule], reporter: Reporter) -> Report:
 
 
 def fitting(rules: Sequence[Rule], exit_code: int | None, lines: Sequence[str]) -> Rule | None:
-    """The first rule that fits."""
+    """The first rule that fits; None when none does."""
     return next((rule for rule in rules if _fits(rule, exit_code, lines)), None)
 
 

@@ -1,7 +1,11 @@
-"""The table of the attempts on this worker: what the beat lists, and what main does about each.
+"""The table of the attempts on this worker: what the beat lists, and what main does about each of them.
 
-An attempt enters it before its claim is sent and leaves it when its lease says ended or revoked and
-its last process is gone. Its end goes out only when nothing of it is left.
+An attempt enters it before its claim is sent and leaves it when its lease says ended or revoked and its last
+process is gone. Three orders are kept here, and what one job does twice at a time hangs on them:
+
+- A claim goes out only when no process of an older attempt of that job lives on this worker.
+- The end goes out only when no process of the attempt is left: the coordinator may start the next one at once.
+- Of two deliveries of one attempt the first is kept and the second refused, whichever of them main hears of first.
 """
 
 from __future__ import annotations
@@ -30,9 +34,9 @@ BURY_S = 0.2  # how long one look at what is left may hold main up; it looks aga
 
 
 class Attempts:
-    """All calls come from main's main thread, but for `refs`, which the bell's thread reads too.
+    """The attempts by their handles. All calls come from main's main thread; `refs` also from the bell's.
 
-    `changed` says that the beat is to tell of it at once.
+    `changed` is set when the beat is to tell of it soon.
     """
 
     def __init__(
@@ -50,175 +54,178 @@ class Attempts:
         self.changed = False
 
     def refs(self) -> list[AttemptRef]:
-        """What the beat lists."""
-        return [each.ref for each in self._table]
+        """The attempts as the beat lists them."""
+        return [handle.ref for handle in self._table]
 
     def guards(self) -> dict[AttemptRef, int]:
-        """The pid of each attempt's guard, below which all of the attempt's processes are."""
-        return {each.ref: each.pid for each in self._table if each.gone_at is None}
+        """The pid of handle attempt's guard, below which all of the attempt's processes are."""
+        return {handle.ref: handle.pid for handle in self._table if handle.gone_at is None}
 
     def tags(self) -> list[str]:
         """The worker's dynamic tags."""
         return self._tags.listed()
 
     def busy(self, slot: int) -> bool:
-        """Whether a process of an attempt of this slot is left."""
-        return any(each.slot == slot and not each.buried for each in [*self._table, *self._refused])
+        """True while a process of an attempt of this slot is left."""
+        return any(handle.slot == slot and not handle.buried for handle in [*self._table, *self._refused])
 
     @property
     def empty(self) -> bool:
-        """Whether no process of any attempt is left."""
-        return all(each.buried for each in self._table) and not self._refused
+        """True when no process of any attempt is left."""
+        return all(handle.buried for handle in self._table) and not self._refused
 
-    def introduced(self, said: Message, slot: SlotRef, link: Link, now: float) -> AttemptHandle:
-        """A guard has begun."""
-        deadline = Deadline(self._deadline_fd, said["strict"], said["max_orphan_s"])
-        running = AttemptHandle(said, slot, deadline, link, now)
+    def introduced(self, introduction: Message, slot: SlotRef, link: Link, now: float) -> AttemptHandle:
+        """Take in an attempt whose guard has begun, or refuse it."""
+        deadline = Deadline(self._deadline_fd, introduction["strict"], introduction["max_orphan_s"])
+        handle = AttemptHandle(introduction, slot, deadline, link, now)
         # At least once: an envelope may be delivered twice. While the first one is here the second has no right.
-        if any(each.ref.job == running.job and each.attempt >= running.attempt for each in self._table):
-            running.refuse()
-            self._refused.append(running)
+        if any(other.job == handle.job and other.attempt >= handle.attempt for other in self._table):
+            handle.refuse()
+            self._refused.append(handle)
         else:
-            self._table.append(running)
+            self._table.append(handle)
             self.changed = True
-        return running
+        return handle
 
-    def heard(self, running: AttemptHandle, now: float) -> None:
-        """Its guard said something, or is gone."""
-        for report in running.hear(now, self._tag):
+    def heard(self, handle: AttemptHandle, now: float) -> None:
+        """Read what the attempt's guard said; it may also be gone."""
+        for report in handle.hear(now, self._tag):
             self._report(report)
 
     def _tag(self, tag: str, has: bool) -> None:
         self.changed = self._tags.change(tag, has) or self.changed
 
     def horse_ended(self, pid: int, status: int) -> None:
-        """A slot says how its guard ended."""
-        for each in self._table:
-            if each.pid == pid and each.status is None:
-                each.status = status
+        """Note how a guard ended, as its slot says: `status` as of wait(2)."""
+        for handle in self._table:
+            if handle.pid == pid and handle.status is None:
+                handle.status = status
 
     def slot_died(self, slot: int, code: int, now: float) -> None:
-        """Its guard is to end too, and is asked to by the kernel as well."""
-        for each in self._table:
-            if each.slot == slot and not each.buried:
-                each.slot_code = code
-                each.kill(SLOT, now)
+        """End the guard of a slot that died with this exit code; the kernel asks the guard to end as well."""
+        for handle in self._table:
+            if handle.slot == slot and not handle.buried:
+                handle.slot_code = code
+                handle.kill(SLOT, now)
 
     def obey(self, leases: Mapping[JobId, Lease], now: float) -> None:
-        """Do what the leases say; a missing one says nothing."""
-        for each in self._table:
-            if each.job in leases:
-                each.obey(leases[each.job], now)
+        """Do what the leases say; a missing lease says nothing."""
+        for handle in self._table:
+            if handle.job in leases:
+                handle.obey(leases[handle.job], now)
 
     def leave(self, grace_s: float, now: float) -> None:
-        """The good-bye: nothing starts any more, what runs is asked to save its state and stop."""
+        """Say good-bye: nothing starts from now on, and what runs is asked to save its state and stop."""
         self._leaving = True
-        for each in self._alive():
-            if each.claim in (Claim.NONE, Claim.HELD):
-                each.refuse()
+        for handle in self._alive():
+            if handle.claim in (Claim.NONE, Claim.HELD):
+                handle.refuse()
             else:
-                each.stop("checkpoint", grace_s, STOPPED, now)
+                handle.stop("checkpoint", grace_s, STOPPED, now)
 
-    def kill(self, doom: EndReason, now: float) -> None:
-        """Have everything killed now."""
-        for each in self._alive():
-            each.kill(doom, now)
+    def kill(self, reason: EndReason, now: float) -> None:
+        """Kill every attempt now."""
+        for handle in self._alive():
+            handle.kill(reason, now)
 
     def step(self, now: float, blind_s: float) -> None:
-        """Let go out what may, kill what must, bury what has ended. `blind_s`: main itself stood still so long."""
-        for each in [*self._table, *self._refused]:
-            each.heard_at += blind_s
-            each.link.flush()
-            each.check(now)
-        for each in self._table:
-            self._release_claim(each)
-            self._bury(each, now)
+        """Send the claims that may go out, kill what must be, bury what has ended.
+
+        `blind_s`: for how long main itself stood still; nobody else was silent in that time.
+        """
+        for handle in [*self._table, *self._refused]:
+            handle.heard_at += blind_s
+            handle.link.flush()
+            handle.check(now)
+        for handle in self._table:
+            self._release_claim(handle)
+            self._bury(handle, now)
         self._forget()
 
     def _alive(self) -> Iterator[AttemptHandle]:
-        return (each for each in self._table if each.gone_at is None)
+        return (handle for handle in self._table if handle.gone_at is None)
 
-    def _release_claim(self, running: AttemptHandle) -> None:
-        if running.claim is not Claim.HELD or running.gone_at is not None:
+    def _release_claim(self, handle: AttemptHandle) -> None:
+        if handle.claim is not Claim.HELD or handle.gone_at is not None:
             return
-        if self._leaving or running.settled:
-            running.refuse()
-        elif not self._older_lives(running):
+        if self._leaving or handle.settled:
+            handle.refuse()
+        elif not self._older_lives(handle):
             faults.point("main.before_claim")
-            running.claim = Claim.SENT
-            self._report(Report("claim", self._worker, 0, running.job, running.attempt, nonce=running.nonce))
+            handle.claim = Claim.SENT
+            self._report(Report("claim", self._worker, 0, handle.job, handle.attempt, nonce=handle.nonce))
 
-    def _older_lives(self, running: AttemptHandle) -> bool:
-        same = (each for each in self._table if each.job == running.job and each.attempt < running.attempt)
-        return any(not each.buried for each in same)
+    def _older_lives(self, handle: AttemptHandle) -> bool:
+        older = (other for other in self._table if other.job == handle.job and other.attempt < handle.attempt)
+        return any(not other.buried for other in older)
 
-    def _bury(self, running: AttemptHandle, now: float) -> None:
-        """Kill what a guard has left behind, and only then report the end."""
-        if running.gone_at is None or running.buried:
+    def _bury(self, handle: AttemptHandle, now: float) -> None:
+        """Kill what the guard has left behind, and only then report the end."""
+        if handle.gone_at is None or handle.buried:
             return
-        if not running.alone and not self._killed(running):
+        if not handle.alone and not self._killed(handle):
             return
-        if running.unexplained and now < running.gone_at + STATUS_S:
+        if handle.unexplained and now < handle.gone_at + STATUS_S:
             return  # the slot will say how the guard ended, or be found dead
-        running.buried = True
+        handle.buried = True
         self.changed = True
-        self._say_end(running)
+        self._say_end(handle)
 
-    def _killed(self, running: AttemptHandle) -> bool:
-        """Kill the guard, which has nothing more to say, and all that it leaves; whether none of it lives."""
-        if not running.guard_is_dead(BURY_S):
+    def _killed(self, handle: AttemptHandle) -> bool:
+        """Kill the guard, which has nothing more to say, and all that it leaves. True when none of it lives."""
+        if not handle.guard_is_dead(BURY_S):
             return False
-        left = kill_all(lambda: remains_of(running, self._spared()), BURY_S)
+        left = kill_all(lambda: remains_of(handle, self._spared()), BURY_S)
         if left:
-            log.warning("cannot be killed yet: worker=%s job=%s pids=%s", self._worker, running.job, sorted(left))
+            log.warning("cannot be killed yet: worker=%s job=%s pids=%s", self._worker, handle.job, sorted(left))
         return not left
 
-    def _say_end(self, running: AttemptHandle) -> None:
-        if running.claim not in (Claim.SENT, Claim.ACCEPTED):
-            running.settled = True  # the ledger knows nothing of it that we could end
+    def _say_end(self, handle: AttemptHandle) -> None:
+        if handle.claim not in (Claim.SENT, Claim.ACCEPTED):
+            handle.settled = True  # its claim was not sent: in the ledger there is nothing to end
             return
         faults.point("main.before_end")
-        if running.fell_with_slot:
-            self._report(self._end_of(running, SLOT, running.slot_code))
-        elif running.end is not None:
-            self._report(running.end)
+        if handle.fell_with_slot:
+            self._report(self._end_of(handle, SLOT, handle.slot_code))
+        elif handle.end is not None:
+            self._report(handle.end)
         else:
-            code = None if running.status is None else os.waitstatus_to_exitcode(running.status)
-            self._report(self._end_of(running, running.doom or GUARD_DIED, code))
+            code = None if handle.status is None else os.waitstatus_to_exitcode(handle.status)
+            self._report(self._end_of(handle, handle.reason or GUARD_DIED, code))
 
-    def _end_of(self, running: AttemptHandle, doom: EndReason, code: int | None) -> Report:
-        """What is known of an attempt whose guard could not say its end, or not rightly; `code`: of what died."""
-        log.warning("%s: worker=%s job=%s attempt=%d", doom.error, self._worker, running.job, running.attempt)
+    def _end_of(self, handle: AttemptHandle, reason: EndReason, code: int | None) -> Report:
+        """The end of an attempt whose guard could not say it, or said it wrongly; `code`: of what died."""
+        log.warning("%s: worker=%s job=%s attempt=%d", reason.error, self._worker, handle.job, handle.attempt)
         killed, exit_code = died(code)
-        starved, unasked = oom_kills() > running.oom_kills, doom in (GUARD_DIED, SLOT)
+        starved, unasked = oom_kills() > handle.oom_kills, reason in (GUARD_DIED, SLOT)
         how = f", {killed_by(killed, starved)}" if killed and unasked else ""
         return Report(
             "end",
             self._worker,
             self._incarnation,
-            running.job,
-            running.attempt,
-            end=doom.end,
-            cause=doom.cause,
-            error="\n".join([f"{doom.error}{how}", *running.last]),
+            handle.job,
+            handle.attempt,
+            end=reason.end,
+            cause=reason.cause,
+            error="\n".join([f"{reason.error}{how}", *handle.last]),
             signal=killed,
             exit_code=exit_code,
             oom_killed=unasked and oom_killed(killed, starved),
         )
 
     def _forget(self) -> None:
-        for each in [each for each in self._table if each.buried and each.settled]:
-            each.close()
-            self._table.remove(each)
-            self._outbox.forget(each.job, each.attempt)
+        for handle in [handle for handle in self._table if handle.buried and handle.settled]:
+            handle.close()
+            self._table.remove(handle)
+            self._outbox.forget(handle.job, handle.attempt)
             self.changed = True
-        for each in [each for each in self._refused if each.gone_at is not None]:
-            each.close()
-            self._refused.remove(each)
+        for handle in [handle for handle in self._refused if handle.gone_at is not None]:
+            handle.close()
+            self._refused.remove(handle)
 
     def _report(self, report: Report) -> None:
         self._outbox.put(replace(report, worker=self._worker, incarnation=self._incarnation))
 
     def _spared(self) -> set[int]:
-        """Direct children of main that are not what a dead guard left behind."""
-        return self._own() | {each.pid for each in [*self._table, *self._refused] if each.gone_at is None}
+        """Children of main that no dead guard left behind: its own, and the guards of dead slots."""
+        return self._own() | {handle.pid for handle in [*self._table, *self._refused] if handle.gone_at is None}

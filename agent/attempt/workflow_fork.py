@@ -1,4 +1,4 @@
-"""The workflow's process, forked from its guard: nothing has to be imported, so it is there in milliseconds.
+"""The workflow's process is forked from its guard: nothing has to be imported, so it is there in milliseconds.
 
 Not exec'd, it must undo by hand what exec undoes: descriptors that are not its own (one of main's sockets
 held here would keep presence alive after main's death), signals, logging, and the refusal of pickle. What
@@ -29,9 +29,9 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.
 
 
 def fork(line: int, output: int, keep: Collection[int], folder: Path, environment: Mapping[str, str]) -> int:
-    """The pid of a process that waits on `line` for its first line and runs what that says.
+    """Fork a process that waits on `line` for its first line and runs what that says. Returns its pid.
 
-    It writes to `output`, keeps these descriptors besides, works in the folder, and dies with its guard.
+    It writes to `output`, keeps the descriptors in `keep` open, works in `folder`, and dies with its guard.
     """
     guard = os.getpid()
     sys.stdout.flush()  # or the child would say it again
@@ -79,14 +79,14 @@ def _forget_guard(line: int, output: int, keep: Collection[int]) -> None:
 
 
 def _close_all_but(kept: set[int]) -> None:
-    """What lies between them, at one blow each."""
+    """Close every descriptor but these: each gap between two of them by one call."""
     for below, above in pairwise([-1, *sorted(kept), MOST_FD]):
         if above > below + 1:  # os.closerange(n, n) would close all from n on
             os.closerange(below + 1, above)
 
 
 def _end(code: int) -> NoReturn:
-    """As the interpreter ends, but for the guard's own farewells; threads of the workflow are waited for."""
+    """End as the interpreter does, without the guard's exit handlers; threads of the workflow are waited for."""
     with contextlib.suppress(BaseException):
         threading._shutdown()  # type: ignore[attr-defined]  # what multiprocessing does in its forks
     for stream in (sys.stdout, sys.stderr):

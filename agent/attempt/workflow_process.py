@@ -1,7 +1,7 @@
 """The workflow's process, as its guard sees it: a fork (workflow_fork.py) with a socket pair.
 
-It is started while the claim is still under way and waits for its first line: until that is sent,
-nothing of the workflow runs.
+It is started while the claim is still under way and waits for its first line (agent/ipc/start.py): until that is
+sent, nothing of the workflow runs.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Folders:
         )
 
     def make(self) -> None:
-        """Make them. Raises OSError, also when the folder of all outputs is not there: then it is not mounted."""
+        """Make the attempt's folders. Raises OSError, also when the folder of all outputs is missing: not mounted."""
         self.output.parent.mkdir(exist_ok=True)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
 
 
 class WorkflowProcess:
-    """The process, the line to it, and what it writes to its standard output and error."""
+    """The process, the line to it, and the pipe of its standard output and error."""
 
     def __init__(self, order: Order, setup: SlotSetup, folders: Folders) -> None:
         ours, theirs = socket.socketpair()
@@ -67,23 +67,23 @@ class WorkflowProcess:
         self._status: int | None = None
 
     def ask(self, why: str) -> None:
-        """Ask it to save its state and stop; it may ignore that."""
+        """Ask the workflow to save its state and stop; it may ignore that. `why`: "checkpoint" or "cancel"."""
         self.link.send({"stopping": why})
         if self.ended() is None:
             signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
 
     def show_stacks(self) -> None:
-        """Have it write the stacks of all its threads; they become log lines."""
+        """Have the process write the stacks of all its threads; they become log lines."""
         if self.ended() is None:
             signal.pidfd_send_signal(self.pidfd, signal.SIGUSR1)
 
     def sources(self) -> list[Link | OutputPipe | int]:
-        """What to wait on; ended ones left out, since they are always readable."""
-        talking: list[Link | OutputPipe] = [each for each in (self.link, self.output) if not each.gone]
+        """The descriptors to wait on; those at their end are left out, since they are always readable."""
+        talking: list[Link | OutputPipe] = [source for source in (self.link, self.output) if not source.gone]
         return [self.pidfd, *talking]
 
     def ended(self) -> int | None:
-        """Its exit code, minus the signal that killed it, or None while it lives."""
+        """The exit code, or the negative number of the signal that killed it; None while it lives."""
         if self._status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             self._status = os.waitstatus_to_exitcode(status) if pid else None
@@ -91,7 +91,7 @@ class WorkflowProcess:
 
 
 class OutputPipe:
-    """What it writes, line by line; a process that dies badly says so here only."""
+    """Standard output and error, line by line. A process that dies badly says so nowhere else."""
 
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
@@ -103,7 +103,7 @@ class OutputPipe:
         return self._fd
 
     def lines(self) -> list[str]:
-        """What has come since the last look; at the end, or when it grows too long, also half a line."""
+        """The lines that have come since the last call; at the end, or when it grows too long, also half a line."""
         try:
             chunk = os.read(self._fd, 64 * 1024)
         except BlockingIOError:
@@ -140,7 +140,7 @@ def first_line(order: Order, workflow: Workflow, folders: Folders, deadline_fd: 
 
 
 def environment(order: Order) -> dict[str, str]:
-    """What an attempt's processes have beside their slot's environment."""
+    """The variables that an attempt's processes have beside their slot's environment."""
     return {
         "CUDA_VISIBLE_DEVICES": ",".join(order.gpus),
         JOB_VARIABLE: order.job,

@@ -124,23 +124,7 @@ def open_of(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, str]:
 
 def moves(ledger: Ledger, investigation: str) -> list[Move]:
     """The running jobs that the worker lost until the investigation was resolved, the first first."""
-    return [
-        Move(
-            row["job_id"],
-            row["name"],
-            row["workflow"],
-            row["attempt"],
-            row["cause"],
-            row["ended_at"],
-            row["lost_s"],
-            row["lost_steps"],
-            row["to_worker"],
-            row["to_name"],
-            row["started_at"],
-            row["seconds"],
-        )
-        for row in ledger.all("investigation_moves", id=investigation)
-    ]
+    return [Move(**row) for row in ledger.all("investigation_moves", id=investigation)]
 
 
 def notes(ledger: Ledger, investigation: str) -> list[InvestigationNote]:

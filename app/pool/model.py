@@ -163,7 +163,7 @@ class Workflow:
 
 @dataclass(frozen=True)
 class Requirement:
-    """What a job demands of a worker; jobs with equal requirements are one class."""
+    """What a job demands of a worker."""
 
     workflow: str
     tags: tuple[str, ...] = ()
@@ -173,6 +173,7 @@ class Requirement:
     gpus: int | None = described(None, "number of GPUs", between=(1, 64))
     only_workers: tuple[WorkerId, ...] = described((), "the only workers")
     exclude_workers: tuple[WorkerId, ...] = described((), "excluded workers")
+    above_vram_mb: int | None = None  # it ran out of GPU memory on a card with so much free: a card with more
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,22 @@ class JobSpec:
     retry_of: JobId | None = None
 
 
+class WaitingFor(TextEnum):
+    """What a pending job waits for: a slot of a worker that could run it, such a worker, or its time."""
+
+    SLOT = "slot"
+    WORKER = "worker"
+    TIME = "time"
+
+
+@dataclass(frozen=True)
+class WaitingReason:
+    """Why a pending job waits, in words for people; code decides by `waiting_for`."""
+
+    waiting_for: WaitingFor
+    words: str
+
+
 @dataclass(frozen=True)
 class Job:
     """A job as the ledger holds it."""
@@ -286,7 +303,8 @@ class Job:
     not_before: datetime | None = None  # of the next attempt: back-off or the submitter's wish
     error: str | None = None
     waiting: str | None = None  # in words, why a pending job waits, as dispatch last saw it
-    above_vram_mb: int | None = None  # free on the card where it ran out of GPU memory; it wants one with more
+    waiting_for: WaitingFor | None = None  # what these words say
+    failed_on: frozenset[WorkerId] = frozenset()  # goes elsewhere while another worker can run it
     attempt_ended: bool = True  # its newest attempt has no process left; False only while one may run
 
 
