@@ -38,7 +38,7 @@ class Instruction:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WorkerOutcome:
     """What became of an instruction for one worker; no name where there is no such worker."""
 
     worker: WorkerId
@@ -55,7 +55,9 @@ def find(ledger: Ledger, worker: str) -> Worker:
     return found
 
 
-def perform(services: Services, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[Outcome]:
+def perform(
+    services: Services, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction
+) -> list[WorkerOutcome]:
     """Do it to each worker, and ring; the outcomes are in the order of the workers.
 
     Raises BadFields naming what the action cannot take; then nothing is done. Repeating it is harmless.
@@ -81,7 +83,7 @@ def _errors(instruction: Instruction) -> list[tuple[str, str]]:
     return errors
 
 
-def _set_up(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[Outcome]:
+def _set_up(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[WorkerOutcome]:
     with ledger.transaction() as tx:
         if instruction.action == "group":
             groups.pin(tx, instruction.groups)
@@ -90,13 +92,13 @@ def _set_up(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instructio
     return [_changed(worker, changes.get(worker)) for worker in chosen]
 
 
-def _changed(worker: WorkerId, change: Change | None) -> Outcome:
+def _changed(worker: WorkerId, change: Change | None) -> WorkerOutcome:
     if change is None:
-        return Outcome(worker, None, False, NOBODY)
+        return WorkerOutcome(worker, None, False, NOBODY)
     if change.refused:
-        return Outcome(worker, change.worker.name, False, change.refused)
+        return WorkerOutcome(worker, change.worker.name, False, change.refused)
     told = setups.words(setup_of(change.worker), change.after)
-    return Outcome(worker, change.worker.name, True, told or UNCHANGED)
+    return WorkerOutcome(worker, change.worker.name, True, told or UNCHANGED)
 
 
 def _tag(worker: Worker, instruction: Instruction) -> Setup | str:
@@ -119,30 +121,32 @@ def _ungroup(worker: Worker, instruction: Instruction) -> Setup | str:
     return replace(setup_of(worker), groups=tuple(name for name in worker.groups if name not in instruction.groups))
 
 
-def _pause(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[Outcome]:
+def _pause(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[WorkerOutcome]:
     paused = {worker.id: _until(worker.until) for worker in pauses.pause(ledger, chosen, instruction.pause, actor.name)}
     return _outcomes(ledger, chosen, paused, NOT_PAUSED)
 
 
-def _resume(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], _: Instruction) -> list[Outcome]:
+def _resume(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], _: Instruction) -> list[WorkerOutcome]:
     resumed = {worker.id: "takes jobs again" for worker in pauses.resume(ledger, chosen, actor.name)}
     return _outcomes(ledger, chosen, resumed, NOT_PAUSED)
 
 
-def _unblock(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[Outcome]:
+def _unblock(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[WorkerOutcome]:
     forgiven = blocks.forgive(ledger, list(pauses.intents(ledger, chosen)), instruction.workflow, actor.name)
     about = f" for {instruction.workflow}" if instruction.workflow else ""
     details = dict.fromkeys(forgiven, f"is not blocked{about}")
     return _outcomes(ledger, chosen, details, f"was not blocked{about}")
 
 
-def _outcomes(ledger: Ledger, chosen: Sequence[WorkerId], done: Mapping[WorkerId, str], refusal: str) -> list[Outcome]:
+def _outcomes(
+    ledger: Ledger, chosen: Sequence[WorkerId], done: Mapping[WorkerId, str], refusal: str
+) -> list[WorkerOutcome]:
     """What was `done` to each worker in words; `refusal` of all others that are registered."""
     registered = pauses.intents(ledger, chosen)
     return [
-        Outcome(worker, registered[worker][0], worker in done, done.get(worker, refusal))
+        WorkerOutcome(worker, registered[worker][0], worker in done, done.get(worker, refusal))
         if worker in registered
-        else Outcome(worker, None, False, NOBODY)
+        else WorkerOutcome(worker, None, False, NOBODY)
         for worker in chosen
     ]
 
@@ -157,7 +161,7 @@ SETUPS: Mapping[str, Callable[[Worker, Instruction], Setup | str]] = {
     "group": _group,
     "ungroup": _ungroup,
 }
-VERBS: Mapping[Action, Callable[[Ledger, Actor, Sequence[WorkerId], Instruction], list[Outcome]]] = {
+VERBS: Mapping[Action, Callable[[Ledger, Actor, Sequence[WorkerId], Instruction], list[WorkerOutcome]]] = {
     **dict.fromkeys(("tag", "untag", "group", "ungroup"), _set_up),
     "pause": _pause,
     "resume": _resume,

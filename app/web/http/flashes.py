@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 from flask import flash
 
-from app.actions.workers import Outcome
+from app.actions.workers import WorkerOutcome
 
 LINES_MOST = 6
 NAMES_MOST = 24
 
 
-def tell(outcomes: Sequence[Outcome]) -> None:
+def tell(outcomes: Sequence[WorkerOutcome]) -> None:
     """Keep these outcomes for the next page."""
     if not outcomes:
         flash("No worker matches any more; nothing was done.", "wrong")
@@ -28,7 +28,7 @@ def tell(outcomes: Sequence[Outcome]) -> None:
         flash(f"Of {untold} more the page of each tells.", "wrong")
 
 
-def _alike(outcomes: Sequence[Outcome]) -> dict[tuple[bool, str], list[str]]:
+def _alike(outcomes: Sequence[WorkerOutcome]) -> dict[tuple[bool, str], list[str]]:
     """Names by what became of them, what is not good first."""
     found: dict[tuple[bool, str], list[str]] = {}
     for each in sorted(outcomes, key=lambda each: each.ok):

@@ -60,7 +60,7 @@ class Filter:
         return cls(tuple(dict.fromkeys(w for w in words if w[1].strip("!"))), max(1, page))
 
     def matches(self, row: Facts) -> bool:
-        """Whether this worker is to be shown."""
+        """True for a worker that is to be shown."""
         return all(self._field_matches(field, row) for field in FIELDS)
 
     def url(self, page: int = 1) -> str:

@@ -53,7 +53,7 @@ class Field:
 
     @property
     def needed(self) -> bool:
-        """Whether it must be filled in."""
+        """True for a field that must be filled in."""
         return self.parameter.required and self.parameter.default is None
 
 
