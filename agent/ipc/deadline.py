@@ -61,7 +61,7 @@ class Deadline:
         self._orphan_ns = None if max_orphan_s is None else max_orphan_s * _NS
 
     def past(self) -> Past:
-        """Whether it has passed, and which of its two moments. Looked at twice: a beat may have come between."""
+        """Which of the two moments has passed. The words are read twice, since a beat may come in between."""
         seen = self._look(boottime_ns())
         return seen if seen is Past.NOT else self._look(boottime_ns())
 

@@ -29,7 +29,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Membership:
+class PoolMembership:
     """The worker's id and its own tokens, the newest first; the older ones serve until a join is confirmed."""
 
     worker: WorkerId | None = None
@@ -47,16 +47,16 @@ def identify(settings: AgentSettings, gpus: tuple[Gpu, ...]) -> Identity:
     return Identity(machine_id, boot_id, hashlib.sha256("\n".join(parts).encode()).hexdigest())
 
 
-def stored(home: Path) -> Membership:
+def stored(home: Path) -> PoolMembership:
     """The membership of an earlier life; an empty one when there was none or it cannot be read."""
     try:
         fields = json.loads(_membership(home).read_text())
-        return Membership(WorkerId(fields["worker"]), tuple(fields["tokens"]))
+        return PoolMembership(WorkerId(fields["worker"]), tuple(fields["tokens"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return Membership()
+        return PoolMembership()
 
 
-def store(home: Path, membership: Membership) -> None:
+def store(home: Path, membership: PoolMembership) -> None:
     """Write the membership down whole or not at all, readable by this user alone. Raises OSError."""
     text = json.dumps({"worker": membership.worker, "tokens": membership.tokens})
     _write_private(_membership(home), text)

@@ -22,7 +22,7 @@ from typing import Any
 
 import redis
 
-from agent.join.identity import Membership, store, stored
+from agent.join.identity import PoolMembership, store, stored
 from agent.redis_client import connect
 from app.pool.codec import from_plain, to_json
 from app.pool.errors import PoolError, Unavailable
@@ -78,11 +78,11 @@ class Joining:
         with _proof(self._settings.output_folder) as (file, text):
             admission = self._admission(replace(offer, proof_file=file, proof_text=text))
             older = stored(self._settings.home)
-            store(self._settings.home, Membership(admission.worker, (admission.token, *older.tokens)))
+            store(self._settings.home, PoolMembership(admission.worker, (admission.token, *older.tokens)))
             _answer(admission)
             self._admitted(admission)
             wanted = self._confirmed(admission, end)
-        store(self._settings.home, Membership(admission.worker, (admission.token,)))
+        store(self._settings.home, PoolMembership(admission.worker, (admission.token,)))
         return Joined(admission, wanted)
 
     def _admission(self, offer: Offer) -> Admission:

@@ -29,7 +29,7 @@ _SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
 
 @dataclass(frozen=True)
-class Source:
+class MediaFile:
     """A file as ffmpeg describes it; `duration_s` is None where it does not know."""
 
     path: Path
@@ -69,9 +69,9 @@ def variable_rate() -> list[str]:
     return ["-vsync" if old else "-fps_mode", "vfr"]
 
 
-def probe(path: Path) -> Source:
+def probe(path: Path) -> MediaFile:
     """Ask ffmpeg about a file. Raises PoolError when ffmpeg cannot read it."""
-    source = Source(path, None, False, False)
+    source = MediaFile(path, None, False, False)
     text = _said(*source.arguments).stderr
     kind = re.search(r"^Input #0, (.+), from ", text, re.MULTILINE)
     if kind is None:
@@ -79,7 +79,7 @@ def probe(path: Path) -> Source:
     long = re.search(r"^  Duration: (\d+):(\d+):(\d+\.\d+)", text, re.MULTILINE)
     duration_s = int(long[1]) * 3600 + int(long[2]) * 60 + float(long[3]) if long else None
     audio = re.search(r"^ *Stream #0:\d+.*: Audio: ", text, re.MULTILINE) is not None
-    return Source(path, duration_s or None, audio, kind[1] in _SEEKABLE)
+    return MediaFile(path, duration_s or None, audio, kind[1] in _SEEKABLE)
 
 
 def complaint(arguments: Sequence[str]) -> list[str]:

@@ -93,12 +93,6 @@ class Assigner:
         limits: dict[str, Any] = {
             name: getattr(spec, name) or self._limit(name, worker, workflow) for name in TIME_LIMITS
         }
-        limits: dict[str, Any] = {
-            name: getattr(spec, name) or self._limit(name, worker, workflow) for name in TIME_LIMITS
-        }
-        limits: dict[str, Any] = {
-            name: getattr(spec, name) or self._limit(name, worker, workflow) for name in TIME_LIMITS
-        }
         return Order(
             job=job.id,
             attempt=job.attempt,
