@@ -1,7 +1,7 @@
-"""Setups: what people set of workers. One verb for one worker and for thousands, with an event for each.
+"""Setups: what people set of workers. `change` serves one worker and thousands, with an event for each.
 
-A setup is changed from what it was under the worker's lock, so of two people who change it at once
-neither undoes what the other did. Each change raises the worker's revision.
+A new setup is computed from the present one under the worker's lock, so of two people who change it at once neither
+undoes what the other did. Each change raises the worker's revision.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from app.pool.model import LIMITS, Worker, WorkerId
 
 @dataclass(frozen=True)
 class Setup:
-    """What people set of a worker; None: as its agent offers, as the pool's setting says."""
+    """What people set of a worker; slots None: as its agent offers; queue_depth None: the pool's setting."""
 
     tags: tuple[str, ...]
     groups: tuple[str, ...]
@@ -31,7 +31,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Change:
-    """What became of a change of a worker's setup; `refused` says why nothing did."""
+    """The outcome of a change of a worker's setup; `refused` says why nothing was changed."""
 
     worker: Worker  # as it was
     after: Setup
@@ -39,7 +39,7 @@ class Change:
 
     @property
     def changed(self) -> bool:
-        """Whether anything is other than it was."""
+        """True when the setup differs from the former one."""
         return self.after != setup_of(self.worker)
 
 
@@ -47,19 +47,19 @@ NewSetup = Callable[[Worker], Setup | str]  # what the worker's setup becomes, o
 
 
 def setup_of(worker: Worker) -> Setup:
-    """What people have set of it."""
+    """The present setup of a worker."""
     return Setup(worker.tags, worker.groups, worker.allowed_workflows, worker.slots_wanted, worker.queue_depth)
 
 
 def version(worker: Worker) -> str:
-    """A word that is another one after each change of its setup; what an ETag is made of."""
+    """The version token of a worker's setup: each change makes a new one; an ETag is made of it."""
     return f"{worker.id}-{worker.revision}"
 
 
 def change(ledger: Ledger, workers: Sequence[WorkerId], new_setup: NewSetup, actor: str) -> dict[WorkerId, Change]:
-    """Change each worker, all together or none; those that are not registered are left out.
+    """Change each of these workers, all or none; ids that are not registered are left out.
 
-    Groups are to be pinned before, in the same transaction (groups.pin). What `new_setup` raises undoes all.
+    Pin the groups before, in the same transaction (groups.pin). An error of `new_setup` undoes everything.
     """
     with ledger.transaction() as tx:
         found = [worker_of(row) for row in tx.all("workers_lock", workers=list(workers))]
@@ -69,7 +69,7 @@ def change(ledger: Ledger, workers: Sequence[WorkerId], new_setup: NewSetup, act
 
 
 def words(before: Setup, after: Setup) -> str:
-    """What differs, in words."""
+    """The differences of two setups, in words."""
     narrowed = ", ".join(after.workflows) or "all that it offers"
     slots = str(after.slots or "as its agent says")
     depth = "the pool's" if after.queue_depth is None else str(after.queue_depth)
@@ -90,7 +90,7 @@ def _change(worker: Worker, new_setup: NewSetup) -> Change:
 
 
 def _too_many(before: Setup, after: Setup) -> str | None:
-    """Why it cannot become so: more than its form takes, and more than it was."""
+    """Why a setup is refused: it has more tags or groups than a form takes, and more than before."""
     for name, was, found in (("tags", before.tags, after.tags), ("groups", before.groups, after.groups)):
         if len(found) > max(LIMITS.tags, len(was)):
             return f"would have {len(found)} {name}; a worker has at most {LIMITS.tags}"
