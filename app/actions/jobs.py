@@ -11,11 +11,11 @@ from app.actions.services import Services
 from app.ledger import events, groups, jobs
 from app.ledger.db import Ledger
 from app.ledger.registry import workflows
-from app.ledger.registry.workflows import Declared
+from app.ledger.registry.workflows import Declaration
 from app.pool import parameters
 from app.pool.errors import BadFields, BadRequest
-from app.pool.matching import class_name, nobody_offers
-from app.pool.model import ENDED, Job, JobId, JobSpec, JobState
+from app.pool.matching import nobody_offers
+from app.pool.model import ENDED, Job, JobId, JobSpec, JobState, WaitingReason
 from app.pool.settings import ServerSettings
 
 Errors = list[tuple[str, str]]
@@ -26,7 +26,7 @@ class Submission:
     """A checked specification; `waiting` says why it cannot start, where that is known at once."""
 
     spec: JobSpec
-    waiting: str | None
+    waiting: WaitingReason | None
 
 
 def find(ledger: Ledger, actor: Actor, job: str) -> Job:
@@ -44,9 +44,8 @@ def submit(tx: Ledger, settings: ServerSettings, actor: Actor, specs: Mapping[st
     for each field that cannot be taken.
     """
     submissions = check(tx, settings, actor, specs)
-    classed = [(each.spec, class_name(each.spec.requirement)) for each in submissions]
-    waiting = {name: each.waiting for each, (_, name) in zip(submissions, classed, strict=True) if each.waiting}
-    return jobs.submit_all(tx, classed, waiting)
+    waiting = {each.spec.requirement.workflow: each.waiting for each in submissions if each.waiting}
+    return jobs.submit_all(tx, [each.spec for each in submissions], waiting)
 
 
 def check(tx: Ledger, settings: ServerSettings, actor: Actor, specs: Mapping[str, JobSpec]) -> list[Submission]:
@@ -97,7 +96,7 @@ def retry(services: Services, actor: Actor, job: str) -> Job:
         spec = replace(_resubmission(tx, old.spec), retry_of=old.id)
         workflow = spec.requirement.workflow
         waiting = None if workflows.declared(tx, [workflow]) else nobody_offers(workflow)
-        new = jobs.submit(tx, spec, class_name(spec.requirement), waiting)
+        new = jobs.submit(tx, spec, waiting)
     services.ring("jobs")
     return new
 
@@ -111,8 +110,8 @@ def _resubmission(tx: Ledger, spec: JobSpec) -> JobSpec:
     return replace(spec, requirement=replace(spec.requirement, group=successor))
 
 
-def _declared(tx: Ledger, names: set[str]) -> dict[str, list[Declared]]:
-    declared: dict[str, list[Declared]] = {}
+def _declared(tx: Ledger, names: set[str]) -> dict[str, list[Declaration]]:
+    declared: dict[str, list[Declaration]] = {}
     for declaration in workflows.declared(tx, list(names)):
         declared.setdefault(declaration.workflow.name, []).append(declaration)
     return declared
@@ -129,7 +128,7 @@ def _group_errors(gone: Container[str], group: str | None) -> Errors:
     return [("/group", f"there is no group {group}")] if group is not None and group in gone else []
 
 
-def _params_errors(declared: Sequence[Declared], spec: JobSpec, settings: ServerSettings) -> Errors:
+def _params_errors(declared: Sequence[Declaration], spec: JobSpec, settings: ServerSettings) -> Errors:
     """The errors by the declaration that fits best: where hosts declare differently, one that fits is enough."""
     tried = [parameters.problems(d.workflow.parameters, spec.params, settings.input_folders) for d in declared]
     wrong = min(tried, key=len, default=[])

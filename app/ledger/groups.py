@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 
-from app.ledger import jobs
 from app.ledger.db import Ledger
 from app.ledger.registry import setups
 from app.pool.codec import to_json
 from app.pool.errors import BadFields
-from app.pool.matching import class_name
 from app.pool.model import Worker, WorkerId
 
 
@@ -125,14 +123,7 @@ def delete(tx: Ledger, name: str, move_to: str | None) -> None:
 def _end(tx: Ledger, name: str, moved_to: str | None) -> None:
     tx.do("group_end", name=name, moved_to=moved_to)
     if moved_to is not None:
-        _move_jobs(tx, name, moved_to)
-
-
-def _move_jobs(tx: Ledger, name: str, to: str) -> None:
-    """Move the jobs class by class: a class's name covers its group, so it is computed anew."""
-    for row in tx.all("group_classes", name=name):
-        needs = replace(jobs.requirement_of(row), group=to)
-        tx.do("group_jobs_move", name=name, to=to, **{"class": row["class"]}, to_class=class_name(needs))
+        tx.do("group_jobs_move", name=name, to=moved_to)
 
 
 def _groups(ledger: Ledger, name: str | None) -> list[Group]:

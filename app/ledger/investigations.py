@@ -9,10 +9,10 @@ from datetime import datetime
 from psycopg.types.json import Jsonb
 
 from app.ledger.db import Ledger, Row
-from app.pool.model import JobId, Json, Word, WorkerId, new_id
+from app.pool.model import JobId, Json, TextEnum, WorkerId, new_id
 
 
-class SuspectedCause(Word):
+class SuspectedCause(TextEnum):
     """The likeliest cause of a worker's failure, as the pool sees it; the schema lists the same."""
 
     PROCESS_KILLED = "process killed"
@@ -124,23 +124,7 @@ def open_of(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, str]:
 
 def moves(ledger: Ledger, investigation: str) -> list[Move]:
     """The running jobs that the worker lost until the investigation was resolved, the first first."""
-    return [
-        Move(
-            row["job_id"],
-            row["name"],
-            row["workflow"],
-            row["attempt"],
-            row["cause"],
-            row["ended_at"],
-            row["lost_s"],
-            row["lost_steps"],
-            row["to_worker"],
-            row["to_name"],
-            row["started_at"],
-            row["seconds"],
-        )
-        for row in ledger.all("investigation_moves", id=investigation)
-    ]
+    return [Move(**row) for row in ledger.all("investigation_moves", id=investigation)]
 
 
 def notes(ledger: Ledger, investigation: str) -> list[InvestigationNote]:

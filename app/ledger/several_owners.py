@@ -1,7 +1,8 @@
 """Errors of several owners in a row on one worker: then it is likelier the worker than the jobs.
 
-An investigation is opened and the worker paused, unless a fifth of the pool is paused so already: what
-fails everywhere must not stop everything. Whoever decides holds the worker's row (failures.bars).
+An investigation is opened and the worker is paused. What fails everywhere must not stop everything, so the
+pool pauses one worker in five at most, or one in a pool of fewer, and never the last that could take jobs.
+Whoever decides holds the worker's row (failures.bars).
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from app.ledger import events, evidence, investigations
 from app.ledger.db import Ledger, Row
 from app.ledger.investigations import SuspectedCause
-from app.pool.model import WorkerId
+from app.pool.model import Intent, WorkerId
 
 OWNERS = 3
 
 
 def pause_due(tx: Ledger, worker: WorkerId) -> bool:
-    """Look into the worker when its last errors in a row are of three owners; whether it was paused for it."""
+    """Look into the worker when its last errors in a row are of OWNERS owners; True when it was paused for it."""
     row = tx.one("errors_of_owners", worker=worker, owners=OWNERS)
     if row is None:
         return False
@@ -45,4 +46,6 @@ def _tell(tx: Ledger, worker: WorkerId, row: Row, why: str, paused: bool) -> Non
 
 
 def _why_not(row: Row) -> str:
-    return "since a fifth of the pool would be" if row["intent"] == "active" else f"since it is {row['intent']}"
+    if row["intent"] != Intent.ACTIVE:
+        return f"since it is {row['intent']}"
+    return "since the pool pauses one worker in five at most, and never the last that takes jobs"

@@ -71,8 +71,10 @@ RETURNING name, incarnation, intent, owners, now() AS at, extract(epoch FROM now
 SELECT pg_advisory_xact_lock(hashtext('muster pool pauses'));
 
 -- name: worker_pause_by_pool
--- Not beyond a fifth of the registered workers.
+-- One worker in five at most, and one in a pool of fewer; never the last that could take jobs.
 UPDATE workers SET intent = 'paused', paused_until = NULL, paused_by = 'pool'
 WHERE id = %(worker)s AND intent = 'active'
-  AND 5 * (1 + (SELECT count(*) FROM workers WHERE intent = 'paused' AND paused_by = 'pool'))
-      <= (SELECT count(*) FROM workers);
+  AND EXISTS (SELECT 1 FROM workers other
+              WHERE other.id <> %(worker)s AND other.intent = 'active' AND other.health = 'healthy')
+  AND (SELECT count(*) FROM workers WHERE intent = 'paused' AND paused_by = 'pool')
+      < greatest(1, (SELECT count(*) FROM workers) / 5);

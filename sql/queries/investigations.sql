@@ -20,7 +20,7 @@ SELECT worker_id, id FROM investigations WHERE resolved_at IS NULL AND worker_id
 
 -- name: investigation_moves
 -- The jobs that its worker lost, and where each went on.
-SELECT lost.job_id, jobs.name, jobs.workflow, lost.number AS attempt, lost.cause, lost.ended_at, lost.lost_s,
+SELECT lost.job_id AS job, jobs.name, jobs.workflow, lost.number AS attempt, lost.cause, lost.ended_at, lost.lost_s,
        lost.lost_steps, next.worker_id AS to_worker, workers.name AS to_name, next.started_at,
        extract(epoch FROM next.started_at - investigations.silent_at)::float8 AS seconds
 FROM investigations

@@ -1,4 +1,4 @@
-"""Errors of three owners in a row on one worker: it is looked into, and paused within a fifth of the pool."""
+"""Errors of three owners in a row on one worker: it is looked into, and paused where enough others are left."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from app.ledger.db import Ledger
 from app.ledger.investigations import SuspectedCause
 from app.ledger.registry import pauses, workers
 from app.ledger.reports import Applied
-from app.pool.model import Intent, Requirement, Worker
+from app.pool.model import Health, Intent, Requirement, Worker
 from app.pool.protocol import Report
 from tests.kit.actors import join, overlapping, running, submit, tell
+
+TOO_MANY = "it is not paused, since the pool pauses one worker in five at most, and never the last that takes jobs"
 
 
 @pytest.fixture
 def pool(ledger: Ledger) -> list[Worker]:
-    """As many workers as are needed for one of them to be paused."""
+    """Five workers, of which one may be paused so."""
     tokens.create(ledger, "admin", "root")
     return [join(ledger, f"render-{number}") for number in range(5)]
 
@@ -104,7 +106,32 @@ def test_a_fifth_of_the_pool_is_the_most_that_is_paused_so(ledger: Ledger, pool:
     assert all(looked_into(ledger, each) for each in pool[:2])
     told = events.notifications(ledger, "root")
     assert [each.kind for each in told] == ["worker.suspected", "worker.paused"]
-    assert told[0].sentence.endswith("it is not paused, since a fifth of the pool would be")
+    assert told[0].sentence.endswith(TOO_MANY)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_in_a_small_pool_one_worker_is_paused_so_and_no_second(ledger: Ledger, size: int) -> None:
+    small = [join(ledger, f"render-{number}") for number in range(size)]
+    for worker in small[:2]:
+        for owner in ("ana", "ben", "cem"):
+            fail(ledger, worker, owner)
+
+    assert [now(ledger, worker).intent for worker in small[:2]] == [Intent.PAUSED, Intent.ACTIVE]
+    assert all(looked_into(ledger, worker) for worker in small[:2])
+
+
+@pytest.mark.parametrize("other", [None, Health.DOWN])
+def test_the_last_worker_that_takes_jobs_is_never_paused_so(ledger: Ledger, other: Health | None) -> None:
+    tokens.create(ledger, "admin", "root")
+    last = join(ledger, "render-0")
+    if other:
+        assert workers.set_health(ledger, join(ledger, "render-1"), other, "silent", "down")
+    for owner in ("ana", "ben", "cem"):
+        fail(ledger, last, owner)
+
+    assert now(ledger, last).intent is Intent.ACTIVE
+    assert looked_into(ledger, last)
+    assert events.notifications(ledger, "root")[0].sentence.endswith(TOO_MANY)
 
 
 def test_what_people_have_paused_is_not_counted_in_that_fifth(ledger: Ledger, pool: list[Worker]) -> None:

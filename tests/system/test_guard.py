@@ -157,7 +157,7 @@ def test_a_workflow_that_the_kernel_kills_for_its_hunger_is_reported_so(main: Sl
         line = main.guard().claimed()
         assert line.gone() and line.end
     assert (line.end["end"], line.end["cause"], line.end["signal"]) == ("failed", "workflow", signal.SIGKILL)
-    assert "out of memory" in line.end["error"]
+    assert line.end["oom_killed"] and "out of memory" in line.end["error"]
 
 
 def test_a_guard_waits_for_the_answer_of_a_main_that_stands_still(main: SlotScene) -> None:

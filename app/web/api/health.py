@@ -20,7 +20,7 @@ blueprint = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
 
 
 class Alive(BaseModel):
-    """This process answers."""
+    """The answer of a process that lives."""
 
     ok: bool = True
 

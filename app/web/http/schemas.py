@@ -83,7 +83,7 @@ NO_CONTROLS = Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f]*$"})
 Name = Annotated[str, Field(max_length=LIMITS.text_characters), AfterValidator(_no_controls), NO_CONTROLS]
 WHOLE = BeforeValidator(_whole)
 Seconds = Annotated[int, Field(ge=1, le=LONGEST_S), WHOLE]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+WorkflowName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Tag = Annotated[
     str,
     AfterValidator(_is_tag),
@@ -165,7 +165,7 @@ class JobsQuery(Query):
     """Which jobs, newest first."""
 
     state: list[JobState] = Field([], description="any of these")
-    workflow: Word | None = None
+    workflow: WorkflowName | None = None
     owner: Name | None = Field(None, description="others' are seen by admins and readers only")
     cursor: str | None = Field(None, max_length=200, description="`next` of the page before")
     limit: int = Field(LISTED, ge=1, le=LISTED_MOST)

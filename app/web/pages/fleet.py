@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from app.ledger import groups, waiting
 from app.ledger.registry import samples, workers
-from app.ledger.registry.samples import Sample
+from app.ledger.registry.samples import MinuteSample
 from app.pool.model import WorkerId
 from app.web.http import cache, htmx
 from app.web.http.auth import caller
@@ -29,7 +29,7 @@ SAMPLES_S = 10.0  # there is a new sample each minute
 BUSY_PERCENT = 10  # a card that only shows a desktop has less
 STATUSES = ("healthy", "degraded", "down")
 
-Samples = Mapping[WorkerId, Sequence[Sample]]
+Samples = Mapping[WorkerId, Sequence[MinuteSample]]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from app.actions.services import Services
 from app.ledger import investigations
 from app.ledger.registry import fleet
 from app.ledger.registry.fleet import HeldJob
-from app.ledger.registry.samples import Sample
+from app.ledger.registry.samples import MinuteSample
 from app.ledger.registry.workers import Rows
 from app.pool.model import Worker, WorkerId
 from app.web.pages import sparkline
@@ -86,7 +86,7 @@ class FleetRows:
 def rows(
     found: Services,
     registered: Sequence[Worker],
-    samples: Mapping[WorkerId, Sequence[Sample]],
+    samples: Mapping[WorkerId, Sequence[MinuteSample]],
     former: Mapping[str, WorkerRow],
 ) -> tuple[WorkerRow, ...]:
     """The rows of these workers now; `former` rows keep times from trembling. Raises Unavailable, RedisError."""
@@ -105,7 +105,7 @@ def row(
     now: WorkerAnswer,
     held: Sequence[HeldJob],
     idle_since: datetime | None,
-    samples: Sequence[Sample],
+    samples: Sequence[MinuteSample],
     former: Mapping[str, WorkerRow],
 ) -> WorkerRow:
     """The row of one worker now."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.ledger.investigations import Investigation, Move, SuspectedCause
-from app.ledger.registry.samples import Sample
+from app.ledger.registry.samples import MinuteSample
 from app.ledger.registry.workers import Transition
 from app.pool.duration import duration
 from app.pool.model import Json
@@ -133,7 +133,7 @@ def _figure(
         return None
     # One minute later: a line's right end is a whole minute, and the last sample must lie before it.
     end = silent_at + timedelta(minutes=1)
-    lines = sparkline.draw([Sample(at, share, None) for at, share in points], None, seconds, end).lines
+    lines = sparkline.draw([MinuteSample(at, share, None) for at, share in points], None, seconds, end).lines
     last, highest = round(100 * known[-1]), round(100 * max(known))
     words = f"{name.lower()} before the failure: last {last}{unit}, highest {highest}{unit}"
     return Figure(name, Spark(lines, words), f"{last}{unit}")

@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 from app.actions import jobs
 from app.ledger import groups
 from app.ledger.registry import workflows
-from app.ledger.registry.workflows import Declared
+from app.ledger.registry.workflows import Declaration
 from app.pool.model import Job, Json
 from app.web.http import uploads
 from app.web.http.auth import caller
@@ -66,7 +66,7 @@ def _keep_uploads(written: MultiDict[str, str]) -> None:
 
 
 def _page(
-    chosen: Declared | None,
+    chosen: Declaration | None,
     params: Mapping[str, Json],
     written: Mapping[str, str],
     errors: Errors,
@@ -102,7 +102,7 @@ def _asked(old: Job | None) -> dict[str, Any]:
     return {**asked, "group": (groups.successor(services().ledger, group) or group) if group else None}
 
 
-def _chosen(name: str | None) -> Declared | None:
+def _chosen(name: str | None) -> Declaration | None:
     """The commonest declaration of this workflow, or of the first workflow when none is named; None if not offered."""
     found = workflows.declared(services().ledger, [name] if name else None)
     return found[0] if found else None
