@@ -14,13 +14,13 @@ from app.pool.model import Attempt, AttemptEnd, Health, JobId, WorkerId
 from app.web.http import filters
 from app.web.http.fleet_filter import Filter
 from app.web.pages import job_story, sparkline
-from app.web.pages.fleet_rows import Row
+from app.web.pages.fleet_rows import WorkerRow
 from app.web.pages.sparkline import Spark
 from app.web.pages.worker import strip
 from app.web.shapes.worker_history import TransitionAnswer
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=timezone.utc)
-ROW = Row(
+ROW = WorkerRow(
     id="w",
     name="render-01",
     hostname="rack.studio",

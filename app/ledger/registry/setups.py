@@ -31,7 +31,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Change:
-    """What became of a change of a worker's setup; `refused` says why nothing did."""
+    """The outcome of a change of a worker's setup; `refused` says why nothing was changed."""
 
     worker: Worker  # as it was
     after: Setup
