@@ -1,5 +1,5 @@
-"""The workflows that ship. Each module has `declaration()` and `run(job)`."""
+"""The workflows that ship. Each has a module with `declaration()` and `run(job)`."""
 
 
 class NotOffered(Exception):
-    """This host lacks what the workflow needs; the message says what."""
+    """The host lacks what the workflow needs; the message says what."""

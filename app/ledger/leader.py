@@ -22,12 +22,12 @@ class LeaderSession:
         self._connection = connection
 
     def try_lock(self) -> bool:
-        """Whether this session leads now."""
+        """True when this session leads now. Raises psycopg.OperationalError when the session has ended."""
         row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (LEADER_LOCK,)).fetchone()
         return row is not None and bool(row[0])
 
     def ping(self) -> None:
-        """Keep it alive."""
+        """Keep the session alive. Raises psycopg.OperationalError when it has ended."""
         self._connection.execute("SELECT true")
 
 

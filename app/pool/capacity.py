@@ -117,7 +117,7 @@ def room(worker: Worker, beat: Beat, leases: Mapping[JobId, Lease], policy: Poli
 
 
 def emptied(has: Room) -> Room:
-    """The same if it held no lease."""
+    """The room of a worker as if it held no lease."""
     cards = tuple(replace(card, reserved_mb=0, held=False, whole=False) for card in has.cards)
     return replace(has, held=0, cards=cards, wide=False)
 

@@ -92,7 +92,7 @@ class Live:
         return parse_leases(self._redis.hgetall(self._keys.lease(worker)))
 
     def leases_of(self, workers: Sequence[WorkerId]) -> dict[WorkerId, dict[JobId, Lease]]:
-        """The same for many, in as many round trips as it takes to keep no other client waiting."""
+        """The leases of many workers by worker and job, in steps that keep no other client of Redis waiting."""
         found: dict[WorkerId, dict[JobId, Lease]] = {}
         with self._redis.pipeline(transaction=False) as pipe:
             for first in range(0, len(workers), AT_ONCE):

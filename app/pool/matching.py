@@ -42,7 +42,7 @@ def offered(worker: Worker, workflow: str) -> Workflow | None:
 
 
 def all_tags(worker: Worker) -> frozenset[str]:
-    """Those that admins set and those that the agent reports."""
+    """The tags that admins set, and those that the agent reports."""
     return frozenset(worker.tags) | frozenset(worker.dynamic_tags)
 
 

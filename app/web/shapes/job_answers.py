@@ -1,4 +1,4 @@
-"""Jobs and attempts as the API shows them: every field of api.md, null where nothing is known."""
+"""Jobs and attempts as the API shows them; a field is null where nothing is known."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class LineList(BaseModel):
 
 
 def job_answer(job: Job, result: Any) -> JobAnswer:
-    """The job as people see it; `result` is its accepted one."""
+    """The job as people see it, with its accepted result."""
     facts = {**facts_of(job.spec), **{name: getattr(job, name) for name in OF_THE_JOB}}
     return JobAnswer(**facts, status=job_status(job), waiting=waiting_answer(job), result=result)
 
@@ -133,7 +133,7 @@ def line_answer(line: LogLine) -> LineAnswer:
 
 
 def ahead(job: Job) -> datetime | None:
-    """The time before which it may not start; None when that has come, or there is none."""
+    """The time before which the job may not start; None when it has come, or there is none."""
     return job.not_before if job.not_before and job.not_before > datetime.now(timezone.utc) else None
 
 

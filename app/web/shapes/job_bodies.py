@@ -8,7 +8,7 @@ from pydantic import Field
 
 from app.pool.about import About, described_fields
 from app.pool.model import LIMITS, Job, JobSpec, Requirement
-from app.web.http.schemas import WHOLE, Body, Id, Name, Tag, When, Word, at_most
+from app.web.http.schemas import WHOLE, Body, Id, Name, Tag, When, WorkflowName, at_most
 from app.web.shapes.job_fields import FIELDS, HINTS, NOT_SUBMITTED, api_name, facts_of
 
 BATCH_JOBS = 10_000
@@ -16,7 +16,7 @@ SUBMITTED = tuple(field for field in FIELDS if field.name not in NOT_SUBMITTED)
 ABOUT = {**described_fields(Requirement), **described_fields(JobSpec)}
 # Fields whose values need more than a range; by their names in the API.
 SPECIAL: dict[str, tuple[Any, Any]] = {
-    "workflow": (Word, ...),
+    "workflow": (WorkflowName, ...),
     "params": (
         Annotated[dict[str, Any], at_most(LIMITS.params_bytes, "params")],
         Field({}, description=f"the workflow's parameters; at most {LIMITS.params_bytes // 1024} KiB as JSON"),

@@ -1,6 +1,6 @@
 """Why a job waits, filter by filter; why each of its attempts went where it did.
 
-Creators are told no hosts: neither a worker's name nor what stands beside it.
+Creators see no hosts: neither workers' names nor the reasons that stand beside these.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class WhyAnswer(BaseModel):
 
 
 def explain(job: Job) -> WhyAnswer:
-    """The answer for this job, as far as the caller may see."""
+    """Why this job waits or went where it did, as far as the caller may see. Raises Unavailable, RedisError."""
     tried = attempts.of_job(services().ledger, job.id)
     found = WhyAnswer(
         state=job.state,
@@ -140,7 +140,7 @@ def _without_hosts(found: WhyAnswer) -> WhyAnswer:
 
 
 def _to_look_at(everyone: Sequence[Worker], refused: dict[WorkerId, Refusal | None]) -> list[Worker]:
-    """Those that fit, then those that lack a tag: their beats may have it by now."""
+    """The workers that fit, then those that lack a tag: their newest beats may have it."""
     fitting = [worker for worker in everyone if refused[worker.id] is None]
     lacking = [worker for worker in everyone if (why := refused[worker.id]) is not None and why.filter == "tags"]
     return [*fitting, *lacking][:LOOKED_AT]
