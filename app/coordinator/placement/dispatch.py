@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.leases import Leases
+from app.coordinator.budget import DISPATCH_S, Budget
 from app.coordinator.fleet import Fleet
 from app.coordinator.placement.assign import Assigner, Placed
 from app.coordinator.placement.backfill import Backfill, KeptWorker
-from app.coordinator.placement.budget import DISPATCH_S, Budget
 from app.coordinator.placement.fairness import Order, Queue, in_order, last_read, queue_of
 from app.coordinator.placement.index import Index, level_of
 from app.coordinator.placement.place import Run, Unplaced

@@ -7,10 +7,12 @@ and beats: that is what reconcile does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from app.coordinator.batches import Round
 from app.coordinator.fleet import Fleet
 from app.coordinator.placement import headroom
 from app.coordinator.placement.index_plan import IndexPlan, Membership, OpenDemand, Rules
@@ -24,7 +26,7 @@ from app.pool.model import Requirement, WorkerId
 MOST_MEMORIES = 32  # so many different demands for memory have sets of their own; further ones share those of a level
 LEVELS_MB = (0, 1024, 2048, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152, 65536, 81920, 147456)
 AT_ONCE = 200  # headrooms in one round trip: others have their turn in between
-ROUNDS = 12  # of so many rebuilds each writes its share of the headrooms anew, changed or not
+REBUILDS = 12  # within so many every headroom is written anew, changed or not
 
 
 def level_of(requirement: Requirement) -> Requirement:
@@ -53,7 +55,7 @@ class Index:
         self._means: headroom.Means | None = None
         self._made: dict[WorkerId, tuple[object, str]] = {}  # of what a headroom was made, and its text
         self._written: dict[WorkerId, str] = {}
-        self._round = 0
+        self._round = Round()
         self._demands: dict[Requirement, OpenDemand] = {}  # as they were found; some may have been closed since
 
     def place(self, runs: Sequence[Run]) -> list[list[Place | Unplaced]]:
@@ -193,10 +195,11 @@ class Index:
 
     def _forget(self, whole: bool) -> None:
         """A stale leader may have written after we did: in turn each headroom is written anew, or all at once."""
-        workers = sorted(self._written)
-        for worker in workers if whole else workers[self._round :: ROUNDS]:
+        if whole or self._round.over:
+            self._round.begin(self._written)
+        share = len(self._written) if whole else math.ceil(len(self._written) / REBUILDS)
+        for worker in self._round.next(self._written, share):
             del self._written[worker]
-        self._round = (self._round + 1) % ROUNDS
 
     def _strangers(self) -> list[WorkerId]:
         return [WorkerId(w) for w in self._redis.zrange(self._keys.load, 0, -1) if w not in self._fleet.workers]
