@@ -1,6 +1,6 @@
 """The fleet as the leader holds it in memory: workers and policy from the ledger, beats from Redis.
 
-A copy that may be a moment old: every decision made on it is compared again where it is written.
+The copy may be a moment old: every decision that is made on it is compared again where it is written.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ LIVE = frozenset({Health.HEALTHY, Health.DEGRADED})
 
 
 class Fleet:
-    """Workers by id, and of each the newest beat of its present incarnation while Redis has it."""
+    """Workers by id, and each one's newest beat of its present incarnation while Redis has it.
+
+    Health gives it beats and verdicts by its methods; everybody else reads. For one thread.
+    """
 
     def __init__(self, stores: Stores) -> None:
         self._ledger = stores.ledger
@@ -31,13 +34,13 @@ class Fleet:
         self.beats: dict[WorkerId, Beat] = {}
         self.policy = Policy()
         self.groups: frozenset[str] = frozenset()
-        self.strategies: dict[str, str] = {}  # by group, of those that have their own
-        self._outdated: dict[WorkerId, tuple[int, int]] = {}  # (incarnation, seq) of a beat that is not true any more
+        self.strategies: dict[str, str] = {}  # by group, where a group has its own
+        self._outdated: dict[WorkerId, tuple[int, int]] = {}  # (incarnation, seq) of a beat that is no longer true
         self._rows: workers.Rows = {}  # as the ledger had them
         self._slots: dict[str, int] = {}  # by workflow, as far as it was asked
 
     def reload(self) -> None:
-        """Read the policy and the workers that have changed; what a worker reports of itself stays."""
+        """Read the policy and the changed workers; what they report of themselves stays. Raises Unavailable."""
         self.policy = policy.read(self._ledger)
         self.groups = frozenset(groups.names(self._ledger))
         self.strategies = groups.strategies(self._ledger)
@@ -70,12 +73,12 @@ class Fleet:
         self.beats.pop(worker, None)
 
     def distrust(self, worker: WorkerId, incarnation: int, seq: int) -> None:
-        """By its own word its newest beat, this one, is not true any more: it is given nothing until the next."""
+        """By its own word this beat, its newest, is no longer true: it is given nothing until the next."""
         self._outdated[worker] = (incarnation, seq)
 
     @property
     def outdated(self) -> Collection[WorkerId]:
-        """The workers whose newest beat is not true any more."""
+        """The workers whose newest beat is no longer true."""
         return self._outdated.keys()
 
     def set_health(self, worker: WorkerId, health: Health, reason: str | None, degraded_as: str | None) -> None:
@@ -86,11 +89,11 @@ class Fleet:
             self._outdated.pop(worker, None)
 
     def is_live(self, worker: Worker) -> bool:
-        """Whether it beats and is neither given up nor gone."""
+        """True for a worker that beats and is neither given up nor gone."""
         return worker.health in LIVE and worker.id in self.beats
 
     def taking(self) -> Iterator[Worker]:
-        """Those that may be given jobs, room permitting."""
+        """The workers that may be given jobs, room permitting."""
         return (
             worker
             for worker in self.workers.values()
@@ -100,7 +103,7 @@ class Fleet:
     def healthy_fitting(
         self, requirement: Requirement, without: Collection[WorkerId] = (), above_mb: int = 0
     ) -> Iterator[Worker]:
-        """Of these, without some, those that match; on a card with more than so much."""
+        """The workers that may be given such a job, without these; with a card of more than `above_mb` MiB."""
         return (
             worker
             for worker in self.taking()
@@ -110,13 +113,13 @@ class Fleet:
         )
 
     def could_give_mb(self, worker: Worker) -> int:
-        """The most that one of its cards has for a job, in MiB, when no other of ours runs there."""
+        """The most that one of its cards has for a job, in MiB, when no other job of ours runs there."""
         return could_give_mb(worker, self.beats.get(worker.id), self.policy)
 
     def wishes_of(
         self, requirement: Requirement, failed_on: frozenset[WorkerId], above_mb: int
     ) -> tuple[frozenset[WorkerId], int]:
-        """Where a job is not to go, and on a card with more than how much; both while somebody healthy can do it."""
+        """The workers that a job avoids, and the MiB that its card is to exceed, while somebody healthy can run it."""
         return heeded(failed_on, above_mb, partial(self.healthy_fits, requirement))
 
     def slots_of(self, workflow: str) -> int:
@@ -127,13 +130,13 @@ class Fleet:
         return self._slots[workflow]
 
     def anybody_fits(self, requirement: Requirement) -> bool:
-        """Whether any registered worker could run it, however it is now."""
+        """True when some registered worker could run it, however it stands."""
         return next(self.fitting(requirement), None) is not None
 
     def fitting(self, requirement: Requirement) -> Iterator[Worker]:
-        """Those, of all that are registered."""
+        """The registered workers that could run it, however they stand."""
         return (worker for worker in self.workers.values() if unfit(worker, requirement, self.policy) is None)
 
     def healthy_fits(self, requirement: Requirement, without: Collection[WorkerId] = (), above_mb: int = 0) -> bool:
-        """Whether there is one."""
+        """True when `healthy_fitting` has a worker for it."""
         return next(self.healthy_fitting(requirement, without, above_mb), None) is not None

@@ -17,7 +17,7 @@ TRANSITIONS, ENDS = 20, 10
 
 
 def gathered(tx: Ledger, worker: WorkerId, why: str, beat: Beat | None = None) -> dict[str, Any]:
-    """As JSON holds it: why, beat, samples, transitions, ends."""
+    """The evidence as JSON holds it: why, beat, samples, transitions, ends; times as RFC 3339."""
     return {
         "why": why,
         "beat": plain(beat) if beat else None,
@@ -28,5 +28,5 @@ def gathered(tx: Ledger, worker: WorkerId, why: str, beat: Beat | None = None) -
 
 
 def _plain_row(row: Row) -> dict[str, Any]:
-    """Times as RFC 3339."""
+    """A row as JSON holds it."""
     return {name: value.isoformat() if isinstance(value, datetime) else plain(value) for name, value in row.items()}
