@@ -38,5 +38,5 @@ class Tags:
 
 
 def is_tag(text: object) -> bool:
-    """Whether it has a tag's syntax."""
+    """True for a text with a tag's syntax."""
     return isinstance(text, str) and _TAG.fullmatch(text) is not None

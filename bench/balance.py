@@ -24,7 +24,6 @@ from rq.serializers import JSONSerializer
 from app.ledger import attempts, jobs, policy
 from app.ledger.db import Ledger
 from app.ledger.registry import workers
-from app.pool.matching import class_name
 from app.pool.model import JobId, JobSpec, JobState, Requirement, WorkerId
 from app.pool.policy import STRATEGIES
 from bench.beats import bare_pool
@@ -98,7 +97,7 @@ class Bench:
         if anywhere:
             demand = replace(demand, only_workers=(self.chosen.choice(self._fitting(demand)),))
         params = {"seconds": wish.seconds, **({} if demand.workflow == WORK.name else {"use": USE, "device": "cpu"})}
-        return jobs.submit(tx, JobSpec(demand, params, owner="bench"), class_name(demand)).id
+        return jobs.submit(tx, JobSpec(demand, params, owner="bench")).id
 
     def _fitting(self, demand: Requirement) -> Sequence[WorkerId]:
         """By its place among the simulated ones: every second is large, every fourth has the tag."""

@@ -24,11 +24,10 @@ from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.leases import Leases
 from app.coordinator.fleet import Fleet
 from app.coordinator.placement.dispatch import Dispatch
-from app.coordinator.placement.index import Eligible
+from app.coordinator.placement.index import Index
 from app.coordinator.stores import Stores
 from app.ledger import jobs, waiting
 from app.ledger.jobs import OpenAttempt
-from app.pool.matching import class_name
 from app.pool.model import JobId, JobSpec
 from bench.figures import percentile, publish
 from bench.situations import AT_ONCE, BURN, SITUATIONS, Situation
@@ -84,14 +83,14 @@ class Scene:
         self._ledger, self._clock = seed.ledger, Clock()
         self._leases, self._envelopes = Leases(stores), Envelopes(rq)
         fleet = Fleet(stores)
-        eligible = Eligible(stores, fleet)
-        self._dispatch = Dispatch(stores, fleet, eligible, self._leases, self._envelopes, self._clock.now)
+        index = Index(stores, fleet)
+        self._dispatch = Dispatch(stores, fleet, index, self._leases, self._envelopes, self._clock.now)
         names = [seed.worker(f"render-{number:04d}", gpus=0, slots=SLOTS).id for number in range(workers)]
         self._freed = names[:1] if situation.excluding else names
         fleet.reload()
         for worker in list(fleet.workers.values()):
             fleet.heard(a_beat(worker))
-        eligible.rebuild(whole=True)
+        index.rebuild(whole=True)
         self._held: dict[JobId, OpenAttempt] = {}
         self._fill(workers * SLOTS)
         specs = list(situation.specs(names[0]))
@@ -124,7 +123,7 @@ class Scene:
             self._held |= self._placed()
 
     def _submit(self, specs: Sequence[JobSpec]) -> None:
-        jobs.submit_all(self._ledger, [(spec, class_name(spec.requirement)) for spec in specs])
+        jobs.submit_all(self._ledger, specs)
 
     def _step(self) -> float:
         began = time.perf_counter()
@@ -165,7 +164,7 @@ class Scene:
     def _newcomer(self) -> int:
         """How many slots become free until somebody who comes now, with one job, is given one."""
         spec = JobSpec(BURN, owner=f"newcomer{len(self.found.turns)}")
-        mine = jobs.submit(self._ledger, spec, class_name(BURN)).id
+        mine = jobs.submit(self._ledger, spec).id
         freed = 1
         while mine not in self._freed_one():
             self._refill()

@@ -22,7 +22,8 @@ from typing import Any
 import redis
 
 from app.coordinator.fleet import Fleet
-from app.coordinator.placement.index import Eligible
+from app.coordinator.placement.index import Index
+from app.coordinator.placement.place import Place
 from app.coordinator.stores import Stores
 from app.ledger.db import Ledger
 from app.pool.matching import refusal
@@ -161,13 +162,14 @@ def _matching(pool: PlacementScene, wish: Requirement) -> int:
 
 def _one(pool: PlacementScene, wish: Requirement, number: int) -> list[tuple[WorkerId, str]]:
     job = f"{number:012d}"
-    return [(place.worker, job) for place in pool.place(wish, job) if place]
+    return [(place.worker, job) for place in pool.place(wish, job) if isinstance(place, Place)]
 
 
 def _several(pool: PlacementScene, wish: Requirement, names: Iterator[int]) -> list[tuple[WorkerId, str]]:
     """BATCH of them in one call."""
     jobs = [f"{next(names):012d}" for _ in range(BATCH)]
-    return [(place.worker, job) for place, job in zip(pool.place(wish, *jobs), jobs, strict=True) if place]
+    places = zip(pool.place(wish, *jobs), jobs, strict=True)
+    return [(place.worker, job) for place, job in places if isinstance(place, Place)]
 
 
 def _batches(pool: PlacementScene, case: Case, names: Iterator[int]) -> float:
@@ -214,8 +216,8 @@ def _fleet(stores: Stores) -> Fleet:
 def _pool(fleet: Fleet, stores: Stores, case: Case) -> PlacementScene:
     """A new leader's sets of this fleet; those of the case before are gone."""
     fleet.policy = replace(fleet.policy, strategy=case.strategy)
-    pool = PlacementScene(stores, fleet, Eligible(stores, fleet))
-    pool.eligible.rebuild(whole=True)
+    pool = PlacementScene(stores, fleet, Index(stores, fleet))
+    pool.index.rebuild(whole=True)
     for wish in case.classes:
         pool.open(wish)
     return pool

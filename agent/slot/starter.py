@@ -86,7 +86,7 @@ class SlotProcesses:
         return sum(each.process is not None and each.up for each in self._lasting())
 
     def pids(self) -> set[int]:
-        """Of those that run."""
+        """The process ids of the slots that run."""
         return {each.process.pid for each in self._slots if each.process}
 
     def free(self, busy: Callable[[int], bool]) -> int:

@@ -2,4 +2,4 @@
 
 
 class NotOffered(Exception):
-    """This host lacks what the workflow needs; the message says what."""
+    """The host lacks what the workflow needs; the message says what."""

@@ -1,4 +1,4 @@
-"""Groups: made, changed, deleted. A group that jobs wait for is deleted only with a word about those jobs."""
+"""Groups: make, change, delete. Whoever deletes a group that jobs wait for must say what becomes of those jobs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find(ledger: Ledger, name: str) -> Group:
 
 
 def pin(tx: Ledger, names: Iterable[str]) -> None:
-    """Hold these groups to the end of the transaction. Raises BadFields naming those that are not there."""
+    """Keep these groups from being deleted until the transaction ends. Raises BadFields naming missing ones."""
     wanted = list(names)
     missing = groups.pin(tx, wanted)
     if missing:

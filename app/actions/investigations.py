@@ -1,4 +1,4 @@
-"""Investigations: notes on a worker's failure, and a person's word that closes it."""
+"""Investigations of workers' failures: people add notes, and one resolves it."""
 
 from __future__ import annotations
 

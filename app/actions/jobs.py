@@ -11,11 +11,11 @@ from app.actions.services import Services
 from app.ledger import events, groups, jobs
 from app.ledger.db import Ledger
 from app.ledger.registry import workflows
-from app.ledger.registry.workflows import Declared
+from app.ledger.registry.workflows import Declaration
 from app.pool import parameters
 from app.pool.errors import BadFields, BadRequest
-from app.pool.matching import class_name, nobody_offers
-from app.pool.model import ENDED, Job, JobId, JobSpec, JobState
+from app.pool.matching import nobody_offers
+from app.pool.model import ENDED, Job, JobId, JobSpec, JobState, WaitingReason
 from app.pool.settings import ServerSettings
 
 Errors = list[tuple[str, str]]
@@ -26,11 +26,11 @@ class Submission:
     """A checked specification; `waiting` says why it cannot start, where that is known at once."""
 
     spec: JobSpec
-    waiting: str | None
+    waiting: WaitingReason | None
 
 
 def find(ledger: Ledger, actor: Actor, job: str) -> Job:
-    """The job. Raises Missing also for another's job that the actor may not see: a creator is not told of it."""
+    """The job. Raises Missing, also where the actor may not see it: a creator learns nothing of others' jobs."""
     found = jobs.find(ledger, JobId(job))
     if found is None or not (actor.sees_all or found.spec.owner == actor.name):
         raise Missing("there is no such job")
@@ -44,13 +44,12 @@ def submit(tx: Ledger, settings: ServerSettings, actor: Actor, specs: Mapping[st
     for each field that cannot be taken.
     """
     submissions = check(tx, settings, actor, specs)
-    classed = [(each.spec, class_name(each.spec.requirement)) for each in submissions]
-    waiting = {name: each.waiting for each, (_, name) in zip(submissions, classed, strict=True) if each.waiting}
-    return jobs.submit_all(tx, classed, waiting)
+    waiting = {each.spec.requirement.workflow: each.waiting for each in submissions if each.waiting}
+    return jobs.submit_all(tx, [each.spec for each in submissions], waiting)
 
 
 def check(tx: Ledger, settings: ServerSettings, actor: Actor, specs: Mapping[str, JobSpec]) -> list[Submission]:
-    """The specifications with their owners, once nothing is wrong with them; their groups stay until the commit.
+    """The checked specifications, each with its owner; their groups cannot be deleted before the commit.
 
     Raises Forbidden, or BadFields with a pointer for each field that cannot be taken.
     """
@@ -71,7 +70,7 @@ def check(tx: Ledger, settings: ServerSettings, actor: Actor, specs: Mapping[str
 
 
 def cancel(services: Services, actor: Actor, job: str) -> Job:
-    """The job, cancelled: what runs is told to stop. Cancelling twice changes nothing. Raises Missing, Conflict."""
+    """The cancelled job; a running attempt is told to stop. Cancelling twice is harmless. Raises Missing, Conflict."""
     before = find(services.ledger, actor, job)
     with services.ledger.transaction() as tx:
         cancelled = jobs.cancel(tx, before.id)
@@ -86,7 +85,10 @@ def cancel(services: Services, actor: Actor, job: str) -> Job:
 
 
 def retry(services: Services, actor: Actor, job: str) -> Job:
-    """A new job that is as the ended one was submitted, and names it. Raises Missing, Conflict, BadRequest."""
+    """A new job with the ended one's specification, which names it in `retry_of`; each call makes one more.
+
+    Raises Missing, Conflict, and BadRequest where its group was deleted.
+    """
     old = find(services.ledger, actor, job)
     if old.state not in ENDED:
         raise Conflict(f"this job has not ended: {old.state}; only an ended one can be retried")
@@ -94,7 +96,7 @@ def retry(services: Services, actor: Actor, job: str) -> Job:
         spec = replace(_resubmission(tx, old.spec), retry_of=old.id)
         workflow = spec.requirement.workflow
         waiting = None if workflows.declared(tx, [workflow]) else nobody_offers(workflow)
-        new = jobs.submit(tx, spec, class_name(spec.requirement), waiting)
+        new = jobs.submit(tx, spec, waiting)
     services.ring("jobs")
     return new
 
@@ -108,8 +110,8 @@ def _resubmission(tx: Ledger, spec: JobSpec) -> JobSpec:
     return replace(spec, requirement=replace(spec.requirement, group=successor))
 
 
-def _declared(tx: Ledger, names: set[str]) -> dict[str, list[Declared]]:
-    declared: dict[str, list[Declared]] = {}
+def _declared(tx: Ledger, names: set[str]) -> dict[str, list[Declaration]]:
+    declared: dict[str, list[Declaration]] = {}
     for declaration in workflows.declared(tx, list(names)):
         declared.setdefault(declaration.workflow.name, []).append(declaration)
     return declared
@@ -126,8 +128,8 @@ def _group_errors(gone: Container[str], group: str | None) -> Errors:
     return [("/group", f"there is no group {group}")] if group is not None and group in gone else []
 
 
-def _params_errors(declared: Sequence[Declared], spec: JobSpec, settings: ServerSettings) -> Errors:
-    """Against the declaration that fits best: where hosts declare differently, one that fits is enough."""
+def _params_errors(declared: Sequence[Declaration], spec: JobSpec, settings: ServerSettings) -> Errors:
+    """The errors by the declaration that fits best: where hosts declare differently, one that fits is enough."""
     tried = [parameters.problems(d.workflow.parameters, spec.params, settings.input_folders) for d in declared]
     wrong = min(tried, key=len, default=[])
     return [(f"/params/{name.replace('~', '~0').replace('/', '~1')}", why) for name, why in wrong]

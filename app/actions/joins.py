@@ -30,7 +30,7 @@ NEWER = "a newer agent of this worker has joined meanwhile; start this one again
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What came of a confirmation: registered with `wanted`, refused with a reason, or, with neither, ask again."""
+    """The outcome of a confirmation: registered (`wanted`), refused with a reason, or, with neither, to be repeated."""
 
     checks: list[Check]
     wanted: Wanted | None = None
@@ -38,7 +38,10 @@ class Confirmation:
 
 
 def begin(services: Services, actor: Actor, offer: Offer) -> Admission:
-    """How the agent goes on. Raises BadRequest naming what cannot be registered, and Forbidden."""
+    """The admission, by which the agent goes on; nothing is registered yet.
+
+    Raises Forbidden, and BadRequest naming what cannot be registered.
+    """
     errors = _offer_errors(offer)
     if errors:
         raise BadRequest("this offer cannot be taken", errors)
@@ -108,7 +111,7 @@ def _admission(services: Services, join: Join, secret: str, worker: Worker | Non
 
 
 def _wanted(services: Services, worker: Worker | None) -> Wanted:
-    """What the coordinator last wrote for this worker, or what it will write first, as number 0."""
+    """The directives that the coordinator last wrote for this worker, or will write first (number 0)."""
     written = worker and services.redis.hget(services.keys.worker(worker.id), "wanted")
     if written:
         return from_json(Wanted, written)
@@ -116,7 +119,7 @@ def _wanted(services: Services, worker: Worker | None) -> Wanted:
 
 
 def _offer_errors(offer: Offer) -> list[tuple[str, str]]:
-    """What of an offer cannot be registered, by field."""
+    """The fields of an offer that cannot be registered, with the reasons."""
     lengths = {"name": 63, "hostname": 255, "machine_id": 255, "boot_id": 255, "version": 100}
     errors = [
         (f"/{name}", f"must have 1 to {most} characters")

@@ -1,4 +1,4 @@
-"""Notifications: marked as read by the person who was told."""
+"""Notifications: the person who was told marks them as read."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from app.ledger.db import Ledger
 
 
 def mark_read(ledger: Ledger, actor: Actor, notification: str | None) -> int:
-    """How many were unread until now: this one of the actor's notifications, or all of them."""
+    """The number of notifications that are newly marked as read: this one if it is the actor's, or all of them."""
     return events.mark_read(ledger, actor.name, notification)

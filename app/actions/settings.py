@@ -1,4 +1,4 @@
-"""The pool's settings: changed all or none, by the ranges of app/pool/policy.py."""
+"""The pool's settings: a change is made whole or not at all, within the ranges of app/pool/policy.py."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def _write(tx: Ledger, actor: Actor, changes: Mapping[str, Json], matches: Match
     present = policy.read(tx)
     seen = policy.version(present)
     try:
-        changed(present, changes)  # what is bad is told before what is stale
+        changed(present, changes)  # bad values are told before a stale version
         versions.check(matches, seen)
-        # It compares `seen` under its lock: somebody may have been faster since it was read.
+        # `write` compares the version again under its lock: somebody may have been faster since `read`.
         written = policy.write(tx, changes, actor.name, None if matches is None else seen)
     except BadRequest as error:
         raise BadRequest(str(error), [(f"/{name}", why) for name, why in error.errors]) from error

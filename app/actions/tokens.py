@@ -1,4 +1,4 @@
-"""Tokens: made and revoked. A secret is given out once, by the action that makes it."""
+"""Tokens: make and revoke. Only the action that makes a token gives out its secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def create(
 
 
 def revoke(ledger: Ledger, actor: Actor, token: str) -> None:
-    """Refuse this token, by its id, from now on. Raises Missing."""
+    """Revoke the token of this id: whoever uses it is refused. Raises Missing."""
     with ledger.transaction() as tx:
         if not tokens.revoke(tx, token):
             raise Missing("there is no such token, or it was revoked before")

@@ -1,4 +1,4 @@
-"""A worker's setup: tags, groups, narrowing, slots, queue depth; changed all or none."""
+"""A worker's setup: tags, groups, narrowing, slots, queue depth; a change is made whole or not at all."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _with(setup: Setup, changes: Mapping[str, Any]) -> Setup:
 
 
 def _check_narrowing(worker: Worker, narrowing: Sequence[str]) -> None:
-    """A worker that is narrowed to what it does not have would run nothing, and nobody would see why."""
+    """Refuse workflows that the worker does not offer: it would run nothing, and nobody would see why."""
     offered = {workflow.name for workflow in worker.workflows}
     allowed = offered | set(worker.allowed_workflows)
     errors = [

@@ -1,4 +1,4 @@
-"""Workers: what admins do to them, each verb for one or for many, with an outcome for each worker."""
+"""Actions on workers, for one or for many, with an outcome for each: tag, group, pause, resume, unblock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOT_PAUSED = "is active, not paused"
 
 @dataclass(frozen=True)
 class Instruction:
-    """What is to be done; each action reads the fields that it needs."""
+    """An action with what it needs; it reads the fields that concern it."""
 
     action: Action
     tags: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class WorkerOutcome:
-    """What became of an instruction for one worker; no name where there is no such worker."""
+    """The outcome of an instruction for one worker; no name where there is no such worker."""
 
     worker: WorkerId
     name: str | None
@@ -58,7 +58,7 @@ def find(ledger: Ledger, worker: str) -> Worker:
 def perform(
     services: Services, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction
 ) -> list[WorkerOutcome]:
-    """Do it to each worker, and ring; the outcomes are in the order of the workers.
+    """The outcomes of an instruction, in the order of the chosen workers; the coordinator is rung.
 
     Raises BadFields naming what the action cannot take; then nothing is done. Repeating it is harmless.
     """
@@ -141,7 +141,7 @@ def _unblock(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instructi
 def _outcomes(
     ledger: Ledger, chosen: Sequence[WorkerId], done: Mapping[WorkerId, str], refusal: str
 ) -> list[WorkerOutcome]:
-    """What was `done` to each worker in words; `refusal` of all others that are registered."""
+    """One outcome a worker: what was `done` to it, else `refusal` where it is registered."""
     registered = pauses.intents(ledger, chosen)
     return [
         WorkerOutcome(worker, registered[worker][0], worker in done, done.get(worker, refusal))

@@ -31,7 +31,7 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 Query = Mapping[str, str | int | bool | None | Sequence[str]]
 
 
-class Refused(PoolError):
+class ServerRefused(PoolError):
     """The server said no; `status` is HTTP's."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -40,12 +40,12 @@ class Refused(PoolError):
 
 
 class Unanswered(Unavailable):
-    """No answer came, or not all of one; what was asked for may have been done."""
+    """No answer came, or only a part of one; the server may have done what was asked for."""
 
 
 @dataclass(frozen=True)
 class Client:
-    """Calls one server with one token."""
+    """Calls one server with one token. Every call raises PoolError: ServerRefused, Unanswered, Unavailable."""
 
     server: str
     token: str | None
@@ -53,7 +53,7 @@ class Client:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Client:
-        """MUSTER_SERVER and MUSTER_TOKEN, by default those of the local home. Raises SettingsError."""
+        """A client by MUSTER_SERVER and MUSTER_TOKEN, by default those of the local home. Raises SettingsError."""
         home = home_folder(environ)
         local = _line(home / "server") or f"http://127.0.0.1:{DEFAULT_PORT}"
         server = (environ.get("MUSTER_SERVER") or local).rstrip("/")
@@ -64,15 +64,15 @@ class Client:
         return cls(server, token)
 
     def get(self, path: str, query: Query | None = None) -> Any:
-        """What GET answers."""
+        """The JSON that GET answers."""
         return self._json("GET", path, None, query)
 
     def post(self, path: str, body: Json = None, headers: Mapping[str, str] | None = None) -> Any:
-        """What POST answers."""
+        """The JSON that POST answers."""
         return self._json("POST", path, body, None, headers)
 
     def submit(self, path: str, body: Json) -> Any:
-        """What POST answers to a submission; asked for once more where the answer was lost, and done once."""
+        """The JSON that POST answers to a submission; sent again where the answer was lost, and done once."""
         key = {"Idempotency-Key": str(uuid.uuid4())}
         try:
             return self.post(path, body, key)
@@ -80,11 +80,11 @@ class Client:
             return self._again(path, body, key)
 
     def delete(self, path: str) -> Any:
-        """What DELETE answers; None when that is nothing."""
+        """The JSON that DELETE answers; None for an empty answer."""
         return self._json("DELETE", path)
 
     def pages(self, path: str, query: Query | None = None, most: float = inf) -> Iterator[Any]:
-        """The items of a list, page by page, up to so many."""
+        """The items of a list, read page by page, at most `most`."""
         cursor: str | None = None
         while most > 0:
             page = self.get(path, {**(query or {}), "limit": int(min(most, PAGE)), "cursor": cursor})
@@ -113,8 +113,8 @@ class Client:
         while True:
             try:
                 return self.post(path, body, key)
-            except Refused as refused:
-                # The server may still be at work on the first request; its answer is then to be had in a moment.
+            except ServerRefused as refused:
+                # The server may still be at work on the first request; it will have the answer in a moment.
                 if refused.status != HTTPStatus.CONFLICT or time.monotonic() > deadline:
                     raise
             time.sleep(RETRY_S)
@@ -163,7 +163,7 @@ def _refused(status: int, text: bytes, token: str | None) -> PoolError:
         lines = [f"the server answers {status}; is MUSTER_SERVER a Muster server?"]
     if status == 401:
         lines.append("set MUSTER_TOKEN to a token of this server" + ("" if token else "; none is set"))
-    return Unavailable(lines[0]) if status == 503 else Refused(status, "\n".join(lines))
+    return Unavailable(lines[0]) if status == 503 else ServerRefused(status, "\n".join(lines))
 
 
 def _line(path: Path) -> str | None:

@@ -18,7 +18,7 @@ ENDED = {"succeeded": 0, "failed": 1, "cancelled": 2}  # state -> exit code
 
 
 def until_end(client: Client, job: str) -> Any:
-    """Show a progress bar until the job has ended; returns it then. A server that restarts is waited for."""
+    """Show a progress bar until the job has ended and return the job; wait for a server that restarts."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("waiting", total=1.0)
@@ -35,7 +35,7 @@ def until_end(client: Client, job: str) -> Any:
 
 
 def output_paths(client: Client, job: str) -> list[str]:
-    """Where the job's outputs lie."""
+    """The paths of the job's outputs."""
     return [output["path"] for output in client.get(f"/jobs/{job}/outputs")["items"]]
 
 
@@ -54,7 +54,7 @@ def log_lines(client: Client, job: str, attempt: int | None, follow: bool) -> It
             number, after = number + 1, 0
             yield f"-- attempt {number}"
             continue
-        # The job was asked before these lines were: what it wrote until its end is among them.
+        # The job was asked for before these lines, so all that it wrote until its end is among them.
         if not follow or found["state"] in ENDED or found["attempt"] > number:
             return
         time.sleep(LOOK_S)
@@ -62,7 +62,7 @@ def log_lines(client: Client, job: str, attempt: int | None, follow: bool) -> It
 
 
 def exit_code(job: Any) -> int:
-    """What the command line ends with: 0 succeeded, 1 failed, 2 cancelled."""
+    """The exit code for an ended job: 0 succeeded, 1 failed (says why on stderr), 2 cancelled."""
     if job["state"] == "failed":
         click.echo(f"failed: {job['error'] or 'no reason was given'}", err=True)
     return ENDED[job["state"]]

@@ -1,4 +1,4 @@
-"""What several verbs take and how all of them fail."""
+"""Options that several verbs take, and how every verb fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's 
 
 
 class Commands(click.Group):
-    """Errors that people can mend are one line and exit code 1, never a traceback."""
+    """A group whose verbs report errors that people can mend as one line and exit code 1, never by a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""

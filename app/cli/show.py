@@ -27,12 +27,12 @@ COLOURS = {
 
 
 def as_json(value: Any) -> None:
-    """The API's own answer, indented."""
+    """Print the API's answer, indented."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def jobs(found: Iterable[Shown]) -> None:
-    """A table of jobs."""
+    """Print a table of jobs."""
     rows = [
         (
             job["id"],
@@ -49,7 +49,7 @@ def jobs(found: Iterable[Shown]) -> None:
 
 
 def job(found: Shown, attempts: Sequence[Shown], why: Shown) -> None:
-    """One job: its facts, what turned it away where it waits, its attempts as a story, the present one's placement."""
+    """Print a job: its facts, why it waits, its attempts as a story, and where the present one was placed and why."""
     facts = {
         "job": found["id"],
         "name": found["name"],
@@ -95,7 +95,7 @@ def _placement(placed: Shown) -> None:
 
 
 def workers(found: Iterable[Shown]) -> None:
-    """A table of workers."""
+    """Print a table of workers."""
     rows = [
         (
             worker["id"],
@@ -116,7 +116,7 @@ def workers(found: Iterable[Shown]) -> None:
 
 
 def results(found: Iterable[Shown]) -> bool:
-    """What became of an action, a line for each worker; whether all of it is good."""
+    """Print what became of an action, a line for each worker; True when all of it succeeded."""
     good = True
     for each in found:
         click.echo(f"{each['name'] or each['worker']}: {each['detail']}", err=not each["ok"])
@@ -125,7 +125,7 @@ def results(found: Iterable[Shown]) -> bool:
 
 
 def tokens(found: Iterable[Shown]) -> None:
-    """A table of tokens."""
+    """Print a table of tokens."""
     rows = [
         (
             token["id"],
@@ -141,7 +141,7 @@ def tokens(found: Iterable[Shown]) -> None:
 
 
 def percent(job: Shown) -> str:
-    """How much of a job is done."""
+    """The progress of a job in per cent; empty before any."""
     return "" if job["state"] == "pending" and not job["progress"] else f"{job['progress']:.0%}"
 
 

@@ -75,7 +75,7 @@ def _typed(declared: Mapping[str, Parameter] | None, word: str) -> tuple[str, Js
 
 
 def _guessed(text: str) -> Json:
-    """Without a declaration: a file that exists by its absolute path, JSON where it is JSON, else the text."""
+    """The value of an undeclared parameter: the absolute path of a file that exists, else JSON, else the text."""
     if os.path.isfile(text):
         return os.path.abspath(text)
     try:

@@ -56,7 +56,7 @@ def resume(workers: tuple[str, ...]) -> None:
 
 
 def _act(workers: tuple[str, ...], action: dict[str, Any]) -> None:
-    """One action on these, named as people know them; exit code 1 when it failed for any."""
+    """Act on workers, named as people know them, and exit: 1 when the action failed for any, else 0."""
     client = Client.from_environment()
     named = worker_ids(workers, list(client.pages("/admin/workers")))
     done = client.post("/admin/workers/actions", {**action, "workers": named})["items"]
@@ -64,7 +64,7 @@ def _act(workers: tuple[str, ...], action: dict[str, Any]) -> None:
 
 
 def worker_ids(words: Sequence[str], known: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The ids that are meant. Raises PoolError for a word that means nobody, or several: agents may share a name."""
+    """The ids of the workers that words name. Raises PoolError for a word that names none, or several of one name."""
     ids = {each["id"] for each in known}
     named = defaultdict(list)
     for each in known:

@@ -35,8 +35,8 @@ from app.coordinator.health.sampling import Sampling
 from app.coordinator.health.verdicts import HealthMonitor
 from app.coordinator.hints import BLIND_S, Hint
 from app.coordinator.placement.dispatch import Dispatch
-from app.coordinator.placement.index import Eligible
-from app.coordinator.placement.rebalance import Queued
+from app.coordinator.placement.index import Index
+from app.coordinator.placement.rebalance import Rebalance
 from app.coordinator.recovery.reconcile import Reconcile
 from app.coordinator.stores import Stores
 from app.ledger import blocks, waiting
@@ -96,9 +96,9 @@ class ControlLoop:
         self._directives = DirectivesWriter(stores, self.fleet, directed)
         self._sampling = Sampling(stores, self.fleet, self.health.sightings)
         self._reconcile = Reconcile(stores, self.fleet, failover, self.health, leases, envelopes, now, batches=compared)
-        self._eligible = Eligible(stores, self.fleet)
-        self._dispatch = Dispatch(stores, self.fleet, self._eligible, leases, envelopes, now)
-        self._queued = Queued(stores, self.fleet, failover, envelopes, now)
+        self._index = Index(stores, self.fleet)
+        self._dispatch = Dispatch(stores, self.fleet, self._index, leases, envelopes, now)
+        self._rebalance = Rebalance(stores, self.fleet, failover, envelopes, now)
         self._generation: str | None = None
         self._policy = self.fleet.policy
         self.undecided = False  # health will decide something within moments
@@ -197,7 +197,7 @@ class ControlLoop:
         self._losses = []
         judgement = self.health.judge(look)
         self.undecided = judgement.undecided
-        self._eligible.refresh(judgement.changed)
+        self._index.refresh(judgement.changed)
         joined = Due.FLEET if judgement.joined else NOTHING
         return joined | (Due.DISPATCH if judgement.changed else NOTHING)
 
@@ -231,12 +231,12 @@ class ControlLoop:
         point("reconcile.begun")
         self._waits_for_beats = self._reconcile.step().soon
         self._done[Due.FLEET] = self._now()
-        self._eligible.rebuild(whole=self._is_time(Due.SCORES, WHOLE_S))
+        self._index.rebuild(whole=self._is_time(Due.SCORES, WHOLE_S))
         waiting.forget_classes(self._stores.ledger)
 
     def _dispatch_all(self, sweep: bool) -> None:
         other = self._dispatch.step(sweep)
-        if sweep and self._queued.step(self._dispatch.kept_workers):
+        if sweep and self._rebalance.step(self._dispatch.kept_workers):
             other |= self._dispatch.step(sweep)
         if other:
             self._done.pop(Due.FLEET, None)  # a worker was other than we knew

@@ -26,8 +26,8 @@ from app.pool.errors import Collided, Unavailable
 SQL = Path(__file__).parents[2] / "sql"
 CONNECT_S = 3
 STATEMENT_MS = 5_000
-FRESH_S = 1.0  # a silent connection that answered so recently is not asked again whether it lives
-TRIES = 3  # of a statement; PostgreSQL has waited a second before it takes a wait for a ring
+FRESH_S = 1.0  # a silent connection that answered within this time is not asked again whether it lives
+TRIES = 3  # of a statement; PostgreSQL waits a second before it takes a wait for a deadlock
 COLLISIONS = (DeadlockDetected, SerializationFailure)
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Ledger:
                 min_size=0,
                 max_size=size,
                 timeout=CONNECT_S,
-                # Its pauses between tries double: given up as soon, the next call begins anew without a pause.
+                # The pool's pauses between tries double. Given up this soon, the next call begins without a pause.
                 reconnect_timeout=CONNECT_S,
                 max_idle=60,
                 open=True,
@@ -77,7 +77,11 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[Ledger]:
-        """A ledger whose verbs are committed together, or not at all; nested ones are savepoints."""
+        """A ledger whose verbs are committed together, or not at all; a transaction inside another is a savepoint.
+
+        Raises Unavailable when PostgreSQL does not answer (a commit may have happened all the same) and Collided when
+        others changed the same rows; after Collided the transaction may be repeated.
+        """
         if self._connection is not None:
             with self._connection.transaction():
                 yield self
@@ -86,19 +90,19 @@ class Ledger:
             yield Ledger(self._pool, connection)
 
     def all(self, query: str, /, **parameters: Any) -> list[Row]:
-        """Every row of a named query."""
+        """Every row of a named query. Raises Unavailable."""
         return self._run(query, parameters, lambda cursor: cursor.fetchall())
 
     def one(self, query: str, /, **parameters: Any) -> Row | None:
-        """The first row of a named query, or None."""
+        """The first row of a named query, or None. Raises Unavailable."""
         return self._run(query, parameters, lambda cursor: cursor.fetchone())
 
     def do(self, query: str, /, **parameters: Any) -> int:
-        """Run a named statement; returns how many rows it touched."""
+        """Run a named statement; returns how many rows it touched. Raises Unavailable: it may have run all the same."""
         return self._run(query, parameters, lambda cursor: cursor.rowcount)
 
     def do_many(self, query: str, many: Sequence[Mapping[str, Any]]) -> None:
-        """Run a named statement for each of these parameters, pipelined; all or none are committed."""
+        """Run a named statement for each of these parameters, pipelined; all or none commit. Raises Unavailable."""
         if many:
             self._repeated(lambda: self._many(query, many))
 
@@ -115,7 +119,7 @@ class Ledger:
         return self._repeated(once)
 
     def _repeated(self, work: Callable[[], T]) -> T:
-        """What this gives; of a transaction's part that collides all of it is undone, so that is not tried again."""
+        """What `work` returns; tried again after a collision, but not in a transaction, which is undone whole."""
         if self._connection is None:
             for _ in range(TRIES - 1):
                 with suppress(Collided):
@@ -149,8 +153,8 @@ def _unavailable() -> Iterator[None]:
 
 
 def _check(connection: Connection) -> None:
-    """Raise psycopg.OperationalError when it is dead; the pool then makes another."""
-    said = select.select([connection], [], [], 0)[0]  # a server that ends it says so, though nobody has asked
+    """Raise psycopg.OperationalError for a dead connection; the pool then makes another."""
+    said = select.select([connection], [], [], 0)[0]  # a server that ends a connection says so unasked
     if said or time.monotonic() - connection.used_at > FRESH_S:
         ConnectionPool.check_connection(connection)
 

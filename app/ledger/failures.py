@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from app.ledger import blocks, policy, several_owners
 from app.ledger.db import Ledger
 from app.pool.backoff import Backoff
-from app.pool.model import JobState
+from app.pool.model import JobState, WaitingFor, WaitingReason
 from app.pool.protocol import Cause, Report
 
 RETRY = Backoff(5.0, 300.0, least=0.8)
@@ -27,7 +27,7 @@ class Failure:
 
     state: JobState
     retry_s: float | None = None
-    waiting: str | None = None
+    waiting: WaitingReason | None = None
     above_vram_mb: int | None = None
 
 
@@ -61,6 +61,7 @@ def _waits(report: Report, shortage: Shortage | None) -> bool:
     return report.cause == Cause.WORKFLOW and report.signal is None
 
 
-def _no_larger(shortage: Shortage) -> str:
+def _no_larger(shortage: Shortage) -> WaitingReason:
     than = "a larger card" if shortage.had_mb is None else f"a card with more than {shortage.had_mb} MiB free"
-    return f"ran out of GPU memory, and no worker that could run it has {than}; tried again, elsewhere if possible"
+    words = f"ran out of GPU memory, and no worker that could run it has {than}; tried again, elsewhere if possible"
+    return WaitingReason(WaitingFor.TIME, words)

@@ -1,8 +1,8 @@
 """Groups: named sets of workers that a job may be bound to.
 
-A group that is renamed or deleted leaves its row behind, because ended jobs name it: a rename is a new
-group that takes over members and jobs. Whoever binds something to a group pins it first, so that
-nothing is bound to one that is just going.
+A group that is renamed or deleted leaves its row behind, because ended jobs name it. A rename makes a new group,
+which takes over members and jobs. Pin a group before you bind a job or worker to it, in the same transaction: then
+nothing is bound to a group that is just being deleted.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 
-from app.ledger import jobs
 from app.ledger.db import Ledger
 from app.ledger.registry import setups
 from app.pool.codec import to_json
 from app.pool.errors import BadFields
-from app.pool.matching import class_name
 from app.pool.model import Worker, WorkerId
 
 
@@ -34,7 +32,7 @@ class Group:
 
     @property
     def version(self) -> str:
-        """A word that is another one for other words of people: name, strategy, members."""
+        """The version token of what people set (name, strategy, members); an ETag is made of it."""
         return sha256(to_json([self.name, self.strategy, sorted(self.workers)]).encode()).hexdigest()[:16]
 
 
@@ -44,7 +42,7 @@ def names(ledger: Ledger) -> list[str]:
 
 
 def strategies(ledger: Ledger) -> dict[str, str]:
-    """By group, of those that do not follow the pool's."""
+    """The strategies of groups that do not follow the pool's, by the group's name."""
     return {row["name"]: row["strategy"] for row in ledger.all("groups_strategies")}
 
 
@@ -59,20 +57,20 @@ def find(ledger: Ledger, name: str) -> Group | None:
 
 
 def successor(ledger: Ledger, name: str) -> str | None:
-    """The group that took over what was bound to this one, itself while it is there; None when there is none."""
+    """The group that took over the jobs of this one: itself while it exists; None when they wait for it."""
     row = ledger.one("group_successor", name=name)
     return row["name"] if row else None
 
 
 def pin(tx: Ledger, wanted: Iterable[str]) -> list[str]:
-    """Hold these to the end of the transaction; returns those that are not there."""
+    """Keep these groups from being deleted until the transaction ends; returns the names that do not exist."""
     wanted = set(wanted)
     there = {row["name"] for row in tx.all("groups_pin", names=list(wanted))} if wanted else set()
     return sorted(wanted - there)
 
 
 def lock(tx: Ledger, *which: str) -> bool:
-    """Hold these for a change, in one order; whether all are there."""
+    """Lock these groups for a change, always in one order; False when one of them does not exist."""
     return len(tx.all("groups_lock", names=list(which))) == len(set(which))
 
 
@@ -82,12 +80,12 @@ def create(tx: Ledger, name: str, strategy: str | None) -> bool:
 
 
 def set_strategy(tx: Ledger, name: str, strategy: str | None) -> None:
-    """Give a group that is locked another strategy."""
+    """Give a locked group another strategy; None: the pool's."""
     tx.do("group_set_strategy", name=name, strategy=strategy)
 
 
 def fill(tx: Ledger, name: str, members: Sequence[WorkerId], actor: str) -> None:
-    """Let exactly these be the members of a group that is locked. Raises BadFields for those that cannot be."""
+    """Make exactly these workers the members of a locked group. Raises BadFields naming those that cannot be."""
     group = find(tx, name)
     assert group is not None
     wanted = frozenset(members)
@@ -117,7 +115,7 @@ def rename(tx: Ledger, name: str, to: str) -> bool:
 
 
 def delete(tx: Ledger, name: str, move_to: str | None) -> None:
-    """Delete a locked group; jobs that have not ended go to the other one, or wait for it to be created again."""
+    """Delete a locked group; its open jobs go to the group `move_to`, or wait until this one is made again."""
     tx.do("group_members_drop", name=name)
     _end(tx, name, move_to)
 
@@ -125,14 +123,7 @@ def delete(tx: Ledger, name: str, move_to: str | None) -> None:
 def _end(tx: Ledger, name: str, moved_to: str | None) -> None:
     tx.do("group_end", name=name, moved_to=moved_to)
     if moved_to is not None:
-        _move_jobs(tx, name, moved_to)
-
-
-def _move_jobs(tx: Ledger, name: str, to: str) -> None:
-    """Class by class: the group is part of what a class demands, so their names are other ones then."""
-    for row in tx.all("group_classes", name=name):
-        needs = replace(jobs.requirement_of(row), group=to)
-        tx.do("group_jobs_move", name=name, to=to, **{"class": row["class"]}, to_class=class_name(needs))
+        tx.do("group_jobs_move", name=name, to=moved_to)
 
 
 def _groups(ledger: Ledger, name: str | None) -> list[Group]:

@@ -13,7 +13,7 @@ from app.pool.model import Json
 
 @dataclass(frozen=True)
 class Stored:
-    """What is known of a key: its answer, or that its first request still runs, or had another body."""
+    """A key's record: its stored answer, or None while its first request runs; `same_body` compares the bodies."""
 
     same_body: bool
     status: int | None
@@ -21,9 +21,10 @@ class Stored:
 
 
 def begin(ledger: Ledger, owner: str, key: str, body: bytes) -> Stored | None:
-    """None: the key is yours, `finish` or `drop` it. Otherwise what the first request left.
+    """None when the key was free: it is now the caller's, to `finish` or to `drop`. Else the first request's record.
 
-    Committed before the work, so that of two requests at once one sees the other run.
+    Call it outside of a transaction: it is committed before the work, so that of two requests at once the second
+    sees the first run.
     """
     sha256 = hashlib.sha256(body).hexdigest()
     if ledger.do("idempotency_begin", owner=owner, key=key, body_sha256=sha256):
@@ -35,7 +36,7 @@ def begin(ledger: Ledger, owner: str, key: str, body: bytes) -> Stored | None:
 
 
 def finish(ledger: Ledger, owner: str, key: str, body: bytes, status: int, answer: Json) -> None:
-    """Keep the answer; in the transaction that does the work."""
+    """Store the answer, in the transaction that does the work."""
     sha256 = hashlib.sha256(body).hexdigest()
     ledger.do("idempotency_finish", owner=owner, key=key, body_sha256=sha256, status=status, answer=Jsonb(answer))
 

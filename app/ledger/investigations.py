@@ -9,10 +9,10 @@ from datetime import datetime
 from psycopg.types.json import Jsonb
 
 from app.ledger.db import Ledger, Row
-from app.pool.model import JobId, Json, Word, WorkerId, new_id
+from app.pool.model import JobId, Json, TextEnum, WorkerId, new_id
 
 
-class SuspectedCause(Word):
+class SuspectedCause(TextEnum):
     """The likeliest cause of a worker's failure, as the pool sees it; the schema lists the same."""
 
     PROCESS_KILLED = "process killed"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from contextlib import nullcontext
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
@@ -12,7 +13,19 @@ from psycopg.types.json import Jsonb
 
 from app.ledger.db import Ledger, Row
 from app.pool.codec import plain
-from app.pool.model import AttemptEnd, Job, JobId, JobSpec, JobState, Json, Requirement, WorkerId, new_id
+from app.pool.model import (
+    AttemptEnd,
+    Job,
+    JobId,
+    JobSpec,
+    JobState,
+    Json,
+    Requirement,
+    WaitingFor,
+    WaitingReason,
+    WorkerId,
+    new_id,
+)
 from app.pool.protocol import Reservation
 
 NOT_STARTED = (JobState.ASSIGNED,)
@@ -26,20 +39,18 @@ Claimed = Literal["now", "before"]  # before: the claim was sent again
 
 @dataclass(frozen=True)
 class Assignment:
-    """A wish to move a pending job to a worker's incarnation, with what was reserved there."""
+    """A pending job to be moved to a worker's incarnation, with what was reserved for it there."""
 
     job: JobId
     attempt: int
     worker: WorkerId
     incarnation: int
-    gpus: tuple[str, ...] = ()
-    vram_mb: int = 0
-    whole: bool = False
-    slots: int = 1
+    reserved: Reservation = field(default_factory=Reservation)
     strict: bool = False  # also where the job itself does not say so
-    timeout_s: int | None = None  # None: the job's own
-    revision: int | None = None  # of the worker's setup that was looked at; None: it was not
-    placement: Mapping[str, Json] | None = None  # why it won
+    timeout_s: int | None = None  # where the job itself names none
+    class_name: str | None = None  # what the job demanded when it was placed; None: whatever it demands
+    revision: int | None = None  # of the worker's setup by which it was placed; None: however it is set up
+    placement: Mapping[str, Json] | None = None  # why the worker won
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,6 @@ class OpenAttempt:
     age_s: float  # since its start, or since it was assigned
     requirement: Requirement  # as it is now: people may have moved the job to another group
     failed_on: frozenset[WorkerId] = frozenset()
-    above_mb: int = 0  # it wants a card with more free memory than this; 0 unless it ran out of it
 
 
 @dataclass(frozen=True)
@@ -87,28 +97,46 @@ class Result:
     at: datetime
 
 
-def submit(ledger: Ledger, spec: JobSpec, class_name: str, waiting: str | None = None) -> Job:
-    """A new pending job; when this returns (outside a transaction) it is accepted.
+def submit(ledger: Ledger, spec: JobSpec, waiting: WaitingReason | None = None) -> Job:
+    """Make a new pending job; once this has returned, outside a transaction, it is accepted.
 
-    `waiting`: why jobs of its class wait, if dispatch has said nothing of it yet.
+    waiting: why a job of this workflow waits, for as long as dispatch has said nothing of its class.
+    Raises Unavailable without PostgreSQL; whether the job was accepted is then unknown.
     """
-    return submit_all(ledger, [(spec, class_name)], {class_name: waiting} if waiting else {})[0]
+    return submit_all(ledger, [spec], {spec.requirement.workflow: waiting} if waiting else {})[0]
 
 
 def submit_all(
-    ledger: Ledger, specs: Sequence[tuple[JobSpec, str]], waiting: Mapping[str, str] = MappingProxyType({})
+    ledger: Ledger,
+    specs: Sequence[JobSpec],
+    waiting: Mapping[str, WaitingReason] = MappingProxyType({}),
 ) -> list[Job]:
-    """New pending jobs with their classes, all of them or none, in this order; `waiting` by class as in submit."""
-    if waiting:
-        ledger.do("waiting_note_classes", notes=notes_of(waiting), known=False)
-    wishes = [_row_of(spec, class_name) for spec, class_name in specs]
-    made = {row["id"]: job_of(row) for row in ledger.all("jobs_submit", jobs=Jsonb(wishes))}
-    return [made[wish["id"]] for wish in wishes]
+    """Make new pending jobs, all or none, and return them in this order; `waiting` by workflow, as in submit."""
+    facts = [_row_of(spec) for spec in specs]
+    with ledger.transaction() if waiting else nullcontext(ledger) as tx:
+        rows = tx.all("jobs_submit", jobs=Jsonb(facts))
+        guesses = _guesses(rows, waiting)
+        if guesses:
+            tx.do("waiting_note_classes", notes=class_notes(guesses), known=False)
+    made = {row["id"]: job_of({**row, **_class_reason(row, guesses)}) for row in rows}
+    return [made[fact["id"]] for fact in facts]
 
 
-def notes_of(why: Mapping[str, str]) -> Jsonb:
-    """Why classes wait, as the queries take it."""
-    return Jsonb([{"name": name, "why": text} for name, text in why.items()])
+def _guesses(rows: Iterable[Row], waiting: Mapping[str, WaitingReason]) -> dict[str, WaitingReason]:
+    """Why classes wait of which nothing is known, by name."""
+    unknown = {row["class_name"]: row for row in rows if row["class_why"] is None and row["not_before"] is None}
+    guessed = {name: waiting.get(row["workflow"]) for name, row in unknown.items()}
+    return {name: reason for name, reason in guessed.items() if reason is not None}
+
+
+def _class_reason(row: Row, guesses: Mapping[str, WaitingReason]) -> Row:
+    guess = guesses.get(row["class_name"]) if row["class_why"] is None and row["not_before"] is None else None
+    return {"class_why": guess.words, "class_waiting_for": guess.waiting_for} if guess else {}
+
+
+def class_notes(reasons: Mapping[str, WaitingReason]) -> Jsonb:
+    """Why classes wait, by name, as the queries take it."""
+    return Jsonb([{"name": name, "why": why.words, "waiting_for": why.waiting_for} for name, why in reasons.items()])
 
 
 def find(ledger: Ledger, job: JobId) -> Job | None:
@@ -140,10 +168,13 @@ def listed(
     return [job_of(row) for row in rows]
 
 
-def assign(ledger: Ledger, wishes: Iterable[Assignment]) -> set[JobId]:
-    """Move those that are still pending to their workers, if these are active and healthy; returns them."""
-    moved = ledger.all("jobs_assign", wishes=Jsonb([plain(wish) for wish in wishes]))
-    return {row["id"] for row in moved}
+def assign(ledger: Ledger, assignments: Iterable[Assignment]) -> dict[JobId, Job]:
+    """Move the jobs that are still what was placed to their workers, where these still take them; returns these jobs.
+
+    May be repeated: a job that was moved before is not among those that a second call returns.
+    """
+    wishes = [{**plain(each), **plain(each.reserved)} for each in assignments]
+    return {row["id"]: job_of(row) for row in ledger.all("jobs_assign", wishes=Jsonb(wishes))}
 
 
 def claim(ledger: Ledger, job: JobId, attempt: int, worker: WorkerId, incarnation: int, nonce: str) -> Claimed | None:
@@ -207,7 +238,6 @@ def held(ledger: Ledger, worker: WorkerId | None = None) -> list[OpenAttempt]:
             row["age_s"],
             requirement_of(row),
             frozenset(row["failed_on"]),
-            row["above_vram_mb"] or 0,
         )
         for row in ledger.all("jobs_held", worker=worker)
     ]
@@ -281,11 +311,12 @@ def _first(taken: list[Taken]) -> Taken | None:
     return taken[0] if taken else None
 
 
-def _row_of(spec: JobSpec, class_name: str) -> Row:
+def _row_of(spec: JobSpec) -> Row:
     """A new job's columns, as jobs_submit takes them; Jsonb writes tuples as arrays."""
     facts = {**vars(spec.requirement), **vars(spec), "not_before": spec.not_before and spec.not_before.isoformat()}
-    del facts["requirement"]
-    return {"id": new_id(), "class": class_name, **{COLUMNS.get(name, name): value for name, value in facts.items()}}
+    for name in ("requirement", "above_vram_mb"):  # the latter is of a job that has failed
+        del facts[name]
+    return {"id": new_id(), **{COLUMNS.get(name, name): value for name, value in facts.items()}}
 
 
 def job_of(row: Row) -> Job:
@@ -306,9 +337,15 @@ def job_of(row: Row) -> Job:
         not_before=row["not_before"],
         error=row["error"],
         waiting=row["waiting"] or row.get("class_why"),
-        above_vram_mb=row["above_vram_mb"],
+        waiting_for=_waiting_for(row),
+        failed_on=frozenset(row["failed_on"]),
         attempt_ended=row["attempt_ended"],
     )
+
+
+def _waiting_for(row: Row) -> WaitingFor | None:
+    word = row["waiting_for"] if row["waiting"] else row.get("class_waiting_for")
+    return WaitingFor(word) if word else None
 
 
 def spec_of(row: Row) -> JobSpec:
@@ -327,4 +364,5 @@ def requirement_of(row: Row) -> Requirement:
         gpus=row["gpus"],
         only_workers=tuple(row["only_workers"]),
         exclude_workers=tuple(row["exclude_workers"]),
+        above_vram_mb=row["above_vram_mb"],
     )

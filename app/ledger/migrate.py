@@ -16,12 +16,12 @@ import psycopg
 from app.ledger.db import CONNECT_S, SQL, Ledger
 from app.pool.errors import PoolError, Unavailable
 
-PAIRED = 2  # two files have this number and have run on databases; none may share one from then on
+PAIRED = 2  # two files bear this number and have run on databases; no other number may stand twice
 LOCK = 0x6D757374_6D696772  # "must" "migr"; migrations alone take it
 
 
 def migrate(database_url: str) -> list[str]:
-    """Apply what has not run yet and return the names of those files.
+    """Apply every file that has not run yet and return the names of those.
 
     Raises PoolError when a file that has run was edited or is gone, Unavailable without PostgreSQL.
     """

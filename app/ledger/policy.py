@@ -14,19 +14,19 @@ from app.pool.policy import DEFAULTS, NAMES, Policy, changed
 
 
 def read(ledger: Ledger) -> Policy:
-    """The present policy; a stored name that this release does not know is passed over."""
+    """The present policy; stored settings that this release does not know are ignored."""
     return changed(DEFAULTS, {row["name"]: row["value"] for row in ledger.all("settings_read") if row["name"] in NAMES})
 
 
 def version(policy: Policy) -> str:
-    """A word that is another one for every other policy; what an ETag is made of."""
+    """The version token of a policy: equal policies have equal tokens; an ETag is made of it."""
     return hashlib.sha256(to_json(policy).encode()).hexdigest()[:16]
 
 
 def write(ledger: Ledger, changes: Mapping[str, Json], actor: str, known: str | None = None) -> Policy | None:
-    """Change these settings, all or none; None when the policy's version is no longer the `known` one.
+    """The policy with these changes, all or none; None when its version is no longer `known`.
 
-    Raises BadRequest naming each bad one and its range.
+    Raises BadRequest naming each bad setting and its range.
     """
     with ledger.transaction() as tx:
         tx.do("settings_lock")  # of two people who change what they saw, the second is told

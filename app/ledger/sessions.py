@@ -1,4 +1,4 @@
-"""Sessions: a person signed in on the pages by a token. Ending one here ends it, whatever cookies say."""
+"""Sessions: a person signed in on the pages by a token. A session that ends here has ended, whatever cookies say."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def find(ledger: Ledger, secret: str) -> Token | None:
 
 
 def end(ledger: Ledger, secret: str) -> None:
-    """End it; one that had ended stays so."""
+    """End the session of this secret; ending it twice is harmless."""
     ledger.do("session_end", sha256=digest(secret))

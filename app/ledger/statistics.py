@@ -16,7 +16,7 @@ def attempts(ledger: Ledger) -> dict[str, int]:
 
 
 def transitions(ledger: Ledger) -> dict[str, int]:
-    """How many changes of health led to each."""
+    """How many changes led to each health, since the ledger began."""
     return _counts(ledger, "count_transitions")
 
 

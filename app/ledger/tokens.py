@@ -54,17 +54,17 @@ def create(
 
 
 def new_secret(kind: str) -> str:
-    """A secret of this kind that nobody has yet."""
+    """A new random secret of this kind."""
     return f"mst_{kind}_{base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip('=')}"
 
 
 def digest(secret: str) -> str:
-    """What is stored of a secret."""
+    """The SHA-256 of a secret, which is stored in its place."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def find(ledger: Ledger, secret: str) -> Token | None:
-    """The token of this secret, unless it is unknown, spent, expired or revoked; its use is noted."""
+    """The token of this secret, its use noted; None when it is unknown, spent, expired or revoked."""
     row = ledger.one("token_find", sha256=digest(secret))
     if row is None:
         return None
@@ -79,12 +79,12 @@ def spend(ledger: Ledger, token: str) -> bool:
 
 
 def listed(ledger: Ledger) -> list[Token]:
-    """Every token of people, newest first, revoked ones too; agents' own are left out."""
+    """All tokens but agents' own, newest first, revoked ones too."""
     return [token_of(row) for row in ledger.all("tokens_listed")]
 
 
 def revoke(ledger: Ledger, token: str) -> bool:
-    """Revoke one by its id; False when there is none, or it was revoked before."""
+    """Revoke a token by its id; False when there is no such token, or it was revoked before."""
     return ledger.do("token_revoke", id=token) == 1
 
 

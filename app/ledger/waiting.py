@@ -1,97 +1,75 @@
 """Jobs that wait: their classes, the first of each queue, and why they wait.
 
+A class is the jobs that demand exactly the same of a worker, so what is true of one of them is true of all.
 A queue is what one owner has waiting in one class at one priority, oldest first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
-from app.ledger.db import Ledger, Row
-from app.ledger.jobs import job_of, notes_of, requirement_of
-from app.pool.model import Job, JobId, Requirement, WorkerId
+from app.ledger.db import Ledger
+from app.ledger.jobs import class_notes, requirement_of
+from app.pool.model import JobId, Requirement, WaitingReason, WorkerId
 
 
 @dataclass(frozen=True)
 class WaitingClass:
-    """Due jobs with equal requirements; `why` they wait as it was noted last."""
+    """What each job of a class demands, and the workers on which each has failed."""
 
     name: str
     requirement: Requirement
-    why: str | None
+    failed_on: frozenset[WorkerId]
+
+    @property
+    def avoided(self) -> frozenset[WorkerId]:
+        """The workers that its jobs exclude, and those on which they have failed."""
+        return self.failed_on.union(self.requirement.exclude_workers)
 
 
 @dataclass(frozen=True)
 class WaitingJob:
-    """A due pending job, and the workers on which it has failed before."""
+    """A due pending job, as much of it as decides whose turn it is."""
 
-    job: Job
+    id: JobId
+    attempt: int
     class_name: str
-    failed_on: frozenset[WorkerId]
+    priority: int
+    owner: str
+    created_at: datetime
     age_s: float
-
-    @property
-    def above_mb(self) -> int:
-        """It wants a card with more free memory than this, where there is one; 0 unless it ran out of it."""
-        return self.job.above_vram_mb or 0
-
-    @property
-    def wish(self) -> Wish:
-        """What it wants if all of it can be had."""
-        needs = self.job.spec.requirement
-        without = frozenset(needs.exclude_workers)
-        return Wish(self.class_name, needs.min_vram_mb or 0, without, self.failed_on, self.above_mb)
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a job wants beside what its class does; one that found no room stands for those that want as much."""
-
-    class_name: str
-    least_mb: int = 0  # 0: whatever it demands
-    without: frozenset[WorkerId] = frozenset()  # excluded by itself
-    failed_on: frozenset[WorkerId] = frozenset()
-    above_mb: int = 0
-
-    def is_within(self, other: Wish) -> bool:
-        """Whether the other wants as much, or more: then what has no room for this one has none for it."""
-        if self.failed_on or self.above_mb:
-            return (
-                self == other
-            )  # what has failed is not heeded where nobody else could run it, which hangs on the rest
-        alike = self.class_name == other.class_name
-        return alike and self.least_mb <= other.least_mb and self.without <= other.without
 
 
 def due(ledger: Ledger, now: datetime | None = None) -> int:
-    """How many jobs begin to wait like all others, because their time has come."""
+    """Let jobs whose time has come wait like all others; returns how many."""
     return ledger.do("waiting_due", now=now)
 
 
-def classes(ledger: Ledger) -> list[WaitingClass]:
-    """Every class that has due jobs."""
-    return [WaitingClass(row["class"], requirement_of(row), row["why"]) for row in ledger.all("waiting_classes")]
+def classes(ledger: Ledger, known: Mapping[str, WaitingClass]) -> dict[str, WaitingClass]:
+    """Every class that has due jobs, by name; `known` ones are not read again, since a name stands for one demand."""
+    names = [row["class_name"] for row in ledger.all("waiting_class_names")]
+    strange = [name for name in names if name not in known]
+    rows = ledger.all("waiting_classes", names=strange) if strange else []
+    read = {
+        row["class_name"]: WaitingClass(row["class_name"], requirement_of(row), frozenset(row["failed_on"]))
+        for row in rows
+    }
+    # A class whose last job went between the two statements is in neither.
+    return {name: known.get(name) or read[name] for name in names if name in known or name in read}
 
 
-def heads(ledger: Ledger, classes: Collection[str], each: int, no_room: Iterable[Wish] = ()) -> list[WaitingJob]:
-    """Of each queue of these classes the first so many jobs, in no order, but for those that would find no room."""
-    known = Jsonb([_told(wish) for wish in no_room])
-    rows = ledger.all("waiting_heads", classes=list(classes), each=each, no_room=known) if classes else []
-    return [WaitingJob(job_of(row), row["class"], frozenset(row["failed_on"]), row["age_s"]) for row in rows]
-
-
-def larger(ledger: Ledger, class_name: str, than_mb: int, most: int) -> dict[JobId, int]:
-    """Of a class the first so many jobs that demand more memory than this, in MiB, and how much."""
-    rows = ledger.all("waiting_larger", class_name=class_name, than_mb=than_mb, most=most)
-    return {row["id"]: row["min_vram_mb"] for row in rows}
+def heads(ledger: Ledger, classes: Collection[str], each: int) -> list[WaitingJob]:
+    """The first jobs of each queue of these classes, at most so many of each queue, in no order."""
+    rows = ledger.all("waiting_heads", classes=list(classes), each=each) if classes else []
+    return [WaitingJob(**row) for row in rows]
 
 
 def slots_in_use(ledger: Ledger) -> dict[str, int]:
-    """By owner, of those that have anything that has not ended."""
+    """Slots by owner, of every owner with attempts that have not ended."""
     return {row["owner"]: row["slots"] for row in ledger.all("waiting_slots_in_use")}
 
 
@@ -101,29 +79,25 @@ def count(ledger: Ledger) -> int:
     return int(row["jobs"]) if row else 0
 
 
-def note_jobs(ledger: Ledger, why: Mapping[JobId, str]) -> None:
+def note_jobs(ledger: Ledger, reasons: Mapping[JobId, WaitingReason]) -> None:
     """Write why these pending jobs wait; all others that are due wait for the same reason as their class."""
-    if why:
-        ledger.do("waiting_note_jobs", notes=Jsonb([{"job": job, "why": text} for job, text in why.items()]))
-    ledger.do("waiting_clear_jobs", but=list(why))
+    if reasons:
+        notes = [{"job": job, "why": why.words, "waiting_for": why.waiting_for} for job, why in reasons.items()]
+        ledger.do("waiting_note_jobs", notes=Jsonb(notes))
+    ledger.do("waiting_clear_jobs", but=list(reasons))
 
 
-def note_barred(ledger: Ledger, why: str) -> None:
-    """Write why those wait that repeat a strict job which has processes left."""
-    ledger.do("waiting_note_barred", why=why)
+def note_barred(ledger: Ledger, why: WaitingReason) -> None:
+    """Write why jobs wait that repeat a strict job which has processes left."""
+    ledger.do("waiting_note_barred", why=why.words, waiting_for=why.waiting_for)
 
 
-def note_classes(ledger: Ledger, why: Mapping[str, str]) -> None:
+def note_classes(ledger: Ledger, reasons: Mapping[str, WaitingReason]) -> None:
     """Write why the jobs of these classes wait."""
-    if why:
-        ledger.do("waiting_note_classes", notes=notes_of(why), known=True)
+    if reasons:
+        ledger.do("waiting_note_classes", notes=class_notes(reasons), known=True)
 
 
 def forget_classes(ledger: Ledger) -> int:
-    """Forget the classes in which nothing waits; how many."""
+    """Forget why classes waited in which nothing waits; returns how many."""
     return ledger.do("waiting_forget_classes")
-
-
-def _told(wish: Wish) -> Row:
-    avoids = {"without": sorted(wish.without), "failed_on": sorted(wish.failed_on)}
-    return {"class": wish.class_name, "least_mb": wish.least_mb, "above_mb": wish.above_mb, **avoids}

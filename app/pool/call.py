@@ -16,14 +16,14 @@ MOST_BYTES = 16 * 1024
 
 
 class NoAnswer(Enum):
-    """Why a call told nothing of who is there."""
+    """How a call failed to tell who is there."""
 
     REFUSED = "refused"
     SILENT = "silent"
 
 
 def who_is(address: str, port: int, timeout_s: float) -> WhoIs | NoAnswer:
-    """Who answers GET / there. Anything but an agent's own answer counts as silence."""
+    """Who answers GET / on this address and port; raises nothing. All but an agent's own answer counts as silence."""
     connection = http.client.HTTPConnection(address, port, timeout=timeout_s)
     try:
         connection.request("GET", "/")

@@ -81,14 +81,14 @@ def takes(worker: Worker, beat: Beat | None) -> bool:
     return healthy and beat is not None and not beat.leaving
 
 
-def need(worker: Worker, requirement: Requirement, above_mb: int = 0) -> Need:
-    """What a job with this requirement takes of this worker; on a card with more than `above_mb` free, if not 0."""
+def need(worker: Worker, requirement: Requirement) -> Need:
+    """What a job with this requirement takes of this worker."""
     declared = offered(worker, requirement.workflow)
     taken = declared.slots if declared else 1
     vram_mb = requirement.min_vram_mb
     if vram_mb is None and not requirement.gpus and declared is not None:
         vram_mb = declared.vram_mb
-    above = above_mb + 1 if above_mb else 0
+    above = 0 if requirement.above_vram_mb is None else requirement.above_vram_mb + 1
     cards = requirement.gpus or (1 if vram_mb is None and worker.gpus else 0)
     return Need(taken, 0 if cards else vram_mb or 0, cards, max(vram_mb or 0, above))
 
@@ -117,7 +117,7 @@ def room(worker: Worker, beat: Beat, leases: Mapping[JobId, Lease], policy: Poli
 
 
 def emptied(has: Room) -> Room:
-    """The same if it held no lease."""
+    """The room of a worker as if it held no lease."""
     cards = tuple(replace(card, reserved_mb=0, held=False, whole=False) for card in has.cards)
     return replace(has, held=0, cards=cards, wide=False)
 
@@ -142,6 +142,12 @@ def could_give_mb(worker: Worker, beat: Beat | None, policy: Policy, cards: int 
     """
     most = sorted((card.free_mb for card in _bare_cards(worker, beat, policy)), reverse=True)
     return most[cards - 1] if len(most) >= cards else 0
+
+
+def has_card_above(worker: Worker, beat: Beat | None, requirement: Requirement, policy: Policy) -> bool:
+    """Whether a card of this worker could give more than the one whose memory ran out; True where none did."""
+    above_mb = requirement.above_vram_mb
+    return above_mb is None or could_give_mb(worker, beat, policy) > above_mb
 
 
 def uses(worker: Worker, beat: Beat) -> dict[str, Use | None]:

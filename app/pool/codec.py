@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union
 
-from app.pool.model import Word
+from app.pool.model import TextEnum
 
 T = TypeVar("T")
 SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -26,24 +26,24 @@ Build = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Within:
-    """An annotation: what a number must be between; NaN is not."""
+    """An annotation: the bounds of a number, both included; NaN lies in none."""
 
     least: float
     most: float
 
     def holds(self, value: float) -> bool:
-        """Whether this number is."""
+        """True for a number within the bounds."""
         return self.least <= value <= self.most
 
 
 @dataclass(frozen=True)
 class Like:
-    """An annotation: the pattern that a whole text must have."""
+    """An annotation: the pattern that a whole text must match."""
 
     pattern: str
 
     def holds(self, value: str) -> bool:
-        """Whether this text has it."""
+        """True for a text that matches."""
         return re.fullmatch(self.pattern, value) is not None
 
 
@@ -69,12 +69,12 @@ def plain(value: Any) -> Any:
 
 @cache
 def _names(kind: Any) -> tuple[str, ...] | None:
-    """Of a dataclass's fields; None for what is none. Asked once for each kind: a job's envelope asks fifty times."""
+    """The names of a dataclass's fields; None for another kind. Kept: one job's envelope needs fifty look-ups."""
     return tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
 
 
 def nested(value: Any) -> int:
-    """How many lists and dicts lie in one another at most; without recursion, which is what is to be prevented."""
+    """The levels of lists and dicts in a value. No recursion: the caller asks so that a later one is safe."""
     levels, within = 0, [value]
     while within := [each for each in within if isinstance(each, (list, tuple, dict))]:
         levels += 1
@@ -83,7 +83,7 @@ def nested(value: Any) -> int:
 
 
 def from_json(kind: type[T], text: str | bytes) -> T:
-    """The dataclass that this JSON says; unknown fields are ignored.
+    """The dataclass that a JSON text describes; unknown fields are ignored.
 
     Raises ValueError (json.JSONDecodeError is one) when a field is missing, of the wrong shape or out of its range,
     and for numbers that JSON does not have (NaN, Infinity), wherever they stand.
@@ -97,21 +97,21 @@ def from_json(kind: type[T], text: str | bytes) -> T:
 
 
 def from_plain(kind: type[T], value: Any) -> T:
-    """The same from dicts and lists."""
+    """The dataclass that dicts and lists describe. Ignores and raises what `from_json` does."""
     hashable: Any = kind
     built: T = _builder(hashable)(value)
     return built
 
 
 def look_up(*kinds: Any) -> None:
-    """Make what turns plain values into these: a process that will fork does it once for its forks."""
+    """Prepare the decoding of these kinds: a process that will fork does so once for all its forks."""
     for kind in kinds:
         _builder(kind)
 
 
 @cache
 def _builder(kind: Any) -> Build:
-    """What turns plain values into this kind. Made once for each kind: beats come by the thousand."""
+    """A function from plain values to this kind, made once for each kind: beats come by the thousand."""
     if dataclasses.is_dataclass(kind):
         return _dataclass(kind)
     origin = typing.get_origin(kind)
@@ -180,7 +180,7 @@ def _dict(kind: Any, item_kind: Any) -> Build:
 def _scalar(kind: Any) -> Build:
     if kind is Any:
         return lambda value: value
-    if isinstance(kind, type) and issubclass(kind, Word):
+    if isinstance(kind, type) and issubclass(kind, TextEnum):
         return kind
 
     def build(value: Any) -> Any:

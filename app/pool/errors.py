@@ -20,7 +20,7 @@ class BadRequest(PoolError):
 
 
 class BadFields(BadRequest):
-    """Some fields of what was sent cannot be taken; each stands there as (pointer, what is wrong with it)."""
+    """Some fields of what was sent cannot be taken; each argument is (pointer, what is wrong with the field)."""
 
     def __init__(self, *errors: tuple[str, str]) -> None:
         super().__init__(FIELDS, list(errors))
@@ -31,7 +31,7 @@ class Unavailable(PoolError):
 
 
 class Collided(Unavailable):
-    """Others changed the same at the same moment, and PostgreSQL undid this; trying again is safe."""
+    """Others changed the same rows at the same moment, and PostgreSQL undid the statement; trying again is safe."""
 
 
 class LeaseLost(PoolError):

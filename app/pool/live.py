@@ -96,7 +96,7 @@ class Live:
         return parse_leases(self._redis.hgetall(self._keys.lease(worker)))
 
     def leases_of(self, workers: Sequence[WorkerId]) -> dict[WorkerId, dict[JobId, Lease]]:
-        """The leases of each of these workers, in round trips so short that no other client has to wait."""
+        """The leases of many workers by worker and job, in steps that keep no other client of Redis waiting."""
         found: dict[WorkerId, dict[JobId, Lease]] = {}
         with self._redis.pipeline(transaction=False) as pipe:
             for first in range(0, len(workers), AT_ONCE):

@@ -1,7 +1,7 @@
 """Loops that end when asked, never silently; signals that reach the main thread as a byte in a pipe.
 
-A handler may not take a lock (on CPython 3.11 Event.set() in one can deadlock), so it only writes;
-whoever waits on the bell reads. A step may fail: that is logged and the loop goes on.
+A signal handler may not take a lock (on CPython 3.11 Event.set() in one can deadlock), so it only writes; whoever
+waits on the bell reads. A step may fail: the failure is logged and the loop goes on.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Bell:
         self._put(RING)
 
     def fail(self) -> None:
-        """The same, from a thread that dies: whoever ends by it ends with an error."""
+        """Stop the bell because a thread has died: the process ends with an error."""
         self.failed = True
         self.stop()
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long, or until rung. Returns False once stopped."""
+        """Wait for `seconds`, or until the bell rings. Returns False once it was stopped."""
         if not self.stopped and select.select([self._read], [], [], max(0.0, seconds))[0]:
             self._drain()
         return not self.stopped
@@ -75,7 +75,7 @@ def stop_on_signals(bell: Bell, signals: Iterable[signal.Signals] = (signal.SIGT
 
 @dataclass(frozen=True)
 class Loop:
-    """Repeats `step` every so often, and at once when its bell rings."""
+    """Repeats `step` every `every_seconds`, and at once when its bell rings."""
 
     name: str
     step: Callable[[], None]
@@ -83,7 +83,7 @@ class Loop:
     bell: Bell
 
     def run(self) -> None:
-        """Until the bell is stopped."""
+        """Repeat until the bell is stopped."""
         while True:
             self._step()
             # Up to 10 % earlier, so that processes started together do not stay in time.

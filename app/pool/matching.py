@@ -6,14 +6,10 @@ second (load, free slots, free VRAM) is not here: that is decided when a worker 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from app.pool.model import Intent, Requirement, Worker, Workflow
-
-VRAM_BUCKETS_MB = (0, 1024, 2048, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152, 65536, 81920, 147456)
+from app.pool.model import Intent, Requirement, WaitingFor, WaitingReason, Worker, Workflow
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ def offered(worker: Worker, workflow: str) -> Workflow | None:
 
 
 def all_tags(worker: Worker) -> frozenset[str]:
-    """Those that admins set and those that the agent reports."""
+    """The tags that admins set, and those that the agent reports."""
     return frozenset(worker.tags) | frozenset(worker.dynamic_tags)
 
 
@@ -55,43 +51,9 @@ def largest_mb(worker: Worker) -> int:
     return max((gpu.vram_mb for gpu in worker.gpus), default=0)
 
 
-def class_name(requirement: Requirement) -> str:
-    """The name of the class of jobs with this requirement; VRAM is bucketed so that classes stay few.
-
-    Excluded workers are not part of it: place.lua skips them for each job.
-    """
-    bucketed = vram_bucket(requirement.min_vram_mb)
-    facts = [
-        requirement.workflow,
-        sorted(requirement.tags),
-        sorted(requirement.prefers),
-        requirement.group,
-        bucketed,
-        requirement.gpus,
-        sorted(requirement.only_workers),
-    ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-def least_of_class(requirement: Requirement) -> Requirement:
-    """What every job of its class demands at least: of its bucket of memory the least."""
-    least = requirement.min_vram_mb
-    bucket = vram_bucket(least)
-    if least and bucket in VRAM_BUCKETS_MB:
-        least = VRAM_BUCKETS_MB[VRAM_BUCKETS_MB.index(bucket) - 1] + 1
-    return replace(requirement, min_vram_mb=least, exclude_workers=())
-
-
-def nobody_offers(workflow: str) -> str:
+def nobody_offers(workflow: str) -> WaitingReason:
     """Why a job waits whose workflow no worker has."""
-    return f"no worker offers {workflow}"
-
-
-def vram_bucket(mebibytes: int | None) -> int | None:
-    """The least bucket that holds so much; beyond the largest the figure itself."""
-    if mebibytes is None:
-        return None
-    return next((bucket for bucket in VRAM_BUCKETS_MB if bucket >= mebibytes), mebibytes)
+    return WaitingReason(WaitingFor.WORKER, f"no worker offers {workflow}")
 
 
 def _workflow(worker: Worker, requirement: Requirement) -> str | None:

@@ -29,17 +29,17 @@ ID_LENGTH = 12  # 60 random bits; fixed, because key patterns and envelope ids a
 
 
 def new_id() -> str:
-    """A random id of fixed length without '_' or '-'; never given twice, also after a restore."""
+    """A random id of fixed length without '_' or '-'; no id is given twice, not even after a restore."""
     return "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH))
 
 
-class Word(str, Enum):
+class TextEnum(str, Enum):
     """An enum whose members read and print as their value (StrEnum needs Python 3.11)."""
 
     __str__ = str.__str__
 
 
-class Health(Word):
+class Health(TextEnum):
     """What the pool believes of a worker."""
 
     HEALTHY = "healthy"
@@ -48,21 +48,21 @@ class Health(Word):
     LEFT = "left"
 
 
-class Degraded(Word):
+class Degraded(TextEnum):
     """Why a worker is degraded, where its recovery depends on it; the sentence for people is its reason."""
 
     SILENT = "silent"  # healthy again by its next beat
     TAKES_NOTHING = "takes nothing"  # it beats: healthy again when a slot has taken what lies in its queue
 
 
-class Intent(Word):
+class Intent(TextEnum):
     """What people want of a worker."""
 
     ACTIVE = "active"
     PAUSED = "paused"
 
 
-class JobState(Word):
+class JobState(TextEnum):
     """Where a job is, as the ledger stores it."""
 
     PENDING = "pending"
@@ -73,8 +73,8 @@ class JobState(Word):
     CANCELLED = "cancelled"
 
 
-class AttemptEnd(Word):
-    """How an attempt ended."""
+class AttemptEnd(TextEnum):
+    """How an attempt ended, as the ledger stores it."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -132,12 +132,12 @@ class Parameter:
     help: str = ""
 
 
-Then = Literal["later", "never", "elsewhere"]  # of a failed attempt's job: try it again after a time, not at all, …
+Then = Literal["later", "never", "elsewhere"]  # when or where a failed attempt's job is tried again
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What follows where an attempt of a workflow failed so: by this exit code, or with such a line in its log."""
+    """What follows when an attempt of a workflow fails with this exit code, or with such a line in its log."""
 
     then: Then
     exit_code: int | None = None
@@ -154,7 +154,7 @@ class Workflow:
     argv: tuple[str, ...] = ()  # command
     parameters: tuple[Parameter, ...] = ()
     slots: int = 1
-    vram_mb: int | None = None  # what a job of it takes unless the job says; None: not said
+    vram_mb: int | None = None  # what a job takes that names nothing; None: not declared
     timeout_s: int | None = None  # of jobs that name none; None: the pool's
     stall_s: int | None = None
     rules: tuple[Rule, ...] = ()  # of failures; the first that fits counts
@@ -163,7 +163,7 @@ class Workflow:
 
 @dataclass(frozen=True)
 class Requirement:
-    """What a job demands of a worker; jobs with equal requirements are one class."""
+    """What a job demands of a worker."""
 
     workflow: str
     tags: tuple[str, ...] = ()
@@ -173,6 +173,7 @@ class Requirement:
     gpus: int | None = described(None, "number of GPUs", between=(1, 64))
     only_workers: tuple[WorkerId, ...] = described((), "the only workers")
     exclude_workers: tuple[WorkerId, ...] = described((), "excluded workers")
+    above_vram_mb: int | None = None  # it ran out of GPU memory on a card with so much free: a card with more
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,22 @@ class JobSpec:
     retry_of: JobId | None = None
 
 
+class WaitingFor(TextEnum):
+    """What a pending job waits for: a slot of a worker that could run it, such a worker, or its time."""
+
+    SLOT = "slot"
+    WORKER = "worker"
+    TIME = "time"
+
+
+@dataclass(frozen=True)
+class WaitingReason:
+    """Why a pending job waits, in words for people; code decides by `waiting_for`."""
+
+    waiting_for: WaitingFor
+    words: str
+
+
 @dataclass(frozen=True)
 class Job:
     """A job as the ledger holds it."""
@@ -286,7 +303,8 @@ class Job:
     not_before: datetime | None = None  # of the next attempt: back-off or the submitter's wish
     error: str | None = None
     waiting: str | None = None  # in words, why a pending job waits, as dispatch last saw it
-    above_vram_mb: int | None = None  # free on the card where it ran out of GPU memory; it wants one with more
+    waiting_for: WaitingFor | None = None  # what these words say
+    failed_on: frozenset[WorkerId] = frozenset()  # goes elsewhere while another worker can run it
     attempt_ended: bool = True  # its newest attempt has no process left; False only while one may run
 
 

@@ -1,7 +1,7 @@
-"""What a workflow's declaration says about the parameters of a job; PURE but for looking at named files.
+"""The parameters of a job, checked by its workflow's declaration. Nothing here has effects; files are looked at.
 
-The web process asks when a job is submitted, the agent again before it runs: only the agent knows
-for sure what its host's files are.
+The web process checks when a job is submitted, the agent again before it runs: only the agent knows for sure which
+files its host has.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def problems(
     folders: Sequence[Path] = (),
     must_exist: bool = False,
 ) -> list[Problem]:
-    """Everything that is wrong with them, in the declaration's order; empty when all is well.
+    """Everything that is wrong with the parameters, in the declaration's order; empty when all is well.
 
-    File parameters must lie under one of `folders` (links resolved) when there are any. `must_exist`:
-    the caller is the one who reads them; another one only complains about files that it would see.
+    File parameters must lie under one of `folders` (links resolved) when there are any. `must_exist`: the caller will
+    read the files. Without it a missing file counts only where the caller would see it.
     """
     known = {parameter.name for parameter in declared}
     takes = ", ".join(sorted(known)) or "none"
@@ -42,12 +42,12 @@ def problems(
 
 
 def complete(declared: Sequence[Parameter], params: Mapping[str, Json]) -> dict[str, Json]:
-    """The parameters with the declaration's defaults; what has neither value nor default is None."""
+    """The parameters with the declaration's defaults; None for one that has neither value nor default."""
     return {p.name: p.default if params.get(p.name) is None else params[p.name] for p in declared}
 
 
 def typed(parameter: Parameter, text: str) -> Json:
-    """The value that a person wrote as text, in the declared type. Raises ValueError saying what is expected."""
+    """A text that a person wrote, as a value of the declared type. Raises ValueError saying what is expected."""
     if parameter.type == "bool":
         if text.lower() not in _TRUTH:
             raise ValueError("must be true or false")
@@ -61,7 +61,7 @@ def typed(parameter: Parameter, text: str) -> Json:
 
 
 def whole(text: str) -> int | None:
-    """The whole number that somebody wrote in ASCII digits, up to 18 of them; None when it is none."""
+    """The whole number that a text of 1 to 18 ASCII digits, perhaps after a minus, names; None for another text."""
     return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else None
 
 

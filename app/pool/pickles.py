@@ -10,17 +10,17 @@ class PickleRefused(Exception):
     """A pickle that names a class or function is not read here."""
 
 
-_refused: list[bool] = []  # an audit hook stays for ever; whether it refuses is said here
+_refused: list[bool] = []  # an audit hook cannot be removed; it refuses while this list holds something
 
 
 def refuse_pickle() -> None:
-    """From now on no pickle in this process can name a function or class."""
+    """Refuse every pickle in this process that names a function or class."""
     _refused.append(True)
     sys.addaudithook(_audit)
 
 
 def allow_pickle() -> None:
-    """Allow it again, in a fork that reads nothing from Redis."""
+    """Allow pickles again, in a fork that reads nothing from Redis."""
     _refused.clear()
 
 

@@ -197,7 +197,7 @@ def changed(policy: Policy, changes: Mapping[str, Any]) -> Policy:
 
 
 def _kind(name: str) -> type:
-    """Of the setting's value when it is not None."""
+    """The type of a setting's value where that is not None."""
     default = getattr(DEFAULTS, name)
     return int if default is None else type(default)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from app.pool.codec import Like, Within
-from app.pool.model import TAG, FileFact, Gpu, JobId, Json, Then, Word, WorkerId, Workflow
+from app.pool.model import TAG, FileFact, Gpu, JobId, Json, TextEnum, Then, WorkerId, Workflow
 from app.pool.text import STORABLE
 
 # The memfd that only the beat process writes: aligned int64 words, CLOCK_BOOTTIME in ns.
@@ -99,7 +99,7 @@ class Reservation:
     slots: int = 1
 
 
-class Cause(Word):
+class Cause(TextEnum):
     """Why an attempt ended, as its worker reports it.
 
     Reports and the ledger hold causes as text: an agent of a later release may have others, which decide nothing here.
@@ -117,7 +117,7 @@ class Cause(Word):
     CANCEL = "cancel"
 
 
-class Revocation(Word):
+class Revocation(TextEnum):
     """Why a lease is revoked. Agents compare CANCEL only: what runs is then asked to stop, else it is killed."""
 
     CANCEL = "cancel"
@@ -125,7 +125,7 @@ class Revocation(Word):
     REFUSED = "refused"
 
 
-class LeaseState(Word):
+class LeaseState(TextEnum):
     """How far an attempt is, as its worker is told; a lease only moves on."""
 
     GIVEN = "given"  # reserved; its envelope may be taken

@@ -31,7 +31,7 @@ class ServerSettings:
     database_url: str
     redis_url: str  # the pool's database
     rq_redis_url: str  # RQ's database, another one
-    agent_redis_url: str  # the same two, as agents are told them
+    agent_redis_url: str  # the two URLs by which agents reach them
     agent_rq_redis_url: str
     prefix: str
     input_folders: tuple[Path, ...]  # empty: file parameters may lie anywhere (one host, one user)
@@ -40,7 +40,7 @@ class ServerSettings:
 
     @classmethod
     def from_environment(cls, environ: Environment = os.environ) -> ServerSettings:
-        """Read and check them. Raises SettingsError naming the variable."""
+        """Read and check the environment. Raises SettingsError naming the variable."""
         home = home_folder(environ)
         redis_url, rq_redis_url = redis_urls(environ)
         return cls(
@@ -78,7 +78,7 @@ class AgentSettings:
 
     @classmethod
     def from_environment(cls, environ: Environment = os.environ) -> AgentSettings:
-        """Read and check them. Raises SettingsError naming the variable."""
+        """Read and check the environment. Raises SettingsError naming the variable."""
         gpus = environ.get("MUSTER_GPUS")
         workflows = environ.get("MUSTER_WORKFLOWS")
         return cls(
@@ -116,7 +116,7 @@ def input_folders(environ: Environment) -> tuple[Path, ...]:
 
 
 def redis_urls(environ: Environment) -> tuple[str, str]:
-    """(the pool's URL, RQ's URL); raises SettingsError when both name one database.
+    """(the pool's URL, RQ's URL). Raises SettingsError when both name one database.
 
     Without RQ_REDIS_URL one server serves both: RQ in database 0, the pool in the one that
     REDIS_URL names, or in 1 when it names none or 0.
@@ -132,7 +132,7 @@ def redis_urls(environ: Environment) -> tuple[str, str]:
 
 
 def key_prefix(environ: Environment) -> str:
-    """What every key of the pool begins with."""
+    """The prefix of every key of the pool. Raises SettingsError."""
     prefix = environ.get("MUSTER_PREFIX", "pool:")
     if not re.fullmatch(r"[A-Za-z0-9:.-]{0,32}", prefix):
         raise SettingsError("MUSTER_PREFIX may hold up to 32 letters, digits, ':', '.' and '-'")

@@ -16,15 +16,15 @@ STANDING: Mapping[str, tuple[str, str]] = {  # in a sentence, of one worker and 
 
 
 def down_words(worker: Worker) -> str:
-    """Why it is down, as what it ran is told."""
+    """Why a worker is down, in words for the jobs that it ran."""
     return worker.reason or "its worker is down"
 
 
 def worker_status(worker: Worker, beating: bool = True) -> str:
-    """One word, the first of WORKER_STATUSES that holds.
+    """The worker's status: the first of WORKER_STATUSES that holds.
 
-    `beating` is whether its beat is there: a healthy one without is degraded before the
-    coordinator has said so, because the page never shows a worker's last word.
+    A healthy worker that is not `beating` is degraded, before the coordinator has said so: a page never shows as
+    present what was a worker's last word.
     """
     if worker.health is not Health.HEALTHY:
         return str(worker.health)
@@ -34,7 +34,7 @@ def worker_status(worker: Worker, beating: bool = True) -> str:
 
 
 def pause_words(worker: Worker) -> str | None:
-    """Who paused it, until when and why; None of one that is not paused."""
+    """Who paused the worker, until when and why; None for one that is not paused."""
     if worker.intent is not Intent.PAUSED:
         return None
     until = f"until {worker.paused_until:%Y-%m-%d %H:%M} UTC" if worker.paused_until else "until somebody resumes it"
@@ -43,7 +43,7 @@ def pause_words(worker: Worker) -> str | None:
 
 
 def job_status(job: Job) -> str:
-    """One word: waiting, starting, running, running (moving), cancelling, or how it ended.
+    """The job's status: waiting, starting, running, running (moving), cancelling, or how it ended.
 
     A cancelled job is cancelling until its newest attempt has no process left.
     """

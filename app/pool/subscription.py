@@ -1,4 +1,4 @@
-"""Listening on a subscription: a connection that says nothing for long is asked whether it lives."""
+"""Listening on a subscription: a connection that has been silent for long is asked whether it lives."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def listen(
     going: Callable[[], bool] = lambda: True,
     look_s: float = PING_S,
 ) -> None:
-    """Hand on what comes, subscribing too, for as long as `going` says, asked every `look_s`.
+    """Hand on every message, confirmations of the subscription too, until `going`, asked every `look_s`, says False.
 
-    Raises redis.RedisError when the connection is lost, or when it did not answer for twice PING_S: a loss
-    without a word (a router that forgot, an address that moved) is none that the kernel knows of.
+    Raises redis.RedisError when the connection is lost, or has not answered for twice PING_S: the kernel does not
+    notice a loss without a word, as of a router that forgot or an address that moved.
     """
     heard_at, asked = time.monotonic(), False
     while going():

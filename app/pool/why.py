@@ -10,22 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from app.pool.capacity import capacity_refusal, could_give_mb, need, room, takes, unfit
+from app.pool.capacity import capacity_refusal, could_give_mb, has_card_above, need, room, takes, unfit
 from app.pool.matching import Refusal
-from app.pool.model import Health, JobId, Requirement, Worker, WorkerId
+from app.pool.model import Health, Job, JobId, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState
 from app.pool.status import STANDING, pause_words, worker_status
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What one job wants, beside what its class does."""
-
-    job: JobId
-    requirement: Requirement
-    failed_on: frozenset[WorkerId] = frozenset()  # avoided while another worker can run it
-    above_mb: int = 0  # wanted free on a card, where any has more
 
 
 @dataclass(frozen=True)
@@ -36,15 +26,20 @@ class Seen:
     leases: Mapping[JobId, Lease]
 
 
-def heeded(
-    failed_on: frozenset[WorkerId], above_mb: int, anybody: Callable[[Collection[WorkerId], int], bool]
-) -> tuple[frozenset[WorkerId], int]:
-    """Of what its failures make a job wish, what somebody can do: another worker, a card with more than so much free.
+def soft_constraints(
+    requirement: Requirement,
+    failed_on: frozenset[WorkerId],
+    anybody: Callable[[Requirement, Collection[WorkerId]], bool],
+) -> tuple[Requirement, frozenset[WorkerId]]:
+    """What a job demands, and which workers it avoids, once its failures are taken into account.
 
-    anybody: whether a worker other than these, on such a card, could run it and takes jobs.
+    Where no worker has a larger card than the one whose memory ran out, it takes what there is; where all others have
+    failed it, or there are none, it goes back to where it failed.
+    anybody: whether a worker other than these could run such a job and takes jobs.
     """
-    above_mb = above_mb if above_mb and anybody((), above_mb) else 0
-    return failed_on if failed_on and anybody(failed_on, above_mb) else frozenset(), above_mb
+    if requirement.above_vram_mb is not None and not anybody(requirement, ()):
+        requirement = replace(requirement, above_vram_mb=None)
+    return requirement, failed_on if failed_on and anybody(requirement, failed_on) else frozenset()
 
 
 def by_setup(worker: Worker, requirement: Requirement, policy: Policy) -> Refusal | None:
@@ -53,40 +48,48 @@ def by_setup(worker: Worker, requirement: Requirement, policy: Policy) -> Refusa
 
 
 def by_room(
-    fitting: Collection[Worker], seen: Mapping[WorkerId, Seen], asked: Asked, policy: Policy
+    fitting: Collection[Worker], seen: Mapping[WorkerId, Seen], job: Job, policy: Policy
 ) -> dict[WorkerId, Refusal | None]:
-    """The same of workers whose beats and leases are known; None for one that could take it now."""
-    now = [_as_it_beats(worker, seen[worker.id].beat) for worker in fitting]
-    could_give = {worker.id: could_give_mb(worker, seen[worker.id].beat, policy) for worker in now}
-    able = {
-        worker.id
-        for worker in now
-        if takes(worker, seen[worker.id].beat) and by_setup(worker, asked.requirement, policy) is None
-    }
+    """The same of workers whose beats and leases are known; None for one that could take the job now."""
+    beating = {worker.id: _as_it_beats(worker, seen[worker.id].beat) for worker in fitting}
 
-    def anybody(without: Collection[WorkerId], above_mb: int) -> bool:
-        return any(not above_mb or could_give[id_] > above_mb for id_ in able.difference(without))
+    def anybody(requirement: Requirement, without: Collection[WorkerId]) -> bool:
+        return any(
+            _could_run(beating[id_], seen[id_].beat, requirement, policy) for id_ in beating.keys() - set(without)
+        )
 
-    failed_on, above_mb = heeded(asked.failed_on, asked.above_mb, anybody)
-    asked = replace(asked, failed_on=failed_on, above_mb=above_mb)
-    return {worker.id: _verdict(worker, seen[worker.id], asked, policy, could_give[worker.id]) for worker in now}
+    requirement, avoided = soft_constraints(job.spec.requirement, job.failed_on, anybody)
+    return {id_: _verdict(worker, seen[id_], job.id, requirement, avoided, policy) for id_, worker in beating.items()}
 
 
-def _verdict(worker: Worker, seen: Seen, asked: Asked, policy: Policy, could_give_mb: int) -> Refusal | None:
-    refused = by_setup(worker, asked.requirement, policy)
+def _could_run(worker: Worker, beat: Beat | None, requirement: Requirement, policy: Policy) -> bool:
+    able = takes(worker, beat) and by_setup(worker, requirement, policy) is None
+    return able and has_card_above(worker, beat, requirement, policy)
+
+
+def _verdict(
+    worker: Worker,
+    seen: Seen,
+    job: JobId,
+    requirement: Requirement,
+    avoided: Collection[WorkerId],
+    policy: Policy,
+) -> Refusal | None:
+    refused = by_setup(worker, requirement, policy)
     if refused:
         return refused
-    if worker.id in asked.failed_on:
+    if worker.id in avoided:
         return Refusal("failed", "failed this job before")
-    older = seen.leases.get(asked.job)
+    older = seen.leases.get(job)
     if older is not None and older.state is not LeaseState.ENDED:
         return Refusal("older attempt", "may still have an older attempt of it")
     if seen.beat is None or not takes(worker, seen.beat):
         return Refusal("heartbeat", "has no heartbeat at the moment, or says good-bye")
-    if asked.above_mb and could_give_mb <= asked.above_mb:
-        return Refusal("vram", f"has {could_give_mb} MiB to give on one GPU; the job ran out of {asked.above_mb}")
+    if not has_card_above(worker, seen.beat, requirement, policy):
+        most_mb, above_mb = could_give_mb(worker, seen.beat, policy), requirement.above_vram_mb
+        return Refusal("vram", f"has {most_mb} MiB to give on one GPU; the job ran out of {above_mb}")
     has = room(worker, seen.beat, seen.leases, policy)
-    return capacity_refusal(has, need(worker, asked.requirement, asked.above_mb))
+    return capacity_refusal(has, need(worker, requirement))
 
 
 def _as_it_beats(worker: Worker, beat: Beat | None) -> Worker:

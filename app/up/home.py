@@ -12,10 +12,10 @@ from app.pool.errors import PoolError
 
 
 class Home:
-    """A home that is ours as long as this process lives."""
+    """A home, locked for this process as long as it lives."""
 
     def __init__(self, path: Path) -> None:
-        """Make it where there is none, and lock it. Raises PoolError when it is in use or cannot be used."""
+        """Make the folder where there is none, and lock it. Raises PoolError when it is in use or unusable."""
         self.path = path
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -23,7 +23,7 @@ class Home:
         except OSError as error:
             raise PoolError(f"the home {path} cannot be used: {error.strerror}; name another with --home") from error
         try:
-            # The kernel gives it back when we die, however we die.
+            # The kernel releases the lock when we die, however we die.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             pid = os.pread(self._lock, 20, 0).decode().strip()
@@ -32,7 +32,7 @@ class Home:
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
     def token(self, ledger: Ledger, kind: str, owner: str) -> str:
-        """The secret of this home's token of a kind; a new one when it has none that is still valid."""
+        """The secret of this home's token of a kind; a new token when none is valid. Raises Unavailable."""
         file = self.path / f"{kind}-token"
         if file.exists() and (secret := file.read_text().strip()):
             found = tokens.find(ledger, secret)

@@ -23,7 +23,7 @@ from app.up.home import Home, write_private
 from app.up.local_agents import local_agents
 from app.up.processes import Program, listen_problem
 from app.up.reach import check_postgresql, check_redis
-from app.up.supervisor import Stopped, Supervisor
+from app.up.supervisor import StopRequested, Supervisor
 
 READY_S = 60  # PostgreSQL may have to replay its log after a crash
 CALL_S = 1  # a signal waits as long at most
@@ -54,7 +54,7 @@ def run(options: UpOptions) -> int:
     """Run the pool until a signal comes; returns the exit code."""
     try:
         _check_address(options)
-        pool = _Pool(options, Home(options.home))
+        pool = LocalPool(options, Home(options.home))
     except PoolError as error:
         return _refuse(error)
     try:
@@ -62,14 +62,16 @@ def run(options: UpOptions) -> int:
         pool.supervisor.run()
     except PoolError as error:
         return _refuse(error)
-    except Stopped:
+    except StopRequested:
         pool.supervisor.say("stopping")
         return 0
     finally:
         pool.stop()
 
 
-class _Pool:
+class LocalPool:
+    """The pool's processes on this host: servers, web and coordinator, agents."""
+
     def __init__(self, options: UpOptions, home: Home) -> None:
         self.options = options
         self.home = home
@@ -79,7 +81,7 @@ class _Pool:
         self.refused: dict[str, str] = {}  # agents that cannot work here, and what they said
 
     def start(self) -> None:
-        """Come back when all are ready, or have had their time. Raises PoolError, Stopped."""
+        """Start everything; returns when all are ready, or READY_S is over. Raises PoolError, StopRequested."""
         environment = {**os.environ, "MUSTER_HOME": str(self.home.path), "PYTHONUNBUFFERED": "1"}
         environment |= self._redis(environment) | self._postgresql(environment)
         self._start_servers()
@@ -95,7 +97,7 @@ class _Pool:
             self.supervisor.say(f"not ready after {READY_S} s, still trying; {self.home.path}/log may say why")
 
     def stop(self) -> None:
-        """End everything in order: who uses something ends before it."""
+        """End everything in order: a process ends before what it uses."""
         now = time.monotonic()
         self.supervisor.stop([agent.name for agent in self.agents], now + AGENTS_END_S)
         self.supervisor.stop(["coordinator", "web"], now + PARTS_END_S)
@@ -163,7 +165,7 @@ class _Pool:
         self.agents = local_agents(
             self.home.path, options.workers, options.server, options.bind, join_token, environment
         )
-        # An agent that finds no server waits before it tries again: longer than we do here.
+        # An agent that finds no server waits before it tries again, for longer than we wait here.
         self.supervisor.wait(self._web_answers, READY_S)
         for agent in self.agents:
             self.supervisor.start(agent)

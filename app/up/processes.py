@@ -1,6 +1,8 @@
 """Processes that we start and end: each in a session of its own, and none outlives the one that started it.
 
-The kernel sends the death signal when the *thread* that called `start` ends: call it from the main thread.
+The kernel sends the death signal when the *thread* that called `start` ends: call it from the main thread. The
+programs are not ours (servers), or drop privileges first, so setpriv asks for the signal; an agent's processes, which
+are often forks without an exec, ask for it themselves (agent/processes.py).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ PORTS = range(20000, 30000)
 
 @dataclass(frozen=True)
 class Program:
-    """What is run and how it ends."""
+    """A program: what is run and how it ends."""
 
     name: str
     argv: tuple[str, ...]
@@ -37,7 +39,7 @@ class Program:
 
 
 def start(program: Program, output: int) -> Process:
-    """Run it; standard output and errors go to the file descriptor `output`. Raises PoolError."""
+    """Run the program; its output and errors go to the file descriptor `output`. Raises PoolError."""
     # setpriv sets the death signal last, as a change of user clears it.
     death = f"--pdeathsig={program.death_signal.name.removeprefix('SIG')}"
     try:
@@ -55,7 +57,7 @@ def start(program: Program, output: int) -> Process:
 
 
 def stop(process: Process, stop_signal: signal.Signals, within_s: float) -> None:
-    """Ask it to end; what is left of its group after so long is killed."""
+    """Ask a process to end; what is left of its group after `within_s` is killed."""
     process.send_signal(stop_signal)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(within_s)
@@ -64,13 +66,13 @@ def stop(process: Process, stop_signal: signal.Signals, within_s: float) -> None
 
 
 def kill_group(process: Process) -> None:
-    """SIGKILL to all that is left of its group; often that is nothing."""
+    """Send SIGKILL to all that is left of the process's group, which is often nothing."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses now. Raises PoolError when there is none."""
+    """A free TCP port of 127.0.0.1. Raises PoolError when none is found."""
     for port in random.sample(PORTS, 100):
         if listen_problem("127.0.0.1", port) is None:
             return port
@@ -78,7 +80,7 @@ def free_port() -> int:
 
 
 def listen_problem(address: str, port: int) -> str | None:
-    """Why we could not listen there now, or None."""
+    """Why this process could not listen there now; None where it could."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what closed a moment ago does not count

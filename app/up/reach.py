@@ -1,4 +1,4 @@
-"""Are the servers there that Muster stands on, and are they new enough?"""
+"""Whether Redis and PostgreSQL answer, and are new enough."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEAST_POSTGRESQL = 15
 
 
 def check_redis(url: str) -> None:
-    """Raise Unavailable when it does not answer, PoolError when it is too old or the URL is wrong."""
+    """Raise Unavailable when Redis does not answer, PoolError when it is too old or the URL is wrong."""
     try:
         with redis_client.client(url, redis_client.PROBE_S) as client:
             client.ping()  # refused while it still loads its data
@@ -35,7 +35,7 @@ def check_redis(url: str) -> None:
 
 
 def check_postgresql(url: str) -> None:
-    """Raise Unavailable when it does not answer, PoolError when it is too old or the URL is wrong."""
+    """Raise Unavailable when PostgreSQL does not answer, PoolError when it is too old or the URL is wrong."""
     try:
         with psycopg.connect(url, connect_timeout=ANSWER_S) as connection:
             found = connection.info.server_version // 10000
@@ -49,6 +49,6 @@ def check_postgresql(url: str) -> None:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown."""
+    """The URL without user, password and query, as it may be shown."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))

@@ -1,7 +1,7 @@
-"""Keeps programs running: what ends is started again with a back-off; what they say is shown and kept.
+"""Keeps programs running: one that ends is started again after a back-off; their output is shown and kept.
 
-One thread does it all, because a child ends with the thread that started it, and because signals then
-come between two steps and never inside one.
+One thread does it all, because a child ends with the thread that started it, and because signals then come between
+two steps and never inside one.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from app.up.processes import Process, Program, kill_group, start
 OURS = "up"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BACKOFF = Backoff(0.5, 30.0)
-SETTLED_S = 60.0  # what lived as long begins with the first back-off again
+SETTLED_S = 60.0  # a program that lived this long begins with the first back-off again
 LOG_BYTES = 10_000_000  # of one file; the one before is kept
 LINE_BYTES = 65536
 
 
-class Stopped(BaseException):
-    """A signal asks us to end; no Exception, so that nothing takes it for a failure."""
+class StopRequested(BaseException):
+    """A signal asks us to end. No Exception, so that no handler takes it for a failure."""
 
 
 @dataclass
-class Child:
+class SupervisedProgram:
     """A program and its present life."""
 
     program: Program
@@ -57,7 +57,7 @@ class Supervisor:
         logs.mkdir(mode=0o700, exist_ok=True)
         self._logs = logs
         self._restart = restart
-        self._children: dict[str, Child] = {}
+        self._children: dict[str, SupervisedProgram] = {}
         self._selector = selectors.DefaultSelector()
         self._stopping = False
         self._log = _log_file(logs / f"{OURS}.log")
@@ -65,41 +65,41 @@ class Supervisor:
         self._selector.register(self._signals, selectors.EVENT_READ, self._signalled)
 
     def start(self, program: Program, *, shown: bool = True) -> None:
-        """Run it from now on."""
-        child = Child(program, shown, _log_file(self._logs / f"{program.name}.log"))
+        """Run the program from now on."""
+        child = SupervisedProgram(program, shown, _log_file(self._logs / f"{program.name}.log"))
         self._children[program.name] = child
         self._start(child)
 
     def wait(self, condition: Callable[[], bool], within_s: float, every_s: float = 0.1) -> bool:
-        """Keep all running until the condition holds; False when it does not in time. Raises Stopped."""
+        """Keep all running until the condition holds; False when it does not in time. Raises StopRequested."""
         end = time.monotonic() + within_s
         while not condition():
             if time.monotonic() >= end:
                 return False
-            # What the children say wakes us too, and looking may make them say something.
+            # Output of the children wakes us too, and asking for the condition may make them write some.
             next_look = time.monotonic() + every_s
             while (left_s := next_look - time.monotonic()) > 0:
                 self._step(left_s)
         return True
 
     def run(self) -> NoReturn:
-        """Keep all running until a signal comes. Raises Stopped."""
+        """Keep all running until a signal comes. Raises StopRequested."""
         while True:
             self._step(BACKOFF.most_s)
 
     def expect(self, name: str) -> None:
-        """Raise PoolError when this one has ended."""
+        """Raise PoolError when the program of this name has ended."""
         child = self._children[name]
         if child.process is None:
             raise PoolError(f"{name} ended at its start: see {self._logs / name}.log")
 
     def refusal(self, name: str) -> str | None:
-        """The last words of one that has ended soon after each of its last two starts; None of any other."""
+        """The last line of a program that ended soon after each of its last two starts; None for any other."""
         child = self._children[name]
         return child.last_line if child.process is None and child.failures > 1 else None
 
     def stop(self, names: Collection[str], until: float) -> None:
-        """Ask these to end and wait until time.monotonic() is `until`; then kill what is left."""
+        """Ask these programs to end and wait until time.monotonic() is `until`; then kill what is left."""
         self._stopping = True
         children = [self._children[name] for name in names if name in self._children]
         for child in children:
@@ -114,12 +114,12 @@ class Supervisor:
         self._bury()
 
     def close(self) -> None:
-        """Let go of the logs."""
+        """Close the logs."""
         for log in (self._log, *(child.log for child in self._children.values())):
             log.close()
 
     def say(self, line: str) -> None:
-        """One line of our own."""
+        """Write a line of the supervisor's own."""
         _write(OURS, self._log, line, shown=True)
 
     def _step(self, at_most_s: float) -> None:
@@ -141,9 +141,9 @@ class Supervisor:
         came = os.read(self._signals, 4096)
         if not self._stopping and any(number in STOP_SIGNALS for number in came):
             self._stopping = True
-            raise Stopped
+            raise StopRequested
 
-    def _start(self, child: Child) -> None:
+    def _start(self, child: SupervisedProgram) -> None:
         child.pipe, theirs = os.pipe()
         os.set_blocking(child.pipe, False)
         try:
@@ -153,7 +153,7 @@ class Supervisor:
         child.started_at = time.monotonic()
         self._selector.register(child.pipe, selectors.EVENT_READ, lambda: self._read(child))
 
-    def _read(self, child: Child) -> None:
+    def _read(self, child: SupervisedProgram) -> None:
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(child.pipe, LINE_BYTES):
                 *lines, child.partial = (child.partial + chunk).split(b"\n")
@@ -166,7 +166,7 @@ class Supervisor:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(child.pipe)
 
-    def _pass_on(self, child: Child, line: bytes) -> None:
+    def _pass_on(self, child: SupervisedProgram, line: bytes) -> None:
         child.last_line = line.decode(errors="replace").rstrip()
         _write(child.program.name, child.log, child.last_line, shown=child.shown)
 
@@ -178,7 +178,7 @@ class Supervisor:
                 child.process = None
                 self._schedule(child, status)
 
-    def _close(self, child: Child) -> None:
+    def _close(self, child: SupervisedProgram) -> None:
         self._read(child)  # its last words
         if child.partial:
             self._pass_on(child, child.partial)
@@ -187,7 +187,7 @@ class Supervisor:
             self._selector.unregister(child.pipe)
         os.close(child.pipe)
 
-    def _schedule(self, child: Child, status: int) -> None:
+    def _schedule(self, child: SupervisedProgram, status: int) -> None:
         if self._stopping:
             return
         lived_s = time.monotonic() - child.started_at

@@ -1,4 +1,10 @@
-"""What people and programs see: the HTTP API. Reads and writes the ledger, reads what is live, rings the bell.
+"""What people and programs see: the API and the pages, one Flask application in any number of processes.
 
-Views are thin: they check who asks, call a verb of app.ledger and answer. Nothing here decides where a job runs.
+http/    what every view needs: who asks, errors as problems, ETags, idempotency keys, strict JSON, caches.
+shapes/  what requests carry and what is shown of jobs and workers; API and pages share it.
+api/     JSON views, described by OpenAPI.
+pages/   HTML views and the fragments that they poll. API and pages never import each other.
+
+Views are thin. A view checks who asks, calls an action (app/actions) or reads the ledger and Redis, and answers.
+Nothing here writes to the ledger but through an action, and nothing decides where a job runs.
 """

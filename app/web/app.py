@@ -1,4 +1,4 @@
-"""The web application: its settings, what every request passes, its groups of paths."""
+"""The web application: its settings, the handlers that every request passes, its groups of paths."""
 
 from __future__ import annotations
 
@@ -65,19 +65,19 @@ GROUPS = (
 
 
 class IdConverter(BaseConverter):
-    """Ids in paths; another text there is a path that does not exist."""
+    """An id in a path; with any other text in its place the path does not exist."""
 
     regex = ID_PATTERN
 
 
 class GroupConverter(BaseConverter):
-    """Names of groups in paths."""
+    """A group's name in a path."""
 
     regex = TAG.strip("^$")
 
 
 def create_app(server: ServerSettings, threads: int = 8) -> OpenAPI:
-    """The application over these stores, for this many requests at once."""
+    """The application over the stores that `server` names, for `threads` requests at once; it connects to none yet."""
     app = OpenAPI(
         __name__,
         info=Info(title="Muster", version=VERSION, description="A GPU worker pool: jobs, workers, tokens."),

@@ -19,14 +19,14 @@ from app.web.http.services import EXTENSION
 THREADS = 8
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 REFUSED = 400  # and above, of HTTP's status codes
-# Longer than an open page waits between two polls: one that asks on a connection as it is closed has to ask again.
+# Longer than an open page waits between two polls: a request on a connection that is just closing must be repeated.
 KEEPALIVE_S = 10
-GRACE_S = 2  # what `up` and a supervisor wait for is 3
+GRACE_S = 2  # `up` and supervisors wait for 3 s
 ACCESS_LOG = "%(h)s %(m)s %(U)s %(s)s %(B)sB %(M)sms"  # %(U)s has no query: a token may stand there
 
 
 class Web(BaseApplication):  # type: ignore[misc]
-    """Gunicorn, set up in code; the application is made in each worker process, after the fork."""
+    """Gunicorn, set up in code. Each worker process makes the application after the fork."""
 
     def __init__(self, bind: str, port: int, settings: ServerSettings) -> None:
         self._address = f"[{bind}]:{port}" if ":" in bind else f"{bind}:{port}"
@@ -34,7 +34,7 @@ class Web(BaseApplication):  # type: ignore[misc]
         super().__init__()
 
     def load_config(self) -> None:
-        """Called by gunicorn; what is not set here keeps gunicorn's default, WEB_CONCURRENCY among it."""
+        """Set gunicorn up; called by gunicorn. All else keeps gunicorn's defaults, WEB_CONCURRENCY among them."""
         wished = {
             "bind": self._address,
             "worker_class": "gthread",
@@ -53,27 +53,27 @@ class Web(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        """Called by gunicorn in each worker process."""
+        """The application of this worker process; called by gunicorn."""
         refuse_pickle()  # rq-dashboard fetches envelopes with RQ's default serializer
         return create_app(self._settings, THREADS)
 
 
 class ChangesOnly(Logger):  # type: ignore[misc]
-    """An access log of what may have changed something or was refused: open pages ask every other second."""
+    """An access log of requests that may have changed something or were refused; open pages poll too often for it."""
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """Called by gunicorn after each answer."""
+        """Log this request if it belongs into the log; called by gunicorn after each answer."""
         if req.method not in ("GET", "HEAD") or resp.status_code >= REFUSED:
             super().access(resp, req, environ, request_time)
 
 
 def main(bind: str, port: int, settings: ServerSettings) -> None:
-    """Serve until SIGTERM; requests under way get GRACE_S to end."""
+    """Serve until SIGTERM; running requests then have GRACE_S seconds to end."""
     Web(bind, port, settings).run()
 
 
 def _end_with_parent(_server: Any, worker: Any) -> None:
-    # Gunicorn's own look for its parent comes once a second, and until then nobody else has the port.
+    # Gunicorn looks for its parent once a second; until then the orphan would keep the port from others.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != worker.ppid:  # it died before we had asked
         os._exit(1)

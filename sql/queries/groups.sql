@@ -58,12 +58,7 @@ UPDATE workers SET groups = array_remove(groups, %(name)s), revision = revision 
 FROM (SELECT id FROM workers WHERE %(name)s = ANY(groups) ORDER BY id FOR NO KEY UPDATE) held
 WHERE workers.id = held.id;
 
--- name: group_classes
--- One job of each class that is bound to the group and has not ended: equal classes are equal requirements.
-SELECT DISTINCT ON (class) class, workflow, requires, prefers, group_name, min_vram_mb, gpus, only_workers,
-       exclude_workers
-FROM jobs WHERE group_name = %(name)s AND state IN ('pending', 'assigned', 'running') ORDER BY class;
-
 -- name: group_jobs_move
-UPDATE jobs SET group_name = %(to)s, class = %(to_class)s
-WHERE group_name = %(name)s AND class = %(class)s AND state IN ('pending', 'assigned', 'running');
+-- Jobs that have not ended; the class of each follows.
+UPDATE jobs SET group_name = %(to)s
+WHERE group_name = %(name)s AND state IN ('pending', 'assigned', 'running');

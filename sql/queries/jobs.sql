@@ -5,23 +5,28 @@
 -- Of those that are submitted together each is a microsecond younger than the one before.
 INSERT INTO jobs
 SELECT job.* FROM jsonb_populate_record(NULL::jobs,
-        '{"state": "pending", "attempt": 1, "failures": 0, "progress": 0, "progress_number": 0, "text": ""}') AS fresh,
+        '{"state": "pending", "attempt": 1, "failures": 0, "failed_on": [], "progress": 0, "progress_number": 0,
+          "text": ""}') AS fresh,
     jsonb_array_elements(%(jobs)s) WITH ORDINALITY AS wish(columns, place),
     jsonb_populate_record(fresh, wish.columns
         || jsonb_build_object('created_at', now() + make_interval(secs => (wish.place - 1) / 1e6))) AS job
 ORDER BY wish.place
-RETURNING *, false AS attempt_ended,
-    CASE WHEN not_before IS NULL THEN (SELECT why FROM classes WHERE classes.name = jobs.class) END AS class_why;
+RETURNING *, class AS class_name, false AS attempt_ended,
+    CASE WHEN not_before IS NULL THEN (SELECT why FROM classes WHERE classes.name = jobs.class) END AS class_why,
+    CASE WHEN not_before IS NULL THEN (SELECT waiting_for FROM classes WHERE classes.name = jobs.class) END
+        AS class_waiting_for;
 
 -- name: job_find
-SELECT jobs.*, (attempts.end_word IS NOT NULL OR attempts.number IS NULL) AS attempt_ended, classes.why AS class_why
+SELECT jobs.*, (attempts.end_word IS NOT NULL OR attempts.number IS NULL) AS attempt_ended, classes.why AS class_why,
+       classes.waiting_for AS class_waiting_for
 FROM jobs LEFT JOIN attempts ON attempts.job_id = jobs.id AND attempts.number = jobs.attempt
 LEFT JOIN classes ON classes.name = jobs.class AND jobs.state = 'pending' AND jobs.not_before IS NULL
 WHERE jobs.id = %(id)s;
 
 -- name: jobs_listed
 -- Newest first; `before` is the (created_at, id) of the last one already seen.
-SELECT jobs.*, (attempts.end_word IS NOT NULL OR attempts.number IS NULL) AS attempt_ended, classes.why AS class_why
+SELECT jobs.*, (attempts.end_word IS NOT NULL OR attempts.number IS NULL) AS attempt_ended, classes.why AS class_why,
+       classes.waiting_for AS class_waiting_for
 FROM jobs LEFT JOIN attempts ON attempts.job_id = jobs.id AND attempts.number = jobs.attempt
 LEFT JOIN classes ON classes.name = jobs.class AND jobs.state = 'pending' AND jobs.not_before IS NULL
 WHERE (%(owner)s::text IS NULL OR owner = %(owner)s)
@@ -32,13 +37,13 @@ ORDER BY jobs.created_at DESC, jobs.id DESC
 LIMIT %(limit)s;
 
 -- name: jobs_assign
--- Moves those that are still pending with this attempt, to workers that are active and healthy in this
--- incarnation, and set up as they were when they were chosen; returns them. The attempt's row is written by the
--- same statement.
+-- Moves jobs that are still pending with this attempt and demand what they demanded when they were placed, to workers
+-- that are active and healthy in this incarnation, and set up as they were then; returns them. The attempt's row is
+-- written by the same statement. strict and timeout_s are what holds where the job names none.
 WITH wish AS (
     SELECT * FROM jsonb_to_recordset(%(wishes)s)
-        AS w(job text, attempt integer, worker text, incarnation bigint, gpus text[], vram_mb integer, whole boolean,
-             slots integer, strict boolean, timeout_s integer, revision bigint, placement jsonb)
+        AS w(job text, attempt integer, class_name text, worker text, incarnation bigint, gpus text[],
+             vram_mb integer, whole boolean, slots integer, strict boolean, timeout_s integer, revision bigint, placement jsonb)
 ), moved AS (
     UPDATE jobs SET state = 'assigned', worker_id = wish.worker, incarnation = wish.incarnation, nonce = NULL,
                     assigned_at = now(), waiting = NULL, not_before = NULL, progress_number = 0
@@ -46,18 +51,18 @@ WITH wish AS (
                           AND workers.intent = 'active' AND workers.health = 'healthy'
                           AND workers.revision = coalesce(wish.revision, workers.revision)
     WHERE jobs.id = wish.job AND jobs.attempt = wish.attempt AND jobs.state = 'pending'
-    RETURNING jobs.id, jobs.attempt, jobs.worker_id, jobs.incarnation, wish.gpus, wish.vram_mb, wish.whole, wish.slots,
-              wish.placement,
-              jobs.strict OR wish.strict AS strict,
-              coalesce(wish.timeout_s, jobs.timeout_s) AS timeout_s
+      AND jobs.class = coalesce(wish.class_name, jobs.class)
+    RETURNING jobs.*, wish.gpus AS reserved_gpus, wish.vram_mb, wish.whole, wish.slots, wish.placement,
+              jobs.strict OR wish.strict AS held_strictly,
+              coalesce(jobs.timeout_s, wish.timeout_s) AS limit_s
 ), written AS (
     INSERT INTO attempts (job_id, number, worker_id, incarnation, gpus, vram_mb, whole, slots, strict, timeout_s,
                           placement)
-    SELECT id, attempt, worker_id, incarnation, coalesce(gpus, '{}'), vram_mb, whole, slots, strict, timeout_s,
-           placement
+    SELECT id, attempt, worker_id, incarnation, coalesce(reserved_gpus, '{}'), vram_mb, whole, slots, held_strictly,
+           limit_s, placement
     FROM moved
 )
-SELECT id FROM moved;
+SELECT *, false AS attempt_ended FROM moved;
 
 -- name: job_claim
 -- A claim sent twice carries the same nonce and is true twice; another nonce finds the job running.
@@ -152,9 +157,7 @@ FROM cancelled;
 SELECT jobs.id AS job, attempts.number AS attempt, attempts.worker_id AS worker, attempts.incarnation, jobs.state,
        jobs.nonce, attempts.gpus AS given_gpus, attempts.vram_mb, attempts.whole, attempts.slots, attempts.strict,
        attempts.timeout_s, jobs.workflow, jobs.requires, jobs.prefers, jobs.group_name, jobs.min_vram_mb, jobs.gpus,
-       jobs.only_workers, jobs.exclude_workers, jobs.above_vram_mb,
-       CASE WHEN attempts.number > 1 THEN ARRAY(SELECT DISTINCT worker_id FROM attempts AS failed
-            WHERE failed.job_id = jobs.id AND failed.end_word = 'failed') ELSE '{}' END AS failed_on,
+       jobs.only_workers, jobs.exclude_workers, jobs.above_vram_mb, jobs.failed_on,
        extract(epoch FROM now() - coalesce(attempts.started_at, attempts.assigned_at))::float8 AS age_s
 FROM attempts JOIN jobs ON jobs.id = attempts.job_id
 WHERE attempts.end_word IS NULL AND (%(worker)s::text IS NULL OR attempts.worker_id = %(worker)s);
@@ -174,7 +177,9 @@ WITH moved AS (
         incarnation = CASE WHEN %(state)s = 'pending' THEN NULL ELSE incarnation END,
         nonce = NULL, progress_number = 0,
         error = CASE WHEN %(state)s = 'succeeded' THEN NULL WHEN %(failure)s > 0 THEN %(error)s ELSE error END,
-        not_before = now() + make_interval(secs => %(retry_s)s), waiting = %(waiting)s,
+        not_before = now() + make_interval(secs => %(retry_s)s), waiting = %(waiting)s, waiting_for = %(waiting_for)s,
+        failed_on = CASE WHEN %(failure)s > 0
+            THEN ARRAY(SELECT DISTINCT unnest(failed_on || %(worker)s) ORDER BY 1) ELSE failed_on END,
         above_vram_mb = greatest(above_vram_mb, %(above_vram_mb)s),
         progress = CASE WHEN %(state)s = 'succeeded' THEN 1 WHEN %(state)s = 'pending' THEN
             coalesce((SELECT c.fraction FROM checkpoints c WHERE c.job_id = jobs.id

@@ -10,8 +10,7 @@ import psycopg
 from app.ledger import jobs, reports, tokens, waiting
 from app.ledger.db import Ledger
 from app.ledger.registry import joins
-from app.ledger.waiting import WaitingJob
-from app.pool import matching
+from app.ledger.waiting import WaitingClass, WaitingJob
 from app.pool.model import Gpu, Job, JobSpec, Requirement, Worker, Workflow
 from app.pool.protocol import Offer, Report
 from tests.kit.services import eventually
@@ -56,18 +55,22 @@ def join(
 
 def submit(ledger: Ledger, requirement: Requirement = ANY, **rest: object) -> Job:
     spec = JobSpec(requirement, **{"owner": "ana", **rest})  # type: ignore[arg-type]
-    return jobs.submit(ledger, spec, matching.class_name(requirement))
+    return jobs.submit(ledger, spec)
 
 
 def heads(ledger: Ledger, each: int = 9) -> list[WaitingJob]:
     """The first so many of every queue, oldest first."""
-    found = waiting.heads(ledger, [each.name for each in waiting.classes(ledger)], each)
-    return sorted(found, key=lambda head: (head.job.created_at, head.job.id))
+    return sorted(waiting.heads(ledger, classes(ledger), each), key=lambda head: (head.created_at, head.id))
+
+
+def classes(ledger: Ledger) -> dict[str, WaitingClass]:
+    """Every class with due jobs, by name."""
+    return waiting.classes(ledger, {})
 
 
 def assign(ledger: Ledger, job: Job, worker: Worker) -> Job:
     moved = jobs.assign(ledger, [jobs.Assignment(job.id, job.attempt, worker.id, worker.incarnation)])
-    assert moved == {job.id}
+    assert moved.keys() == {job.id}
     return found(ledger, job)
 
 

@@ -9,14 +9,15 @@ from typing import Any, cast
 
 from app.coordinator.attempts.leases import Batch, Leases
 from app.coordinator.fleet import Fleet
-from app.coordinator.placement.index import Eligible
-from app.coordinator.placement.place import Place, Run, Want
+from app.coordinator.placement.index import Index
+from app.coordinator.placement.place import Place, Run, Unplaced
 from app.coordinator.stores import Stores
 from app.ledger.db import Ledger
+from app.ledger.waiting import WaitingClass, WaitingJob
 from app.pool.keys import Keys
-from app.pool.matching import class_name
 from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, WorkerId, Workflow
 from app.pool.protocol import AttemptRef, Beat, GpuFigures, LeaseState, Memory
+from tests.kit.waiting_jobs import waiting
 
 KEYS = Keys("pool:")
 A, B, C = WorkerId("aaaaaaaaaaaa"), WorkerId("bbbbbbbbbbbb"), WorkerId("cccccccccccc")
@@ -63,14 +64,9 @@ def a_beat(worker: Worker, running: Sequence[str] = (), cpu: float | None = 0.0,
     )
 
 
-def want(job: str, **rest: Any) -> Want:
-    """The first attempt of a job."""
-    return Want(JobId(job), 1, **rest)
-
-
-def workers_of(places: Sequence[Place | None]) -> list[WorkerId | None]:
-    """Who was chosen for each want."""
-    return [place.worker if place else None for place in places]
+def workers_of(places: Sequence[Place | Unplaced]) -> list[WorkerId | None]:
+    """The worker that was chosen for each job."""
+    return [place.worker if isinstance(place, Place) else None for place in places]
 
 
 @dataclass
@@ -79,14 +75,14 @@ class PlacementScene:
 
     stores: Stores
     fleet: Fleet
-    eligible: Eligible
+    index: Index
 
     @classmethod
     def on(cls, client: Any) -> PlacementScene:
         """On this database; placing needs neither a ledger nor RQ."""
         stores = Stores(cast(Ledger, None), client, None, KEYS)
         fleet = Fleet(stores)
-        return cls(stores, fleet, Eligible(stores, fleet))
+        return cls(stores, fleet, Index(stores, fleet))
 
     def other_leader(self) -> PlacementScene:
         """One that knows the same fleet."""
@@ -100,30 +96,35 @@ class PlacementScene:
         worker = replace(a_worker(name, **facts), queue_depth=depth)
         self.fleet.workers[worker.id] = worker
         self.fleet.beats[worker.id] = a_beat(worker, **told)
-        self.eligible.refresh([worker.id])
+        self.index.refresh([worker.id])
 
     def gone(self, worker: WorkerId) -> None:
         """It beats no more."""
         del self.fleet.beats[worker]
-        self.eligible.refresh([worker])
+        self.index.refresh([worker])
 
     def open(self, requirement: Requirement) -> None:
         """Have sets for it."""
-        self.eligible.has_room({class_name(requirement): requirement})
-        self.place(requirement)
+        self.has_room(requirement)
 
-    def place(self, requirement: Requirement, *wants: str | Want) -> list[Place | None]:
-        """Jobs of one class."""
-        return self.place_runs((requirement, wants))[0]
+    def has_room(self, requirement: Requirement) -> bool:
+        """Whether somebody has room for a job with this requirement."""
+        return bool(self.with_room(x=requirement))
 
-    def place_runs(self, *runs: tuple[Requirement, Sequence[str | Want]]) -> list[list[Place | None]]:
-        """Jobs of several classes, in one call."""
-        return self.eligible.place(
-            [
-                Run(class_name(wish), wish, tuple(want(each) if isinstance(each, str) else each for each in wants))
-                for wish, wants in runs
-            ]
-        )
+    def with_room(self, **requirements: Requirement) -> set[str]:
+        """The names of those of these requirements that somebody has room for."""
+        return self.index.with_room(WaitingClass(name, it, frozenset()) for name, it in requirements.items())
+
+    def place(
+        self, requirement: Requirement, *jobs: str | WaitingJob, excluded: Sequence[WorkerId] = ()
+    ) -> list[Place | Unplaced]:
+        """Place jobs of one class."""
+        named = [waiting(job) if isinstance(job, str) else job for job in jobs]
+        return self.index.place([Run(requirement, named, excluded)])[0]
+
+    def place_runs(self, *runs: tuple[Requirement, Sequence[str]]) -> list[list[Place | Unplaced]]:
+        """Place jobs of several classes, in one call."""
+        return self.index.place([Run(requirement, [waiting(job) for job in jobs]) for requirement, jobs in runs])
 
     @contextmanager
     def marks(self) -> Iterator[Batch]:

@@ -17,9 +17,8 @@ from app.ledger.investigations import SuspectedCause
 from app.ledger.registry import joins, samples, workers
 from app.pool.codec import plain, to_json
 from app.pool.keys import Keys
-from app.pool.matching import class_name
 from app.pool.model import FileFact, Gpu, Health, Job, JobSpec, Json, Parameter, Requirement, Worker, Workflow
-from app.pool.protocol import AttemptRef, Beat, GpuFigures, Memory, Offer, Report
+from app.pool.protocol import AttemptRef, Beat, GpuFigures, Memory, Offer, Report, Reservation
 
 TTL_MS = 600_000  # a seeded worker beats once and shall be live for the whole test
 TRANSCODE = Workflow(
@@ -138,12 +137,13 @@ class Seed:
         needs = Requirement(more.pop("workflow", "transcode"), tags=tags, group=group)
         waiting = more.pop("waiting", None)
         spec = JobSpec(needs, params or {"input": "/srv/clips/reel.mov", "crf": 23}, owner, name, **more)
-        return jobs.submit(self.ledger, spec, class_name(needs), waiting)
+        return jobs.submit(self.ledger, spec, waiting)
 
     def run(self, job: Job, worker: Worker, progress: float = 0.0, text: str = "", log: Sequence[str] = ()) -> Job:
         """The job runs there."""
-        wish = jobs.Assignment(job.id, job.attempt, worker.id, worker.incarnation, tuple(g.uuid for g in worker.gpus))
-        assert jobs.assign(self.ledger, [wish]) == {job.id}
+        reserved = Reservation(tuple(gpu.uuid for gpu in worker.gpus))
+        assignment = jobs.Assignment(job.id, job.attempt, worker.id, worker.incarnation, reserved)
+        assert jobs.assign(self.ledger, [assignment]).keys() == {job.id}
         self.report(job, worker, "claim", nonce="n")
         if progress:
             self.report(job, worker, "progress", number=1, fraction=progress, text=text)

@@ -10,7 +10,6 @@ import pytest
 from app.ledger import groups, jobs, waiting
 from app.ledger.db import Ledger
 from app.ledger.registry import setups, workers
-from app.pool.matching import class_name
 from app.pool.model import JobState, Requirement, Worker
 from tests.kit.actors import assign, found, join, overlapping, running, submit
 
@@ -39,9 +38,9 @@ def changed(ledger: Ledger, name: str, change: Callable[[Ledger], object]) -> No
         change(tx)
 
 
-def classes(ledger: Ledger) -> list[str]:
-    """Of the due jobs, as dispatch finds them."""
-    return [each.name for each in waiting.classes(ledger)]
+def classes(ledger: Ledger) -> list[Requirement]:
+    """What the due jobs demand, as dispatch finds them."""
+    return [each.requirement for each in waiting.classes(ledger, {}).values()]
 
 
 def test_a_rename_takes_members_strategy_and_unended_jobs_along(ledger: Ledger, worker: Worker) -> None:
@@ -59,7 +58,7 @@ def test_a_rename_takes_members_strategy_and_unended_jobs_along(ledger: Ledger, 
     assert (barn.strategy, barn.workers, barn.waiting, barn.running) == ("round-robin", (worker.id,), 2, 1)
     assert [found(ledger, job).spec.requirement.group for job in (waiting, large, runs)] == ["barn"] * 3
     assert found(ledger, over).spec.requirement.group == "farm"
-    assert set(classes(ledger)) == {class_name(replace(wish, group="barn")) for wish in (FARM, needs)}
+    assert set(classes(ledger)) == {replace(wish, group="barn") for wish in (FARM, needs)}
     assert groups.names(ledger) == ["barn"]
     assert groups.successor(ledger, "farm") == "barn"
 
@@ -90,7 +89,7 @@ def test_jobs_move_to_the_other_group_when_theirs_is_deleted(ledger: Ledger, wor
     job = submit(ledger, FARM)
     held = assign(ledger, submit(ledger, FARM), worker)
     changed(ledger, "farm", lambda tx: groups.delete(tx, "farm", "barn"))
-    assert classes(ledger) == [class_name(replace(FARM, group="barn"))]
+    assert classes(ledger) == [replace(FARM, group="barn")]
     assert found(ledger, held).state is JobState.ASSIGNED
     assert [found(ledger, each).spec.requirement.group for each in (job, held)] == ["barn", "barn"]
 
@@ -108,7 +107,7 @@ def test_a_job_that_is_submitted_while_its_group_is_renamed_follows_it(ledger: L
 
     overlapping(database_url, submits, renames)
     assert found(ledger, made[0]).spec.requirement.group == "barn"
-    assert classes(ledger) == [class_name(replace(FARM, group="barn"))]
+    assert classes(ledger) == [replace(FARM, group="barn")]
 
 
 def test_a_job_that_comes_after_a_rename_is_told_that_its_group_is_gone(ledger: Ledger, database_url: str) -> None:

@@ -12,7 +12,7 @@ from app.ledger.db import Ledger
 from app.ledger.registry import joins, pauses, workers
 from app.ledger.reports import Applied
 from app.pool.model import AttemptEnd, Health, Intent, JobState
-from tests.kit.actors import assign, found, heads, join, running, submit, tell
+from tests.kit.actors import assign, classes, found, heads, join, running, submit, tell
 
 
 def test_a_claim_moves_exactly_the_assigned_attempt(ledger: Ledger) -> None:
@@ -197,9 +197,9 @@ def test_the_jobs_own_error_waits_before_it_is_tried_again(ledger: Ledger) -> No
 
     due = found(ledger, job).not_before
     assert due is not None and timedelta(0) < due - datetime.now(timezone.utc) <= timedelta(seconds=5)
-    assert not waiting.due(ledger) and not waiting.classes(ledger)
+    assert not waiting.due(ledger) and not classes(ledger)
     assert waiting.due(ledger, due + timedelta(seconds=1)) == 1
-    assert [head.job.id for head in heads(ledger)] == [job.id]
+    assert [head.id for head in heads(ledger)] == [job.id]
 
 
 @pytest.mark.parametrize("cause", ["deadline", "slot"])

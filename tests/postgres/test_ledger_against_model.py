@@ -67,10 +67,10 @@ class LedgerVerbs(RuleBasedStateMachine):
         moved = jobs.assign(self.ledger, [jobs.Assignment(it.job.id, attempt, worker.id, worker.incarnation)])
         ready = it.state is JobState.PENDING and it.job.not_before is None
         if ready and attempt == it.attempt and worker is self.present[worker.name]:
-            assert moved == {it.job.id}
+            assert moved.keys() == {it.job.id}
             it.state, it.worker = JobState.ASSIGNED, worker
         else:
-            assert moved == set()
+            assert moved == {}
 
     @rule(which=WHICH)
     def forward(self, which: int) -> None:
@@ -79,7 +79,7 @@ class LedgerVerbs(RuleBasedStateMachine):
         if it.state is JobState.PENDING:
             it.worker = self.present[NAMES[it.attempt % 2]]
             wish = jobs.Assignment(it.job.id, it.attempt, it.worker.id, it.worker.incarnation)
-            assert jobs.assign(self.ledger, [wish]) == {it.job.id}
+            assert jobs.assign(self.ledger, [wish]).keys() == {it.job.id}
             it.state = JobState.ASSIGNED
         elif it.state is JobState.ASSIGNED and it.worker is self.present[it.worker.name if it.worker else ""]:
             applied = tell(self.ledger, it.worker, it.job, it.attempt, "claim", nonce="n1")

@@ -14,7 +14,7 @@ from app.ledger.reports import Applied
 from app.ledger.waiting import WaitingJob
 from app.pool.model import Job, JobState, Worker
 from app.pool.protocol import Report
-from tests.kit.actors import found, heads, join, running, submit, tell
+from tests.kit.actors import classes, found, heads, join, running, submit, tell
 
 
 def failed(ledger: Ledger, worker: Worker, shortage: Shortage | None = None, **rest: Any) -> Job:
@@ -55,7 +55,8 @@ def test_a_rule_that_says_elsewhere_is_tried_at_once_and_knows_where_not(ledger:
     job = failed(ledger, worker, then="elsewhere")
     assert waits_s(job) == 0
     [head] = due(ledger)
-    assert (head.job.id, head.failed_on, head.job.failures) == (job.id, frozenset({worker.id}), 1)
+    assert (head.id, found(ledger, job).failed_on, job.failures) == (job.id, frozenset({worker.id}), 1)
+    assert classes(ledger)[head.class_name].failed_on == {worker.id}
 
 
 def test_failures_that_a_rule_has_tried_again_are_used_up_all_the_same(ledger: Ledger) -> None:
@@ -69,7 +70,7 @@ def test_without_gpu_memory_it_wants_a_larger_card_at_once_where_there_is_one(le
     job = failed(ledger, join(ledger), Shortage(11_000, larger=True), cause="gpu memory")
     assert (job.failures, waits_s(job), job.waiting) == (1, 0, None)
     [head] = due(ledger)
-    assert head.above_mb == 11_000
+    assert classes(ledger)[head.class_name].requirement.above_vram_mb == 11_000
 
 
 def test_where_no_card_is_larger_it_waits_and_says_so(ledger: Ledger) -> None:
@@ -84,7 +85,7 @@ def test_where_no_card_is_larger_it_waits_and_says_so(ledger: Ledger) -> None:
 def test_a_rule_counts_more_than_a_larger_card(ledger: Ledger) -> None:
     worker = join(ledger)
     later = failed(ledger, worker, Shortage(11_000, larger=True), cause="gpu memory", then="later")
-    assert (waits_s(later) > 0, later.above_vram_mb) == (True, 11_000)
+    assert (waits_s(later) > 0, later.spec.requirement.above_vram_mb) == (True, 11_000)
     never = failed(ledger, worker, Shortage(11_000, larger=True), cause="gpu memory", then="never")
     assert never.state is JobState.FAILED
 
@@ -97,4 +98,4 @@ def test_of_two_cards_that_were_too_small_the_larger_is_remembered(ledger: Ledge
         report = Report("end", worker.id, worker.incarnation, job.id, job.attempt, end="failed", cause="gpu memory")
         reports.apply_all(ledger, [report], {(job.id, job.attempt): Shortage(had_mb, larger=True)})
         job = found(ledger, job)
-        assert job.above_vram_mb == 11_000
+        assert job.spec.requirement.above_vram_mb == 11_000

@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
-from app.coordinator.placement.index import EXACT_MB
-from app.coordinator.placement.place import Place, Want
+from app.coordinator.placement.index import MOST_MEMORIES
+from app.coordinator.placement.place import Place, Unplaced
+from app.ledger.waiting import WaitingClass
 from app.pool.model import JobId, Requirement, WorkerId, Workflow
 from app.pool.policy import Policy
 from app.pool.protocol import LeaseState, Memory, Reservation, Revocation
-from tests.kit.placement_scene import BURN, A, B, C, PlacementScene, want, workers_of
+from tests.kit.placement_scene import BURN, A, B, C, PlacementScene, workers_of
+from tests.kit.waiting_jobs import waiting
 
 FREE = Workflow("free", "python", vram_mb=0)
+FULL, OLDER = Unplaced.FULL, Unplaced.OLDER_ATTEMPT
 
 
 def test_the_least_loaded_worker_is_taken_and_its_score_rises_at_once(pool: PlacementScene) -> None:
@@ -31,7 +34,7 @@ def test_of_equals_the_one_that_waited_longest_is_taken(pool: PlacementScene) ->
     first = []
     for number in range(6):
         place = pool.place(BURN, f"j{number}")[0]
-        assert place is not None
+        assert isinstance(place, Place)
         first.append(place.worker)
         pool.release(place.worker, f"j{number}")
     assert set(first[:3]) == {A, B, C}
@@ -43,7 +46,7 @@ def test_a_full_worker_is_in_no_set_and_a_full_fleet_gives_nothing(pool: Placeme
     pool.place(Requirement("free", tags=("none",)), "j0")
     assert workers_of(pool.place(BURN, "j1", "j2")) == [A, None]
     assert pool.sets() == {}
-    assert not pool.eligible.has_room({"x": BURN, "y": Requirement("free")})
+    assert not pool.with_room(x=BURN, y=Requirement("free"))
     assert pool.loads()[A] > 0
 
 
@@ -62,11 +65,11 @@ def test_a_class_has_room_while_some_worker_that_matches_has(pool: PlacementScen
     pool.worker(A, tags=("fast",))
     pool.worker(B)
     classes = {"fast": Requirement("burn", tags=("fast",)), "all": BURN, "none": Requirement("burn", tags=("new",))}
-    assert pool.eligible.has_room(classes) == {"fast", "all"}
+    assert pool.with_room(**classes) == {"fast", "all"}
     pool.place(classes["fast"], "j1")
-    assert pool.eligible.has_room(classes) == {"all"}
+    assert pool.with_room(**classes) == {"all"}
     pool.release(A, "j1")
-    assert pool.eligible.has_room(classes) == {"fast", "all"}
+    assert pool.with_room(**classes) == {"fast", "all"}
 
 
 def test_excluded_workers_are_passed_over_however_many_they_are(pool: PlacementScene) -> None:
@@ -74,9 +77,11 @@ def test_excluded_workers_are_passed_over_however_many_they_are(pool: PlacementS
     for worker in many:
         pool.worker(worker)
     pool.worker(A, cpu=0.9)
-    excluded = Want(JobId("j1"), 1, excluded=tuple(many))
-    assert workers_of(pool.place(BURN, excluded)) == [A]
-    assert workers_of(pool.place(BURN, Want(JobId("j2"), 1, excluded=tuple(many)))) == [None]
+    assert pool.index.with_room([WaitingClass("x", BURN, frozenset(many))])
+    assert workers_of(pool.place(BURN, "j1", excluded=many)) == [A]
+    assert pool.place(BURN, "j2", excluded=many) == [FULL]
+    assert not pool.index.with_room([WaitingClass("x", BURN, frozenset(many))])
+    assert pool.has_room(BURN)
 
 
 def test_several_runs_are_placed_in_their_order_in_one_call(pool: PlacementScene) -> None:
@@ -96,7 +101,7 @@ def test_capacity_is_never_exceeded_under_concurrent_calls(pool: PlacementScene)
     pool.open(BURN)
     with ThreadPoolExecutor(8) as threads:
         given = list(threads.map(lambda number: pool.place(BURN, f"j{number}")[0], range(40)))
-    assert sum(place is not None for place in given) == 6
+    assert sum(isinstance(place, Place) for place in given) == 6
     assert len(pool.leases(A)) == len(pool.leases(B)) == 3
 
 
@@ -109,9 +114,9 @@ def test_placing_and_releasing_at_once_leaves_every_score_as_if_nothing_had_been
 
     def come_and_go(number: int) -> bool:
         place = pool.place(wish, f"j{number}")[0]
-        if place is not None:
+        if isinstance(place, Place):
             pool.release(place.worker, f"j{number}")
-        return place is not None
+        return isinstance(place, Place)
 
     with ThreadPoolExecutor(6) as threads:
         assert any(threads.map(come_and_go, range(200)))
@@ -124,28 +129,32 @@ def test_memory_is_reserved_where_it_leaves_least_and_given_back(pool: Placement
     large = Requirement("burn", min_vram_mb=6_000)
     first, second, third = pool.place(large, "j1", "j2", "j3")
     assert (first, second, third) == (
-        Place(A, ("aa-g0",), 6_000),
-        Place(A, ("aa-g1",), 6_000),
-        None,
+        Place(A, Reservation(("aa-g0",), 6_000)),
+        Place(A, Reservation(("aa-g1",), 6_000)),
+        FULL,
     )
-    assert not pool.eligible.has_room({"x": Requirement("burn", min_vram_mb=5_000)})
+    assert not pool.has_room(Requirement("burn", min_vram_mb=5_000))
     assert workers_of(pool.place(Requirement("burn", min_vram_mb=3_000), "j4")) == [A]
     pool.release(A, "j1")
-    assert pool.eligible.has_room({"x": Requirement("burn", min_vram_mb=5_000)})
+    assert pool.has_room(Requirement("burn", min_vram_mb=5_000))
 
 
-def test_each_job_gets_exactly_the_memory_that_it_names_though_its_class_is_wider(pool: PlacementScene) -> None:
+def test_each_job_gets_exactly_the_memory_that_it_names(pool: PlacementScene) -> None:
     pool.worker(A, slots=4, gpus=(12_000,))
-    wish = Requirement("burn", min_vram_mb=5_000)  # 4,097 to 6,144 are one class
-    given = pool.place(wish, want("j1", vram_mb=6_100), want("j2", vram_mb=4_200), want("j3", vram_mb=4_200))
-    assert given == [Place(A, ("aa-g0",), 6_100), Place(A, ("aa-g0",), 4_200), None]
+    amounts = (6_100, 4_200, 4_200)
+    given = pool.place_runs(*((asking(mb), [f"j{number}"]) for number, mb in enumerate(amounts)))
+    assert given == [[Place(A, Reservation(("aa-g0",), 6_100))], [Place(A, Reservation(("aa-g0",), 4_200))], [FULL]]
+
+
+def asking(mebibytes: int) -> Requirement:
+    return Requirement("burn", min_vram_mb=mebibytes)
 
 
 def test_beyond_so_many_amounts_a_job_is_still_given_what_it_names(pool: PlacementScene) -> None:
     pool.worker(A, slots=100, gpus=(1_000_000,))
     amounts = [4_100 + 10 * number for number in range(80)]
-    given = pool.place(Requirement("burn", min_vram_mb=4_100), *(want(f"j{mb}", vram_mb=mb) for mb in amounts))
-    assert [place.vram_mb for place in given if place] == amounts
+    given = pool.place_runs(*((asking(mb), [f"j{mb}"]) for mb in amounts))
+    assert [place.reserved.vram_mb for [place] in given if isinstance(place, Place)] == amounts
     assert len(pool.sets()) < 60
 
 
@@ -158,88 +167,87 @@ def test_beyond_so_many_amounts_a_job_finds_the_one_worker_of_many_that_has_what
             free_5_000 = Memory(0, card_mb - 5_000, 5_000)
             pool.worker(f"{card_mb}{number:08d}", gpus=(card_mb,), memory=free_5_000)
     pool.worker(A, gpus=(8_000,), utilisation=1.0)
-    everybody = tuple(pool.fleet.workers)
-    opened = [want(f"o{n}", vram_mb=4_100 + n, excluded=everybody) for n in range(EXACT_MB + 1)]
-    wish = Requirement("burn", min_vram_mb=4_100)
-    assert workers_of(pool.place(wish, *opened)) == [None] * len(opened)
-    assert workers_of(pool.place(wish, want("j1", vram_mb=6_000), want("j2", vram_mb=6_000))) == [A, None]
+    for number in range(MOST_MEMORIES):
+        pool.open(asking(4_100 + number))
+    assert workers_of(pool.place(asking(6_000), "j1", "j2")) == [A, None]
 
 
 def test_what_others_use_and_the_reserve_are_not_free(pool: PlacementScene) -> None:
     pool.fleet.policy = Policy(vram_reserve_mb=1_000)
     pool.worker(A, slots=2, gpus=(10_000,), memory=Memory(ours=0, others=4_032, free=5_968))
-    wish = Requirement("burn", min_vram_mb=4_900)
-    assert workers_of(pool.place(wish, want("j1", vram_mb=4_969), want("j2", vram_mb=4_968))) == [None, A]
+    assert pool.place(asking(4_969), "j1") == [FULL]
+    assert workers_of(pool.place(asking(4_968), "j2")) == [A]
 
 
 def test_a_driver_that_lists_no_processes_is_believed_what_is_free(pool: PlacementScene) -> None:
     pool.worker(A, slots=2, gpus=(10_000,), memory=Memory(free=6_032))
-    wish = Requirement("burn", min_vram_mb=5_800)
-    assert workers_of(pool.place(wish, want("j1", vram_mb=5_800), want("j2", vram_mb=5_700))) == [None, A]
+    assert pool.place(asking(5_800), "j1") == [FULL]
+    assert workers_of(pool.place(asking(5_700), "j2")) == [A]
     pool.worker(A, slots=2, gpus=(10_000,), memory=Memory(free=300), running=("j2",))  # it uses what it reserved
-    assert workers_of(pool.place(wish, "j3")) == [None]
-    assert workers_of(pool.place(Requirement("burn", min_vram_mb=17), "j4")) == [None]
+    assert pool.place(asking(5_800), "j3") == [FULL]
+    assert pool.place(Requirement("burn", min_vram_mb=17), "j4") == [FULL]
     assert workers_of(pool.place(Requirement("burn", min_vram_mb=16), "j5")) == [A]
 
 
 def test_gpus_are_given_whole_and_to_nobody_else(pool: PlacementScene) -> None:
     pool.worker(A, slots=4, gpus=(8_000, 10_000, 12_000), workflows=(Workflow("burn", "python"), FREE))
     small = Requirement("burn", min_vram_mb=1_000)
-    assert pool.place(small, "j1") == [Place(A, ("aa-g0",), 1_000)]
-    assert pool.place(Requirement("burn", gpus=2), "j2") == [Place(A, ("aa-g1", "aa-g2"), whole=True)]
-    assert pool.place(Requirement("burn", gpus=1), "j3") == [None]
-    assert pool.place(small, "j4") == [Place(A, ("aa-g0",), 1_000)]
-    assert pool.place(Requirement("free"), "j5") == [Place(A, ("aa-g0",))]
+    assert pool.place(small, "j1") == [Place(A, Reservation(("aa-g0",), 1_000))]
+    assert pool.place(Requirement("burn", gpus=2), "j2") == [Place(A, Reservation(("aa-g1", "aa-g2"), whole=True))]
+    assert pool.place(Requirement("burn", gpus=1), "j3") == [FULL]
+    assert pool.place(small, "j4") == [Place(A, Reservation(("aa-g0",), 1_000))]
+    assert pool.place(Requirement("free"), "j5") == [Place(A, Reservation(("aa-g0",)))]
     pool.release(A, "j1")
     pool.release(A, "j4")
-    assert pool.place(Requirement("burn", gpus=1), "j6") == [Place(A, ("aa-g0",), whole=True)]
+    assert pool.place(Requirement("burn", gpus=1), "j6") == [Place(A, Reservation(("aa-g0",), whole=True))]
 
 
 def test_a_job_that_names_nothing_takes_what_its_workflow_declares_else_a_whole_card(pool: PlacementScene) -> None:
     workflows = (Workflow("whole", "python"), Workflow("some", "python", vram_mb=3_000), FREE)
     pool.worker(A, slots=6, gpus=(8_000, 24_000), workflows=workflows)
-    assert pool.place(Requirement("free"), "j1") == [Place(A, ("aa-g1",))]
-    assert pool.place(Requirement("some"), "j2") == [Place(A, ("aa-g0",), 3_000)]
-    assert pool.place(Requirement("whole"), "j3") == [Place(A, ("aa-g1",), whole=True)]
-    assert pool.place(Requirement("whole"), "j4") == [None]
-    assert pool.place(Requirement("free"), "j5") == [Place(A, ("aa-g0",))]
+    assert pool.place(Requirement("free"), "j1") == [Place(A, Reservation(("aa-g1",)))]
+    assert pool.place(Requirement("some"), "j2") == [Place(A, Reservation(("aa-g0",), 3_000))]
+    assert pool.place(Requirement("whole"), "j3") == [Place(A, Reservation(("aa-g1",), whole=True))]
+    assert pool.place(Requirement("whole"), "j4") == [FULL]
+    assert pool.place(Requirement("free"), "j5") == [Place(A, Reservation(("aa-g0",)))]
 
 
 def test_a_job_without_any_need_is_placed_beside_whole_cards_and_sees_none(pool: PlacementScene) -> None:
     pool.worker(A, slots=2, gpus=(8_000,), workflows=(Workflow("whole", "python"), FREE))
     pool.place(Requirement("whole"), "j1")
-    assert pool.place(Requirement("free"), "j2") == [Place(A, ())]
+    assert pool.place(Requirement("free"), "j2") == [Place(A)]
 
 
 def test_a_worker_without_gpus_takes_what_declares_nothing(pool: PlacementScene) -> None:
     pool.worker(A)
-    assert pool.place(BURN, "j1") == [Place(A, ())]
+    assert pool.place(BURN, "j1") == [Place(A)]
 
 
 def test_a_card_of_unknown_memory_takes_only_whole_jobs_that_name_none(pool: PlacementScene) -> None:
     pool.worker(A, slots=3, gpus=(0,))
-    assert pool.place(Requirement("burn", min_vram_mb=1), "j1") == [None]
-    assert pool.place(Requirement("burn", gpus=1, min_vram_mb=1), "j2") == [None]
-    assert pool.place(BURN, "j3") == [Place(A, ("aa-g0",), whole=True)]
-    assert pool.place(BURN, "j4") == [None]
+    assert pool.place(Requirement("burn", min_vram_mb=1), "j1") == [FULL]
+    assert pool.place(Requirement("burn", gpus=1, min_vram_mb=1), "j2") == [FULL]
+    assert pool.place(BURN, "j3") == [Place(A, Reservation(("aa-g0",), whole=True))]
+    assert pool.place(BURN, "j4") == [FULL]
 
 
 def test_of_whole_cards_those_are_given_that_others_leave_alone(pool: PlacementScene) -> None:
     pool.worker(A, slots=2, gpus=(24_000, 24_000), memory=Memory(ours=0, others=20_032, free=3_968))
-    assert pool.place(BURN, "j1") == [Place(A, ("aa-g1",), whole=True)]
+    assert pool.place(BURN, "j1") == [Place(A, Reservation(("aa-g1",), whole=True))]
 
 
 def test_a_job_that_ran_out_of_memory_goes_to_a_card_with_more_free(pool: PlacementScene) -> None:
     pool.worker(A, gpus=(8_000,))
     pool.worker(B, gpus=(16_000,), utilisation=0.9)
-    assert pool.place(BURN, want("j1", above_mb=8_000)) == [Place(B, ("bb-g0",), whole=True)]
-    assert pool.place(BURN, want("j2", above_mb=8_000)) == [None]
+    above = Requirement("burn", above_vram_mb=8_000)
+    assert pool.place(above, "j1") == [Place(B, Reservation(("bb-g0",), whole=True))]
+    assert pool.place(above, "j2") == [FULL]
     assert workers_of(pool.place(BURN, "j3")) == [A]
 
 
 def test_a_workflow_takes_as_many_slots_as_it_declares(pool: PlacementScene) -> None:
     pool.worker(A, slots=4, workflows=(Workflow("wide", "python", slots=3), Workflow("burn", "python")))
-    assert pool.place(Requirement("wide"), "j1", "j2") == [Place(A, (), slots=3), None]
+    assert pool.place(Requirement("wide"), "j1", "j2") == [Place(A, Reservation((), slots=3)), FULL]
     assert workers_of(pool.place(BURN, "j3", "j4")) == [A, None]
     pool.release(A, "j1")
     assert workers_of(pool.place(Requirement("wide"), "j5")) == [A]
@@ -251,7 +259,7 @@ def test_a_place_behind_the_slots_comes_after_every_free_slot(pool: PlacementSce
     wish = Requirement("burn", prefers=(("liked", 1.0),))
     given = pool.place(wish, "j1", "j2", "j3")
     assert workers_of(given) == [A, B, A]
-    assert [place.record["queued"] for place in given if place] == [False, False, True]
+    assert [place.record["queued"] for place in given if isinstance(place, Place)] == [False, False, True]
 
 
 def test_release_with_another_attempt_changes_nothing(pool: PlacementScene) -> None:
@@ -262,7 +270,7 @@ def test_release_with_another_attempt_changes_nothing(pool: PlacementScene) -> N
     assert pool.sets() == {}
     pool.release(A, "j1")
     assert pool.leases(A) == {}
-    assert pool.eligible.has_room({"x": BURN})
+    assert pool.has_room(BURN)
 
 
 def test_a_revoked_lease_holds_its_slot_and_an_ended_one_does_not(pool: PlacementScene) -> None:
@@ -273,7 +281,7 @@ def test_a_revoked_lease_holds_its_slot_and_an_ended_one_does_not(pool: Placemen
     assert pool.sets() == {}
     with pool.marks() as batch:
         batch.ended(A, JobId("j1"), 1)
-    assert pool.eligible.has_room({"x": BURN})
+    assert pool.has_room(BURN)
 
 
 def test_a_lease_never_goes_back(pool: PlacementScene) -> None:
@@ -304,16 +312,19 @@ def test_a_lease_that_redis_forgot_holds_again_what_it_held(pool: PlacementScene
     assert pool.sets() == {}
     with pool.marks() as batch:
         batch.ended(A, JobId("j1"), 1)
-    assert pool.place(BURN, "j3") == [Place(A, ("aa-g0",), whole=True)]
+    assert pool.place(BURN, "j3") == [Place(A, Reservation(("aa-g0",), whole=True))]
 
 
 def test_a_job_is_not_placed_where_an_older_attempt_of_it_may_still_run(pool: PlacementScene) -> None:
     pool.worker(A, slots=2)
     pool.place(BURN, "j1")
-    assert pool.place(BURN, Want(JobId("j1"), 2)) == [None]
+    again = waiting("j1", attempt=2)
+    assert pool.place(BURN, again) == [OLDER]
+    assert pool.place(BURN, again, "j2", "j3") == [OLDER, Place(A), FULL]
+    pool.release(A, "j2")
     with pool.marks() as batch:
         batch.ended(A, JobId("j1"), 1)
-    assert workers_of(pool.place(BURN, Want(JobId("j1"), 2))) == [A]
+    assert workers_of(pool.place(BURN, again)) == [A]
 
 
 def test_two_leaders_that_place_at_once_never_give_a_slot_twice(pool: PlacementScene) -> None:
@@ -322,7 +333,7 @@ def test_two_leaders_that_place_at_once_never_give_a_slot_twice(pool: PlacementS
     other = pool.other_leader()
     with ThreadPoolExecutor(2) as threads:
         given = list(threads.map(lambda leader: leader.place(BURN, f"j{id(leader)}")[0], (pool, other)))
-    assert sorted(place is None for place in given) == [False, True]
+    assert sorted(place is FULL for place in given) == [False, True]
 
 
 def test_a_worker_that_stands_in_a_set_by_mistake_is_given_nothing_and_leaves_it(pool: PlacementScene) -> None:
@@ -331,7 +342,7 @@ def test_a_worker_that_stands_in_a_set_by_mistake_is_given_nothing_and_leaves_it
     (name,) = pool.sets()
     pool.place(BURN, "j1")
     pool.stores.redis.zadd(name, {A: 0.0, B: 0.0})  # full, and unknown
-    assert workers_of(pool.place(BURN, "j2")) == [None]
+    assert pool.place(BURN, "j2") == [FULL]
     assert pool.sets() == {}
 
 
@@ -361,7 +372,7 @@ def test_every_placement_says_why_its_worker_won(pool: PlacementScene) -> None:
     for worker, cpu in ((A, 0.0), (B, 0.2), (C, 0.4)):
         pool.worker(worker, slots=2, cpu=cpu)
     place = pool.place(BURN, "j1")[0]
-    assert place is not None
+    assert isinstance(place, Place)
     record: dict[str, Any] = dict(place.record)
     assert record["strategy"] == "least-loaded"
     assert record["load"] == pytest.approx(record["score"], abs=0.001) == 0
@@ -375,7 +386,7 @@ def test_what_only_a_worker_that_was_removed_could_run_has_no_sets_any_more(pool
     pool.worker(A)
     pool.open(BURN)
     del pool.fleet.workers[A]
-    pool.eligible.rebuild(whole=False)
+    pool.index.rebuild(whole=False)
     pool.stores.redis.config_resetstat()
-    assert not pool.eligible.has_room({"x": BURN})
-    assert "cmdstat_exists" not in pool.stores.redis.info("commandstats")
+    assert not pool.has_room(BURN)
+    assert "cmdstat_zrange" not in pool.stores.redis.info("commandstats")

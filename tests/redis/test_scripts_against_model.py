@@ -19,16 +19,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from app.coordinator.attempts.leases import Leases
-from app.coordinator.placement.index_plan import Part
-from app.coordinator.placement.place import Place, Want, arguments, placed
-from app.coordinator.placement.worker_classes import Demand
+from app.coordinator.placement.index_plan import Source
+from app.coordinator.placement.place import Place, Run, Unplaced, argument, placed
 from app.coordinator.scripts import script
 from app.coordinator.stores import Stores
 from app.ledger.db import Ledger
+from app.ledger.waiting import WaitingJob
 from app.pool.capacity import Need
 from app.pool.model import JobId, Requirement, WorkerId
 from app.pool.protocol import LeaseState, Reservation, Revocation
 from tests.kit.placement_scene import KEYS
+from tests.kit.waiting_jobs import waiting
 
 WORKERS = (WorkerId("aaaaaaaaaaaa"), WorkerId("bbbbbbbbbbbb"))
 JOBS = tuple(JobId(f"j{number}") for number in range(3))
@@ -98,20 +99,18 @@ class Room:
     def stands_in(self, name: str) -> bool:
         return bool(self.text) and name in self.sets and self.has_room(NEEDS[name])
 
-    def takes(self, want: Want, name: str) -> bool:
-        lease = self.leases.get(want.job)
-        free = lease is None or lease.state is LeaseState.ENDED
-        return free and self.stands_in(name) and self.has_room(asked(want, name))
+    def could_take(self, vram_mb: int, name: str) -> bool:
+        return self.stands_in(name) and self.has_room(asked(vram_mb, name))
+
+    def has_older_attempt(self, job: JobId) -> bool:
+        lease = self.leases.get(job)
+        return lease is not None and lease.state is not LeaseState.ENDED
 
 
-def asked(want: Want, name: str) -> Need:
-    """What this job needs in this set: of memory the larger."""
+def asked(vram_mb: int, name: str) -> Need:
+    """What a job that names so much memory needs in this set: the larger counts."""
     need = NEEDS[name]
-    return replace(
-        need,
-        least_mb=max(need.least_mb, want.vram_mb),
-        vram_mb=0 if need.cards else max(need.vram_mb, want.vram_mb),
-    )
+    return replace(need, least_mb=max(need.least_mb, vram_mb), vram_mb=0 if need.cards else max(need.vram_mb, vram_mb))
 
 
 class Scripts(RuleBasedStateMachine):
@@ -179,29 +178,44 @@ class Scripts(RuleBasedStateMachine):
         excluded=st.sets(WORKER, max_size=1),
     )
     def place(self, who: int, jobs: list[JobId], name: str, vram_mb: int, excluded: set[WorkerId]) -> None:
-        wants = [Want(job, self._next(job), vram_mb, excluded=tuple(excluded)) for job in jobs]
-        parts = [(Demand(Requirement(name)), (Part(name, 0.0, NEEDS[name]),))] * len(wants)
+        waits = [waiting(job, attempt=self._next(job)) for job in jobs]
+        run, source = Run(Requirement(name), waits, excluded), Source(name, 0.0, NEEDS[name])
         answers = script(self.leaders[who].redis, "placement/place")(
-            keys=[KEYS.load, KEYS.turn], args=arguments(KEYS, wants, parts)
+            keys=[KEYS.load, KEYS.turn],
+            args=[
+                KEYS.lease_prefix,
+                KEYS.worker_prefix,
+                KEYS.eligible_prefix,
+                argument(run, [source], Need(vram_mb=vram_mb, least_mb=vram_mb)),
+            ],
         )
-        for want, answer in zip(wants, answers, strict=True):
-            place = placed(answer, "least-loaded")
-            fitting = [w for w, room in self.rooms.items() if w not in excluded and room.takes(want, name)]
-            assert place.worker in fitting if place else not fitting
-            if place:
-                self._placed(want, place, asked(want, name))
+        full = False  # for one job of a run, and so for those behind it
+        for job, place in zip(waits, placed(answers, "least-loaded"), strict=True):
+            able = [w for w, room in self.rooms.items() if w not in excluded and room.could_take(vram_mb, name)]
+            free = [w for w in able if not self.rooms[w].has_older_attempt(job.id)]
+            if isinstance(place, Place):
+                assert place.worker in free and not full
+                self._placed(job, place, asked(vram_mb, name))
+            else:
+                assert full or not free
+                older = not full and self._in_the_way(job, name, excluded)
+                assert place is (Unplaced.OLDER_ATTEMPT if older else Unplaced.FULL)
+                full = not older
+
+    def _in_the_way(self, job: WaitingJob, name: str, excluded: set[WorkerId]) -> bool:
+        others = (room for worker, room in self.rooms.items() if worker not in excluded)
+        return any(room.stands_in(name) and room.has_older_attempt(job.id) for room in others)
 
     def _next(self, job: JobId) -> int:
         self.attempts[job] += 1
         return self.attempts[job]
 
-    def _placed(self, want: Want, place: Place, need: Need) -> None:
-        room = self.rooms[place.worker]
-        assert set(place.gpus) <= set(room.fits(need))
-        assert len(set(place.gpus)) == min(len(room.fits(need)), max(1, need.cards))
-        assert (place.vram_mb, place.whole, place.slots) == (need.vram_mb, need.cards > 0, need.slots)
-        holds = Reservation(place.gpus, place.vram_mb, place.whole, place.slots)
-        room.leases[want.job] = Believed(want.attempt, LeaseState.GIVEN, holds)
+    def _placed(self, job: WaitingJob, place: Place, need: Need) -> None:
+        room, holds = self.rooms[place.worker], place.reserved
+        assert set(holds.gpus) <= set(room.fits(need))
+        assert len(set(holds.gpus)) == min(len(room.fits(need)), max(1, need.cards))
+        assert (holds.vram_mb, holds.whole, holds.slots) == (need.vram_mb, need.cards > 0, need.slots)
+        room.leases[job.id] = Believed(job.attempt, LeaseState.GIVEN, holds)
 
     @rule(
         who=WHO,

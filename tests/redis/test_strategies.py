@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.coordinator.placement.place import Place
 from app.pool.model import Requirement, WorkerId, Workflow
 from app.pool.policy import STRATEGIES, Policy
 from app.pool.protocol import Memory
@@ -118,7 +119,7 @@ def test_a_group_may_have_a_strategy_of_its_own(pool: PlacementScene) -> None:
     assert workers_of(pool.place(Requirement("burn", group="night"), "j1")) == [B]
     assert workers_of(pool.place(Requirement("burn", group="day"), "j2")) == [A]
     place = pool.place(Requirement("burn", group="night"), "j3")[0]
-    assert place is not None
+    assert isinstance(place, Place)
     assert place.record["strategy"] == "capability-first"
     pool.fleet.strategies = {}
     assert workers_of(pool.place(Requirement("burn", group="night"), "j4")) == [A]
@@ -133,16 +134,16 @@ def test_a_change_of_strategy_under_load_loses_and_doubles_no_placement(pool: Pl
 
     def switch(number: int) -> None:
         use(pool, STRATEGIES[number % 3], w_gpu=0.1 * (number % 7))
-        pool.eligible.refresh(capacity)
+        pool.index.refresh(capacity)
 
     def work(number: int) -> list[tuple[WorkerId, str]]:
         other = pool.other_leader()
         kept = []
         for each in range(rounds):
             place = other.place(LIKING, f"j{number}x{each}")[0]
-            if place is not None and each % 2:
+            if isinstance(place, Place) and each % 2:
                 pool.release(place.worker, f"j{number}x{each}")
-            elif place is not None:
+            elif isinstance(place, Place):
                 kept.append((place.worker, f"j{number}x{each}"))
         return kept
 
@@ -153,7 +154,7 @@ def test_a_change_of_strategy_under_load_loses_and_doubles_no_placement(pool: Pl
         given = [each for some in busy for each in some.result()]
     assert sorted(given) == sorted((w, str(job)) for w in capacity for job in pool.leases(w))
     assert all(len(pool.leases(worker)) <= slots for worker, slots in capacity.items())
-    pool.eligible.rebuild(whole=True)
+    pool.index.rebuild(whole=True)
     free = {worker for worker, slots in capacity.items() if len(pool.leases(worker)) < slots}
     assert set().union(*pool.sets().values()) == free
     assert len(workers_of(pool.place(LIKING, *(f"z{n}" for n in range(60))))) == 60
@@ -166,7 +167,7 @@ def test_weights_take_effect_with_the_next_refresh(pool: PlacementScene) -> None
     pool.open(BURN)
     assert pool.loads() == pytest.approx({A: 0.32, B: 0.1}, abs=0.01)
     pool.fleet.policy = Policy(w_gpu=0.0, w_queue=0.0, w_vram=1.0)
-    pool.eligible.rebuild(whole=False)
+    pool.index.rebuild(whole=False)
     assert pool.loads() == pytest.approx({A: 0.0, B: 0.5}, abs=0.01)
 
 
@@ -181,12 +182,12 @@ def test_two_workers_that_differ_in_one_part_only_are_told_apart(
         pool.worker(worker, slots=2, gpus=(10_000,), workflows=FREE)
     if part == "queue":
         (place,) = pool.place(BURN, "j0")
-        assert place is not None
+        assert isinstance(place, Place)
         busy = place.worker
     else:
         busy = A
         pool.worker(A, slots=2, gpus=(10_000,), workflows=FREE, **busier)
-    pool.eligible.rebuild(whole=False)
+    pool.index.rebuild(whole=False)
     loads = pool.stores.live.loads([A, B])
     idle = B if busy == A else A
     shares = {worker: getattr(loads[worker].parts, part).share for worker in (idle, busy)}
@@ -201,7 +202,7 @@ def test_the_score_is_the_weighted_sum_of_the_parts_that_are_shown(pool: Placeme
     pool.worker(A, slots=2, gpus=(10_000, 10_000), utilisation=0.5, memory=Memory(0, 2_000, 8_000))
     pool.worker(B, gpus=(10_000,), utilisation=None, memory=Memory())
     pool.place(Requirement("burn", min_vram_mb=1_000), "j1")
-    pool.eligible.rebuild(whole=False)
+    pool.index.rebuild(whole=False)
     policy = pool.fleet.policy
     for worker in (A, B):
         found = pool.stores.live.loads([worker])[worker]
@@ -216,7 +217,7 @@ def test_the_score_is_the_weighted_sum_of_the_parts_that_are_shown(pool: Placeme
 def test_a_part_that_was_not_measured_takes_the_mean_and_still_counts_what_is_reserved(pool: PlacementScene) -> None:
     pool.worker(A, slots=2, gpus=(10_000,), utilisation=0.4, memory=Memory(0, 5_000, 5_000), workflows=FREE)
     pool.worker(B, slots=2, gpus=(10_000,), utilisation=None, memory=Memory(), workflows=FREE)
-    pool.eligible.rebuild(whole=True)
+    pool.index.rebuild(whole=True)
     parts = pool.stores.live.loads([B])[B].parts
     assert parts.gpu and parts.vram
     assert (parts.gpu.share, parts.vram.share) == pytest.approx((0.4, 0.5), abs=0.02)

@@ -33,7 +33,7 @@ def test_it_goes_on_at_once_where_a_card_is_larger_not_where_one_is_as_small(sce
     ran_out(scene, small, order)
 
     job = scene.job(order.job)
-    assert (job.worker, job.above_vram_mb, job.failures) == (large.id, 8192, 1)
+    assert (job.worker, job.spec.requirement.above_vram_mb, job.failures) == (large.id, 8192, 1)
 
 
 def test_a_card_is_not_larger_for_what_others_use_of_it(scene: CoordinatorScene) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from app.pool.errors import PoolError
 from app.up.processes import Program
-from app.up.supervisor import STOP_SIGNALS, Stopped, Supervisor
+from app.up.supervisor import STOP_SIGNALS, StopRequested, Supervisor
 
 
 @pytest.fixture
@@ -68,5 +68,5 @@ def test_what_ignores_the_stop_signal_is_killed_at_the_deadline(supervisor: Supe
 
 def test_a_signal_stops_it_between_two_steps(supervisor: Supervisor) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequested):
         supervisor.run()

@@ -11,7 +11,6 @@ from app.coordinator.hints import Hint
 from app.coordinator.placement.dispatch import MOST_HEADS
 from app.coordinator.placement.fairness import STEP_S
 from app.ledger import jobs, waiting
-from app.pool.matching import class_name
 from app.pool.model import JobSpec, JobState, Requirement
 from tests.kit.actors import submit
 from tests.kit.coordinator_scene import BELL, CARD, FAST, CoordinatorScene, begun, end, state
@@ -20,7 +19,7 @@ SMALL, LARGE = Requirement("burn", min_vram_mb=8_000), Requirement("burn", min_v
 
 
 def submit_many(scene: CoordinatorScene, requirement: Requirement, count: int) -> None:
-    jobs.submit_all(scene.ledger, [(JobSpec(requirement, owner="ana"), class_name(requirement))] * count)
+    jobs.submit_all(scene.ledger, [JobSpec(requirement, owner="ana")] * count)
 
 
 def test_one_person_s_many_jobs_keep_nobody_waiting(scene: CoordinatorScene) -> None:
@@ -79,13 +78,13 @@ def test_many_are_placed_by_few_script_calls_and_assigned_by_few_statements(
     scene.stores.redis.config_resetstat()
     scene.leader.step(BELL)
     assert waiting.count(scene.ledger) == 0
-    assert statements["jobs_assign"] == 3  # after looks at 1, 8 and 64 of the queue
+    assert statements["jobs_assign"] == 2  # after looks at 8 and 64 of the queue
     # One of them gives the worker its place in the sets of a class that is new.
-    assert scene.stores.redis.info("commandstats")["cmdstat_evalsha"]["calls"] == 4
+    assert scene.stores.redis.info("commandstats")["cmdstat_evalsha"]["calls"] == 3
 
 
 def test_of_many_people_those_who_came_first_come_first(scene: CoordinatorScene) -> None:
-    specs = [(JobSpec(Requirement("burn"), owner=f"o{n}"), class_name(Requirement("burn"))) for n in range(300)]
+    specs = [JobSpec(Requirement("burn"), owner=f"o{n}") for n in range(300)]
     first = jobs.submit_all(scene.ledger, specs)[:2]
     peer = scene.wide(2)
     assert state(scene, *first) == [JobState.ASSIGNED] * 2
@@ -182,14 +181,14 @@ def test_of_a_class_only_those_that_no_card_could_hold_are_told_so(scene: Coordi
     assert scene.job(too_large.id).waiting == "no worker fits: 1 has 24000 MiB on its largest GPU, less than 24500"
 
 
-def test_a_reason_of_a_job_s_own_goes_when_it_is_no_longer_true(scene: CoordinatorScene) -> None:
+def test_a_reason_is_that_of_what_the_job_demands_whatever_others_wait_for(scene: CoordinatorScene) -> None:
     peer = scene.peer("render-1")
-    job = submit(scene.ledger, Requirement("burn", exclude_workers=(peer.id,)))
-    scene.later(1, peer)
-    assert scene.job(job.id).waiting == "no worker fits: 1 is excluded"
+    excludes = submit(scene.ledger, Requirement("burn", exclude_workers=(peer.id,)))
     scene.running(peer)
+    anywhere = submit(scene.ledger)
     scene.later(2, peer)
-    assert scene.job(job.id).waiting == "waits for a free slot: render-1 is full"
+    assert scene.job(excludes.id).waiting == "no worker fits: 1 is excluded"
+    assert scene.job(anywhere.id).waiting == "waits for a free slot: render-1 is full"
 
 
 def test_a_placement_is_kept_with_its_attempt(scene: CoordinatorScene) -> None:
@@ -206,7 +205,7 @@ def test_a_placement_is_kept_with_its_attempt(scene: CoordinatorScene) -> None:
 def test_reasons_of_classes_go_with_their_last_job(scene: CoordinatorScene) -> None:
     job = submit(scene.ledger, FAST)
     scene.step()
-    assert [each.why for each in waiting.classes(scene.ledger)] == ["no worker has joined the pool yet"]
+    assert scene.job(job.id).waiting == "no worker has joined the pool yet"
     jobs.cancel(scene.ledger, job.id)
     scene.later(6)
     assert waiting.forget_classes(scene.ledger) == 0  # it was done

@@ -78,17 +78,3 @@ def test_a_worker_that_is_blocked_for_a_workflow_is_refused_for_that_one_alone()
     assert matching.refusal(blocked, Requirement("burn")) == matching.Refusal(
         "blocked", "blocked for burn on render-1 until 14:05 UTC (3 failures in a row while others succeed)"
     )
-
-
-def test_equal_requirements_are_one_class_whatever_their_order() -> None:
-    one = Requirement("burn", tags=("a", "b"), min_vram_mb=7000)
-    other = Requirement("burn", tags=("b", "a"), min_vram_mb=8192)
-
-    assert matching.class_name(one) == matching.class_name(other)
-    assert matching.class_name(one) != matching.class_name(Requirement("burn", tags=("a",)))
-
-
-def test_excluded_workers_do_not_make_a_class_of_their_own() -> None:
-    assert matching.class_name(Requirement("burn", exclude_workers=(WorkerId("wa"),))) == matching.class_name(
-        Requirement("burn")
-    )

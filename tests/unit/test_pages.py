@@ -8,19 +8,19 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from app.ledger.registry.samples import Sample
+from app.ledger.registry.samples import MinuteSample
 from app.pool.duration import duration
 from app.pool.model import Attempt, AttemptEnd, Health, JobId, WorkerId
 from app.web.http import filters
 from app.web.http.fleet_filter import Filter
 from app.web.pages import job_story, sparkline
-from app.web.pages.fleet_rows import Row
+from app.web.pages.fleet_rows import WorkerRow
 from app.web.pages.sparkline import Spark
 from app.web.pages.worker import strip
 from app.web.shapes.worker_history import TransitionAnswer
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=timezone.utc)
-ROW = Row(
+ROW = WorkerRow(
     id="w",
     name="render-01",
     hostname="rack.studio",
@@ -71,7 +71,7 @@ def test_a_filter_is_its_url() -> None:
 
 
 def test_a_gap_in_the_figures_is_a_gap_in_the_line() -> None:
-    samples = [Sample(NOW - timedelta(minutes=age), 0.5, None) for age in (9, 8, 3, 2, 1)]
+    samples = [MinuteSample(NOW - timedelta(minutes=age), 0.5, None) for age in (9, 8, 3, 2, 1)]
     spark = sparkline.draw(samples, 1.0, 600, NOW)
     assert [line.count(",") for line in spark.lines] == [2, 4]
     assert spark.lines[1].endswith("120.0,1.5")
@@ -79,7 +79,7 @@ def test_a_gap_in_the_figures_is_a_gap_in_the_line() -> None:
 
 
 def test_a_spark_stands_still_within_a_minute() -> None:
-    samples = [Sample(NOW - timedelta(minutes=1), 0.5, None)]
+    samples = [MinuteSample(NOW - timedelta(minutes=1), 0.5, None)]
     drawn = {sparkline.draw(samples, 0.5, 600, NOW + timedelta(seconds=s)) for s in (0, 20, 59)}
     assert len(drawn) == 1
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from app.pool import capacity, matching, why
 from app.pool.matching import Refusal
-from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, WorkerId, Workflow
+from app.pool.model import Gpu, Health, Intent, Job, JobId, JobSpec, JobState, Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, GpuFigures, Lease, LeaseState, Memory
 from app.pool.status import WORKER_STATUSES
-from app.pool.why import Asked, Seen, Turned, by_filter, by_room, by_setup
+from app.pool.why import Seen, Turned, by_filter, by_room, by_setup
 from app.web.shapes.why_words import sentence, won, words
 
 BURN = Workflow("burn", "python", vram_mb=0)
@@ -33,18 +33,26 @@ def seen(one: Worker, *leases: Lease, tags: tuple[str, ...] = ()) -> Seen:
     return Seen(beat, {JobId(f"j{number}"): lease for number, lease in enumerate(leases)})
 
 
-def verdict(one: Worker, asked: Asked, live: Seen | None = None) -> str | None:
+def verdict(one: Worker, asked: Job, live: Seen | None = None) -> str | None:
     found = by_room([one], {one.id: live or seen(one)}, asked, Policy())[one.id]
     return found.filter if found else None
 
 
-JOB = JobId("j" * 12)
-ANY = Asked(JOB, Requirement("burn"))
+NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+
+
+def job(requirement: Requirement, **rest: Any) -> Job:
+    """A job that waits."""
+    facts: dict[str, Any] = {"attempt": 1, "failures": 0, "worker": None, "incarnation": None, "progress": 0.0}
+    return Job(JobId("j" * 12), JobSpec(requirement), JobState.PENDING, text="", created_at=NOON, **facts, **rest)
+
+
+ANY = job(Requirement("burn"))
 
 
 def test_a_worker_that_stands_apart_is_named_by_how_it_stands() -> None:
     def filter_of(one: Worker) -> str | None:
-        found = by_setup(one, ANY.requirement, Policy())
+        found = by_setup(one, ANY.spec.requirement, Policy())
         return found.filter if found else None
 
     assert filter_of(worker("w")) is None
@@ -60,8 +68,8 @@ def test_room_turns_away_for_slots_cards_and_memory() -> None:
     two = replace(worker("w", gpus=(CARD,)), slots=2)
     live = seen(two, replace(LEASE, gpus=("GPU-1",), vram_mb=20_000))
     live = replace(live, beat=live.beat and replace(live.beat, slots=2))
-    assert verdict(two, Asked(JOB, Requirement("burn", min_vram_mb=8_000)), live) == "free vram"
-    assert verdict(two, Asked(JOB, Requirement("burn", gpus=1)), live) == "cards"
+    assert verdict(two, job(Requirement("burn", min_vram_mb=8_000)), live) == "free vram"
+    assert verdict(two, job(Requirement("burn", gpus=1)), live) == "cards"
     assert verdict(two, ANY, live) is None
 
 
@@ -73,13 +81,13 @@ def test_a_worker_that_may_still_have_an_older_attempt_is_not_ready_for_the_next
     wide = replace(worker("w"), slots=2)
     beat = seen(wide).beat
     assert beat is not None
-    older = Seen(replace(beat, slots=2), {JOB: replace(LEASE, state=LeaseState.REVOKED)})
+    older = Seen(replace(beat, slots=2), {ANY.id: replace(LEASE, state=LeaseState.REVOKED)})
     assert verdict(wide, ANY, older) == "older attempt"
-    assert verdict(wide, ANY, replace(older, leases={JOB: replace(LEASE, state=LeaseState.ENDED)})) is None
+    assert verdict(wide, ANY, replace(older, leases={ANY.id: replace(LEASE, state=LeaseState.ENDED)})) is None
 
 
 def test_a_tag_that_only_the_beat_has_counts() -> None:
-    model = Asked(JOB, Requirement("burn", tags=("model:x",)))
+    model = job(Requirement("burn", tags=("model:x",)))
     assert verdict(worker("w"), model) == "tags"
     assert verdict(worker("w"), model, seen(worker("w"), tags=("model:x",))) is None
 
@@ -94,7 +102,7 @@ def test_where_it_failed_is_avoided_only_while_another_could_run_it() -> None:
 
 def test_a_larger_card_is_asked_for_only_where_there_is_one() -> None:
     small, large = worker("small", gpus=(CARD,)), worker("large", gpus=(replace(CARD, vram_mb=48_000),))
-    asked = replace(ANY, above_mb=24_000)
+    asked = job(Requirement("burn", above_vram_mb=24_000))
     assert verdict(small, asked) is None
     both = by_room([small, large], {w.id: seen(w) for w in (small, large)}, asked, Policy())
     assert {id_: found and found.filter for id_, found in both.items()} == {small.id: "vram", large.id: None}
@@ -127,8 +135,9 @@ def test_every_filter_and_every_status_has_words() -> None:
 
 def test_a_status_is_said_as_people_say_it() -> None:
     ways = {"left": Health.LEFT, "down": Health.DOWN}
-    reasons = {name: by_setup(worker("w", health=health), ANY.requirement, Policy()) for name, health in ways.items()}
-    reasons["paused"] = by_setup(worker("w", intent=Intent.PAUSED), ANY.requirement, Policy())
+    burn = ANY.spec.requirement
+    reasons = {name: by_setup(worker("w", health=health), burn, Policy()) for name, health in ways.items()}
+    reasons["paused"] = by_setup(worker("w", intent=Intent.PAUSED), burn, Policy())
     assert {name: found and found.why for name, found in reasons.items()} == {
         "left": "has left",
         "down": "is down",

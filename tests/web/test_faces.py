@@ -61,7 +61,7 @@ def test_an_upload_that_is_too_large_or_nameless_is_refused(web: Web) -> None:
 def test_the_form_proposes_the_newest_files_and_no_hidden_ones(web: Web) -> None:
     upload(web, "one.mp4")
     (web.services.settings.home / "input" / ".upload-x").write_text("half")
-    assert uploads.known(web.services.settings) == [str(web.services.settings.home / "input" / "one.mp4")]
+    assert uploads.newest_files(web.services.settings) == [str(web.services.settings.home / "input" / "one.mp4")]
 
 
 def test_notifications_are_an_owner_s_own_and_read_once(web: Web) -> None:

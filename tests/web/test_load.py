@@ -12,12 +12,13 @@ import redis
 from app.coordinator.control_loop import ControlLoop
 from app.coordinator.fleet import Fleet
 from app.coordinator.hints import Hint
-from app.coordinator.placement.index import Eligible
-from app.coordinator.placement.place import Run, Want
+from app.coordinator.placement.index import Index
+from app.coordinator.placement.place import Run
 from app.coordinator.stores import Stores
 from app.ledger.registry import samples
-from app.pool.model import JobId, Requirement
+from app.pool.model import Requirement
 from app.pool.protocol import GpuFigures, Memory
+from tests.kit.waiting_jobs import waiting
 from tests.kit.web import HTML, Facts, Web, signed_in, wrong
 
 CARD = {"uuid": "GPU-1", "index": 0, "model": "RTX 4090", "vram_mb": 24_000}
@@ -25,19 +26,19 @@ MEASURED = GpuFigures("GPU-1", 0, "RTX 4090", 24_000, 0.5, Memory(0, 5_952, 18_0
 
 
 @pytest.fixture
-def leader(web: Web) -> tuple[Fleet, Eligible]:
+def leader(web: Web) -> tuple[Fleet, Index]:
     stores = Stores(web.ledger, web.services.redis, None, web.services.keys)
     fleet = Fleet(stores)
-    return fleet, Eligible(stores, fleet)
+    return fleet, Index(stores, fleet)
 
 
-def look(web: Web, leader: tuple[Fleet, Eligible]) -> None:
+def look(web: Web, leader: tuple[Fleet, Index]) -> None:
     """What the leader's loop does with fresh beats."""
-    fleet, eligible = leader
+    fleet, index = leader
     fleet.reload()
     for beat in web.services.live.look(list(fleet.workers)).beats.values():
         fleet.heard(beat)
-    eligible.rebuild(whole=False)
+    index.rebuild(whole=False)
 
 
 def two_workers(web: Web) -> tuple[Facts, Facts]:
@@ -49,13 +50,11 @@ def two_workers(web: Web) -> tuple[Facts, Facts]:
     return first, second
 
 
-def test_the_score_that_is_shown_is_redis_own_and_the_sum_of_the_parts(
-    web: Web, leader: tuple[Fleet, Eligible]
-) -> None:
+def test_the_score_that_is_shown_is_redis_own_and_the_sum_of_the_parts(web: Web, leader: tuple[Fleet, Index]) -> None:
     first, second = two_workers(web)
     look(web, leader)
     wish = Requirement("burn", min_vram_mb=6_000)
-    leader[1].place([Run("c", wish, (Want(JobId("j" * 12), 1),))])
+    leader[1].place([Run(wish, [waiting("j" * 12)])])
     for admission in (first, second):
         shown = web.get(f"/admin/workers/{admission['worker']}")
         assert shown["score"] == web.services.redis.zscore("pool:load", admission["worker"])
@@ -66,7 +65,7 @@ def test_the_score_that_is_shown_is_redis_own_and_the_sum_of_the_parts(
         assert (now["score"], now["load"]) == (shown["score"], shown["load"])
 
 
-def test_a_part_that_was_not_measured_says_so_and_what_it_counts_as(web: Web, leader: tuple[Fleet, Eligible]) -> None:
+def test_a_part_that_was_not_measured_says_so_and_what_it_counts_as(web: Web, leader: tuple[Fleet, Index]) -> None:
     first, second = two_workers(web)
     look(web, leader)
     assert web.get(f"/admin/workers/{first['worker']}")["load"] == {
@@ -88,11 +87,11 @@ def test_a_part_that_was_not_measured_says_so_and_what_it_counts_as(web: Web, le
 
 
 def test_the_page_shows_the_load_that_placement_goes_by_and_what_nobody_could_measure(
-    web: Web, leader: tuple[Fleet, Eligible]
+    web: Web, leader: tuple[Fleet, Index]
 ) -> None:
     first, second = two_workers(web)
     look(web, leader)
-    leader[1].place([Run("c", Requirement("burn", min_vram_mb=6_000), (Want(JobId("j" * 12), 1),))])
+    leader[1].place([Run(Requirement("burn", min_vram_mb=6_000), [waiting("j" * 12)])])
     client = signed_in(web, web.admin)
     pages = [client.get(f"/workers/{each['worker']}", headers=HTML).text for each in (first, second)]
     for admission, page in zip((first, second), pages, strict=True):
@@ -111,7 +110,7 @@ def figures(page: str) -> dict[str, str]:
     return {name: re.sub("<[^>]+>", "", told) for name, told in found}
 
 
-def test_metrics_have_every_figure_by_uuid(web: Web, leader: tuple[Fleet, Eligible]) -> None:
+def test_metrics_have_every_figure_by_uuid(web: Web, leader: tuple[Fleet, Index]) -> None:
     first, _ = two_workers(web)
     look(web, leader)
     card = web.get(f"/admin/workers/{first['worker']}/metrics")["now"]["gpus"]["GPU-1"]

@@ -10,7 +10,7 @@ from app.ledger import attempts, investigations, jobs, policy
 from app.ledger.investigations import SuspectedCause
 from app.ledger.registry import workers
 from app.pool.model import Health, Job, JobId, Worker
-from app.web.pages.overlap import overlaps
+from app.web.pages.orphan_window import overlaps
 from tests.kit.actors import ANY, assign, join, running, submit, tell
 from tests.kit.web import HTML, Web, signed_in
 

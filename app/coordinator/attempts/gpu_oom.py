@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
@@ -40,7 +41,8 @@ def _shortage(stores: Stores, fleet: Fleet, report: Report) -> Shortage:
         return Shortage(None, larger=False)
     leases = stores.live.leases(report.worker)
     had = had_mb(worker, fleet.beats.get(report.worker), leases, job.id)
-    return Shortage(had, larger=had is not None and fleet.healthy_fits(job.spec.requirement, above_mb=had))
+    above = replace(job.spec.requirement, above_vram_mb=had)
+    return Shortage(had, larger=had is not None and fleet.healthy_fits(above))
 
 
 def _reserved(uuid: str, leases: Mapping[JobId, Lease], job: JobId) -> int:

@@ -125,7 +125,11 @@ class Failover:
 
     def _another_can(self, held: OpenAttempt) -> bool:
         job = jobs.find(self._ledger, held.job)
-        return job is not None and self._fleet.healthy_fits(job.spec.requirement, frozenset({held.worker}))
+        if job is None:
+            return False
+        # Where no other has a larger card it would take what there is.
+        requirement = replace(job.spec.requirement, above_vram_mb=None)
+        return self._fleet.healthy_fits(requirement, frozenset({held.worker}))
 
     def _over(self, held: OpenAttempt) -> bool:
         """True for a cancelled attempt: it is not taken, it is over."""

@@ -1,8 +1,8 @@
-"""Assigning: what was placed becomes an attempt in the ledger, then an envelope; in this order.
+"""Assignment: what was placed becomes an attempt in the ledger, then an envelope; in this order.
 
-Two envelopes for one attempt never exist: one is put only for what the ledger moved just now, and
-every re-dispatch has a new number. Dying between two of the stores leaves a lease without an
-attempt, or an attempt without an envelope; reconcile gives both back.
+Two envelopes for one attempt never exist: one is put only for what the ledger moved just now, and every re-dispatch
+has a new number. Dying between two of the stores leaves a lease without an attempt, or an attempt without an
+envelope; reconcile gives both back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.ledger.jobs import Assignment
 from app.ledger.waiting import WaitingJob
 from app.pool.faults import point
 from app.pool.matching import offered
-from app.pool.model import TIME_LIMITS, Checkpoint, Job
+from app.pool.model import TIME_LIMITS, Checkpoint, Job, JobId, Worker
 from app.pool.protocol import Order, ResumePoint
 
 log = logging.getLogger(__name__)
@@ -30,16 +30,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Placed:
-    """A waiting job and the worker that place.lua reserved for it."""
+    """A waiting job, the place that was reserved for it, and the worker as it was known then (None: it has gone)."""
 
-    waiting: WaitingJob
+    job: WaitingJob
+    workflow: str
     place: Place
-    incarnation: int
-    revision: int  # of the setup by which it matched
+    worker: Worker | None
 
 
-class Assigning:
-    """Writes attempts and sends them."""
+class Assigner:
+    """Writes attempts and sends their envelopes."""
 
     def __init__(self, stores: Stores, fleet: Fleet, leases: Leases, envelopes: Envelopes) -> None:
         self._ledger = stores.ledger
@@ -48,80 +48,79 @@ class Assigning:
         self._envelopes = envelopes
 
     def assign(self, placed: Sequence[Placed]) -> list[Placed]:
-        """Those that the ledger moved, whose envelopes are sent; the others are given back."""
-        if not placed:
-            return []
-        moved = jobs.assign(self._ledger, [self._assignment(each) for each in placed])
+        """Assign what was placed; returns what the ledger moved, whose envelopes are sent. The rest is given back.
+
+        Raises Unavailable or RedisError; a step that is repeated assigns nothing twice.
+        """
+        there = [each for each in placed if each.worker is not None]
+        assignments = [self._assignment(each, each.worker) for each in there if each.worker is not None]
+        moved = jobs.assign(self._ledger, assignments) if assignments else {}
         point("dispatch.assigned")
-        sent = [each for each in placed if each.waiting.job.id in moved]
-        self.give_back([each for each in placed if each.waiting.job.id not in moved])
-        self._send(sent)
+        sent = [each for each in there if each.job.id in moved]
+        self._give_back([each for each in placed if each.job.id not in moved])
+        self._send(sent, moved)
         return sent
 
-    def _send(self, sent: Sequence[Placed]) -> None:
-        if not sent:
-            return
-        resumed = [each.waiting.job.id for each in sent if each.waiting.job.attempt > 1]
-        newest = attempts.newest_checkpoints(self._ledger, resumed) if resumed else {}
-        self._envelopes.put(self._order(each, newest.get(each.waiting.job.id)) for each in sent)
-        point("dispatch.put")  # no bell: a slot waits in its queue, and a lease that is given asks nothing of main
-        for each in sent:
-            log.info(
-                "assigned: job=%s attempt=%d worker=%s",
-                each.waiting.job.id,
-                each.waiting.job.attempt,
-                each.place.worker,
-            )
-
-    def _order(self, placed: Placed, newest: Checkpoint | None) -> Order:
-        """Everything the guard needs, the newest kept checkpoint with it."""
-        job = placed.waiting.job
-        limits: dict[str, Any] = {name: self._limit(placed, name) for name in TIME_LIMITS}
-        return Order(
-            job=job.id,
-            attempt=job.attempt,
-            worker=placed.place.worker,
-            incarnation=placed.incarnation,
-            workflow=job.spec.requirement.workflow,
-            params=dict(job.spec.params),
-            resume=_resume(job, newest),
-            strict=job.spec.strict or self._fleet.policy.strict,
-            max_orphan_s=job.spec.max_orphan_s,
-            gpus=placed.place.gpus,
-            **limits,
-        )
-
-    def _assignment(self, placed: Placed) -> Assignment:
-        job = placed.waiting.job
+    def _assignment(self, placed: Placed, worker: Worker) -> Assignment:
         return Assignment(
-            job.id,
-            job.attempt,
-            placed.place.worker,
-            placed.incarnation,
-            placed.place.gpus,
-            placed.place.vram_mb,
-            placed.place.whole,
-            placed.place.slots,
-            strict=job.spec.strict or self._fleet.policy.strict,
-            timeout_s=self._limit(placed, "timeout_s"),
-            revision=placed.revision,
+            placed.job.id,
+            placed.job.attempt,
+            worker.id,
+            worker.incarnation,
+            placed.place.reserved,
+            strict=self._fleet.policy.strict,
+            timeout_s=self._limit("timeout_s", worker, placed.workflow),
+            class_name=placed.job.class_name,
+            revision=worker.revision,
             placement=placed.place.record,
         )
 
-    def _limit(self, placed: Placed, name: str) -> int | None:
-        """A time limit in seconds: the job's own; else its workflow's, as the worker declares it; else the pool's."""
-        spec = placed.waiting.job.spec
-        declared = offered(self._fleet.workers[placed.place.worker], spec.requirement.workflow)
-        limits: list[int | None] = [getattr(each, name) for each in (spec, declared, self._fleet.policy) if each]
-        return next((limit for limit in limits if limit is not None), None)
+    def _send(self, sent: Sequence[Placed], moved: dict[JobId, Job]) -> None:
+        if not sent:
+            return
+        resumed = [each.job.id for each in sent if each.job.attempt > 1]
+        newest = attempts.newest_checkpoints(self._ledger, resumed) if resumed else {}
+        self._envelopes.put(self._order(each, moved[each.job.id], newest.get(each.job.id)) for each in sent)
+        point("dispatch.put")  # no bell: a slot waits in its queue, and a lease that is given asks nothing of main
+        for each in sent:
+            log.info("assigned: job=%s attempt=%d worker=%s", each.job.id, each.job.attempt, each.place.worker)
 
-    def give_back(self, unmoved: Sequence[Placed]) -> None:
+    def _order(self, placed: Placed, job: Job, newest: Checkpoint | None) -> Order:
+        """Everything the guard needs, the newest kept checkpoint with it."""
+        worker = placed.worker
+        assert worker is not None
+        spec, workflow = job.spec, job.spec.requirement.workflow
+        limits: dict[str, Any] = {
+            name: getattr(spec, name) or self._limit(name, worker, workflow) for name in TIME_LIMITS
+        }
+        return Order(
+            job=job.id,
+            attempt=job.attempt,
+            worker=worker.id,
+            incarnation=worker.incarnation,
+            workflow=workflow,
+            params=dict(spec.params),
+            resume=_resume(job, newest),
+            strict=spec.strict or self._fleet.policy.strict,
+            max_orphan_s=spec.max_orphan_s,
+            gpus=placed.place.reserved.gpus,
+            **limits,
+        )
+
+    def _limit(self, name: str, worker: Worker, workflow: str) -> int | None:
+        """A time limit, in seconds, of jobs that name none: their workflow's, as the worker declares it; else the
+        pool's."""
+        declared: int | None = getattr(offered(worker, workflow), name, None)
+        of_pool: int | None = getattr(self._fleet.policy, name)
+        return of_pool if declared is None else declared
+
+    def _give_back(self, unmoved: Sequence[Placed]) -> None:
         """Remove their leases."""
         if not unmoved:
             return
         batch = self._leases.batch()
         for each in unmoved:
-            batch.released(each.place.worker, each.waiting.job.id, each.waiting.job.attempt)
+            batch.released(each.place.worker, each.job.id, each.job.attempt)
         batch.send()
 
 

@@ -1,37 +1,62 @@
 """Dispatch: which of the waiting jobs come next, and where each of them is placed.
 
-Classes that nobody has room for cost a look at an empty set; of the others the heads are put in order,
-placed by the scripts in one round trip, and assigned (assign.py). What is left over says why.
+A step goes by classes, since all jobs of a class demand the same: where one of them finds no room, none does.
+1. The index says which classes have room. Of the others nothing is read.
+2. The first jobs of each queue of those that have room are read and put in order (fairness).
+3. As far as their order is certain they are placed by the script (place), which reserves, and assigned in the ledger
+   (assign), which decides. A class of which a job found no room is full for the rest of the step.
+4. While anything was placed and there is room for what was not read, this is repeated with more of each queue.
+At last the classes that are left have the reason noted why they wait (unschedulable).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import groupby
 
 from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.leases import Leases
 from app.coordinator.fleet import Fleet
-from app.coordinator.placement.assign import Assigning, Placed
-from app.coordinator.placement.backfill import Keep, Kept
-from app.coordinator.placement.fairness import Queue, ends, in_order, queue_of
-from app.coordinator.placement.index import Eligible
-from app.coordinator.placement.place import Run, Want
-from app.coordinator.placement.reasons import why_waiting_in
-from app.coordinator.placement.unplaced import Candidate, LeftOver
-from app.coordinator.placement.unschedulable import Parked
+from app.coordinator.placement.assign import Assigner, Placed
+from app.coordinator.placement.backfill import Backfill, KeptWorker
+from app.coordinator.placement.budget import DISPATCH_S, Budget
+from app.coordinator.placement.fairness import Order, Queue, in_order, last_read, queue_of
+from app.coordinator.placement.index import Index, level_of
+from app.coordinator.placement.place import Run, Unplaced
+from app.coordinator.placement.unschedulable import UnschedulableClasses
 from app.coordinator.stores import Stores
 from app.ledger import waiting
 from app.ledger.waiting import WaitingClass, WaitingJob
 from app.pool.faults import point
-from app.pool.model import JobId, WorkerId
+from app.pool.model import JobId, Requirement, WaitingFor, WaitingReason, WorkerId
 
 PORTION = 256  # jobs that are placed in one round trip, and assigned in one statement
-HEADS, MORE, MOST_HEADS = 1, 8, 512  # of each queue: a first look, and the next ones where that was not all
-LONGEST_S = 1.0  # then reports and health have their turn
-SERVED_S = 3600.0  # what a queue was given so long ago says nothing of its turn any more
+HEADS, MORE, MOST_HEADS = 8, 8, 512  # of each queue: at first, so many times as many each time, and at most
+SERVED_S = 3600.0  # what a queue was given so long ago says nothing of its turn
+TOLD = 64  # jobs that are told that an older attempt of theirs is in the way
+Kin = tuple[Requirement, int, str]  # what ages together: a demand, priority and owner
+OLDER_ATTEMPT = WaitingReason(
+    WaitingFor.SLOT, "who has a free slot for it may still have an older attempt of it, which has to end first"
+)
+
+
+@dataclass
+class Look:
+    """What one step knows and finds out of the classes, by name."""
+
+    demands: Mapping[str, WaitingClass]  # as they stand now: without what nobody could satisfy of what failures ask for
+    full: set[str]  # that nobody has room for
+    turned_away: set[str] = field(default_factory=set)  # of these, those of which a job was refused
+    reasons: dict[str, WaitingReason] = field(default_factory=dict)  # as far as they are known without a closer look
+    in_the_way: dict[JobId, WaitingReason] = field(default_factory=dict)  # jobs with an older attempt where room is
+    knows_kept: bool = False  # workers were kept for large jobs
+
+    def slots_of(self, fleet: Fleet) -> Callable[[WaitingJob], int]:
+        """How many slots each job takes."""
+        return lambda job: fleet.slots_of(self.demands[job.class_name].requirement.workflow)
 
 
 class Dispatch:
@@ -41,162 +66,158 @@ class Dispatch:
         self,
         stores: Stores,
         fleet: Fleet,
-        eligible: Eligible,
+        index: Index,
         leases: Leases,
         envelopes: Envelopes,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = stores.ledger
         self._fleet = fleet
-        self._eligible = eligible
-        self._assigning = Assigning(stores, fleet, leases, envelopes)
+        self._index = index
+        self._assigner = Assigner(stores, fleet, leases, envelopes)
+        self._backfill = Backfill(stores, fleet, now)
+        self._unschedulable = UnschedulableClasses(stores.ledger, fleet, now)
         self._now = now
-        self._parked = Parked(stores.ledger, fleet, now)
-        self.kept = Kept(stores, fleet, now)
-        self._missed: set[str] = set()  # had room for the least of their jobs, but not for all
         self._began = now()
-        self._why_waiting = partial(why_waiting_in, fleet)
-        self._wishes = cache(fleet.wishes_of)
-        self._served: dict[Queue, float] = {}  # when a queue was given something; before a restart is as never
-        self._full: set[str] = set()  # of this step: classes that nobody has room for
-        self._ordered = False  # whether in this step anything was put in order, and workers kept
-        self._told = True  # whether any had such a reason after the last step; of an older leader's nothing is known
+        self._classes: dict[str, WaitingClass] = {}  # as they are in the ledger
+        self._last = Look({}, set())
+        self._served: dict[Kin, float] = {}  # when jobs of this kin were given something; before we led is as never
+        self._was_told = True  # whether any job had a reason of its own; what an older leader told is not known
 
     def step(self, sweep: bool) -> bool:
-        """Place what can be placed now; note why the rest waits.
+        """Place what can be placed now, and note why the rest waits.
 
-        `sweep`: what has changed without dispatch is looked at too. True when a worker proved to be other than we knew.
+        sweep: look also at what has changed without dispatch. Returns True when a worker proved to be other than it
+        was known. Raises Unavailable or RedisError, and may be repeated.
         """
-        until = self._now() + LONGEST_S
-        self._wishes = cache(self._fleet.wishes_of)  # of many jobs that failed alike the fleet is asked once
-        classes = {each.name: each for each in waiting.classes(self._ledger)}
-        open_classes = self._have_room(classes, classes)
-        self._full, self._ordered = classes.keys() - open_classes, False
-        left_over, because = LeftOver(self._why_waiting, self._now), dict[str, str]()
-        each = HEADS
-        while open_classes:
-            heads = waiting.heads(self._ledger, open_classes, each, left_over.no_room(open_classes))
-            last = ends(heads, each)
-            # At last the others of long queues whose first find no room are not waited for.
-            candidates, others = self._candidates(heads, last if each < MOST_HEADS else (), left_over.classes)
-            given, wanted = self._give(candidates, left_over)
-            if given < wanted:
-                return True
-            because |= self.kept.why([classes[name] for name in left_over.classes - because.keys()])
-            if self._now() > until or (each == MOST_HEADS and not given):
-                break
-            further = others | {head.class_name for head in heads if head.job.id in last}
-            open_classes = self._have_room(classes, further) if given else further
-            self._full |= others - open_classes
-            each = min(MOST_HEADS, each * MORE)
-        self._missed = left_over.classes
-        self._note(classes, left_over, left_over.of_whole_classes() | because, sweep)
+        self._classes = waiting.classes(self._ledger, self._classes)
+        soften = cache(self._fleet.soft_constraints)  # many classes ask for the same
+        demands = {name: _as_it_stands(each, soften) for name, each in self._classes.items()}
+        full_before = self._last.turned_away
+        look = self._last = Look(demands, demands.keys() - self._index.with_room(demands.values()))
+        if not self._place_all(look, full_before):
+            return True
+        self._note(look, sweep)
         return False
 
     def kept_workers(self) -> frozenset[WorkerId]:
-        """Those that are kept for large jobs, for who looks for places beside us."""
-        if not self._ordered:
-            self._candidates((), (), ())
-        return self.kept.workers()
+        """The workers that were kept for large jobs in the last step. Raises Unavailable or RedisError."""
+        if not self._last.knows_kept:
+            self._turn(self._last, [], (), self._last.full)
+        return self._backfill.workers()
 
-    def _note(
-        self, classes: Mapping[str, WaitingClass], left_over: LeftOver, because: Mapping[str, str], sweep: bool
-    ) -> None:
-        self._parked.step(classes, self._full | left_over.classes | because.keys(), because)
-        own = self._parked.own() | left_over.own
-        if own or self._told or sweep:
-            waiting.note_jobs(self._ledger, own)
-        self._told = bool(own)
-        if sweep:
-            now = self._now()
-            self._served = {queue: at for queue, at in self._served.items() if now < at + SERVED_S}
+    def _place_all(self, look: Look, full_before: Collection[str]) -> bool:
+        """Place in looks that reach further each time; False when a worker proved to be other than it was known."""
+        budget, read_each, progress = Budget(self._now, DISPATCH_S), HEADS, True
+        while open_classes := look.demands.keys() - look.full:
+            heads = waiting.heads(self._ledger, open_classes, read_each)
+            # Where all that was read has an older attempt in the way, the order goes on behind it.
+            last = last_read(heads, read_each) if progress else set()
+            order = self._turn(look, heads, last, look.full.union(full_before))
+            placed, assigned = self._give(look, order.certain)
+            if assigned < placed:
+                return False
+            progress = placed > 0 or not open_classes.isdisjoint(look.full)
+            nothing_left = not order.uncertain and not last
+            if nothing_left or budget.is_spent or (read_each == MOST_HEADS and not progress):
+                break
+            read_each = min(MOST_HEADS, read_each * MORE)
+            if placed:
+                still_open = [look.demands[name] for name in open_classes - look.full]
+                look.full |= {each.name for each in still_open} - self._index.with_room(still_open)
+        return True
 
-    def _have_room(self, classes: Mapping[str, WaitingClass], names: Iterable[str]) -> set[str]:
-        return self._eligible.has_room({name: classes[name].requirement for name in names})
+    def _turn(
+        self, look: Look, heads: Sequence[WaitingJob], last: Collection[JobId], without_room: Collection[str]
+    ) -> Order:
+        """Put jobs in their order, and keep workers for the first of each large class that finds no room."""
+        large = self._unschedulable.large.intersection(without_room)
+        firsts = waiting.heads(self._ledger, large & look.full, 1)
+        owners = {job.owner for job in (*heads, *firsts)}
+        held = waiting.slots_in_use(self._ledger) if len(owners) > 1 else {}
+        order = in_order([*heads, *firsts], held, look.slots_of(self._fleet), self._unserved_s, last)
+        first_of_class: dict[str, WaitingJob] = {}
+        for job in (*order.certain, *order.uncertain):
+            first_of_class.setdefault(job.class_name, job)
+        waiting_large = (job for name, job in first_of_class.items() if name in large)
+        self._backfill.choose((job.id, look.demands[job.class_name]) for job in waiting_large)
+        look.knows_kept = True
+        return order
 
-    def _give(self, candidates: Sequence[Candidate], left_over: LeftOver) -> tuple[int, int]:
-        """How many of these were assigned, and how many were to be; notes those that found no room.
+    def _give(self, look: Look, jobs: Iterable[WaitingJob]) -> tuple[int, int]:
+        """Place these jobs in their order; returns how many were placed, and how many of these assigned.
 
         In portions: most often few slots are free, and who waits are many.
         """
-        given = wanted = 0
-        for first in range(0, len(candidates), PORTION):
-            some = candidates[first : first + PORTION]
-            placed, others = self._place([each for each in some if not left_over.is_known(each.wish)])
-            moved = self._assigning.assign(placed)
-            self._served |= {queue_of(each.waiting): self._now() for each in moved}
-            for each in others:
-                left_over.note(each, each.want.job in self._eligible.unsure)
-            given, wanted = given + len(moved), wanted + len(placed)
-        return given, wanted
+        placed = assigned = 0
+        candidates = list(self._runs(look, jobs))
+        while candidates:
+            portion, candidates = candidates[:PORTION], candidates[PORTION:]
+            reserved = self._place(look, [each for each in portion if each[0].class_name not in look.full])
+            moved = self._assigner.assign(reserved)
+            self._served |= {self._kin(queue_of(each.job)): self._now() for each in moved}
+            placed, assigned = placed + sum(each.worker is not None for each in reserved), assigned + len(moved)
+        look.reasons |= self._backfill.reasons(look.demands[name] for name in look.turned_away - look.reasons.keys())
+        return placed, assigned
 
-    def _candidates(
-        self, heads: Sequence[WaitingJob], last: Collection[JobId], missed: Collection[str]
-    ) -> tuple[list[Candidate], set[str]]:
-        """Those whose turn it is, in their order, and the classes of the others.
+    def _runs(self, look: Look, jobs: Iterable[WaitingJob]) -> Iterator[tuple[WaitingJob, frozenset[WorkerId]]]:
+        """Jobs of classes that may have room, each with the workers that are kept for jobs ahead of it."""
+        ahead: list[KeptWorker] = []
+        for job in jobs:
+            if job.class_name not in look.full:
+                yield job, self._backfill.barred_from_next(ahead, look.demands[job.class_name].requirement)
+            if kept := self._backfill.kept_for(job.id):
+                ahead.append(kept)
 
-        last: of the heads, those behind which their queue may go on. missed: classes that have found no room in this
-        step. Jobs that need much at once keep a worker from those behind them.
-        """
-        self._ordered, full = True, self._full.union(missed)
-        large = waiting.heads(self._ledger, full & self._parked.large, 1, self._parked.too_large())
-        asked = {head.job.id for head in heads}
-        everyone = [*heads, *(each for each in large if each.job.id not in asked)]
-        owners = {head.job.spec.owner for head in everyone}
-        held = waiting.slots_in_use(self._ledger) if len(owners) > 1 else {}
-        ordered, sure = in_order(everyone, held, self._fleet.slots_of, self._unserved_s, last)
-        self.kept.choose(self._first_of_each(ordered, full | (self._missed & self._parked.large)))
-        found, behind = [], list[Keep]()
-        for head in ordered[:sure]:
-            if head.job.id in asked:
-                found.append(self._candidate(head, behind))
-            if keep := self.kept.of(head.job.id):
-                behind.append(keep)
-        return found, {head.class_name for head in ordered[sure:] if head.job.id in asked}
+    def _place(self, look: Look, candidates: Sequence[tuple[WaitingJob, frozenset[WorkerId]]]) -> list[Placed]:
+        """Reserve places, and note which classes are full by that."""
+        grouped = [
+            (look.demands[name], barred, [job for job, _ in jobs])
+            for (name, barred), jobs in groupby(candidates, lambda each: (each[0].class_name, each[1]))
+        ]
+        runs = [
+            Run(demand.requirement, jobs, demand.failed_on.union(barred, self._fleet.outdated))
+            for demand, barred, jobs in grouped
+        ]
+        placed = []
+        for run, answers in zip(runs, self._index.place(runs) if runs else [], strict=True):
+            for job, place in zip(run.jobs, answers, strict=True):
+                if place is Unplaced.FULL:
+                    look.full.add(job.class_name)
+                    look.turned_away.add(job.class_name)
+                elif place is Unplaced.OLDER_ATTEMPT:
+                    look.in_the_way[job.id] = OLDER_ATTEMPT
+                else:
+                    worker = self._fleet.workers.get(place.worker)
+                    placed.append(Placed(job, run.requirement.workflow, place, worker))
+        point("dispatch.placed")
+        return placed
 
-    def _first_of_each(self, ordered: Iterable[WaitingJob], classes: Collection[str]) -> list[WaitingJob]:
-        firsts: dict[str, WaitingJob] = {}
-        for head in ordered:
-            if head.class_name in classes and not self._parked.is_too_large(head):
-                firsts.setdefault(head.class_name, head)
-        return list(firsts.values())
+    def _note(self, look: Look, sweep: bool) -> None:
+        self._unschedulable.step(look.demands, look.full, look.reasons)
+        own = dict(list(look.in_the_way.items())[:TOLD])
+        if own or self._was_told or sweep:
+            waiting.note_jobs(self._ledger, own)
+        self._was_told = bool(own)
+        if sweep:
+            now = self._now()
+            self._served = {kin: at for kin, at in self._served.items() if now < at + SERVED_S}
 
     def _unserved_s(self, queue: Queue) -> float:
-        return self._now() - self._served.get(queue, self._began)
+        return self._now() - self._served.get(self._kin(queue), self._began)
 
-    def _candidate(self, head: WaitingJob, behind: Iterable[Keep]) -> Candidate:
-        job, requirement = head.job, head.job.spec.requirement
-        kept = self.kept.from_next(behind, requirement)
-        avoided, above_mb = self._wishes(requirement, head.failed_on, head.above_mb)
-        want = Want(
-            job.id,
-            job.attempt,
-            requirement.min_vram_mb or 0,
-            requirement.gpus or 0,
-            tuple({*requirement.exclude_workers, *avoided, *kept, *self._fleet.outdated}),
-            above_mb,
-        )
-        return Candidate(head, avoided, want)
+    def _kin(self, queue: Queue) -> Kin:
+        """What ages together: a failure, or a little more memory, makes no new queue of what was served."""
+        demand = self._classes[queue.class_name].requirement
+        return level_of(replace(demand, exclude_workers=(), above_vram_mb=None)), queue.priority, queue.owner
 
-    def _place(self, candidates: Sequence[Candidate]) -> tuple[list[Placed], list[Candidate]]:
-        placed: list[Placed] = []
-        strange: list[Placed] = []  # on workers that have gone since the sets were written
-        others: list[Candidate] = []
-        parts = [list(some) for _, some in groupby(candidates, lambda each: each.waiting.class_name)]
-        firsts = [some[0].waiting for some in parts]
-        runs = [
-            Run(first.class_name, first.job.spec.requirement, tuple(each.want for each in some))
-            for first, some in zip(firsts, parts, strict=True)
-        ]
-        for some, places in zip(parts, self._eligible.place(runs), strict=True):
-            for each, place in zip(some, places, strict=True):
-                worker = self._fleet.workers.get(place.worker) if place else None
-                if place and worker:
-                    placed.append(Placed(each.waiting, place, worker.incarnation, worker.revision))
-                elif place:
-                    strange.append(Placed(each.waiting, place, 0, 0))
-                else:
-                    others.append(each)
-        self._assigning.give_back(strange)
-        point("dispatch.placed")
-        return placed, others
+
+def _as_it_stands(
+    waiting_class: WaitingClass,
+    soften: Callable[[Requirement, frozenset[WorkerId]], tuple[Requirement, frozenset[WorkerId]]],
+) -> WaitingClass:
+    """The class without those wishes of its failures that nobody could satisfy now."""
+    if not waiting_class.failed_on and waiting_class.requirement.above_vram_mb is None:
+        return waiting_class
+    requirement, failed_on = soften(waiting_class.requirement, waiting_class.failed_on)
+    return replace(waiting_class, requirement=requirement, failed_on=failed_on)

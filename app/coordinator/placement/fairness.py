@@ -1,8 +1,8 @@
 """The order of waiting jobs: priority, then owners take turns, then age. Pure.
 
-A queue (an owner's jobs of one class and priority) that has got nothing for so long counts as one priority
-higher for each STEP_S, so that none starves. Within a priority the owner who holds the fewest slots comes
-first, so one person's ten thousand jobs keep nobody waiting.
+A queue that was given nothing for some time counts as one priority higher for each STEP_S, so that none starves.
+Within a priority the owner who holds the fewest slots comes first, so one person's ten thousand jobs keep nobody
+waiting. Only the first jobs of each queue are read, so the order is known as far as no unread job can come before.
 """
 
 from __future__ import annotations
@@ -27,86 +27,87 @@ class Queue(NamedTuple):
     owner: str
 
 
-class Ordered(NamedTuple):
-    """Jobs, first first; so many of them come before any other that waits."""
+class Order(NamedTuple):
+    """Jobs in their order: those that certainly come next, and those before which an unread job may come."""
 
-    jobs: list[WaitingJob]
-    sure: int
-
-
-def queue_of(waiting: WaitingJob) -> Queue:
-    """The queue that it waits in."""
-    return Queue(waiting.class_name, waiting.job.spec.priority, waiting.job.spec.owner)
+    certain: list[WaitingJob]
+    uncertain: list[WaitingJob]
 
 
-def ends(heads: Iterable[WaitingJob], each: int) -> set[JobId]:
-    """Of heads that were read, so many of each queue, those behind which their queue may go on."""
-    return {members[-1].job.id for members in _by_queue(heads).values() if len(members) == each}
+def queue_of(job: WaitingJob) -> Queue:
+    """The queue in which this job waits."""
+    return Queue(job.class_name, job.priority, job.owner)
+
+
+def last_read(heads: Iterable[WaitingJob], read_each: int) -> set[JobId]:
+    """The last job of each queue of which so many were read: unread ones may follow it."""
+    return {members[-1].id for members in _by_queue(heads).values() if len(members) == read_each}
 
 
 def in_order(
     heads: Iterable[WaitingJob],
     held: Mapping[str, int],
-    slots_of: Callable[[str], int],
+    slots_of: Callable[[WaitingJob], int],
     unserved_s: Callable[[Queue], float],
-    ends: Collection[JobId] = (),
-) -> Ordered:
-    """These jobs in their order.
+    last: Collection[JobId] = (),
+) -> Order:
+    """Put jobs in their order.
 
-    held: slots in use by owner. slots_of: how many a job of a workflow takes. unserved_s: how long a queue has got
-    nothing. ends: the last that is known of queues that may go on.
+    held: slots in use, by owner. slots_of: how many slots a job takes. unserved_s: for how many seconds a queue was
+    given nothing. last: jobs behind which unread ones may follow in their queue.
     """
     tiers: dict[int, dict[str, list[WaitingJob]]] = {}
     for queue, members in _by_queue(heads).items():
         waited_s = min(members[0].age_s, unserved_s(queue))
         owners = tiers.setdefault(queue.priority + int(waited_s // STEP_S), {})
         owners.setdefault(queue.owner, []).extend(members)
-    given, found, sure = Counter(held), list[WaitingJob](), -1
-    for rank in sorted(tiers, reverse=True):
-        for turn in _in_turns(tiers[rank], given, slots_of, ends):
-            if turn is not None:
-                found.append(turn)
-            elif sure < 0:
-                sure = len(found)
-    return Ordered(found, len(found) if sure < 0 else sure)
+    given, order = Counter(held), Order([], [])
+    reached = order.certain
+    for tier in sorted(tiers, reverse=True):
+        for job in _in_turns(tiers[tier], given, slots_of, last):
+            if job is None:
+                reached = order.uncertain
+            else:
+                reached.append(job)
+    return order
 
 
 def _by_queue(heads: Iterable[WaitingJob]) -> dict[Queue, list[WaitingJob]]:
-    """Of each queue its jobs, oldest first."""
+    """The jobs of each queue, oldest first."""
     queues: dict[Queue, list[WaitingJob]] = {}
-    for head in sorted(heads, key=_age):
-        queues.setdefault(queue_of(head), []).append(head)
+    for job in sorted(heads, key=_age):
+        queues.setdefault(queue_of(job), []).append(job)
     return queues
 
 
 def _in_turns(
     owners: Mapping[str, list[WaitingJob]],
     given: Counter[str],
-    slots_of: Callable[[str], int],
-    ends: Collection[JobId],
+    slots_of: Callable[[WaitingJob], int],
+    last: Collection[JobId],
 ) -> Iterator[WaitingJob | None]:
-    """None where it may be the turn of a job that is not among these.
+    """Jobs of one priority as their owners' turns come; None where it may be the turn of an unread job.
 
-    Of one owner what is among them comes first: else each class of many would be waited for.
+    Of one owner's jobs all that were read come first: else each of many classes would be waited for.
     """
     left = {owner: deque(sorted(members, key=_age)) for owner, members in owners.items()}
     turns = [(given[owner], *_age(members[0]), owner) for owner, members in left.items()]
     heapq.heapify(turns)
-    unknown: set[str] = set()
+    has_unread: set[str] = set()
     while turns:
         *_, owner = heapq.heappop(turns)
         if not left[owner]:
             yield None
             continue
-        head = left[owner].popleft()
-        yield head
-        given[owner] += slots_of(head.job.spec.requirement.workflow)
-        if head.job.id in ends:
-            unknown.add(owner)
-        if left[owner] or owner in unknown:
-            after = left[owner][0] if left[owner] else head
-            heapq.heappush(turns, (given[owner], *_age(after), owner))
+        job = left[owner].popleft()
+        yield job
+        given[owner] += slots_of(job)
+        if job.id in last:
+            has_unread.add(owner)
+        if left[owner] or owner in has_unread:
+            next_age = _age(left[owner][0] if left[owner] else job)
+            heapq.heappush(turns, (given[owner], *next_age, owner))
 
 
-def _age(waiting: WaitingJob) -> tuple[datetime, JobId]:
-    return waiting.job.created_at, waiting.job.id
+def _age(job: WaitingJob) -> tuple[datetime, JobId]:
+    return job.created_at, job.id

@@ -1,4 +1,4 @@
-"""A worker's room: what the scripts need to know to place jobs on it and to compute its load. Pure.
+"""A worker's headroom: what the scripts need to know to place jobs on it and to compute its load. Pure.
 
 load = w_gpu·utilisation + w_queue·held/slots + w_vram·(memory in use), from 0 (idle) to 1 (full); the
 scripts compute it, since only they know what is held. A part that nobody could measure on a worker
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.coordinator.placement.index_plan import Entry
+from app.coordinator.placement.index_plan import Membership
 from app.pool.capacity import Use, depth, slots, uses
 from app.pool.load import mean, utilisation, vram_used
 from app.pool.model import Worker, WorkerId
@@ -56,8 +56,8 @@ def means(workers: Mapping[WorkerId, Worker], beats: Iterable[Beat]) -> Means:
     return Means(_mean_of(everybody), {model: _mean_of(some) for model, some in by_model.items()})
 
 
-def room(worker: Worker, beat: Beat, entries: Sequence[Entry], policy: Policy, found: Means) -> str:
-    """The room of a live worker as settle.lua reads it; no entries when it may not be given anything."""
+def headroom(worker: Worker, beat: Beat, sets: Sequence[Membership], policy: Policy, found: Means) -> str:
+    """The headroom of a live worker as settle.lua reads it; no sets when it may not be given anything."""
     like, busy, used = found.like(worker), utilisation(beat), uses(worker, beat)
     facts: dict[str, Any] = {
         "incarnation": worker.incarnation,
@@ -69,7 +69,7 @@ def room(worker: Worker, beat: Beat, entries: Sequence[Entry], policy: Policy, f
         "vram": None if any(used.values()) else like.vram,
         "reserve": policy.vram_reserve_mb,
         "cards": [[gpu.uuid, gpu.vram_mb, *_use(used[gpu.uuid])] for gpu in worker.gpus],
-        "sets": [[e.name, e.needs.slots, e.needs.cards, e.needs.least_mb, e.order, e.offset] for e in entries],
+        "sets": [[s.name, s.needs.slots, s.needs.cards, s.needs.least_mb, s.order, s.offset] for s in sets],
     }
     # Null is something in Lua; what is not there is nil.
     return json.dumps({name: value for name, value in facts.items() if value is not None}, separators=(",", ":"))

@@ -1,8 +1,8 @@
-"""Who could take what: sorted sets of workers with room, and jobs placed by them.
+"""The index of who could take what: sorted sets of workers with room, and jobs placed by them.
 
-What sets there are, and which of them a class of jobs reads, is planned in the leader's memory (index_plan.py)
-when a class is opened or a worker changes; the scripts keep scores and room. Everything here can be made
-anew from ledger, leases and beats: that is what reconcile does.
+What sets there are, and which of them a demand reads, is planned in the leader's memory (index_plan.py) when a demand
+is opened or a worker changes; the scripts keep scores and room. Everything here can be made anew from ledger, leases
+and beats: that is what reconcile does.
 """
 
 from __future__ import annotations
@@ -13,22 +13,35 @@ from itertools import islice
 
 from app.coordinator.fleet import Fleet
 from app.coordinator.placement import headroom
-from app.coordinator.placement.index_plan import Entry, Plan, Rules
-from app.coordinator.placement.place import Place, Run, arguments, is_unsure, placed
-from app.coordinator.placement.worker_classes import Demand
+from app.coordinator.placement.index_plan import IndexPlan, Membership, OpenDemand, Rules
+from app.coordinator.placement.place import Place, Run, Unplaced, argument, placed
 from app.coordinator.scripts import script
 from app.coordinator.stores import Stores
-from app.pool.capacity import takes
-from app.pool.matching import least_of_class
-from app.pool.model import JobId, Requirement, WorkerId
+from app.ledger.waiting import WaitingClass
+from app.pool.capacity import Need, takes
+from app.pool.model import Requirement, WorkerId
 
-EXACT_MB = 32  # so many different demands for memory have sets of their own; further ones read their bucket's
-AT_ONCE = 200  # rooms in one round trip: others have their turn in between
-ROUNDS = 12  # of so many rebuilds each writes its share of the rooms anew, changed or not
+MOST_MEMORIES = 32  # so many different demands for memory have sets of their own; further ones share those of a level
+LEVELS_MB = (0, 1024, 2048, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152, 65536, 81920, 147456)
+AT_ONCE = 200  # headrooms in one round trip: others have their turn in between
+ROUNDS = 12  # of so many rebuilds each writes its share of the headrooms anew, changed or not
 
 
-class Eligible:
-    """The open classes and what was last written of each worker."""
+def level_of(requirement: Requirement) -> Requirement:
+    """The same demand, but for the memory of the highest level below it."""
+    return replace(
+        requirement,
+        min_vram_mb=_level_mb(requirement.min_vram_mb),
+        above_vram_mb=_level_mb(requirement.above_vram_mb),
+    )
+
+
+def _level_mb(mebibytes: int | None) -> int | None:
+    return None if mebibytes is None else max(level for level in LEVELS_MB if level <= mebibytes)
+
+
+class Index:
+    """The eligible sets, and what was last written of each worker."""
 
     def __init__(self, stores: Stores, fleet: Fleet) -> None:
         self._redis = stores.redis
@@ -36,55 +49,66 @@ class Eligible:
         self._fleet = fleet
         self._place = script(stores.redis, "placement/place")
         self._refresh = script(stores.redis, "placement/refresh")
-        self._plan = Plan()
+        self._plan = IndexPlan()
         self._means: headroom.Means | None = None
-        self._made: dict[WorkerId, tuple[object, str]] = {}  # of what a room was made, and its text
+        self._made: dict[WorkerId, tuple[object, str]] = {}  # of what a headroom was made, and its text
         self._written: dict[WorkerId, str] = {}
         self._round = 0
-        self._least: dict[str, Demand] = {}  # by class what the least demanding of its jobs asks for
-        # Of the last jobs to be placed those that found no room, but might have where they could not look.
-        self.unsure: set[JobId] = set()
+        self._demands: dict[Requirement, OpenDemand] = {}  # as they were found; some may have been closed since
 
-    def place(self, runs: Sequence[Run]) -> list[list[Place | None]]:
-        """Reserve a worker for each want of each run, in this order; None for those that nobody has room for."""
+    def place(self, runs: Sequence[Run]) -> list[list[Place | Unplaced]]:
+        """Reserve a worker for each job of each run, in this order.
+
+        Raises RedisError. Not to be repeated then: some jobs may have been placed, which reconcile gives back.
+        """
         self._follow()
-        asked = [(run, [self._demand(run.of(want), want.above_mb) for want in run.wants]) for run in runs]
+        demands = [self._demand(run.requirement) for run in runs]
+        keys = self._keys
         with self._redis.pipeline(transaction=False) as pipe:
-            for run, demands in asked:
+            for run, demand in zip(runs, demands, strict=True):
+                run_json = argument(run, self._plan.sources(demand), _own_need(run.requirement))
                 self._place(
-                    keys=[self._keys.load, self._keys.turn],
-                    args=arguments(self._keys, run.wants, [(d, self._plan.parts(d)) for d in demands]),
+                    keys=[keys.load, keys.turn],
+                    args=[keys.lease_prefix, keys.worker_prefix, keys.eligible_prefix, run_json],
                     client=pipe,
                 )
             answers = pipe.execute()
-        told = [list(zip(run.wants, some, strict=True)) for (run, _), some in zip(asked, answers, strict=True)]
-        self.unsure = {want.job for some in told for want, answer in some if is_unsure(answer)}
         return [
-            [placed(answer, self._plan.strategy_of(demand)) for answer, demand in zip(some, demands, strict=True)]
-            for some, (_, demands) in zip(answers, asked, strict=True)
+            placed(answer, self._plan.strategy_of(run.requirement)) for run, answer in zip(runs, answers, strict=True)
         ]
 
-    def has_room(self, classes: Mapping[str, Requirement]) -> set[str]:
-        """Those of these classes of which some job could be given to a worker now."""
+    def with_room(self, classes: Iterable[WaitingClass]) -> set[str]:
+        """The names of those of these classes whose jobs somebody has room for now. Raises RedisError."""
         self._follow()
-        demands = {name: self._least_of(name, requirement) for name, requirement in classes.items()}
-        parts = {name: self._plan.parts(demand) for name, demand in demands.items()}
+        wanted = [(each, self._demand(each.requirement), each.avoided) for each in classes]
+        reads: dict[OpenDemand, int] = {}  # of each set so many: one more than some class avoids
+        for _, demand, avoided in wanted:
+            reads[demand] = max(reads.get(demand, 0), 1 + len(avoided))
+        sources = {demand: self._plan.sources(demand) for demand in reads}
         with self._redis.pipeline(transaction=False) as pipe:
-            for some in filter(None, parts.values()):
-                pipe.exists(*(self._keys.eligible(part.name) for part in some))
+            for demand, most in reads.items():
+                for source in sources[demand]:
+                    pipe.zrange(self._keys.eligible(source.name), 0, most - 1)
             answers = iter(pipe.execute())
-        return {name for name, some in parts.items() if some and next(answers)}
+        heads = {demand: {worker for _ in sources[demand] for worker in next(answers)} for demand in reads}
+        return {each.name for each, demand, avoided in wanted if not heads[demand] <= avoided}
 
     def refresh(self, workers: Iterable[WorkerId]) -> None:
-        """Write the rooms of these workers where they have changed; who is not live is taken out."""
+        """Write the headroom of these workers where it has changed; who is not live is taken out.
+
+        Raises RedisError, and may be repeated.
+        """
         self._follow()
         self._renew(workers)
 
     def rebuild(self, whole: bool) -> None:
-        """Write the rooms that changed and a share of the others, or all; take out what belongs to no worker."""
+        """Write the headrooms that changed and a share of the others, or all; take out what belongs to no worker.
+
+        Raises RedisError, and may be repeated.
+        """
         self._means = None
-        self._least.clear()
-        self._write({worker: self._room(worker) for worker in self._strangers()})
+        self._demands.clear()
+        self._write({worker: self._headroom(worker) for worker in self._strangers()})
         self._plan.close_unused()
         self._plan.narrow()
         self._plan.follow(self._rules())
@@ -102,41 +126,52 @@ class Eligible:
         if self._plan.follow(self._rules()):
             self._renew(self._fleet.workers)
 
-    def _least_of(self, name: str, requirement: Requirement) -> Demand:
-        known = self._least.get(name)
-        if known is None or not self._plan.is_open(known):
-            known = self._least[name] = self._demand(least_of_class(requirement))
-        return known
+    def _demand(self, requirement: Requirement) -> OpenDemand:
+        """The open demand by whose sets jobs with this requirement are placed; it has sets when this returns.
 
-    def _demand(self, requirement: Requirement, above_mb: int = 0) -> Demand:
-        """What is placed by; it has sets when this returns. Beyond EXACT_MB the script has to look closer."""
-        demand = Demand(replace(requirement, exclude_workers=()), above_mb)
-        if not self._plan.is_open(demand) and self._plan.memories(demand) > EXACT_MB:
-            demand = Demand(least_of_class(requirement))
-        if not self._plan.is_open(demand):
-            self._renew(self._plan.open(demand))
+        Beyond MOST_MEMORIES different amounts it is one that asks for less, and the script has to look closer.
+        """
+        demand = self._demands.get(requirement)
+        if demand is None:
+            demand = self._demands[requirement] = self._opened(replace(requirement, exclude_workers=()))
+        self._plan.use(demand)
         return demand
 
-    def _renew(self, workers: Iterable[WorkerId]) -> None:
-        found = {worker: self._room(worker) for worker in workers}
-        self._write({worker: text for worker, text in found.items() if self._written.get(worker) != text})
+    def _opened(self, requirement: Requirement) -> OpenDemand:
+        found = self._plan.find(requirement)
+        if found is None and self._is_one_too_many(requirement):
+            requirement = level_of(requirement)
+            found = self._plan.find(requirement)
+        if found is None:
+            self._renew(self._plan.open(requirement))
+            found = self._plan.find(requirement)
+        assert found is not None
+        return found
 
-    def _room(self, worker: WorkerId) -> str:
-        """Its room as JSON; '' when it is not live."""
-        found, beat = self._fleet.workers.get(worker), self._fleet.beats.get(worker)
-        if found is None or beat is None or not self._fleet.is_live(found):
-            self._plan.drop(worker)
-            self._made.pop(worker, None)
+    def _is_one_too_many(self, requirement: Requirement) -> bool:
+        memories = self._plan.memories() | {(requirement.min_vram_mb, requirement.above_vram_mb)}
+        return len(memories) > MOST_MEMORIES
+
+    def _renew(self, workers: Iterable[WorkerId]) -> None:
+        texts = {worker: self._headroom(worker) for worker in workers}
+        self._write({worker: text for worker, text in texts.items() if self._written.get(worker) != text})
+
+    def _headroom(self, worker_id: WorkerId) -> str:
+        """The worker's headroom as JSON; '' when it is not live."""
+        worker, beat = self._fleet.workers.get(worker_id), self._fleet.beats.get(worker_id)
+        if worker is None or beat is None or not self._fleet.is_live(worker):
+            self._plan.drop(worker_id)
+            self._made.pop(worker_id, None)
             return ""
-        entries: tuple[Entry, ...] = ()
-        if takes(found, beat):
-            entries = self._plan.take(found)
+        sets: tuple[Membership, ...] = ()
+        if takes(worker, beat):
+            sets = self._plan.take(worker)
         else:
-            self._plan.drop(worker)
-        facts = (found, beat, entries, self._fleet.policy, self._mean())
-        if worker not in self._made or self._made[worker][0] != facts:
-            self._made[worker] = facts, headroom.room(*facts)
-        return self._made[worker][1]
+            self._plan.drop(worker_id)
+        facts = (worker, beat, sets, self._fleet.policy, self._mean())
+        if worker_id not in self._made or self._made[worker_id][0] != facts:
+            self._made[worker_id] = facts, headroom.headroom(*facts)
+        return self._made[worker_id][1]
 
     def _mean(self) -> headroom.Means:
         """Of the figures at the last rebuild: a moment old is good enough, and asking ten thousand takes one."""
@@ -146,19 +181,19 @@ class Eligible:
 
     def _write(self, changed: Mapping[WorkerId, str]) -> None:
         keys, left = self._keys, iter(changed.items())
-        while some := dict(islice(left, AT_ONCE)):
+        while portion := dict(islice(left, AT_ONCE)):
             with self._redis.pipeline(transaction=False) as pipe:
-                for worker, room in some.items():
+                for worker, text in portion.items():
                     self._refresh(
                         keys=[keys.lease(worker), keys.worker(worker), keys.load],
-                        args=[worker, keys.eligible_prefix, room],
+                        args=[worker, keys.eligible_prefix, text],
                         client=pipe,
                     )
                 pipe.execute()
-            self._written.update(some)  # only now: what did not get through is written again
+            self._written.update(portion)  # only now: what did not get through is written again
 
     def _forget(self, whole: bool) -> None:
-        """A stale leader may have written after we did: in turn each room is written anew, or all at once."""
+        """A stale leader may have written after we did: in turn each headroom is written anew, or all at once."""
         workers = sorted(self._written)
         for worker in workers if whole else workers[self._round :: ROUNDS]:
             del self._written[worker]
@@ -168,8 +203,15 @@ class Eligible:
         return [WorkerId(w) for w in self._redis.zrange(self._keys.load, 0, -1) if w not in self._fleet.workers]
 
     def _sweep(self) -> None:
-        """Remove sets that no plan of ours names: an older leader's, after every room was written by ours."""
+        """Remove sets that no plan of ours names: an older leader's, after every headroom was written by ours."""
         ours = {self._keys.eligible(name) for name in self._plan.names()}
         left = [key for key in self._redis.scan_iter(self._keys.eligible("*"), 1000) if key not in ours]
         if left:
             self._redis.delete(*left)
+
+
+def _own_need(requirement: Requirement) -> Need:
+    """What such jobs ask for in memory, whatever their sets were made for."""
+    above = 0 if requirement.above_vram_mb is None else requirement.above_vram_mb + 1
+    vram_mb = requirement.min_vram_mb or 0
+    return Need(vram_mb=vram_mb, least_mb=max(vram_mb, above))

@@ -1,23 +1,23 @@
-"""The plan of the eligible sets: which there are, who may stand in which, and which of them a class reads.
+"""The plan of the eligible sets: which there are, which workers may stand in each, and which of them a demand reads.
 
-Workers of one kind share a set for each need and order. A class that would have to read more than
-MOST_KINDS of them, or that names its workers, has a set of its own. In the leader's memory only.
+Workers of one class share a set for each need and order. A demand that would have to read more than MOST_CLASSES of
+them, or that names its workers, has sets of its own. In the leader's memory only.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from app.coordinator.placement.scoring import Order, offset, order
-from app.coordinator.placement.worker_classes import Demand, Facts, Kinds, Words, words_of
+from app.coordinator.placement.worker_classes import Terms, Traits, WorkerClasses, terms_of
 from app.pool.capacity import Need, need
 from app.pool.matching import refusal
-from app.pool.model import Worker, WorkerId
+from app.pool.model import Requirement, Worker, WorkerId
 from app.pool.policy import DEFAULTS
 
-MOST_KINDS = 16  # that a class reads the heads of; each costs the server some microseconds
+MOST_CLASSES = 16  # whose heads a demand reads; each costs the server some microseconds
 CLOSE_AFTER_S = 3600.0
 
 
@@ -29,13 +29,13 @@ class Rules:
     of_groups: Mapping[str, str] = field(default_factory=dict)
     prefer_weight: float = DEFAULTS.prefer_weight
 
-    def strategy_of(self, demand: Demand) -> str:
-        """That of the demand's group if it has one, else the pool's."""
-        return self.of_groups.get(demand.requirement.group or "", self.strategy)
+    def strategy_of(self, requirement: Requirement) -> str:
+        """The strategy of the demand's group if it has one, else the pool's."""
+        return self.of_groups.get(requirement.group or "", self.strategy)
 
 
 @dataclass(frozen=True)
-class Entry:
+class Membership:
     """A set that a worker may stand in: for which need, by what order, and what is added to its score there."""
 
     name: str
@@ -45,7 +45,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Part:
+class Source:
     """A set that a demand reads: what it adds to the scores there, and what a job of it takes of such a worker."""
 
     name: str
@@ -53,179 +53,187 @@ class Part:
     needs: Need
 
 
-@dataclass(frozen=True)
-class Own:
-    """The sets of one demand alone, one for each need; what is added stands in their scores."""
+@dataclass(eq=False)
+class OpenDemand:
+    """A demand that has sets. One that shares none has a name and sources of its own; offsets stand in their scores."""
 
-    name: str
-    parts: dict[str, Part] = field(default_factory=dict)
+    requirement: Requirement
+    used_at: float
+    own_name: str | None = None
+    sources: dict[str, Source] | None = None  # by name; None: to be found anew, of one that shares sets
 
 
-class Plan:
-    """The open demands, and the kinds of the workers that may be given jobs."""
+class IndexPlan:
+    """The open demands, and the classes of the workers that may be given jobs."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._rules = Rules()
-        self._used: dict[Demand, float] = {}  # open, oldest first
-        self._own: dict[Demand, Own] = {}  # of these, those that share no set
-        self._own_of: dict[WorkerId | None, list[Demand]] = {}  # the same by whom they name; None: nobody
-        self._kinds = Kinds()
-        self._parts: dict[Demand, tuple[Part, ...]] = {}
-        self._entries: dict[str, tuple[Entry, ...]] = {}
+        self._open: dict[Requirement, OpenDemand] = {}  # oldest first
+        self._own_by_worker: dict[WorkerId | None, list[OpenDemand]] = {}  # of those named; None: of all workers
+        self._classes = WorkerClasses()
+        self._memberships: dict[str, tuple[Membership, ...]] = {}  # in shared sets, by worker class
 
     def follow(self, rules: Rules) -> bool:
-        """Go by these rules from now on; True when they are others than before: every worker's sets may be."""
+        """Go by these rules; True when they are others than before, and with them perhaps every worker's sets."""
         if rules == self._rules:
             return False
         self._rules = rules
-        self._own = {demand: Own(own.name) for demand, own in self._own.items()}
+        for demand in self._own():
+            demand.sources = {}
         self._learn()
         return True
 
-    def is_open(self, demand: Demand) -> bool:
-        """Whether there are sets for it; notes that it is used."""
-        found = demand in self._used
-        if found:
-            self._used[demand] = self._now()
-        return found
+    def find(self, requirement: Requirement) -> OpenDemand | None:
+        """The open demand for this requirement, in which nobody is excluded."""
+        return self._open.get(requirement)
 
-    def open(self, demand: Demand) -> set[WorkerId]:
-        """Have sets for it; returns the workers that were taken and whose sets are others now."""
-        facts = self._narrow_facts(demand)
-        if facts is None:
-            self._used[demand] = self._now()
+    def use(self, demand: OpenDemand) -> None:
+        """Keep it open for another hour."""
+        demand.used_at = self._now()
+
+    def open(self, requirement: Requirement) -> set[WorkerId]:
+        """Make sets for a demand that has none; returns the workers whose sets are others from now on."""
+        traits = self._traits_if_shared(requirement)
+        demand = OpenDemand(requirement, self._now())
+        if traits is None:
+            self._open[requirement] = demand
             self._make_own(demand)
-            named = frozenset(demand.requirement.only_workers)
-            some = (w for w in self._kinds.workers() if not named or w.id in named)
-            return {worker.id for worker in some if refusal(worker, demand.requirement) is None}
-        before = {worker.id: self._shared(self._kinds.of(worker.id)) for worker in self._kinds.workers()}
-        self._used[demand] = self._now()
-        self._kinds.learn(self._words_with(demand), facts)
+            named = frozenset(requirement.only_workers)
+            candidates = (w for w in self._classes.workers() if not named or w.id in named)
+            return {worker.id for worker in candidates if refusal(worker, requirement) is None}
+        before = {worker.id: self._shared(self._classes.of(worker.id)) for worker in self._classes.workers()}
+        self._open[requirement] = demand
+        self._classes.learn(self._classes.terms | self._terms_of(requirement), traits)
         self._forget()
-        return {id_ for id_, entries in before.items() if self._shared(self._kinds.of(id_)) != entries}
+        return {id_ for id_, sets in before.items() if self._shared(self._classes.of(id_)) != sets}
 
     def close_unused(self) -> None:
         """Forget the demands that nobody has had for an hour; all sets may be others then."""
         oldest = self._now() - CLOSE_AFTER_S
-        unused = [demand for demand, at in self._used.items() if at < oldest]
-        for demand in unused:
-            del self._used[demand]
-            self._own.pop(demand, None)
+        unused = [requirement for requirement, demand in self._open.items() if demand.used_at < oldest]
+        for requirement in unused:
+            del self._open[requirement]
         if unused:
-            self._own_of.clear()
-            for demand in self._own:
-                self._index(demand)
+            self._own_by_worker.clear()
+            for demand in self._own():
+                self._note_own(demand)
             self._learn()
 
     def narrow(self) -> None:
-        """Give the newest class a set of its own when one reads too many; all sets may be others then."""
-        shared = [demand for demand in self._used if demand not in self._own]
-        if any(len(self.parts(demand)) > MOST_KINDS for demand in shared):
-            self._make_own(shared[-1])
+        """Give the newest demand sets of its own when one reads too many; all sets may be others then."""
+        sharing = list(self._sharing())
+        if any(len(self.sources(demand)) > MOST_CLASSES for demand in sharing):
+            self._make_own(sharing[-1])
             self._learn()
 
-    def take(self, worker: Worker) -> tuple[Entry, ...]:
-        """This worker may be given jobs, as it is now; returns the sets that it may stand in."""
-        if self._kinds.take(worker):
-            self._forget_kinds()
-        demands = (*self._own_of.get(worker.id, ()), *self._own_of.get(None, ()))
-        own = [entry for demand in demands if (entry := self._own_entry(demand, worker)) is not None]
-        return (*self._shared(self._kinds.of(worker.id)), *own)
+    def take(self, worker: Worker) -> tuple[Membership, ...]:
+        """Let this worker, as it is now, be given jobs; returns the sets that it may stand in."""
+        if self._classes.take(worker):
+            self._forget_classes()
+        demands = (*self._own_by_worker.get(worker.id, ()), *self._own_by_worker.get(None, ()))
+        own = (self._own_membership(demand, worker) for demand in demands)
+        return (*self._shared(self._classes.of(worker.id)), *(each for each in own if each is not None))
 
     def drop(self, worker: WorkerId) -> None:
-        """This one may not."""
-        if self._kinds.drop(worker):
-            self._forget_kinds()
+        """Let this worker be given nothing."""
+        if self._classes.drop(worker):
+            self._forget_classes()
 
-    def parts(self, demand: Demand) -> tuple[Part, ...]:
-        """The sets that this open demand reads."""
-        if demand in self._own:
-            return tuple(self._own[demand].parts.values())
-        if demand not in self._parts:
-            self._parts[demand] = self._shared_parts(demand)
-        return self._parts[demand]
+    def sources(self, demand: OpenDemand) -> tuple[Source, ...]:
+        """The sets that an open demand reads."""
+        if demand.sources is None:
+            demand.sources = {source.name: source for source in self._shared_sources(demand.requirement)}
+        return tuple(demand.sources.values())
 
     def names(self) -> set[str]:
-        """Of every set that there may be."""
-        return {part.name for demand in self._used for part in self.parts(demand)}
+        """The names of all sets that there may be."""
+        return {source.name for demand in self._open.values() for source in self.sources(demand)}
 
-    def memories(self, further: Demand) -> int:
-        """How many different amounts of memory the open demands, and this further one, name."""
-        return len({(each.requirement.min_vram_mb, each.above_mb) for each in (*self._used, further)})
+    def memories(self) -> set[tuple[int | None, int | None]]:
+        """The different amounts of memory that open demands name."""
+        return {(each.min_vram_mb, each.above_vram_mb) for each in self._open}
 
-    def strategy_of(self, demand: Demand) -> str:
-        """The strategy that places it."""
-        return self._rules.strategy_of(demand)
+    def strategy_of(self, requirement: Requirement) -> str:
+        """The strategy by which jobs with this requirement are placed."""
+        return self._rules.strategy_of(requirement)
 
-    def _make_own(self, demand: Demand) -> None:
-        self._own[demand] = Own(self._kinds.new_name())
-        self._index(demand)
+    def _own(self) -> Iterator[OpenDemand]:
+        return (demand for demand in self._open.values() if demand.own_name is not None)
 
-    def _index(self, demand: Demand) -> None:
+    def _sharing(self) -> Iterator[OpenDemand]:
+        return (demand for demand in self._open.values() if demand.own_name is None)
+
+    def _make_own(self, demand: OpenDemand) -> None:
+        demand.own_name, demand.sources = self._classes.new_name(), {}
+        self._note_own(demand)
+
+    def _note_own(self, demand: OpenDemand) -> None:
         for worker in frozenset(demand.requirement.only_workers) or (None,):
-            self._own_of.setdefault(worker, []).append(demand)
+            self._own_by_worker.setdefault(worker, []).append(demand)
+
+    def _terms_of(self, requirement: Requirement) -> Terms:
+        return terms_of(requirement, self.strategy_of(requirement))
 
     def _learn(self) -> None:
-        """Go by the words of the open demands that share sets."""
-        shared = (demand for demand in self._used if demand not in self._own)
-        words = frozenset(word for demand in shared for word in words_of(demand, self.strategy_of(demand)))
-        if words != self._kinds.words:
-            self._kinds.learn(words, self._kinds.under(words))
+        """Class the workers by the terms of the demands that share sets."""
+        terms = frozenset(term for demand in self._sharing() for term in self._terms_of(demand.requirement))
+        if terms != self._classes.terms:
+            self._classes.learn(terms, self._classes.under(terms))
         self._forget()
 
     def _forget(self) -> None:
-        self._parts.clear()
-        self._entries.clear()
+        self._forget_sources()
+        self._memberships.clear()
 
-    def _forget_kinds(self) -> None:
-        """There is a kind more or less: forget who reads which, and what those had that are gone."""
-        self._parts.clear()
-        self._entries = {kind: entries for kind, entries in self._entries.items() if kind in self._kinds.like}
+    def _forget_classes(self) -> None:
+        """There is a class more or less: forget who reads which, and the sets of those that are gone."""
+        self._forget_sources()
+        self._memberships = {name: sets for name, sets in self._memberships.items() if name in self._classes.examples}
 
-    def _words_with(self, demand: Demand) -> Words:
-        return self._kinds.words | words_of(demand, self.strategy_of(demand))
+    def _forget_sources(self) -> None:
+        for demand in self._sharing():
+            demand.sources = None
 
-    def _narrow_facts(self, demand: Demand) -> dict[WorkerId, Facts] | None:
-        """What all workers are with this demand's words; None when it, or another one, would read too many sets."""
-        if demand.requirement.only_workers:
+    def _traits_if_shared(self, requirement: Requirement) -> dict[WorkerId, Traits] | None:
+        """The traits of all workers in this demand's terms too; None when some demand would read too many sets then."""
+        if requirement.only_workers:
             return None
-        facts = self._kinds.under(self._words_with(demand))
-        kinds = {facts[worker.id]: worker for worker in self._kinds.workers()}.values()
-        shared = (each for each in (*self._used, demand) if each not in self._own)
-        narrow = len(kinds) <= MOST_KINDS or all(
-            sum(refusal(kind, each.requirement) is None for kind in kinds) <= MOST_KINDS for each in shared
+        traits = self._classes.under(self._classes.terms | self._terms_of(requirement))
+        examples = {traits[worker.id]: worker for worker in self._classes.workers()}.values()
+        requirements = (*(demand.requirement for demand in self._sharing()), requirement)
+        narrow = len(examples) <= MOST_CLASSES or all(
+            sum(refusal(example, each) is None for example in examples) <= MOST_CLASSES for each in requirements
         )
-        return facts if narrow else None
+        return traits if narrow else None
 
-    def _shared(self, kind: str) -> tuple[Entry, ...]:
-        if kind not in self._entries:
-            worker = self._kinds.like[kind]
-            fitting = (d for d in self._used if d not in self._own and refusal(worker, d.requirement) is None)
-            found = {entry.name: entry for entry in (self._entry(kind, worker, demand) for demand in fitting)}
-            self._entries[kind] = tuple(found.values())
-        return self._entries[kind]
+    def _shared(self, worker_class: str) -> tuple[Membership, ...]:
+        if worker_class not in self._memberships:
+            example = self._classes.examples[worker_class]
+            fitting = (d.requirement for d in self._sharing() if refusal(example, d.requirement) is None)
+            sets = (self._membership(worker_class, example, requirement) for requirement in fitting)
+            self._memberships[worker_class] = tuple({each.name: each for each in sets}.values())
+        return self._memberships[worker_class]
 
-    def _shared_parts(self, demand: Demand) -> tuple[Part, ...]:
-        found = []
-        for kind, worker in self._kinds.like.items():
-            if refusal(worker, demand.requirement) is None:
-                entry = self._entry(kind, worker, demand)
-                found.append(Part(entry.name, self._offset(demand, worker, entry.needs), entry.needs))
-        return tuple(found)
+    def _shared_sources(self, requirement: Requirement) -> Iterator[Source]:
+        for name, example in self._classes.examples.items():
+            if refusal(example, requirement) is None:
+                found = self._membership(name, example, requirement)
+                yield Source(found.name, self._offset(requirement, example, found.needs), found.needs)
 
-    def _own_entry(self, demand: Demand, worker: Worker) -> Entry | None:
-        if refusal(worker, demand.requirement) is not None:
+    def _own_membership(self, demand: OpenDemand, worker: Worker) -> Membership | None:
+        requirement, sources = demand.requirement, demand.sources
+        if refusal(worker, requirement) is not None:
             return None
-        own = self._own[demand]
-        entry = self._entry(own.name, worker, demand)
-        own.parts.setdefault(entry.name, Part(entry.name, 0.0, entry.needs))
-        return replace(entry, offset=self._offset(demand, worker, entry.needs))
+        assert demand.own_name is not None and sources is not None
+        found = self._membership(demand.own_name, worker, requirement)
+        sources.setdefault(found.name, Source(found.name, 0.0, found.needs))
+        return replace(found, offset=self._offset(requirement, worker, found.needs))
 
-    def _entry(self, prefix: str, worker: Worker, demand: Demand) -> Entry:
-        needs, by = need(worker, demand.requirement, demand.above_mb), order(self.strategy_of(demand))
+    def _membership(self, prefix: str, worker: Worker, requirement: Requirement) -> Membership:
+        needs, by = need(worker, requirement), order(self.strategy_of(requirement))
         taken = f"{needs.slots}.{needs.cards}.{needs.vram_mb}.{needs.least_mb}"
-        return Entry(f"{prefix}:{taken}:{by}", needs, by)
+        return Membership(f"{prefix}:{taken}:{by}", needs, by)
 
-    def _offset(self, demand: Demand, worker: Worker, needs: Need) -> float:
-        return offset(self.strategy_of(demand), worker, demand.requirement, needs, self._rules.prefer_weight)
+    def _offset(self, requirement: Requirement, worker: Worker, needs: Need) -> float:
+        return offset(self.strategy_of(requirement), worker, requirement, needs, self._rules.prefer_weight)

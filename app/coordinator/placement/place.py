@@ -1,124 +1,90 @@
-"""What goes into place.lua and what comes out of it: wants of jobs, and the places that they were given. Pure."""
+"""What goes into place.lua and what comes out of it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
-from app.coordinator.placement.index_plan import Part
+from app.coordinator.placement.index_plan import Source
 from app.coordinator.placement.scoring import shown
-from app.coordinator.placement.worker_classes import Demand
+from app.ledger.waiting import WaitingJob
 from app.pool.capacity import Need
 from app.pool.codec import plain
-from app.pool.keys import Keys
 from app.pool.load import load
-from app.pool.model import JobId, Json, Requirement, WorkerId
+from app.pool.model import Json, Requirement, WorkerId
+from app.pool.protocol import Reservation
 
 LOOK_AT = 16  # workers at the head of a set, beyond the excluded ones
-FIXED = 7  # words of an answer before the runners-up
-
-
-@dataclass(frozen=True)
-class Want:
-    """A job that wants a worker."""
-
-    job: JobId
-    attempt: int
-    vram_mb: int = 0  # its own min_vram_mb; 0: what its class needs
-    gpus: int = 0  # 0: what its class needs
-    excluded: tuple[WorkerId, ...] = ()
-    above_mb: int = 0  # it needs a card with more free MiB than this
-
-    @property
-    def least_mb(self) -> int:
-        """So much has to be free on its card."""
-        return max(self.vram_mb, self.above_mb + 1 if self.above_mb else 0)
 
 
 @dataclass(frozen=True)
 class Run:
-    """Jobs of one class, in the order in which they are to be placed."""
+    """Jobs with one demand, in the order in which they are to be placed, and the workers that are not for them."""
 
-    class_name: str
     requirement: Requirement
-    wants: tuple[Want, ...]
+    jobs: Sequence[WaitingJob]
+    excluded: Collection[WorkerId] = ()
 
-    def of(self, want: Want) -> Requirement:
-        """What this one of them demands: of a class, jobs differ in their memory."""
-        mine, own = self.requirement, want.vram_mb or self.requirement.min_vram_mb
-        return replace(mine, min_vram_mb=own, gpus=want.gpus or mine.gpus)
+
+class Unplaced(Enum):
+    """Why a job was given no worker."""
+
+    FULL = "full"  # nobody has room for its class
+    OLDER_ATTEMPT = "older attempt"  # who has room may still have an older attempt of this very job
 
 
 @dataclass(frozen=True)
 class Place:
-    """The worker that was reserved, what of it, and why it won.
+    """The worker that was chosen, what is reserved there, and why it won.
 
     record: strategy, score, load, parts {gpu, queue, vram}, runners_up [{worker, score}, …]
     """
 
     worker: WorkerId
-    gpus: tuple[str, ...]
-    vram_mb: int = 0  # on each of its GPUs
-    whole: bool = False  # those GPUs are for it alone
-    slots: int = 1
+    reserved: Reservation = field(default_factory=Reservation)
     record: Mapping[str, Json] = field(default_factory=dict, compare=False)
 
 
-def arguments(keys: Keys, wants: Sequence[Want], demands: Sequence[tuple[Demand, Sequence[Part]]]) -> list[Any]:
-    """ARGV of place.lua for these wants, each with its demand and the sets that this reads."""
-    different = dict(demands)
-    numbers = {demand: number for number, demand in enumerate(different, 1)}
-    found: list[Any] = [
-        keys.lease_prefix,
-        keys.worker_prefix,
-        keys.eligible_prefix,
-        LOOK_AT,
-        len(wants),
-        len(different),
-    ]
-    for parts in different.values():
-        alike: dict[Need, list[Part]] = {}
-        for part in parts:
-            alike.setdefault(part.needs, []).append(part)
-        found.append(len(alike))
-        for needs, some in alike.items():
-            found += [needs.slots, needs.cards, needs.least_mb, needs.vram_mb, len(some)]
-            found += [word for part in some for word in (part.name, part.offset)]
-    for want, (demand, _) in zip(wants, demands, strict=True):
-        found += [
-            want.job,
-            want.attempt,
-            numbers[demand],
-            want.least_mb,
-            want.vram_mb,
-            len(want.excluded),
-            *want.excluded,
-        ]
-    return found
+def argument(run: Run, sources: Sequence[Source], own: Need) -> str:
+    """The run as place.lua reads it.
+
+    own: what the jobs themselves ask for, where their sets were made for jobs that ask for less.
+    """
+    by_need: dict[Need, list[Source]] = {}
+    for source in sources:
+        by_need.setdefault(source.needs, []).append(source)
+    facts = {
+        "jobs": [[job.id, job.attempt] for job in run.jobs],
+        "needs": [
+            {**plain(needs), "sets": [[source.name, source.offset] for source in alike]}
+            for needs, alike in by_need.items()
+        ],
+        "excluded": sorted({*run.requirement.exclude_workers, *run.excluded}),
+        "least_mb": own.least_mb,
+        "vram_mb": own.vram_mb,
+        "look_at": LOOK_AT,
+    }
+    return json.dumps(facts, separators=(",", ":"))
 
 
-def is_unsure(answer: Sequence[Any]) -> bool:
-    """Whether place.lua found no room, but could not look everywhere."""
-    return 0 < len(answer) < FIXED
+def placed(answers: str, strategy: str) -> list[Place | Unplaced]:
+    """What place.lua answers, for each job of the run."""
+    return [_placed(answer, strategy) for answer in json.loads(answers)]
 
 
-def placed(answer: Sequence[Any], strategy: str) -> Place | None:
-    """What place.lua answers for one want."""
-    if len(answer) < FIXED:
-        return None
-    worker, uuids, vram_mb, whole, slots, score, words = answer[:FIXED]
-    others = answer[FIXED:]
-    found = load(words)
+def _placed(answer: Any, strategy: str) -> Place | Unplaced:
+    if isinstance(answer, str):
+        return Unplaced(answer)
+    found = load(answer["load"])
     record = {
         "strategy": strategy,
-        **shown(strategy, float(score)),
+        **shown(strategy, float(answer["score"])),
         "load": found.score,
         "parts": plain(found.parts),
-        "runners_up": [
-            {"worker": other, **shown(strategy, float(its))}
-            for other, its in zip(others[0::2], others[1::2], strict=True)
-        ],
+        "runners_up": [{"worker": other, **shown(strategy, float(score))} for other, score in answer["runners_up"]],
     }
-    uuids = tuple(uuid for uuid in uuids.split(",") if uuid)
-    return Place(WorkerId(worker), uuids, int(vram_mb), bool(whole), int(slots), record)
+    reserved = Reservation(tuple(answer["gpus"]), answer["vram_mb"], answer["whole"], answer["slots"])
+    return Place(WorkerId(answer["worker"]), reserved, record)

@@ -30,7 +30,7 @@ LONGEST_S = 0.05  # of looking for places
 Held = Mapping[WorkerId, list[OpenAttempt]]
 
 
-class Queued:
+class Rebalance:
     """Takes back what stands behind a slot, for dispatch to place it where one is free."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Queued:
     def _free(self, held: Held, kept: Collection[WorkerId]) -> dict[WorkerId, Room]:
         """The rooms of the workers that have a free slot."""
         used = {id_: sum(each.reserved.slots for each in some) for id_, some in held.items()}
-        taking = [worker.id for worker in self._fleet.taking() if worker.id not in kept]
+        taking = [worker.id for worker in self._fleet.schedulable() if worker.id not in kept]
         ids = [id_ for id_ in taking if used.get(id_, 0) < self._slots(id_)]
         leases = self._stores.live.leases_of(ids)
         return {id_: self._room(id_, leases[id_]) for id_ in ids}
@@ -104,13 +104,13 @@ class Queued:
 
     def _find(self, attempt: OpenAttempt, free: dict[WorkerId, Room]) -> WorkerId | None:
         """One of these workers that has room for it, which it takes."""
-        avoided, above_mb = self._fleet.wishes_of(attempt.requirement, attempt.failed_on, attempt.above_mb)
+        requirement, avoided = self._fleet.soft_constraints(attempt.requirement, attempt.failed_on)
         for id_, has in free.items():
             if id_ in (attempt.worker, *avoided) or (attempt.job, id_) in self._moved:
                 continue
             worker = self._fleet.workers[id_]
-            wants = need(worker, attempt.requirement, above_mb)
-            if refusal(worker, attempt.requirement) or capacity_refusal(has, wants):
+            wants = need(worker, requirement)
+            if refusal(worker, requirement) or capacity_refusal(has, wants):
                 continue
             if wants.cards or wants.least_mb:
                 del free[id_]  # which cards are left is known when it has been placed

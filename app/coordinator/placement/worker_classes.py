@@ -1,8 +1,8 @@
-"""Kinds: workers that no open class of jobs tells apart are one kind. Pure.
+"""Worker classes: workers that no open demand tells apart are one class. Pure.
 
-All workers of a kind match the same classes, need the same for them and get the same added to their
-scores. So they stand in one set for each need, not in one for each class, and who matches is asked
-once for a kind.
+All workers of a class match the same demands, give the same to each, and get the same added to their scores. So they
+stand in one set for each need, not in one for each demand, and who matches is asked once for a class.
+(Nomad calls the same a computed node class.)
 """
 
 from __future__ import annotations
@@ -10,147 +10,130 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 from app.pool.matching import all_tags, offered, refusal
 from app.pool.model import Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import CAPABILITY_FIRST
 
-Words = frozenset[tuple[str, str]]  # (what, name): what open classes mention
-Facts = frozenset[tuple[object, ...]]
+Terms = frozenset[tuple[str, str]]  # (what, name): what open demands mention
+Traits = frozenset[tuple[object, ...]]  # what is true of a worker in these terms
 FEW = 8
-SPARE_TAGS = ("spare", "")  # some class counts the tags that a worker has beyond those that it mentions
+SPARE_TAGS = ("spare", "")  # some demand counts the tags that a worker has beyond those that it mentions
 
 
-@dataclass(frozen=True)
-class Demand:
-    """What jobs of one class ask for, exactly: nobody excluded, their own memory."""
-
-    requirement: Requirement
-    above_mb: int = 0  # a card with more free MiB than this
-
-    def __hash__(self) -> int:
-        return self._hash  # asked often, and of many words
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.requirement, self.above_mb))
+def terms_of(requirement: Requirement, strategy: str) -> Terms:
+    """What this demand looks at of a worker."""
+    tags = (*requirement.tags, *(tag for tag, _ in requirement.prefers))
+    terms = {("workflow", requirement.workflow), *(("tag", tag) for tag in tags)}
+    if requirement.group:
+        terms.add(("group", requirement.group))
+    return frozenset({*terms, SPARE_TAGS} if strategy == CAPABILITY_FIRST else terms)
 
 
-def words_of(demand: Demand, strategy: str) -> Words:
-    """What of a worker this demand looks at."""
-    wish = demand.requirement
-    tags = (*wish.tags, *(tag for tag, _ in wish.prefers))
-    words = {("workflow", wish.workflow), *(("tag", tag) for tag in tags)}
-    if wish.group:
-        words.add(("group", wish.group))
-    return frozenset({*words, SPARE_TAGS} if strategy == CAPABILITY_FIRST else words)
+def traits_of(worker: Worker, terms: Terms) -> Traits:
+    """What these terms tell of the worker; workers with equal traits are alike to all demands that use no others.
 
-
-def facts_of(worker: Worker, words: Words) -> Facts:
-    """What these words tell of the worker; workers with equal facts are alike to all who use no other words.
-
-    What more words tell comes to it: facts_of(w, a | b) == facts_of(w, a) | facts_of(w, b).
+    Terms add up: traits_of(w, a | b) == traits_of(w, a) | traits_of(w, b).
     """
-    found: set[tuple[object, ...]] = {("cards", *sorted(gpu.vram_mb for gpu in worker.gpus))}
-    tags = all_tags(worker) if len(words) > FEW else (*worker.tags, *worker.dynamic_tags)
-    for what, name in words:
+    traits: set[tuple[object, ...]] = {("cards", *sorted(gpu.vram_mb for gpu in worker.gpus))}
+    tags = all_tags(worker) if len(terms) > FEW else (*worker.tags, *worker.dynamic_tags)
+    for what, name in terms:
         if (what == "tag" and name in tags) or (what == "group" and name in worker.groups):
-            found.add((what, name))
+            traits.add((what, name))
         elif what == "workflow" and (offer := _offer(worker, name)):
-            found.add((what, name, offer.slots, offer.vram_mb))
+            traits.add((what, name, offer.slots, offer.vram_mb))
         elif (what, name) == SPARE_TAGS:
-            found.add((what, len(all_tags(worker))))
-    return frozenset(found)
+            traits.add((what, len(all_tags(worker))))
+    return frozenset(traits)
 
 
 def _offer(worker: Worker, workflow: str) -> Workflow | None:
     """What the worker offers and may run, whatever else may stand against it."""
-    found = offered(worker, workflow)
-    return found if found and refusal(worker, Requirement(workflow)) is None else None
+    offer = offered(worker, workflow)
+    return offer if offer and refusal(worker, Requirement(workflow)) is None else None
 
 
-class Kinds:
-    """Workers by kind. A kind keeps its name while it is not split, so that who stays need not be written anew."""
+class WorkerClasses:
+    """Workers by class. A class keeps its name until it is split, so that who stays need not be written anew."""
 
     def __init__(self) -> None:
-        self.words: Words = frozenset()
-        self._term = secrets.token_hex(4)  # another leader's kinds, and so its sets, have other names
+        self.terms: Terms = frozenset()
+        self._term = secrets.token_hex(4)  # another leader's classes, and so its sets, have other names
         self._made = 0
         self._workers: dict[WorkerId, Worker] = {}
-        self._facts: dict[WorkerId, Facts] = {}
-        self._members: Counter[Facts] = Counter()
-        self._names: dict[Facts, str] = {}
-        self.like: dict[str, Worker] = {}  # one worker of each kind
+        self._traits: dict[WorkerId, Traits] = {}
+        self._members: Counter[Traits] = Counter()
+        self._names: dict[Traits, str] = {}
+        self.examples: dict[str, Worker] = {}  # one worker of each class
 
     def __contains__(self, worker: WorkerId) -> bool:
         return worker in self._workers
 
     def of(self, worker: WorkerId) -> str:
-        """The name of this worker's kind."""
-        return self._names[self._facts[worker]]
+        """The name of this worker's class. Raises KeyError of one that has none."""
+        return self._names[self._traits[worker]]
 
     def workers(self) -> Iterable[Worker]:
-        """Everyone who has a kind."""
+        """Every worker that has a class."""
         return self._workers.values()
 
     def take(self, worker: Worker) -> bool:
-        """This worker is as it is now; True when there is a kind more or less than before."""
+        """Class the worker as it is now; True when there is a class more or less than before."""
         if self._workers.get(worker.id) == worker:
             return False
-        facts = facts_of(worker, self.words)
+        traits = traits_of(worker, self.terms)
         self._workers[worker.id] = worker
-        if self._facts.get(worker.id) == facts:
+        if self._traits.get(worker.id) == traits:
             return False
         gone = self._leave(worker.id)
-        self._facts[worker.id] = facts
-        self._members[facts] += 1
-        if facts not in self._names:
-            name = self._names[facts] = self.new_name()
-            self.like[name] = worker
+        self._traits[worker.id] = traits
+        self._members[traits] += 1
+        if traits not in self._names:
+            name = self._names[traits] = self.new_name()
+            self.examples[name] = worker
             return True
         return gone
 
     def drop(self, worker: WorkerId) -> bool:
-        """It has no kind any more; True when its kind was its own."""
+        """Let the worker have no class; True when it was the last one of its class."""
         self._workers.pop(worker, None)
         return self._leave(worker)
 
-    def under(self, words: Words) -> dict[WorkerId, Facts]:
-        """What these words would tell of everyone."""
-        if words >= self.words:  # the usual case, with few new ones
-            more, known = words - self.words, cache(Facts.union)
-            return {id_: known(self._facts[id_], facts_of(w, more)) for id_, w in self._workers.items()}
-        same: dict[Facts, Facts] = {}  # equal facts as one object: they are compared often
-        found = {id_: facts_of(worker, words) for id_, worker in self._workers.items()}
-        return {id_: same.setdefault(facts, facts) for id_, facts in found.items()}
+    def under(self, terms: Terms) -> dict[WorkerId, Traits]:
+        """The traits of every worker in these terms."""
+        if terms >= self.terms:  # the usual case, with few new ones
+            more, union = terms - self.terms, cache(Traits.union)
+            return {id_: union(self._traits[id_], traits_of(w, more)) for id_, w in self._workers.items()}
+        same: dict[Traits, Traits] = {}  # equal traits as one object: they are compared often
+        found = {id_: traits_of(worker, terms) for id_, worker in self._workers.items()}
+        return {id_: same.setdefault(traits, traits) for id_, traits in found.items()}
 
-    def learn(self, words: Words, facts: dict[WorkerId, Facts]) -> None:
-        """Go by these words from now on, which tell these facts; of a kind that is split the largest keeps its name."""
-        groups = Counter((self.of(worker), found) for worker, found in facts.items())
-        self.words, self._facts = words, facts
-        self._members = Counter(facts.values())
+    def learn(self, terms: Terms, traits: dict[WorkerId, Traits]) -> None:
+        """Class by these terms, in which workers have these traits; the largest part of a class that is split keeps
+        its name."""
+        parts = Counter((self.of(worker), its) for worker, its in traits.items())
+        self.terms, self._traits = terms, traits
+        self._members = Counter(traits.values())
         self._names.clear()
-        self.like.clear()
-        known: set[str] = set()
-        for (name, found), _ in groups.most_common():
-            if found not in self._names:
-                self._names[found] = self.new_name() if name in known else name
-                known.add(name)
-        self.like = {self._names[found]: self._workers[worker] for worker, found in facts.items()}
+        used: set[str] = set()
+        for (name, its), _ in parts.most_common():
+            if its not in self._names:
+                self._names[its] = self.new_name() if name in used else name
+                used.add(name)
+        self.examples = {self._names[its]: self._workers[worker] for worker, its in traits.items()}
 
     def new_name(self) -> str:
-        """One that nobody has had."""
+        """A name that no class and no set has had."""
         self._made += 1
         return f"{self._term}.{self._made}"
 
     def _leave(self, worker: WorkerId) -> bool:
-        facts = self._facts.pop(worker, None)
-        if facts is None:
+        traits = self._traits.pop(worker, None)
+        if traits is None:
             return False
-        self._members[facts] -= 1
-        if self._members[facts]:
+        self._members[traits] -= 1
+        if self._members[traits]:
             return False
-        del self._members[facts], self.like[self._names.pop(facts)]
+        del self._members[traits], self.examples[self._names.pop(traits)]
         return True

@@ -28,10 +28,10 @@ from app.coordinator.recovery.snapshot import AttemptKey, Snapshot
 from app.coordinator.recovery.stuck_slots import StuckSlots
 from app.coordinator.stores import Stores
 from app.ledger import jobs, waiting
-from app.pool.model import JobId, JobState, WorkerId
+from app.pool.model import JobId, JobState, WaitingFor, WaitingReason, WorkerId
 from app.pool.protocol import LeaseState
 
-BARRED = "waits until the strict job that it repeats has no process left"
+BARRED = WaitingReason(WaitingFor.WORKER, "waits until the strict job that it repeats has no process left")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class HeldJob:
 
 
 def jobs_held(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, list[HeldJob]]:
-    """What each of these workers has now, the oldest first."""
+    """The jobs that each of these workers has now, the oldest first; a worker without jobs is left out."""
     held: dict[WorkerId, list[HeldJob]] = defaultdict(list)
     for row in ledger.all("fleet_jobs", workers=list(workers)):
         job = HeldJob(
@@ -47,6 +47,6 @@ def idle_since(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, da
 
 
 def names(ledger: Ledger, workers: Iterable[WorkerId | None]) -> dict[WorkerId, str]:
-    """The names of these workers."""
+    """The names of these workers by id; None among the ids is passed over."""
     wanted = sorted({worker for worker in workers if worker})
     return {row["id"]: row["name"] for row in ledger.all("worker_names", workers=wanted)} if wanted else {}

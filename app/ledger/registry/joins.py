@@ -34,7 +34,7 @@ class Join:
 
 
 def identity_of(offer: Offer) -> str:
-    """What makes a re-join the same worker: machine id and GPU UUIDs, or its name where there is no GPU."""
+    """A hash that makes a re-join the same worker: of machine id and GPU UUIDs, or the name where there is no GPU."""
     cards = sorted(gpu.uuid for gpu in offer.gpus) or [f"name {offer.name}"]
     return hashlib.sha256("\n".join([offer.machine_id, *cards]).encode()).hexdigest()
 
@@ -48,7 +48,7 @@ def by_identity(ledger: Ledger, identity: str) -> Worker | None:
 def begin(
     ledger: Ledger, worker: WorkerId | None, offer: Offer, token_sha256: str, admitted_by: str | None = None
 ) -> Join:
-    """A join with the next incarnation of this worker, or of a new one."""
+    """A new join, with the next incarnation of this worker, or of a new one. Raises Unavailable."""
     row = ledger.one(
         "join_begin",
         id=new_id(),
@@ -71,9 +71,10 @@ def find(ledger: Ledger, join: str) -> Join | None:
 
 
 def confirm(ledger: Ledger, join: Join) -> Worker | None:
-    """Make it a worker's present incarnation; None when a newer one was confirmed meanwhile.
+    """Make the join a worker's present incarnation; None when a newer one was confirmed meanwhile.
 
-    One transaction: worker, transition, the join's mark, older tokens of the worker revoked.
+    One transaction writes worker, transition and the join's mark, and revokes older tokens of the worker.
+    Raises Unavailable; the confirmation may be repeated.
     """
     with ledger.transaction() as tx:
         before = tx.one("worker_find", id=join.worker)

@@ -1,6 +1,6 @@
 """Pauses: a paused worker finishes what it runs and gets nothing new, until a person or a time resumes it.
 
-The end stands in the ledger, so a pause ends in time whatever was restarted meanwhile.
+The end of a pause is stored in the ledger, so it comes in time whatever was restarted meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.pool.model import Intent, WorkerId
 
 @dataclass(frozen=True)
 class Pause:
-    """How long, and why in a person's words; without a time until a person resumes."""
+    """How long a pause lasts, and why in a person's words; without `until` and `for_s` until a person resumes."""
 
     until: datetime | None = None
     for_s: float | None = None
@@ -25,7 +25,7 @@ class Pause:
 
 @dataclass(frozen=True)
 class Moved:
-    """A worker whose intent was moved; of a pause also its end."""
+    """A worker whose intent was moved; `until` is the end of its pause, None for one without."""
 
     id: WorkerId
     name: str
@@ -33,7 +33,7 @@ class Moved:
 
 
 def pause(ledger: Ledger, which: Sequence[WorkerId], wish: Pause, actor: str) -> list[Moved]:
-    """Pause those that are active, or paused until another time; returns them."""
+    """Pause workers, also paused ones until another time; returns whom. Raises Unavailable."""
     with ledger.transaction() as tx:
         paused = set_intents(tx, which, Intent.PAUSED, until=wish.until, for_s=wish.for_s, by=actor, note=wish.note)
         note = f": {wish.note}" if wish.note else ""
@@ -43,7 +43,7 @@ def pause(ledger: Ledger, which: Sequence[WorkerId], wish: Pause, actor: str) ->
 
 
 def resume(ledger: Ledger, which: Sequence[WorkerId], actor: str) -> list[Moved]:
-    """Let those that are paused take jobs again; returns them."""
+    """Let the paused ones among these workers take jobs again; returns whom. Raises Unavailable."""
     with ledger.transaction() as tx:
         resumed = set_intents(tx, which, Intent.ACTIVE)
         sentences = {each.id: f"{actor} resumed {each.name}" for each in resumed}
@@ -52,7 +52,7 @@ def resume(ledger: Ledger, which: Sequence[WorkerId], actor: str) -> list[Moved]
 
 
 def over(ledger: Ledger) -> int:
-    """Resume those whose pause is over; returns how many there were."""
+    """Resume workers whose pause is over; returns how many there were. Raises Unavailable."""
     with ledger.transaction() as tx:
         ended = tx.all("pauses_over")
         sentences = {row["id"]: f"{row['name']} takes jobs again: its pause is over" for row in ended}
@@ -70,7 +70,7 @@ def set_intents(
     by: str | None = None,
     note: str | None = None,
 ) -> list[Moved]:
-    """Pause workers, also paused ones until another time, or let the paused ones among them go on; returns whom."""
+    """Pause workers (also paused ones, until another time), or resume the paused ones among them; returns whom."""
     rows = ledger.all(
         "workers_set_intent",
         workers=list(workers),
@@ -84,7 +84,7 @@ def set_intents(
 
 
 def intents(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, tuple[str, Intent]]:
-    """The name and the intent of those of these workers that are registered."""
+    """(name, intent) by worker; ids that are not registered are left out."""
     rows = ledger.all("workers_intents", workers=list(workers))
     return {row["id"]: (row["name"], Intent(row["intent"])) for row in rows}
 

@@ -1,7 +1,7 @@
-"""Setups: what people set of workers. One verb for one worker and for thousands, with an event for each.
+"""Setups: what people set of workers. One verb serves one worker and thousands, with an event for each.
 
-A setup is changed from what it was under the worker's lock, so of two people who change it at once
-neither undoes what the other did. Each change raises the worker's revision.
+The worker's row is locked while its new setup is computed from the present one, so two people who change it at once
+do not undo each other's change. Each change raises the worker's revision.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from app.pool.model import LIMITS, Worker, WorkerId
 
 @dataclass(frozen=True)
 class Setup:
-    """What people set of a worker; None: as its agent offers, as the pool's setting says."""
+    """What people set of a worker; None for slots: as its agent offers; for queue_depth: the pool's setting."""
 
     tags: tuple[str, ...]
     groups: tuple[str, ...]
-    workflows: tuple[str, ...]  # it is narrowed to; empty narrows nothing
+    workflows: tuple[str, ...]  # the only ones it may run; empty narrows nothing
     slots: int | None
     queue_depth: int | None
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of a change of a worker's setup; `refused` says why nothing did."""
+    """The outcome of a change of a worker's setup; `refused` says why nothing was changed."""
 
     worker: Worker  # as it was
     after: Setup
@@ -39,7 +39,7 @@ class Change:
 
     @property
     def changed(self) -> bool:
-        """Whether anything is other than it was."""
+        """True where the setup differs from the former one."""
         return self.after != setup_of(self.worker)
 
 
@@ -47,19 +47,20 @@ NewSetup = Callable[[Worker], Setup | str]  # what the worker's setup becomes, o
 
 
 def setup_of(worker: Worker) -> Setup:
-    """What people have set of it."""
+    """The setup of a worker."""
     return Setup(worker.tags, worker.groups, worker.allowed_workflows, worker.slots_wanted, worker.queue_depth)
 
 
 def version(worker: Worker) -> str:
-    """A word that is another one after each change of its setup; what an ETag is made of."""
+    """A version token for the worker's setup, of which its ETag is made; each change gives a new one."""
     return f"{worker.id}-{worker.revision}"
 
 
 def change(ledger: Ledger, workers: Sequence[WorkerId], new_setup: NewSetup, actor: str) -> dict[WorkerId, Change]:
-    """Change each worker, all together or none; those that are not registered are left out.
+    """Change all these workers or none; workers that are not registered are left out of the answer.
 
-    Groups are to be pinned before, in the same transaction (groups.pin). What `new_setup` raises undoes all.
+    The caller pins groups before, in the same transaction (groups.pin). An error out of `new_setup` undoes everything.
+    Raises Unavailable, Collided.
     """
     with ledger.transaction() as tx:
         found = [worker_of(row) for row in tx.all("workers_lock", workers=list(workers))]
@@ -69,7 +70,7 @@ def change(ledger: Ledger, workers: Sequence[WorkerId], new_setup: NewSetup, act
 
 
 def words(before: Setup, after: Setup) -> str:
-    """What differs, in words."""
+    """What differs between two setups, in words; empty where nothing does."""
     narrowed = ", ".join(after.workflows) or "all that it offers"
     slots = str(after.slots or "as its agent says")
     depth = "the pool's" if after.queue_depth is None else str(after.queue_depth)
@@ -90,7 +91,7 @@ def _change(worker: Worker, new_setup: NewSetup) -> Change:
 
 
 def _too_many(before: Setup, after: Setup) -> str | None:
-    """Why it cannot become so: more than its form takes, and more than it was."""
+    """Why a worker cannot become so: more tags or groups than its form takes, and more than it had."""
     for name, was, found in (("tags", before.tags, after.tags), ("groups", before.groups, after.groups)):
         if len(found) > max(LIMITS.tags, len(was)):
             return f"would have {len(found)} {name}; a worker has at most {LIMITS.tags}"

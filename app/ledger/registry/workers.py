@@ -13,7 +13,7 @@ from app.ledger.db import Ledger, Row
 from app.pool.codec import from_plain, plain
 from app.pool.model import Degraded, Gpu, Health, Intent, Worker, WorkerId, Workflow
 
-Rows = Mapping[WorkerId, tuple[str, Worker]]  # workers as they were read, each with its row's version
+Rows = Mapping[WorkerId, tuple[str, Worker]]  # (version of the row, the worker as it was read)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Transition:
 
 @dataclass(frozen=True)
 class Note:
-    """What is written of a worker each minute."""
+    """What the coordinator writes into a worker's row each minute."""
 
     id: WorkerId
     status: str
@@ -45,17 +45,17 @@ def listed(ledger: Ledger) -> list[Worker]:
 
 
 def versions(ledger: Ledger) -> dict[WorkerId, str]:
-    """Of every registered worker, by name, a mark that is another one after each change of its row or its blocks."""
+    """The version of every registered worker, ordered by name; each change of its row or its blocks gives a new one."""
     return {row["id"]: row["version"] for row in ledger.all("workers_versions")}
 
 
 def found(ledger: Ledger, ids: Collection[WorkerId]) -> list[Worker]:
-    """Those of these workers that are registered."""
+    """The workers of these ids; ids that are not registered are left out."""
     return [worker_of(row) for row in ledger.all("workers_found", ids=list(ids))] if ids else []
 
 
 def renewed(ledger: Ledger, former: Rows) -> dict[WorkerId, tuple[str, Worker]]:
-    """Every registered worker by name, with its version; only those are read that have changed since `former`."""
+    """Every registered worker by name, with its version; only those that changed since `former` are read."""
     now = versions(ledger)
     changed = [worker for worker, version in now.items() if former.get(worker, ("",))[0] != version]
     # A row that changes between the two reads is read again the next time.
@@ -78,14 +78,14 @@ def find(ledger: Ledger, worker: WorkerId) -> Worker | None:
 
 
 def uptimes_s(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, float]:
-    """Seconds since the incarnation of each of these began, which stop when it is down or has left."""
+    """Seconds since the present incarnation of each of these workers began, up to its end where it is down or left."""
     return {row["id"]: row["seconds"] for row in ledger.all("workers_uptimes", workers=list(workers))}
 
 
 def set_health(
     ledger: Ledger, worker: Worker, to: Health, cause: str, status: str, degraded_as: Degraded | None = None
 ) -> bool:
-    """Move its health from what `worker` says, with a transition, and tell people; False when it had moved already.
+    """Move a worker's health from what `worker` says, with a transition, and tell people; False when it moved before.
 
     `cause` is a sentence for people; `degraded_as` says what kind of degraded it is.
     """
@@ -106,14 +106,14 @@ def set_health(
 
 
 def note(ledger: Ledger, notes: Iterable[Note]) -> None:
-    """Write status, dynamic tags and, of those that beat, the time of the last heartbeat."""
+    """Write the status and dynamic tags of workers, and the time of the last heartbeat of those that beat."""
     rows = [plain(each) for each in notes]
     if rows:
         ledger.do("workers_note", notes=Jsonb(rows))
 
 
 def transitions(ledger: Ledger, worker: WorkerId, before: int | None = None, limit: int = 50) -> list[Transition]:
-    """Changes of its health, newest first."""
+    """Changes of the worker's health, newest first, at most `limit`; `before` is the id of one already seen."""
     rows = ledger.all("worker_transitions_listed", worker=worker, before=before, limit=limit)
     return [
         Transition(

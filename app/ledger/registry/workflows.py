@@ -11,14 +11,14 @@ from app.pool.model import WorkerId, Workflow
 
 
 @dataclass(frozen=True)
-class Declared:
-    """One declaration of a workflow, and the workers that make it. A name may be declared in several ways."""
+class Declaration:
+    """A declaration of a workflow, and the workers that make it. Workers may declare one name in several ways."""
 
     workflow: Workflow
     workers: tuple[WorkerId, ...]
 
 
-def declared(ledger: Ledger, names: Sequence[str] | None = None) -> list[Declared]:
-    """Every different declaration by name, the most common first; of these workflows, or of all."""
+def declared(ledger: Ledger, names: Sequence[str] | None = None) -> list[Declaration]:
+    """Every different declaration ordered by name, then the most common first; only of the workflows in `names`."""
     rows = ledger.all("workflows_declared", names=None if names is None else list(names))
-    return [Declared(from_plain(Workflow, row["declared"]), tuple(row["workers"])) for row in rows]
+    return [Declaration(from_plain(Workflow, row["declared"]), tuple(row["workers"])) for row in rows]

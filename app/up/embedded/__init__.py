@@ -21,7 +21,7 @@ LEFTOVER_S = 5
 
 @dataclass(frozen=True)
 class Server:
-    """How to start it, where it answers, and how to see that it does (raises Unavailable until then)."""
+    """A server: how to start it, where it answers, and a check that raises Unavailable until it does."""
 
     program: Program
     url: str
@@ -29,7 +29,7 @@ class Server:
     outside: Path | None = None  # a folder that is not in the home and goes when the server has ended
 
     def tidy(self) -> None:
-        """Remove what it has outside the home; to be called when it has ended."""
+        """Remove what the server has outside the home; to be called when it has ended."""
         if self.outside is not None:
             shutil.rmtree(self.outside, ignore_errors=True)
 
@@ -51,7 +51,7 @@ def _working_in(folder: Path) -> list[int]:
             if link.readlink() == folder:
                 found.append(int(link.parent.name))
         except OSError:
-            continue  # it ended meanwhile, or is somebody else's
+            continue  # the process ended meanwhile, or is another user's
     return found
 
 

@@ -47,7 +47,7 @@ def postgresql(folder: Path, settings: Mapping[str, str] | None = None) -> Serve
     _hand_to(owner, folder, sockets)
     if not data.exists():
         _make(folder, owner)
-    # Nobody works here now, so these are left over; their process ids may be other programs' by now.
+    # No server works here, so these files are left over; other programs may have their process ids by now.
     for leftover in (data / "postmaster.pid", sockets / f"{SOCKET}.lock", sockets / SOCKET):
         leftover.unlink(missing_ok=True)
     options = [f"--{name}={value}" for name, value in {**SETTINGS, **(settings or {})}.items()]
@@ -101,7 +101,7 @@ def _privileges(owner: pwd.struct_passwd) -> tuple[str, ...]:
 
 
 def _make(folder: Path, owner: pwd.struct_passwd) -> None:
-    """Made aside and renamed: a kill in between leaves nothing that looks like data."""
+    """Make the data aside and rename it: a kill in between leaves nothing that looks like data."""
     aside = folder / "data.new"
     shutil.rmtree(aside, ignore_errors=True)
     argv = ["setpriv", *_privileges(owner), "--", _binary("initdb"), "-D", str(aside), "-U", "postgres", "--auth=trust"]

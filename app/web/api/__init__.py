@@ -1,1 +1,1 @@
-"""The API: JSON views, described by OpenAPI."""
+"""The API: JSON views, described by OpenAPI. Docstrings of views and models are part of the document."""

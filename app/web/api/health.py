@@ -20,7 +20,7 @@ blueprint = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
 
 
 class Alive(BaseModel):
-    """This process answers."""
+    """The answer of a process that lives."""
 
     ok: bool = True
 
@@ -50,7 +50,7 @@ def ready() -> Response:
     """Say whether everything that the pool needs is there."""
     found = services()
     checks = [_check("postgresql", _postgresql, found), _redis_check(found)]
-    # Without PostgreSQL each of these would wait for it in vain, and a prober does not wait that long.
+    # Without PostgreSQL each of these would wait for it in vain, for longer than a prober waits.
     known = checks[0].ok
     checks += [_check(name, look, found) if known else _unknown(name) for name, look in LOOKS_INTO_LEDGER]
     return answer(Readiness(checks=checks), 200 if all(check.ok for check in checks) else 503)
@@ -65,7 +65,7 @@ def _check(name: str, look: Callable[[Services], str | None], found: Services) -
 
 
 def _redis_check(found: Services) -> CheckAnswer:
-    """The pool runs where hosts are lost more slowly, and until the connections are used up: both are said."""
+    """Redis answers or not; warnings (slow loss of hosts, few connections left) do not make the pool unready."""
     try:
         warnings = [found.live.keepalive_problem(), found.live.crowded()]
     except redis.RedisError as error:

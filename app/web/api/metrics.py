@@ -26,8 +26,8 @@ from app.web.shapes.worker_answers import WorkerAnswer, worker_answers
 
 blueprint = blueprints.group("metrics", reads=("admin", "read", "metrics"))
 
-Figure = tuple[str, str, Callable[[Any], float | None]]  # name, help, how it is read
-FIGURES: Sequence[Figure] = (
+Gauge = tuple[str, str, Callable[[Any], float | None]]  # name, help, how it is read
+FIGURES: Sequence[Gauge] = (
     ("muster_gpu_utilisation_ratio", "Use of the card", lambda gpu: gpu.utilisation),
     ("muster_gpu_memory_ours_bytes", "Memory used by the pool's jobs", lambda gpu: _bytes(gpu.memory.ours)),
     ("muster_gpu_memory_others_bytes", "Memory used by others", lambda gpu: _bytes(gpu.memory.others)),
@@ -60,7 +60,7 @@ class PoolCollector(Collector):
 
 def _workers(shown: Sequence[WorkerAnswer]) -> Iterator[Any]:
     yield _family("muster_workers", "Workers by status", "status", Counter(w.status for w in shown), WORKER_STATUSES)
-    per_worker: Sequence[Figure] = [
+    per_worker: Sequence[Gauge] = [
         ("muster_worker_load_ratio", "Load score, 0 idle to 1 full", lambda w: w.score),
         ("muster_worker_slots", "Slots", lambda w: w.slots),
         ("muster_worker_running_jobs", "Jobs that run", lambda w: w.jobs),

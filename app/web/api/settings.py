@@ -1,6 +1,6 @@
 """The pool's settings over HTTP: read, and changed all or none. The ranges are app/pool/policy.py's.
 
-The ETag is the settings' version, so of two people who change what they saw the second is told.
+The ETag is the settings' version.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ blueprint = blueprints.group("settings", reads=("admin", "read"))
 
 
 def _schema(name: str) -> dict[str, Any]:
-    """How the document describes a setting; what checks it is the policy, which names the range."""
+    """A setting's schema in the document; the policy checks values, and its errors name the range."""
     default, about = getattr(DEFAULTS, name), ABOUT[name]
     if isinstance(default, bool):
         return {"type": "boolean"}

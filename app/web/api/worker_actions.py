@@ -1,4 +1,4 @@
-"""Pausing, resuming, unblocking a worker; and one action on many, named or by the fleet's filter."""
+"""Actions on workers over HTTP: pause, resume, unblock one; one action on many, by name or by the fleet's filter."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _one(path: WorkerPath, instruction: Instruction) -> Response:
 
 
 def _refuse_unread(body: ActionBody) -> None:
-    """What somebody says and nobody would read is a mistake of theirs."""
+    """Refuse fields that this action does not read: they are somebody's mistake."""
     unread = sorted(frozenset().union(*READS.values()) - READS[body.action])
     errors = [(f"/{name}", f"{body.action} does not read it") for name in unread if getattr(body, name)]
     if errors:

@@ -19,7 +19,7 @@ from app.web.shapes.worker_answers import GpuAnswer, LoadAnswer, MemoryAnswer, w
 
 blueprint = blueprints.group("figures", reads=("admin", "read"))
 
-SAMPLE_S = 60  # one is kept each minute
+SAMPLE_S = 60  # a sample is kept each minute
 POINTS = 1440  # in one answer; where more would come, the step grows
 
 
@@ -100,7 +100,7 @@ def metrics(path: WorkerPath, query: MetricsQuery) -> Response:
 
 
 def _before(until: datetime) -> datetime:
-    """An hour earlier, unless time itself begins later."""
+    """One hour before `until`, or the first time that can be written."""
     begins = datetime.min.replace(tzinfo=timezone.utc)
     return max(begins, until - timedelta(hours=1)) if until - begins > timedelta(hours=1) else begins
 

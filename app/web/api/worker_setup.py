@@ -1,6 +1,6 @@
 """What people set of a worker over HTTP: tags, groups, narrowing, slots, queue depth; all or none.
 
-The ETag is the setup's version, so of two people who change what they saw the second is told.
+The ETag is the setup's version.
 """
 
 from __future__ import annotations

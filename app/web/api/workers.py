@@ -1,4 +1,4 @@
-"""Workers over HTTP: the registry with what is live of it."""
+"""Workers over HTTP: as they are registered, with what is live of them."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def find(path: WorkerPath) -> Response:
 
 
 def shown(worker: Worker, status: int = 200) -> Response:
-    """The worker, with an ETag of what people may set: a beat does not change it."""
+    """The worker as an answer; its ETag covers what people may set, so a beat does not change it."""
     return etags.shown(answers_of([worker])[0], setups.version(worker), status)
 
 
 def filter_of(words: FilterWords) -> Filter:
-    """The filter that these words are."""
+    """The filter that these words make up."""
     return Filter(tuple((field, word) for field in FIELDS for word in getattr(words, field)))

@@ -9,7 +9,7 @@ from flask import Response
 from pydantic import BaseModel
 
 from app.ledger.registry import workflows
-from app.ledger.registry.workflows import Declared
+from app.ledger.registry.workflows import Declaration
 from app.pool.model import Parameter, ParameterType
 from app.web.http import blueprints
 from app.web.http.auth import PEOPLE
@@ -65,7 +65,7 @@ def listed() -> Response:
     return answer(WorkflowList(items=items))
 
 
-def _shown(declared: Declared) -> DeclarationAnswer:
+def _shown(declared: Declaration) -> DeclarationAnswer:
     workflow = declared.workflow
     return DeclarationAnswer(
         runner=workflow.runner,

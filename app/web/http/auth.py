@@ -17,13 +17,13 @@ READING = ("GET", "HEAD", "OPTIONS")
 
 
 def caller() -> Actor:
-    """Who makes this request; only in views behind `guard` or `pages.base.page`."""
+    """The person or program that makes this request; only in views behind `guard` or `pages.base.page`."""
     found: Actor = g.caller
     return found
 
 
 def actor_of(token: Token) -> Actor:
-    """Who uses this token."""
+    """The actor who sent this token."""
     return Actor(token.owner, token.kind, token.id, token.worker)
 
 
@@ -44,7 +44,7 @@ def guard(blueprint: Blueprint, reads: Iterable[str], writes: Iterable[str]) -> 
 
 
 def bearer_secret() -> str | None:
-    """The secret that the request carries, or None."""
+    """The secret of the request's Authorization header, or None."""
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     return secret.strip() or None if scheme.lower() == "bearer" else None
 

@@ -1,4 +1,4 @@
-"""How a group of paths is made: a blueprint with its guard, its JSON and the errors that it documents."""
+"""Blueprints of the API: a group of paths with its guard, its limit of size, and the errors that it documents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALWAYS = (400, 401, 403, 404, 409, 413, 415, 422, 503)
 def group(
     name: str, reads: Iterable[str], writes: Iterable[str] = ("admin",), most_bytes: int = BODY_BYTES
 ) -> APIBlueprint:
-    """Paths that these kinds of token may read and write, answering problem+json when something is wrong."""
+    """A blueprint whose paths tokens of these kinds may read and write; bodies have `most_bytes` at most."""
     blueprint = APIBlueprint(
         name,
         __name__,
@@ -35,5 +35,5 @@ def group(
 
 
 def problem_response() -> dict[str, Any]:
-    """How the document describes an error."""
+    """The OpenAPI description of an error."""
     return {"content": {MEDIA_TYPE: {"schema": PROBLEM}}}

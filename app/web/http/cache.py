@@ -11,11 +11,11 @@ from typing import Any, Generic, TypeVar
 from flask import current_app
 
 T = TypeVar("T")
-FLEET, REGISTERED = "muster.fleet", "muster.registered"  # what is kept of workers
+FLEET, REGISTERED = "muster.fleet", "muster.registered"  # values made from workers
 
 
 class Recent(Generic[T]):
-    """The last value that was made, and when."""
+    """A value that is made anew when it is older than `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -30,7 +30,7 @@ class Recent(Generic[T]):
             self._made_at = -math.inf
 
     def get(self, make: Callable[[T | None], T]) -> T:
-        """The value, made anew from the former one when that is older than allowed."""
+        """The value; `make` renews it from the former one when that is too old. Raises what `make` raises."""
         # Made under the lock: of viewers who come together one asks the stores and the others wait for it.
         with self._lock:
             if self._value is None or time.monotonic() - self._made_at >= self._seconds:
@@ -40,7 +40,7 @@ class Recent(Generic[T]):
 
 
 def kept(name: str, seconds: float) -> Recent[Any]:
-    """This application's value of that name."""
+    """The value of this name in this application; made `seconds` old at most."""
     found: Recent[Any] = current_app.extensions.setdefault(name, Recent(seconds))
     return found
 

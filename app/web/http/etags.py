@@ -25,18 +25,18 @@ def shown(body: BaseModel, version: str, status: int = 200) -> Response:
 
 
 def condition(header: MatchHeader) -> Matches | None:
-    """What tells whether a version is one that the caller has seen; None when they do not say."""
+    """The caller's If-Match as a test of versions; None without one."""
     return None if header.if_match is None else parse_etags(header.if_match).contains
 
 
 def seen(form: Mapping[str, str]) -> Matches:
-    """What tells whether a version is the one over which this form was filled in."""
+    """The version that this form carries, as a test of versions."""
     return lambda present: present == form.get("version", "")
 
 
 def of_form(present: str, written: Mapping[str, str] | None) -> str:
-    """What a form carries: as long as it shows what somebody wrote, the version over which it was written.
+    """The version that a form carries: the present one; while it shows what somebody wrote, the one it was sent with.
 
-    With the present one the next save would undo, unseen, what others have changed meanwhile.
+    With the present version the next save would undo, unseen, what others have changed meanwhile.
     """
     return present if written is None else written.get("version", "")

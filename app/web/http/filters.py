@@ -1,4 +1,4 @@
-"""How figures and times are written for people; the templates' filters. PURE but for the clock."""
+"""Figures and times as people read them: the templates' filters. PURE but for the clock."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from app.pool.duration import duration
 from app.pool.model import Json
 
-# What must not be shown to whoever looks over a shoulder.
+# In a parameter's name: its value is hidden from whoever looks over a shoulder.
 SECRET_WORDS = ("password", "passwd", "secret", "token", "api_key", "apikey", "credential")
 UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 def since(moment: datetime | None) -> str:
-    """How long ago that is."""
+    """The time since this moment, as a duration."""
     return duration((datetime.now(timezone.utc) - moment).total_seconds()) if moment else "–"
 
 
 def iso(moment: datetime) -> str:
-    """As <time datetime> wants it: RFC 3339 in UTC."""
+    """A moment by RFC 3339 in UTC, as <time datetime> takes it."""
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def clock(moment: datetime) -> str:
-    """Date and time of day; the browser writes it in its own zone."""
+    """A moment as date and time in UTC; the browser rewrites it in its own zone."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
@@ -67,7 +67,7 @@ def parameter(value: Json, name: str) -> str:
 
 
 def short(id_: str) -> str:
-    """As much of an id as tells two of one name apart."""
+    """The first letters of an id, enough to tell two workers of one name apart."""
     return id_[:6]
 
 

@@ -29,7 +29,7 @@ def tell(outcomes: Sequence[WorkerOutcome]) -> None:
 
 
 def _alike(outcomes: Sequence[WorkerOutcome]) -> dict[tuple[bool, str], list[str]]:
-    """Names by what became of them, what is not good first."""
+    """Workers' names by outcome, the bad outcomes first."""
     found: dict[tuple[bool, str], list[str]] = {}
     for each in sorted(outcomes, key=lambda each: each.ok):
         found.setdefault((each.ok, each.detail), []).append(each.name or each.worker)

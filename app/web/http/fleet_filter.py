@@ -18,7 +18,7 @@ PAGE_ROWS = 100
 
 
 class Facts(Protocol):
-    """What a filter asks of a worker."""
+    """The facts of a worker that a filter looks at."""
 
     @property
     def name(self) -> str: ...
@@ -54,13 +54,13 @@ class Filter:
 
     @classmethod
     def of(cls, arguments: MultiDict[str, str]) -> Filter:
-        """The filter that a URL's arguments say; what it does not know is passed over."""
+        """The filter in a URL's arguments; unknown arguments are ignored."""
         words = ((field, word.strip()) for field in FIELDS for word in arguments.getlist(field))
         page = arguments.get("page", 1, type=int)
         return cls(tuple(dict.fromkeys(w for w in words if w[1].strip("!"))), max(1, page))
 
     def matches(self, row: Facts) -> bool:
-        """Whether this worker is to be shown."""
+        """True for a worker that the filter shows."""
         return all(self._field_matches(field, row) for field in FIELDS)
 
     def url(self, page: int = 1) -> str:
@@ -69,7 +69,7 @@ class Filter:
         return f"?{query}" if query else ""
 
     def chips(self) -> tuple[Chip, ...]:
-        """Each word with what can be done to it."""
+        """The filter's words, with the URLs that negate and drop each."""
         return tuple(self._chip(field, word) for field, word in self.words)
 
     def _chip(self, field: str, word: str) -> Chip:

@@ -1,4 +1,4 @@
-"""Forms: what came of the action that one asks for, and what is wrong with it, by field."""
+"""Forms: the outcome of the action that a form asks for, or what is wrong with it, by field."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ Errors = Mapping[str, str]  # by field; "": the whole
 
 
 def tried(action: Callable[[], str]) -> tuple[str | None, Errors, int]:
-    """What the action gave; or None, what is wrong by field, and the status: after 412 the form is shown as it is now,
-    not as it was written. Other errors than of fields, of a conflict and of a stale version are raised."""
+    """What the action gave; or None, what is wrong by field, and the status.
+
+    With 422 and 409 the form is shown as it was written, with 412 as it is now. Other errors are raised.
+    """
     try:
         return action(), {}, 303
     except REFUSED as error:
@@ -29,12 +31,12 @@ def tried(action: Callable[[], str]) -> tuple[str | None, Errors, int]:
 
 
 def wrong(error: BadRequest | ValidationError) -> list[tuple[str, str]]:
-    """What is wrong with each field, by pointer; or with the whole."""
+    """The errors of fields by JSON pointer; the pointer "" names the whole."""
     return field_errors(error) if isinstance(error, ValidationError) else error.errors or [("", str(error))]
 
 
 def by_field(errors: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """One sentence a field: errors name /tags/3, the form has one field for all tags."""
+    """The first error of each of the form's fields: errors name /tags/3, the form has one field for all tags."""
     found: dict[str, str] = {}
     for pointer, why in errors:
         found.setdefault(pointer.lstrip("?").strip("/").split("/")[0], why)

@@ -24,7 +24,7 @@ HEADERS = {
 
 
 def install(app: Flask) -> None:
-    """Set them where a view has not set its own."""
+    """Set each header that a view has not set itself."""
     app.after_request(_set)
 
 

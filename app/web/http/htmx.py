@@ -1,7 +1,7 @@
 """Fragments for htmx: the only place that knows its headers.
 
-A fragment's ETag is made from the values that it shows, not from its HTML: ages are computed in
-the browser, so a page on which nothing has changed is answered 304 and nobody renders it.
+A fragment's ETag is made from the values that it shows, not from its HTML. The browser computes ages, so while no
+value changes the answer is 304 and nothing is rendered.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _rendered: OrderedDict[str, str] = OrderedDict()
 
 
 def install(app: Flask) -> None:
-    """Teach the application's requests htmx' headers."""
+    """Let the application's requests know htmx's headers."""
     htmx_flask.Htmx(app)
 
 
@@ -40,7 +40,7 @@ def fragment(template: str, view: object) -> Response:
 
 
 def go_to(url: str) -> Response:
-    """Send the whole page there, also when only a fragment was asked for."""
+    """Send the browser's whole page to this URL, even when it asked for a fragment only."""
     if not request.htmx:
         return cast(Response, redirect(url, 303))
     return Response(status=401, headers={"HX-Redirect": url})

@@ -29,7 +29,7 @@ class Answered:
 
     @property
     def body(self) -> Json:
-        """The answer as dicts and lists."""
+        """The parsed answer."""
         return json.loads(self.text)
 
     def response(self) -> Response:

@@ -25,7 +25,7 @@ SENTENCES = {  # in place of werkzeug's own
 NO_BODY = "must be a JSON object; send {} to say nothing more"
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "X-Request-Id"
-RETRY_S = 2  # about as long as a failover of PostgreSQL or Redis leaves connections refused
+RETRY_S = 2  # for about as long a failover of PostgreSQL or Redis refuses connections
 STATUSES: Mapping[type[ActionError], int] = {Missing: 404, Forbidden: 403, Conflict: 409, Stale: 412}
 AWAY = (Unavailable, redis.ConnectionError, redis.TimeoutError)
 
@@ -70,7 +70,7 @@ def problem(
 
 
 def install(app: Flask) -> None:
-    """Give each request an id, and each error this shape."""
+    """Give each request an id, and each error the shape of Problem."""
     app.before_request(_name_request)
     app.after_request(_tell_name)
     app.register_error_handler(HTTPException, _http)
@@ -83,12 +83,12 @@ def install(app: Flask) -> None:
 
 
 def invalid(error: ValidationError) -> Response:
-    """422 for what pydantic refused; each field by its pointer."""
+    """A 422 answer that names each field that pydantic refused, by its pointer."""
     return problem(422, FIELDS, field_errors(error))
 
 
 def field_errors(error: ValidationError) -> list[tuple[str, str]]:
-    """What pydantic refused, by pointer."""
+    """The fields that pydantic refused: pairs of JSON pointer and reason."""
     return [
         (pointer(e["loc"]), NO_BODY if e["type"] == "model_type" else e["msg"].removeprefix("Value error, "))
         for e in error.errors()
@@ -96,7 +96,7 @@ def field_errors(error: ValidationError) -> list[tuple[str, str]]:
 
 
 def away(error: Exception) -> tuple[str, dict[str, str]]:
-    """What people are told when a store is away or another was before them, with when to ask again; logs it."""
+    """The sentence and headers for a store that is away or a transaction that collided with another; logs the error."""
     log.warning("request=%s %s %s: %s", g.get("request_id"), request.method, request.path, error)
     again = {"Retry-After": str(RETRY_S)}
     if isinstance(error, Collided):
@@ -106,7 +106,7 @@ def away(error: Exception) -> tuple[str, dict[str, str]]:
 
 
 def pointer(location: tuple[int | str, ...]) -> str:
-    """Where in a body that is."""
+    """The JSON pointer of a place in a body, given as pydantic names places."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
 
 

@@ -1,4 +1,4 @@
-"""How answers are written: JSON from a model, lists with a cursor."""
+"""Answers: JSON from a model, and lists that go on at a cursor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """The model as JSON, every field present."""
+    """The model as a JSON answer; fields without a value are null."""
     text = body.model_dump_json(by_alias=True)
     return Response(text, status, dict(headers or {}), mimetype="application/json")
 

@@ -1,4 +1,7 @@
-"""What people may send: fields, ranges, sizes. Unknown fields are refused, so a misspelt one is noticed."""
+"""Types of the fields that people send, with their ranges and sizes, and the paths, queries and headers of the API.
+
+Unknown fields are refused, so that a misspelt one is noticed.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def _is_status(text: str) -> str:
 
 
 def at_most(limit: int, name: str) -> AfterValidator:
-    """A validator that refuses a value of more than so many bytes as JSON, by this name."""
+    """A validator that refuses a value whose JSON has more than `limit` bytes; the message names the field."""
 
     def check(value: Any) -> Any:
         size = len(json.dumps(value, ensure_ascii=False).encode())
@@ -58,7 +61,7 @@ def at_most(limit: int, name: str) -> AfterValidator:
 
 
 def _moment(value: object) -> object:
-    # pydantic would also take a number for a time; what the document calls a string must be one.
+    # Pydantic takes a number for a time too; the document calls it a string, so it must be one.
     if not isinstance(value, str | datetime):
         raise ValueError("must be a time by RFC 3339, such as 2030-01-31T18:00:00Z")
     try:
@@ -80,7 +83,7 @@ NO_CONTROLS = Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f]*$"})
 Name = Annotated[str, Field(max_length=LIMITS.text_characters), AfterValidator(_no_controls), NO_CONTROLS]
 WHOLE = BeforeValidator(_whole)
 Seconds = Annotated[int, Field(ge=1, le=LONGEST_S), WHOLE]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+WorkflowName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Tag = Annotated[
     str,
     AfterValidator(_is_tag),
@@ -162,7 +165,7 @@ class JobsQuery(Query):
     """Which jobs, newest first."""
 
     state: list[JobState] = Field([], description="any of these")
-    workflow: Word | None = None
+    workflow: WorkflowName | None = None
     owner: Name | None = Field(None, description="others' are seen by admins and readers only")
     cursor: str | None = Field(None, max_length=200, description="`next` of the page before")
     limit: int = Field(LISTED, ge=1, le=LISTED_MOST)
@@ -214,5 +217,5 @@ class IdempotencyHeader(BaseModel):
     @classmethod
     @cache
     def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Pydantic's, made once: flask-openapi3 asks for it with each request."""
+        """The schema, made once: flask-openapi3 asks for it with each request."""
         return super().model_json_schema(*args, **options)

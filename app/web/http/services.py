@@ -16,7 +16,7 @@ EXTENSION = "muster"
 
 
 def open_services(settings: ServerSettings, threads: int) -> Services:
-    """The services of one process; to be called after gunicorn has forked."""
+    """The services of one web process. Call it after gunicorn's fork: connections do not survive one."""
     client = redis_client.client(settings.redis_url, redis_client.PAGE_S, repeats=1)
     keys = Keys(settings.prefix)
     ledger = Ledger.connect(settings.database_url, size=threads)

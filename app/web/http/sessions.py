@@ -1,6 +1,6 @@
-"""Sessions of people on the pages: a signed cookie names one, the ledger knows whether it still lives.
+"""Sessions of people on the pages: a signed cookie names the session, the ledger knows whether it still lives.
 
-Only pages use them, with a CSRF token on every form; the API takes no cookies.
+Only pages have sessions, with a CSRF token on every form; the API takes no cookies.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ csrf = CSRFProtect()
 
 
 class _Cookies(SecureCookieSessionInterface):
-    """Cookies that stay on https once they were given there."""
+    """Cookies that browsers send over https only, when they were set over https."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
 
 
 def install(app: Flask, settings: ServerSettings) -> None:
-    """Sign cookies, and be ready to check forms; `pages.base.page` does it."""
+    """Sign cookies, and set up the check of forms, which `pages.base.admit` makes."""
     app.secret_key = secret_key(settings)
     app.session_interface = _Cookies()
     app.config.update(
@@ -49,14 +49,14 @@ def install(app: Flask, settings: ServerSettings) -> None:
 
 
 def signed_in() -> Actor | None:
-    """Whose page this is; None when nobody is signed in, or the session or its token has ended."""
+    """The person whose page this is; None without a session, or when the session or its token has ended."""
     secret = session.get(NAME)
     token = sessions.find(services().ledger, secret) if secret else None
     return actor_of(token) if token else None
 
 
 def sign_in(secret: str) -> bool:
-    """Begin a session by a token of a person; False when the token is none."""
+    """Begin a session by this token; False when it is no valid token of a person."""
     ledger = services().ledger
     token = tokens.find(ledger, secret)
     if token is None or token.kind not in PEOPLE:
@@ -68,14 +68,14 @@ def sign_in(secret: str) -> bool:
 
 
 def sign_out() -> None:
-    """End the session, for copies of its cookie too."""
+    """End the session; copies of its cookie end with it."""
     if NAME in session:
         sessions.end(services().ledger, session[NAME])
     session.clear()
 
 
 def secret_key(settings: ServerSettings) -> str:
-    """The one given, else one kept in the home, where the processes of one host share it."""
+    """The key that signs cookies: from the settings, else from a file in the home, which a host's processes share."""
     if settings.secret_key:
         return settings.secret_key
     path = settings.home / "secret-key"

@@ -17,7 +17,7 @@ BODY_BYTES = 1024 * 1024  # of a request that is no upload
 
 
 class StrictJson(DefaultJSONProvider):
-    """Reads only what PostgreSQL's jsonb can hold. Raises ValueError."""
+    """A JSON reader that takes only what PostgreSQL's jsonb can hold, and raises ValueError for all else."""
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         try:

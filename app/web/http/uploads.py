@@ -17,7 +17,7 @@ from app.pool.errors import BadRequest
 from app.pool.settings import ServerSettings
 from app.web.http.services import services
 
-UPLOAD_BYTES = 4 * 1024**3  # larger ones are better copied into the folder than sent through a browser
+UPLOAD_BYTES = 4 * 1024**3  # larger files are better copied into the folder than sent through a browser
 LISTED = 200
 LOOKED_AT = 20_000
 
@@ -28,7 +28,7 @@ def allow_large() -> None:
 
 
 def keep(file: FileStorage) -> Path:
-    """Where the upload now lies whole, under a name that no other file had. Raises BadRequest."""
+    """The path of the whole upload, under a name that no other file had. Raises BadRequest without a name."""
     name = secure_filename(file.filename or "")
     if not name:
         raise BadRequest("the file needs a name", [("/file", "give it a name of letters and digits")])
@@ -43,12 +43,12 @@ def keep(file: FileStorage) -> Path:
 
 
 def upload_folder(settings: ServerSettings) -> Path:
-    """The first input folder; one in the home where files may lie anywhere."""
+    """The folder for uploads: the first input folder, or one in the home when input may lie anywhere."""
     return settings.input_folders[0] if settings.input_folders else settings.home / "input"
 
 
-def known(settings: ServerSettings) -> list[str]:
-    """The newest files in the input folders, as a form proposes them."""
+def newest_files(settings: ServerSettings) -> list[str]:
+    """The paths of the newest files in the input folders; the submit form proposes them."""
     folders = settings.input_folders or (upload_folder(settings),)
     found = (each for folder in folders for each in islice(_files(folder), LOOKED_AT))
     return [str(path) for _, path in nlargest(LISTED, found)]

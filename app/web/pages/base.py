@@ -75,19 +75,22 @@ def install(app: Flask, blueprints: Iterable[Blueprint], in_place: Mapping[str, 
 
 
 def login_url() -> str:
-    """The login page, which leads back here."""
+    """The URL of the login page, which leads back to the present page."""
     here = request.full_path.rstrip("?") if request.method == "GET" and not request.path.startswith("/ui/") else "/"
     return f"/login?next={quote(here)}" if here != "/" else "/login"
 
 
 def error_page(status: int, detail: str) -> Response:
-    """An error that a person can read."""
+    """An error as a page."""
     title = HTTPStatus(status).phrase
     return Response(render_template("pages/error.html", status=status, title=title, detail=detail), status)
 
 
 def admit(kinds: tuple[str, ...]) -> Response | None:
-    """None when somebody signed in by such a token asks, with a CSRF token on a POST; else what to answer."""
+    """None for a person who signed in by a token of these kinds; else the answer that refuses the request.
+
+    Raises a CSRFError (400) for a POST without the form's token.
+    """
     g.caller = sessions.signed_in()
     if g.caller is None:
         return htmx.go_to(login_url())
@@ -130,7 +133,7 @@ def _wants_page() -> bool:
 
 
 def _everywhere() -> dict[str, object]:
-    """What every template may use: who looks, how many notifications are unread, the chosen theme."""
+    """The variables of every template: the reader, their count of unread notifications, the chosen theme."""
     caller: Actor | None = g.get("caller")
     theme = request.cookies.get("theme")
     whole = not request.path.startswith("/ui/")

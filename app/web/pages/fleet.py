@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from app.ledger import groups, waiting
 from app.ledger.registry import samples, workers
-from app.ledger.registry.samples import Sample
+from app.ledger.registry.samples import MinuteSample
 from app.pool.model import WorkerId
 from app.web.http import cache, htmx
 from app.web.http.auth import caller
@@ -19,22 +19,22 @@ from app.web.http.fleet_filter import PAGE_ROWS, Chip, Filter
 from app.web.http.services import services
 from app.web.pages import fleet_rows
 from app.web.pages.base import READERS, page
-from app.web.pages.fleet_rows import SPARK_S, FleetRows, Row
+from app.web.pages.fleet_rows import SPARK_S, FleetRows, WorkerRow
 from app.web.pages.worker_form import Written
 
 blueprint = Blueprint("fleet", __name__)
 SAMPLES = "muster.fleet.samples"
-POLL_S = 2.0  # as often as a page asks: however many look, the stores are asked once
-SAMPLES_S = 10.0  # there is a new one each minute
-BUSY_PERCENT = 10  # below, a card only shows a desktop
+POLL_S = 2.0  # as often as a page polls: however many people look, the stores are asked once
+SAMPLES_S = 10.0  # there is a new sample each minute
+BUSY_PERCENT = 10  # a card that only shows a desktop has less
 STATUSES = ("healthy", "degraded", "down")
 
-Samples = Mapping[WorkerId, Sequence[Sample]]
+Samples = Mapping[WorkerId, Sequence[MinuteSample]]
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A figure that sets the filter; `of` is what it is counted among."""
+    """A count whose link sets the filter; `of` is the number of all that were counted."""
 
     name: str
     count: int
@@ -44,12 +44,12 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Shown:
+class FleetPage:
     """A page of the fleet."""
 
     tiles: tuple[Tile, ...]
     chips: tuple[Chip, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[WorkerRow, ...]
     matching: int
     total: int
     query: str
@@ -57,9 +57,9 @@ class Shown:
     before: str | None
     after: str | None
     warning: str | None
-    server: str  # what a joining agent is told
+    server: str  # the address that an agent joins at
     reader: str
-    acts: bool  # whether its reader may tick workers and do something with them
+    acts: bool  # the reader may tick workers and act on them
 
 
 @blueprint.get("/")
@@ -74,24 +74,24 @@ def fleet() -> ResponseReturnValue:
 @blueprint.get("/ui/fleet")
 @page(*READERS)
 def fragment() -> ResponseReturnValue:
-    """The part of it that changes."""
+    """The part of the fleet's page that changes."""
     return htmx.fragment("fleet/_fleet.html", shown(_fleet(), Filter.of(request.args)))
 
 
 def whole(asked: Filter, written: Written | None = None, wrong: str | None = None) -> str:
-    """The page, with what somebody has ticked and written there and why nothing of it was done."""
+    """The page; `written` is what somebody sent from it, `wrong` says why nothing was done."""
     found = _fleet()
     return render_template(
-        "fleet/fleet.html", view=shown(found, asked), words=_known(found), asked=asked, written=written, wrong=wrong
+        "fleet/fleet.html", view=shown(found, asked), words=_proposed(found), asked=asked, written=written, wrong=wrong
     )
 
 
-def shown(found: FleetRows, asked: Filter) -> Shown:
-    """What this filter shows of the fleet."""
+def shown(found: FleetRows, asked: Filter) -> FleetPage:
+    """The page of the fleet that this filter asks for."""
     matching = [row for row in found.rows if asked.matches(row)]
     pages = max(1, -(-len(matching) // PAGE_ROWS))
     number = min(asked.page, pages)
-    return Shown(
+    return FleetPage(
         tiles=_tiles(found),
         chips=asked.chips(),
         rows=tuple(matching[(number - 1) * PAGE_ROWS : number * PAGE_ROWS]),
@@ -140,10 +140,10 @@ def _tiles(found: FleetRows) -> tuple[Tile, ...]:
     )
 
 
-def _known(found: FleetRows) -> dict[str, list[str]]:
-    """The words that the filter form proposes."""
+def _proposed(found: FleetRows) -> dict[str, list[str]]:
+    """The words that the filter's form proposes, by field."""
 
-    def words(of: Callable[[Row], tuple[str, ...]]) -> list[str]:
+    def words(of: Callable[[WorkerRow], tuple[str, ...]]) -> list[str]:
         return sorted({word for row in found.rows for word in of(row)})
 
     return {

@@ -1,4 +1,4 @@
-"""The fleet as its table shows it: every figure rounded, so that what a person cannot see changes nothing."""
+"""The fleet as its table shows it. Figures are rounded, so that a change which nobody can see sends nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.actions.services import Services
 from app.ledger import investigations
 from app.ledger.registry import fleet
 from app.ledger.registry.fleet import HeldJob
-from app.ledger.registry.samples import Sample
+from app.ledger.registry.samples import MinuteSample
 from app.ledger.registry.workers import Rows
 from app.pool.model import Worker, WorkerId
 from app.web.pages import sparkline
@@ -49,7 +49,7 @@ class JobCell:
 
 
 @dataclass(frozen=True)
-class Row:
+class WorkerRow:
     """A worker."""
 
     id: str
@@ -59,7 +59,7 @@ class Row:
     status: str
     reason: str | None
     slots: int
-    started: int | None  # of these; None without heartbeat
+    started: int | None  # of the slots; None without heartbeat
     jobs: tuple[JobCell, ...]
     idle_since: datetime | None
     cards: tuple[CardRow, ...]
@@ -75,21 +75,21 @@ class Row:
 
 @dataclass(frozen=True)
 class FleetRows:
-    """Every worker by name, and how many jobs wait."""
+    """The rows of all workers by name, and how many jobs wait."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[WorkerRow, ...]
     jobs_waiting: int
     registered: Rows  # as the ledger had them
-    warning: str | None  # what people should see to before it hurts
+    warning: str | None  # a shortage that people should end before it hurts
 
 
 def rows(
     found: Services,
     registered: Sequence[Worker],
-    samples: Mapping[WorkerId, Sequence[Sample]],
-    former: Mapping[str, Row],
-) -> tuple[Row, ...]:
-    """These workers as they are now; `former` rows keep times from trembling. Raises Unavailable, RedisError."""
+    samples: Mapping[WorkerId, Sequence[MinuteSample]],
+    former: Mapping[str, WorkerRow],
+) -> tuple[WorkerRow, ...]:
+    """The rows of these workers now; `former` rows keep times from trembling. Raises Unavailable, RedisError."""
     ids = [worker.id for worker in registered]
     shown = worker_answers(registered, found.live, {}, investigations.open_of(found.ledger, ids))
     held = fleet.jobs_held(found.ledger, ids)
@@ -105,11 +105,11 @@ def row(
     now: WorkerAnswer,
     held: Sequence[HeldJob],
     idle_since: datetime | None,
-    samples: Sequence[Sample],
-    former: Mapping[str, Row],
-) -> Row:
-    """One worker as it is now."""
-    return Row(
+    samples: Sequence[MinuteSample],
+    former: Mapping[str, WorkerRow],
+) -> WorkerRow:
+    """The row of one worker now."""
+    return WorkerRow(
         id=worker.id,
         name=worker.name,
         hostname=worker.hostname,
@@ -133,12 +133,12 @@ def row(
 
 
 def use(now: WorkerAnswer) -> float | None:
-    """Of its cards together; of a worker without any, that of its host's CPUs."""
+    """The mean use of the worker's cards, 0 to 1; of its host's CPUs where it has no card; None if unmeasured."""
     known = [gpu.utilisation for gpu in now.gpus if gpu.utilisation is not None]
     return sum(known) / len(known) if known else None if now.gpus else now.load.utilisation
 
 
-def _steady(heard: datetime | None, former: Row | None) -> datetime | None:
+def _steady(heard: datetime | None, former: WorkerRow | None) -> datetime | None:
     """The former time of the last heartbeat while it is the same beat: its age is measured anew each time."""
     if heard and former and former.heard and abs(heard - former.heard) < HEARD_JITTER:
         return former.heard

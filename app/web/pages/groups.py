@@ -33,7 +33,7 @@ TICKED_MOST = 500  # more boxes than this are no help; the fleet's filter finds 
 
 @dataclass(frozen=True)
 class Members:
-    """The boxes of a group's form; `all` is whether they are all workers of the pool, or only its members."""
+    """The boxes of a group's form; `all`: one for each worker of the pool, else for each member only."""
 
     ticks: tuple[Tick, ...]
     ids: tuple[str, ...]
@@ -43,21 +43,21 @@ class Members:
 @blueprint.get("/settings/groups")
 @page(*READERS)
 def listed() -> ResponseReturnValue:
-    """Every group, and the form that makes one."""
+    """The page of all groups, with the form that makes one."""
     return _list({}, {})
 
 
 @blueprint.get("/settings/groups/<group:group>")
 @page(*READERS)
 def shown(group: str) -> ResponseReturnValue:
-    """One group."""
+    """The page of one group."""
     return _one(groups.find(services().ledger, group), {})
 
 
 @blueprint.get("/settings/groups/<group:group>/delete")
 @page("admin")
 def ending(group: str) -> ResponseReturnValue:
-    """What its end would do, and the form that does it."""
+    """The page that says what deleting a group would do, with the form that deletes it."""
     found = groups.find(services().ledger, group)
     return render_template("groups/delete.html", group=found, others=_others(found), error=None)
 
@@ -65,7 +65,7 @@ def ending(group: str) -> ResponseReturnValue:
 @blueprint.post("/ui/groups/create")
 @page("admin")
 def create() -> ResponseReturnValue:
-    """Make a group, and go to it."""
+    """Make a group, and go to its page."""
     written = _written()
 
     def make() -> str:
@@ -81,7 +81,7 @@ def create() -> ResponseReturnValue:
 @blueprint.post("/ui/groups/<group:group>/change")
 @page("admin")
 def change(group: str) -> ResponseReturnValue:
-    """Change it as written; a stale or bad form changes nothing."""
+    """Change the group as written; a stale or bad form is shown again and changes nothing."""
     written = {**_written(), "workers": request.form.getlist("workers")}
 
     def apply() -> str:
@@ -98,7 +98,7 @@ def change(group: str) -> ResponseReturnValue:
 @blueprint.post("/ui/groups/<group:group>/delete")
 @page("admin")
 def delete(group: str) -> ResponseReturnValue:
-    """Delete it; jobs that wait for it go where the form says."""
+    """Delete the group; jobs that wait for it go where the form says."""
     waits = request.form.get("then") == "wait"
     move_to = None if waits else request.form.get("move_to") or None
 
@@ -115,7 +115,7 @@ def delete(group: str) -> ResponseReturnValue:
 
 
 def _undecided(group: Group) -> str:
-    """For whoever read that no job waits for it: the choice that the form shows by now."""
+    """The error for a person who read that no job waits, when by now some do."""
     return f"Nothing was deleted: by now {groups.waiting_words(group)}. Choose below what comes of that."
 
 
@@ -163,7 +163,7 @@ def _members(group: Group, ticked: list[str]) -> Members:
 
 
 def _note(worker: Worker, twice: bool) -> str:
-    """What tells it from others: its host where that has another name, and its id where its own stands twice."""
+    """What tells a worker from others: its host if named otherwise, and its id if its name is given `twice`."""
     host = [f"on {worker.hostname}"] if worker.hostname != worker.name else []
     return ", ".join([*host, *([short(worker.id)] if twice else [])])
 

@@ -39,7 +39,7 @@ class InvestigationsView:
 
 @dataclass(frozen=True)
 class InvestigationView:
-    """One investigation's page: what of it changes."""
+    """The part of an investigation's page that changes."""
 
     found: Investigation
     meaning: str
@@ -55,35 +55,35 @@ class InvestigationView:
 @blueprint.get("/investigations")
 @page(*READERS)
 def listed() -> ResponseReturnValue:
-    """The list; those that are open, unless ?all=1 is asked for."""
+    """The page of open investigations, or with ?all=1 of all."""
     return render_template("investigations/list.html", view=_listed())
 
 
 @blueprint.get("/ui/investigations")
 @page(*READERS)
 def list_fragment() -> ResponseReturnValue:
-    """The part of it that changes."""
+    """The part of the list that changes."""
     return htmx.fragment("investigations/_list.html", _listed())
 
 
 @blueprint.get("/investigations/<id:investigation>")
 @page(*READERS)
 def shown(investigation: str) -> ResponseReturnValue:
-    """One investigation."""
+    """The page of one investigation."""
     return render_template("investigations/investigation.html", view=_view(investigation))
 
 
 @blueprint.get("/ui/investigations/<id:investigation>")
 @page(*READERS)
 def fragment(investigation: str) -> ResponseReturnValue:
-    """The part of it that changes."""
+    """The part of an investigation's page that changes."""
     return htmx.fragment("investigations/_investigation.html", _view(investigation))
 
 
 @blueprint.post("/ui/investigations/<id:investigation>/notes")
 @page("admin")
 def add_note(investigation: str) -> ResponseReturnValue:
-    """Add a note."""
+    """Add the note that the form holds."""
     investigations.add_note(services().ledger, caller(), investigation, _text("text"))
     return redirect(f"/investigations/{investigation}", 303)
 
@@ -91,7 +91,7 @@ def add_note(investigation: str) -> ResponseReturnValue:
 @blueprint.post("/ui/investigations/<id:investigation>/resolve")
 @page("admin")
 def resolve(investigation: str) -> ResponseReturnValue:
-    """Close it."""
+    """Resolve the investigation with the note that the form holds."""
     investigations.resolve(services().ledger, caller(), investigation, _text("note"))
     return redirect(f"/investigations/{investigation}", 303)
 

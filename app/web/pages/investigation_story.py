@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.ledger.investigations import Investigation, Move, SuspectedCause
-from app.ledger.registry.samples import Sample
+from app.ledger.registry.samples import MinuteSample
 from app.ledger.registry.workers import Transition
 from app.pool.duration import duration
 from app.pool.model import Json
@@ -30,7 +30,7 @@ MEANINGS: Mapping[SuspectedCause, str] = {
 }
 # Of a worker that was not silent.
 FIRST_WORDS: Mapping[SuspectedCause, str] = {SuspectedCause.SEVERAL_OWNERS: "the first of these errors"}
-BEFORE = timedelta(minutes=10)  # what a worker went through so shortly before may belong to it
+BEFORE = timedelta(minutes=10)  # a change of health so shortly before the failure may belong to it
 HOTTEST_C = 100  # the top of the temperature's line
 
 
@@ -55,7 +55,7 @@ class Figure:
 
 
 def steps(found: Investigation, moves: Iterable[Move], changes: Iterable[Transition]) -> tuple[Step, ...]:
-    """What happened, the first first: `changes` are its worker's, of which those around the failure are told."""
+    """The events in their order; of its worker's health `changes` those around the failure."""
     begin, end = found.silent_at - BEFORE, found.resolved_at
     told = [
         Step(found.silent_at, "degraded", FIRST_WORDS.get(found.cause, "last heard of")),
@@ -68,7 +68,7 @@ def steps(found: Investigation, moves: Iterable[Move], changes: Iterable[Transit
 
 
 def last_words(evidence: Mapping[str, Json]) -> tuple[str, ...]:
-    """Sentences on what it had and said last."""
+    """Sentences on the worker's last heartbeat and on its attempts that failed last."""
     beat, ends = evidence.get("beat") or {}, [end for end in evidence.get("ends") or () if end.get("end") == "failed"]
     running = len(beat.get("attempts", ()))
     told = [f"It ran {running} {'job' if running == 1 else 'jobs'} when it was last heard of"] if beat else []
@@ -79,7 +79,7 @@ def last_words(evidence: Mapping[str, Json]) -> tuple[str, ...]:
 
 
 def figures(found: Investigation) -> tuple[Figure, ...]:
-    """The last minutes before the failure as lines; a figure that nobody measured is left out."""
+    """The figures of the last minutes before the failure; one that nobody measured is left out."""
     rows = [(datetime.fromisoformat(row["at"]), row) for row in found.evidence.get("samples") or () if row.get("at")]
     if not rows:
         return ()
@@ -131,9 +131,9 @@ def _figure(
     known = [share for _, share in points if share is not None]
     if not known:
         return None
-    # A minute on: a line stands still within its minute, and the last sample is to be on it.
+    # One minute later: a line's right end is a whole minute, and the last sample must lie before it.
     end = silent_at + timedelta(minutes=1)
-    lines = sparkline.draw([Sample(at, share, None) for at, share in points], None, seconds, end).lines
+    lines = sparkline.draw([MinuteSample(at, share, None) for at, share in points], None, seconds, end).lines
     last, highest = round(100 * known[-1]), round(100 * max(known))
     words = f"{name.lower()} before the failure: last {last}{unit}, highest {highest}{unit}"
     return Figure(name, Spark(lines, words), f"{last}{unit}")

@@ -39,21 +39,21 @@ def shown(job: str) -> ResponseReturnValue:
 @blueprint.get("/ui/jobs/<id:job>")
 @page()
 def fragment(job: str) -> ResponseReturnValue:
-    """The part of it that changes."""
+    """The part of a job's page that changes."""
     return htmx.fragment("jobs/_job.html", _view(_job(job)))
 
 
 @blueprint.get("/ui/jobs/<id:job>/why")
 @page()
 def why(job: str) -> ResponseReturnValue:
-    """Why it waits, or went where it did: asked for by a click, for it looks at every worker."""
+    """Why the job waits, or went where it did; loaded by a click, because it looks at every worker."""
     return htmx.fragment("jobs/_why.html", explain(_job(job)))
 
 
 @blueprint.get("/ui/jobs/<id:job>/log")
 @page()
 def log(job: str) -> ResponseReturnValue:
-    """All of an attempt's log as text."""
+    """The whole log of an attempt as text."""
     found = _job(job)
     return logs.whole(services().ledger, found.id, _attempt() or found.attempt)
 
@@ -61,14 +61,14 @@ def log(job: str) -> ResponseReturnValue:
 @blueprint.get("/ui/jobs/<id:job>/outputs/<path:name>")
 @page()
 def output(job: str, name: str) -> ResponseReturnValue:
-    """One output, as the API gives it."""
+    """One of the job's outputs, as the API gives it."""
     return outputs.send(_job(job), name)
 
 
 @blueprint.post("/ui/jobs/<id:job>/cancel")
 @page(*WRITERS)
 def cancel(job: str) -> ResponseReturnValue:
-    """Cancel it."""
+    """Cancel the job."""
     jobs.cancel(services(), caller(), job)
     return redirect(f"/jobs/{job}", 303)
 
@@ -76,7 +76,7 @@ def cancel(job: str) -> ResponseReturnValue:
 @blueprint.post("/ui/jobs/<id:job>/retry")
 @page(*WRITERS)
 def retry(job: str) -> ResponseReturnValue:
-    """Submit it again as it was."""
+    """Submit the job again as it was, and go to the new job."""
     return redirect(f"/jobs/{jobs.retry(services(), caller(), job).id}", 303)
 
 

@@ -1,4 +1,4 @@
-"""A job's attempts as a story: one entry each, in words. PURE."""
+"""A job's attempts as a story in words, with one entry for each attempt. PURE."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Late:
 
 @dataclass(frozen=True)
 class StoryEntry:
-    """One attempt as the page tells it; no worker for those who see no hosts."""
+    """One attempt as the page tells it; without a worker for readers who may not see hosts."""
 
     number: int
     word: str
@@ -46,7 +46,7 @@ class StoryEntry:
     sentences: tuple[str, ...]
     error: str | None
     checkpoint: str | None  # anchor of the checkpoint that it resumed from
-    late: tuple[Late, ...]  # reports that came when it was over
+    late: tuple[Late, ...]  # reports that came after its end
     overlap_until: datetime | None  # its host is cut off: it may run there until then, beside the next attempt
 
 
@@ -57,10 +57,10 @@ def tell(
     overlaps: Mapping[int, datetime] | None = None,
     own_state: bool = False,
 ) -> tuple[StoryEntry, ...]:
-    """The attempts, the newest first; `hosts` is whether the reader may see where they ran.
+    """The attempts, the newest first; with `hosts` the reader may see where they ran.
 
-    `overlaps` says of an attempt on a cut-off host until when it may run; `own_state`, that the job was
-    submitted with a state to begin from.
+    `overlaps`: by number, until when an attempt on a cut-off host may run. `own_state`: the job was submitted with a
+    state to begin from.
     """
     overlaps = overlaps or {}
     return tuple(
@@ -82,7 +82,7 @@ def late_report(row: Mapping[str, Any]) -> Late:
 
 
 def anchor(attempt: int, number: int) -> str:
-    """Where the page lists this checkpoint."""
+    """The anchor of a checkpoint in the page."""
     return f"checkpoint-{attempt}-{number}"
 
 

@@ -1,4 +1,4 @@
-"""Jobs as their pages show them: frozen facts, rounded."""
+"""Jobs as their pages show them: frozen facts with rounded figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.pool.model import ENDED, Attempt, Checkpoint, Job, JobState, WorkerId
 from app.pool.status import job_status
 from app.web.pages import job_story
 from app.web.pages.job_story import StoryEntry
-from app.web.pages.overlap import overlaps
+from app.web.pages.orphan_window import overlaps
 from app.web.shapes.job_answers import waiting_answer
 from app.web.shapes.outputs import NEVER_SHOWN
 
@@ -66,7 +66,7 @@ class OutputRow:
 
 @dataclass(frozen=True)
 class JobView:
-    """A job's page: what of it changes."""
+    """The part of a job's page that changes."""
 
     row: JobRow
     until: datetime | None
@@ -86,7 +86,7 @@ class JobView:
 
 
 def job_row(job: Job, names: Mapping[WorkerId, str], hosts: bool) -> JobRow:
-    """The job as a list shows it; `hosts` is whether its reader may see where it runs."""
+    """The job's row in a list; with `hosts` the reader may see where it runs."""
     status, waiting = job_status(job), waiting_answer(job)
     worker = job.worker if hosts else None
     return JobRow(
@@ -108,7 +108,7 @@ def job_row(job: Job, names: Mapping[WorkerId, str], hosts: bool) -> JobRow:
 
 
 def job_view(ledger: Ledger, job: Job, reader: Actor, logged: int | None) -> JobView:
-    """The job's page for this reader, with the log of this attempt, or of the newest that has begun."""
+    """The job's page for this reader, with the log of the attempt `logged`, or of the newest one."""
     tried = attempts.of_job(ledger, job.id)
     logged = logged or max((attempt.number for attempt in tried), default=1)
     lines = attempts.log_tail(ledger, job.id, logged, LOG_LINES)

@@ -47,7 +47,7 @@ def listed() -> ResponseReturnValue:
 @blueprint.get("/ui/jobs")
 @page()
 def fragment() -> ResponseReturnValue:
-    """The part of it that changes."""
+    """The part of the list that changes."""
     return htmx.fragment("jobs/_list.html", _jobs())
 
 

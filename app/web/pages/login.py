@@ -49,7 +49,7 @@ def theme(choice: str) -> ResponseReturnValue:
 
 
 def _next() -> str:
-    """Where to go afterwards: a path of this server, never another one."""
+    """The path to go to afterwards: one of this server, never an address elsewhere."""
     asked = request.values.get("next", "/")
     ours = asked.startswith("/") and not asked.startswith(("//", "/\\", "/ui/")) and asked.isprintable()
     return asked if ours else "/"

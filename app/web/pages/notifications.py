@@ -32,7 +32,7 @@ class NotificationsView:
 
 @page()
 def listed() -> ResponseReturnValue:
-    """The page."""
+    """The page of notifications."""
     return render_template("notifications/list.html", view=_view())
 
 

@@ -1,7 +1,7 @@
 """rq-dashboard under /queues/, for admins: a look into the workers' queues.
 
-Its buttons may empty, delete and requeue as they like: RQ holds envelopes only. One that is gone is
-noticed and its attempt given out anew; one that is put back finds its claim refused.
+Its buttons may empty, delete and requeue as they like: RQ holds envelopes only. When an envelope disappears, its
+attempt is given out anew; when one is put back, its claim is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from app.web.pages import base
 
 PREFIX = "/queues"
 NAME = dashboard.blueprint.name
-# Its pages carry inline scripts and templates that are compiled in the browser; nobody else's path may.
+# Its pages carry inline scripts, and templates that the browser compiles; no other path may.
 POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval'; img-src 'self' data:; base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'"
@@ -28,7 +28,7 @@ POLICY = (
 
 
 def install(app: Flask, settings: ServerSettings) -> None:
-    """Put it on the application, behind its guard."""
+    """Put rq-dashboard on the application, behind the guard of admins."""
     app.config["RQ_DASHBOARD_REDIS_URL"] = settings.rq_redis_url
     dashboard.config.serializer = JSONSerializer
     dashboard.setup_rq_connection(app)
@@ -43,7 +43,10 @@ def install(app: Flask, settings: ServerSettings) -> None:
 
 
 def _guard(queues: redis.Redis) -> Response | None:
-    """None for who may see it. Raises RedisError when there is nothing to see, which it would answer with 200."""
+    """None for an admin, else the answer that refuses the request.
+
+    Raises RedisError when RQ's Redis is away, where rq-dashboard itself would answer 200.
+    """
     if request.blueprint != NAME:
         return None
     if request.endpoint == f"{NAME}.requeue_all" and request.method != "POST":

@@ -25,7 +25,7 @@ from app.web.pages import (
 )
 
 TREE = Blueprint(
-    "face",
+    "files_of_pages",
     __name__,
     static_folder=str(base.ROOT / "static"),
     static_url_path="/static",

@@ -107,11 +107,11 @@ def _text(value: Json) -> str:
         return "on" if value else ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return "" if value is None else str(value)  # every digit: a field that nobody touches comes back as it was
+    return "" if value is None else str(value)  # with every digit: an untouched field comes back as it was
 
 
 def _read(name: str) -> Json:
-    """What the form says; what is no number stays text, which the policy refuses by name."""
+    """The setting's value in the form; text that is no number stays text, and the policy refuses it by name."""
     text = request.form.get(name, "").strip()
     if isinstance(getattr(DEFAULTS, name), bool):
         return text == "on"

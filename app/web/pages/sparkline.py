@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from app.ledger.registry.samples import Sample
+from app.ledger.registry.samples import MinuteSample
 
 WIDTH = 120
 HEIGHT = 28
@@ -15,14 +15,14 @@ GAP_S = 100  # samples come once a minute
 
 @dataclass(frozen=True)
 class Spark:
-    """Lines of points, each as SVG's `points`, and what they say in words."""
+    """Lines, each as the `points` of an SVG polyline, and the same in words."""
 
     lines: tuple[str, ...]
     words: str
 
 
-def draw(samples: Sequence[Sample], live: float | None, seconds: float, now: datetime | None = None) -> Spark:
-    """The use of the last so many seconds, with what is live now at its right end."""
+def draw(samples: Sequence[MinuteSample], live: float | None, seconds: float, now: datetime | None = None) -> Spark:
+    """The use over the last `seconds`, each 0 to 1, with the `live` figure at the right end."""
     now = (now or datetime.now(timezone.utc)).replace(second=0, microsecond=0)  # moves once a minute, as samples do
     points = [((now - s.at).total_seconds(), u) for s in samples if (u := _use(s)) is not None]
     points = [(age, use) for age, use in points if age <= seconds]
@@ -32,7 +32,7 @@ def draw(samples: Sequence[Sample], live: float | None, seconds: float, now: dat
     return Spark(lines, _words([use for _, use in points]))
 
 
-def _use(sample: Sample) -> float | None:
+def _use(sample: MinuteSample) -> float | None:
     return sample.load if sample.utilisation is None else sample.utilisation
 
 

@@ -1,4 +1,4 @@
-"""The submit page: choose a workflow, fill in what it declares, name or upload its uploads."""
+"""The submit page: choose a workflow, fill in what it declares, name or upload its files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 from app.actions import jobs
 from app.ledger import groups
 from app.ledger.registry import workflows
-from app.ledger.registry.workflows import Declared
+from app.ledger.registry.workflows import Declaration
 from app.pool.model import Job, Json
 from app.web.http import uploads
 from app.web.http.auth import caller
@@ -32,7 +32,7 @@ blueprint.before_request(uploads.allow_large)
 @blueprint.get("/submit")
 @page(*WRITERS)
 def form() -> ResponseReturnValue:
-    """The form of the workflow that the URL names, or of the first; ?from= fills in what a job was submitted with."""
+    """The form of the workflow that the URL names, else of the first; ?from= fills in an earlier job's submission."""
     old = _old()
     chosen = _chosen(request.args.get("workflow") or (old.spec.requirement.workflow if old else None))
     asked = _asked(old)
@@ -42,7 +42,7 @@ def form() -> ResponseReturnValue:
 @blueprint.post("/ui/jobs/submit")
 @page(*WRITERS)
 def submit() -> ResponseReturnValue:
-    """Submit the form; what it does not ask is as it was in the job that is submitted again."""
+    """Submit the form; what it does not ask is taken from the job that is submitted again."""
     chosen, old = _chosen(request.form.get("workflow")), _old()
     if chosen is None:
         return _page(None, {}, {}, {}, None)
@@ -59,14 +59,14 @@ def submit() -> ResponseReturnValue:
 
 
 def _keep_uploads(written: MultiDict[str, str]) -> None:
-    """Each upload as its parameter's path: a form that is shown again need not send it again."""
+    """Keep each upload and write its path into the form, so that a form that is shown again need not send the file."""
     for name, file in request.files.items():
         if file.filename:
             written[name.replace("f.", "p.", 1)] = str(uploads.keep(file))
 
 
 def _page(
-    chosen: Declared | None,
+    chosen: Declaration | None,
     params: Mapping[str, Json],
     written: Mapping[str, str],
     errors: Errors,
@@ -81,7 +81,7 @@ def _page(
         errors=errors,
         written=written,
         groups=sorted({*groups.names(ledger), *([written["group"]] if written.get("group") else [])}),
-        known=uploads.known(settings),
+        known=uploads.newest_files(settings),
         folder=uploads.upload_folder(settings),
         limit=uploads.UPLOAD_BYTES,
         key=secrets.token_hex(16),
@@ -91,7 +91,10 @@ def _page(
 
 
 def _asked(old: Job | None) -> dict[str, Any]:
-    """What this job was submitted with; its group may have another name by now, and one that is gone is refused."""
+    """The body that this job was submitted with, its group by its present name; {} for no job.
+
+    A group that is gone keeps its name: the submission is refused, and says so.
+    """
     if old is None:
         return {}
     asked = body_of(old)
@@ -99,8 +102,8 @@ def _asked(old: Job | None) -> dict[str, Any]:
     return {**asked, "group": (groups.successor(services().ledger, group) or group) if group else None}
 
 
-def _chosen(name: str | None) -> Declared | None:
-    """The commonest declaration of this workflow; of the first one offered, when none is named."""
+def _chosen(name: str | None) -> Declaration | None:
+    """The commonest declaration of this workflow, or of the first workflow when none is named; None if not offered."""
     found = workflows.declared(services().ledger, [name] if name else None)
     return found[0] if found else None
 

@@ -1,6 +1,6 @@
 """The submit form: its fields are made from what a workflow declares, and read back by the same declaration.
 
-What a job demands beside them has fields of its own; what has none is as it was in the job that is submitted again.
+Some of a job's demands have fields too. What has none (KEPT) is taken from the job that is submitted again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ USED = "this form was submitted already, with other values; submit it once more 
 
 
 @dataclass(frozen=True)
-class Field:
+class FormField:
     """One parameter as the form asks for it."""
 
     parameter: Parameter
@@ -39,7 +39,7 @@ class Field:
 
     @property
     def label(self) -> str:
-        """For people: a unit at the name's end is written out."""
+        """The parameter's name for people, with the unit at its end written out."""
         name, unit = self.parameter.name, ""
         for suffix, written in UNITS.items():
             if name.endswith(suffix):
@@ -48,22 +48,22 @@ class Field:
 
     @property
     def step(self) -> str:
-        """Of a number's input."""
+        """The step of a number's input."""
         return "1" if self.parameter.type == "int" else "any"
 
     @property
     def needed(self) -> bool:
-        """Whether it must be filled in."""
+        """True when the field must be filled in."""
         return self.parameter.required and self.parameter.default is None
 
 
-def fields(workflow: Workflow, params: Mapping[str, Json], errors: Errors) -> list[Field]:
+def fields(workflow: Workflow, params: Mapping[str, Json], errors: Errors) -> list[FormField]:
     """The form's fields with these values, or the declared defaults."""
     return [_field(each, params.get(each.name, each.default), errors) for each in workflow.parameters]
 
 
 def written(form: MultiDict[str, str]) -> dict[str, str]:
-    """What a person has written, by parameter, to be shown again."""
+    """What a person wrote, by parameter, to be shown again."""
     return {name[2:]: text for name, text in form.items() if name.startswith("p.")}
 
 
@@ -81,13 +81,13 @@ def texts(asked: Mapping[str, Any]) -> dict[str, str]:
 
 
 def kept(asked: Mapping[str, Any]) -> list[str]:
-    """What else this submission says, in words."""
+    """The labels of what this submission says and the form does not ask."""
     usual = JobBody.model_fields
     return [words for name, words in KEPT.items() if name in asked and asked[name] != usual[name].get_default()]
 
 
 def errors_by_input(errors: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """What is wrong, by the name of the input that asks for it; "" for the whole."""
+    """The errors by the name of the form's input; "" names the whole."""
     ours = [(pointer.removeprefix("/params/"), why) for pointer, why in errors if pointer.startswith("/params/")]
     rest = by_field([each for each in errors if not each[0].startswith("/params/")])
     used = {"": USED} if rest.pop("Idempotency-Key", None) else {}
@@ -95,7 +95,7 @@ def errors_by_input(errors: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def params(workflow: Workflow, form: MultiDict[str, str]) -> dict[str, Json]:
-    """The parameters in their declared types; empty ones are left out. Raises BadRequest naming each bad one."""
+    """The parameters in their declared types; empty ones are left out. Raises BadFields naming each bad one."""
     found: dict[str, Json] = {}
     errors = []
     for parameter in workflow.parameters:
@@ -112,7 +112,7 @@ def params(workflow: Workflow, form: MultiDict[str, str]) -> dict[str, Json]:
 
 
 def body(workflow: Workflow, form: MultiDict[str, str]) -> dict[str, Any]:
-    """What the form asks, as POST /jobs takes it. Raises BadRequest naming each bad parameter, or a bad number."""
+    """The form as a body of POST /jobs. Raises BadFields naming each bad parameter, or a bad number."""
     return {
         "workflow": workflow.name,
         "params": params(workflow, form),
@@ -126,9 +126,9 @@ def body(workflow: Workflow, form: MultiDict[str, str]) -> dict[str, Any]:
     }
 
 
-def _field(parameter: Parameter, value: Json, errors: Errors) -> Field:
+def _field(parameter: Parameter, value: Json, errors: Errors) -> FormField:
     checked = value is True or value == "on"
-    return Field(parameter, "" if value is None else str(value), checked, errors.get(f"p.{parameter.name}"))
+    return FormField(parameter, "" if value is None else str(value), checked, errors.get(f"p.{parameter.name}"))
 
 
 def _read(parameter: Parameter, text: str) -> Json:

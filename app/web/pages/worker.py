@@ -20,7 +20,7 @@ from app.web.http.forms import Errors
 from app.web.http.services import services
 from app.web.pages import fleet_rows
 from app.web.pages.base import READERS, page
-from app.web.pages.fleet_rows import Row
+from app.web.pages.fleet_rows import WorkerRow
 from app.web.pages.worker_form import Written, form_of
 from app.web.shapes.worker_answers import LoadAnswer, worker_answers
 from app.web.shapes.worker_history import HistoryQuery, TransitionAnswer, WorkerJobAnswer, jobs_given, transitions
@@ -32,7 +32,7 @@ STRIP_WIDTH = 1000
 
 @dataclass(frozen=True)
 class Stretch:
-    """A time in one health, as a piece of the strip."""
+    """A piece of the strip: a time during which the worker's health was the same."""
 
     x: int
     width: int
@@ -50,16 +50,16 @@ class LoadPart:
 
 @dataclass(frozen=True)
 class WorkerView:
-    """A worker's page: what of it changes."""
+    """The part of a worker's page that changes."""
 
-    row: Row
+    row: WorkerRow
     score: int | None
     load: tuple[LoadPart, ...]
     attempts: tuple[WorkerJobAnswer, ...]
     changes: tuple[TransitionAnswer, ...]
     strip: tuple[Stretch, ...]
     paused: bool
-    acts: bool  # whether its reader may do something about it
+    acts: bool  # the reader may act on the worker
 
 
 @blueprint.get("/workers/<id:worker>")
@@ -72,19 +72,19 @@ def shown(worker: str) -> ResponseReturnValue:
 @blueprint.get("/ui/workers/<id:worker>")
 @page(*READERS)
 def fragment(worker: str) -> ResponseReturnValue:
-    """The part of it that changes."""
+    """The part of a worker's page that changes."""
     return htmx.fragment("workers/_worker.html", _view(workers.find(services().ledger, worker)))
 
 
 def whole(worker: Worker, written: Written | None, errors: Errors) -> str:
-    """The page, with the form as the worker is set up, or as somebody wrote it."""
+    """The worker's page; its form shows the present setup, or what somebody wrote."""
     ledger = services().ledger
     form = form_of(worker, groups.names(ledger), policy.read(ledger).queue_depth, written, errors)
     return render_template("workers/worker.html", worker=worker, view=_view(worker), queue=queue(worker.id), form=form)
 
 
 def strip(changes: list[TransitionAnswer], now: datetime) -> tuple[Stretch, ...]:
-    """The last day's health from its changes, newest first; before the first one there is nothing."""
+    """The last day's health from its `changes`, which come newest first; nothing before the first change."""
     begin, end, pieces = now - STRIP, now, []
     for change in changes:
         start = max(change.at, begin)

@@ -1,4 +1,4 @@
-"""What an admin does on the pages: set a worker up, pause, resume, unblock; one action on those that are ticked."""
+"""Actions on workers from the pages: set up, pause, resume, unblock; one action on all workers that are ticked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ blueprint = Blueprint("worker_verbs", __name__)
 @blueprint.post("/ui/workers/<id:worker>/change")
 @page("admin")
 def change(worker: str) -> ResponseReturnValue:
-    """Set it up as written; a stale or bad form is shown again and changes nothing."""
+    """Set the worker up as written; a stale or bad form is shown again and changes nothing."""
 
     def apply() -> str:
         body = WorkerBody.model_validate(worker_form.read(request.form))
@@ -51,21 +51,21 @@ def change(worker: str) -> ResponseReturnValue:
 @blueprint.post("/ui/workers/<id:worker>/pause")
 @page("admin")
 def pause(worker: str) -> ResponseReturnValue:
-    """Give it no new jobs for a time."""
+    """Give the worker no new jobs for a time."""
     return _one(worker, Instruction("pause", pause=_pause()))
 
 
 @blueprint.post("/ui/workers/<id:worker>/resume")
 @page("admin")
 def resume(worker: str) -> ResponseReturnValue:
-    """Let it take jobs again."""
+    """Let the worker take jobs again."""
     return _one(worker, Instruction("resume"))
 
 
 @blueprint.post("/ui/workers/<id:worker>/unblock")
 @page("admin")
 def unblock(worker: str) -> ResponseReturnValue:
-    """Let it run again what it is blocked for."""
+    """Let the worker run again what it is blocked for."""
     return _one(worker, Instruction("unblock", workflow=request.form.get("workflow") or None))
 
 
@@ -74,7 +74,7 @@ def unblock(worker: str) -> ResponseReturnValue:
 def act() -> ResponseReturnValue:
     """Do one thing to the workers that are ticked, or to all that the filter finds; then show the fleet again.
 
-    What cannot be done is shown as it was written.
+    A form that cannot be taken is shown again as it was written.
     """
     asked = Filter.of(MultiDict(parse_qsl(request.form.get("query", "").lstrip("?"))))
     if request.form.get("all"):
@@ -103,7 +103,7 @@ def _nothing_done(error: BadRequest) -> str:
 
 
 def _instruction() -> Instruction:
-    """What the bar says. Raises BadRequest."""
+    """The instruction in the form of the fleet's page. Raises BadRequest."""
     action = request.form.get("action", "")
     facts = {
         "action": action,
@@ -119,7 +119,7 @@ def _instruction() -> Instruction:
 
 
 def _pause() -> Pause:
-    """How long the form says; an empty time is until somebody resumes. Raises BadRequest."""
+    """The pause in the form; without a time it lasts until somebody resumes. Raises BadRequest."""
     seconds = request.form.get("for_s", "")
     try:
         body = PauseBody.model_validate(

@@ -19,7 +19,7 @@ Written = MultiDict[str, str]
 
 @dataclass(frozen=True)
 class Tick:
-    """A box of a list; `note` tells what it alone does not."""
+    """A box of a list; `note` adds what the name alone does not tell."""
 
     name: str
     ticked: bool
@@ -28,7 +28,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Form:
-    """What the form shows; errors by field, "" for the whole."""
+    """The contents of the form; errors are by field, "" names the whole."""
 
     version: str
     tags: str
@@ -68,7 +68,7 @@ def form_of(
 
 
 def read(written: Written) -> dict[str, Any]:
-    """The changes that somebody wrote, as PATCH takes them; what is no number stays text, which is refused by name."""
+    """The form as a body of PATCH; text that is no number stays text, and is refused by name."""
     return {
         "tags": written.get("tags", "").replace(",", " ").split(),
         "groups": written.getlist("groups"),
@@ -79,7 +79,7 @@ def read(written: Written) -> dict[str, Any]:
 
 
 def number(text: str) -> int | str | None:
-    """A whole number as somebody wrote it; nothing for nothing."""
+    """The whole number that somebody wrote; None for empty text; the text itself when it is no number."""
     stripped = text.strip()
     if not stripped:
         return None

@@ -1,4 +1,4 @@
-"""Jobs and attempts as the API shows them: every field of api.md, null where nothing is known."""
+"""Jobs and attempts as the API shows them; a field is null where nothing is known."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from app.ledger.attempts import LogLine
-from app.pool.model import Attempt, AttemptEnd, Job, JobState, Then
+from app.pool.model import Attempt, AttemptEnd, Job, JobState, Then, WaitingFor
 from app.pool.status import FREE_SLOT, job_status
 from app.web.shapes.job_fields import SpecAnswer, facts_of
 
 AttemptState = Literal["assigned", "running", "ended"]
 OF_THE_JOB = (
-    *("id", "state", "progress", "text", "attempt", "failures", "worker", "above_vram_mb"),
+    *("id", "state", "progress", "text", "attempt", "failures", "worker"),
     *("error", "not_before", "created_at", "started_at", "ended_at"),
 )
 
@@ -39,7 +39,6 @@ class JobAnswer(SpecAnswer):
     attempt: int
     failures: int
     worker: str | None
-    above_vram_mb: int | None  # free on the card where it ran out of memory; it wants one with more
     result: Any
     error: str | None
     created_at: datetime
@@ -117,7 +116,7 @@ class LineList(BaseModel):
 
 
 def job_answer(job: Job, result: Any) -> JobAnswer:
-    """The job as people see it; `result` is its accepted one."""
+    """The job as people see it, with its accepted result."""
     facts = {**facts_of(job.spec), **{name: getattr(job, name) for name in OF_THE_JOB}}
     return JobAnswer(**facts, status=job_status(job), waiting=waiting_answer(job), result=result)
 
@@ -134,7 +133,7 @@ def line_answer(line: LogLine) -> LineAnswer:
 
 
 def ahead(job: Job) -> datetime | None:
-    """The time before which it may not start; None when that has come, or there is none."""
+    """The time before which the job may not start; None when it has come, or there is none."""
     return job.not_before if job.not_before and job.not_before > datetime.now(timezone.utc) else None
 
 
@@ -152,7 +151,7 @@ def waiting_answer(job: Job) -> WaitingAnswer | None:
     if later and job.failures:
         again = f"to be tried again after failure {job.failures} of {job.spec.max_failures}"
         return WaitingAnswer(kind="time", until=job.not_before, why=job.waiting or again)
-    if job.waiting and not job.waiting.startswith(FREE_SLOT):
+    if job.waiting and job.waiting_for is not WaitingFor.SLOT:
         return WaitingAnswer(kind="worker", until=job.not_before, why=job.waiting)
     if later and not job.waiting:
         return WaitingAnswer(kind="time", until=job.not_before, why="waits for its time")

@@ -8,14 +8,15 @@ from pydantic import Field
 
 from app.pool.about import About, described_fields
 from app.pool.model import LIMITS, Job, JobSpec, Requirement
-from app.web.http.schemas import WHOLE, Body, Id, Name, Tag, When, Word, at_most
-from app.web.shapes.job_fields import FIELDS, HINTS, api_name, facts_of
+from app.web.http.schemas import WHOLE, Body, Id, Name, Tag, When, WorkflowName, at_most
+from app.web.shapes.job_fields import FIELDS, HINTS, NOT_SUBMITTED, api_name, facts_of
 
 BATCH_JOBS = 10_000
+SUBMITTED = tuple(field for field in FIELDS if field.name not in NOT_SUBMITTED)
 ABOUT = {**described_fields(Requirement), **described_fields(JobSpec)}
 # Fields whose values need more than a range; by their names in the API.
 SPECIAL: dict[str, tuple[Any, Any]] = {
-    "workflow": (Word, ...),
+    "workflow": (WorkflowName, ...),
     "params": (
         Annotated[dict[str, Any], at_most(LIMITS.params_bytes, "params")],
         Field({}, description=f"the workflow's parameters; at most {LIMITS.params_bytes // 1024} KiB as JSON"),
@@ -44,15 +45,15 @@ SPECIAL: dict[str, tuple[Any, Any]] = {
 
 
 def _fields() -> dict[str, tuple[Any, Any]]:
-    """The body's fields by name; retry_of is said by POST /jobs/<id>/retry alone."""
+    """The body's fields by name."""
     plain = {
         field.name: _plain(HINTS[field.name], field.default, ABOUT[field.name])
-        for field in FIELDS
-        if api_name(field.name) not in SPECIAL and field.name != "retry_of"
+        for field in SUBMITTED
+        if api_name(field.name) not in SPECIAL
     }
     # Idempotency keys stand for the body's text, in this order of its fields.
     first, last = ("workflow", "params", "name"), "owner"
-    names = [api_name(field.name) for field in FIELDS if field.name != "retry_of"]
+    names = [api_name(field.name) for field in SUBMITTED]
     ordered = [*first, *(name for name in names if name not in (*first, last)), last]
     return {name: SPECIAL[name] if name in SPECIAL else plain[name] for name in ordered}
 
@@ -87,8 +88,8 @@ class BatchBody(Body):
 
 def spec_of(body: JobBody) -> JobSpec:
     """The specification that a body asks for; without an owner it is whoever sends it."""
-    demands = {field.name for field in FIELDS if field.name in Requirement.__dataclass_fields__}
-    given = {field.name: getattr(body, api_name(field.name)) for field in FIELDS if field.name != "retry_of"}
+    demands = {field.name for field in SUBMITTED if field.name in Requirement.__dataclass_fields__}
+    given = {field.name: getattr(body, api_name(field.name)) for field in SUBMITTED}
     requirement = Requirement(**{name: _frozen(given[name]) for name in demands})
     rest = {name: value for name, value in given.items() if name not in demands}
     return JobSpec(requirement=requirement, **{**rest, "owner": rest["owner"] or ""})
@@ -96,7 +97,7 @@ def spec_of(body: JobBody) -> JobSpec:
 
 def body_of(job: Job) -> dict[str, Any]:
     """The submission that this job came from, as POST /jobs takes it; the owner is whoever sends it."""
-    facts = {name: value for name, value in facts_of(job.spec).items() if name not in ("owner", "retry_of")}
+    facts = {name: value for name, value in facts_of(job.spec).items() if name not in {"owner", *NOT_SUBMITTED}}
     # After a failure the ledger's time is the pool's back-off; before it, the submitter's wish.
     return {**facts, "not_before": None if job.failures else job.not_before}
 

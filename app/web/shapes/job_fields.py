@@ -14,6 +14,7 @@ from pydantic import BaseModel, create_model
 
 from app.pool.model import JobSpec, Requirement
 
+NOT_SUBMITTED = frozenset({"retry_of", "above_vram_mb"})  # POST /jobs/<id>/retry and a failure say these
 NAMES = {"tags": "requires"}  # of the specification's fields; all others are named as they are
 FIELDS: tuple[Field[Any], ...] = (
     *fields(Requirement),

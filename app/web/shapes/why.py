@@ -1,11 +1,12 @@
 """Why a job waits, filter by filter; why each of its attempts went where it did.
 
-Creators are told no hosts: neither a worker's name nor what stands beside it.
+Creators see no hosts: neither workers' names nor the reasons that stand beside these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import BaseModel
 
@@ -14,8 +15,8 @@ from app.ledger.registry import fleet, workers
 from app.ledger.registry.workers import Rows
 from app.pool.capacity import takes
 from app.pool.matching import Refusal
-from app.pool.model import Attempt, AttemptEnd, Job, JobState, Json, Worker, WorkerId
-from app.pool.why import Asked, Seen, Turned, by_filter, by_room, by_setup
+from app.pool.model import Attempt, Job, JobState, Json, Worker, WorkerId
+from app.pool.why import Seen, Turned, by_filter, by_room, by_setup
 from app.web.http import cache
 from app.web.http.auth import caller
 from app.web.http.cache import Recent
@@ -90,7 +91,7 @@ class WhyAnswer(BaseModel):
 
 
 def explain(job: Job) -> WhyAnswer:
-    """The answer for this job, as far as the caller may see."""
+    """Why this job waits or went where it did, as far as the caller may see. Raises Unavailable, RedisError."""
     tried = attempts.of_job(services().ledger, job.id)
     found = WhyAnswer(
         state=job.state,
@@ -103,23 +104,22 @@ def explain(job: Job) -> WhyAnswer:
         not_looked_at=0,
         placements=_placements(tried),
     )
-    whole = _filtered(found, job, tried) if job.state is JobState.PENDING else found
+    whole = _filtered(found, job) if job.state is JobState.PENDING else found
     return whole if caller().sees_all else _without_hosts(whole)
 
 
-def _filtered(found: WhyAnswer, job: Job, tried: Sequence[Attempt]) -> WhyAnswer:
-    failed_on = frozenset(each.worker for each in tried if each.end is AttemptEnd.FAILED)
-    asked = Asked(job.id, job.spec.requirement, failed_on, job.above_vram_mb or 0)
+def _filtered(found: WhyAnswer, job: Job) -> WhyAnswer:
+    requirement = replace(job.spec.requirement, above_vram_mb=None)  # by_room knows whether there is a larger card
     everyone, rules = [worker for _, worker in _registered().values()], policy.read(services().ledger)
-    refused = {worker.id: by_setup(worker, asked.requirement, rules) for worker in everyone}
+    refused = {worker.id: by_setup(worker, requirement, rules) for worker in everyone}
     looked_at = _to_look_at(everyone, refused)
-    refused |= by_room(looked_at, _seen(looked_at), asked, rules)
+    refused |= by_room(looked_at, _seen(looked_at), job, rules)
     seen = {worker.id for worker in looked_at}
     ready = [w for w in everyone if refused[w.id] is None and w.id in seen]
     unseen = sum(refused[w.id] is None and w.id not in seen for w in everyone)
     turned = by_filter(((w, why) for w in everyone if (why := refused[w.id]) is not None), NAMED)
     facts = {
-        "summary": sentence(asked.requirement, len(everyone), turned, len(ready), unseen, ahead(job)),
+        "summary": sentence(requirement, len(everyone), turned, len(ready), unseen, ahead(job)),
         "workers": len(everyone),
         "filters": [_filter_answer(each, job) for each in turned],
         "ready": len(ready),
@@ -140,7 +140,7 @@ def _without_hosts(found: WhyAnswer) -> WhyAnswer:
 
 
 def _to_look_at(everyone: Sequence[Worker], refused: dict[WorkerId, Refusal | None]) -> list[Worker]:
-    """Those that fit, then those that lack a tag: their beats may have it by now."""
+    """The workers that fit, then those that lack a tag: their newest beats may have it."""
     fitting = [worker for worker in everyone if refused[worker.id] is None]
     lacking = [worker for worker in everyone if (why := refused[worker.id]) is not None and why.filter == "tags"]
     return [*fitting, *lacking][:LOOKED_AT]

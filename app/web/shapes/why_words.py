@@ -12,7 +12,7 @@ from app.pool.status import STANDING
 from app.pool.why import Turned
 from app.web.http.filters import number, percent
 
-TURNED = {  # away: of one, of many
+TURNED = {  # by filter: of one worker that it turned away, and of many
     **STANDING,
     "only": ("is not among the named workers", "are not among the named workers"),
     "excluded": ("is excluded", "are excluded"),
@@ -27,7 +27,10 @@ TURNED = {  # away: of one, of many
     "cards": ("has too few free GPUs", "have too few free GPUs"),
     "free vram": ("has too little free GPU memory", "have too little free GPU memory"),
 }
-WINS = {ROUND_ROBIN: "whose turn it was", CAPABILITY_FIRST: "who has least to spare"}  # their scores tell nobody more
+WINS = {
+    ROUND_ROBIN: "whose turn it was",
+    CAPABILITY_FIRST: "who has least to spare",
+}  # their scores tell nothing
 
 
 def sentence(
@@ -38,7 +41,7 @@ def sentence(
     unseen: int,
     ahead: datetime | None = None,
 ) -> str:
-    """All of it in one sentence; `ahead` is the time before which the job may not start."""
+    """The whole answer in one sentence; `ahead` is the time before which the job may not start."""
     if not workers:
         return "no worker has joined the pool yet"
     parts = [f"{each.workers} {words(each, requirement)}" for each in turned]
@@ -49,7 +52,7 @@ def sentence(
 
 
 def words(turned: Turned, requirement: Requirement) -> str:
-    """What these workers are or lack."""
+    """What the workers that one filter turned away are or lack."""
     one = turned.workers == 1
     if turned.filter == "workflow":
         return f"{'does' if one else 'do'} not offer {requirement.workflow}"
@@ -62,7 +65,7 @@ def words(turned: Turned, requirement: Requirement) -> str:
 
 
 def won(record: Mapping[str, Json]) -> str:
-    """Why it was placed there: the strategy with what it goes by, then the load with its parts."""
+    """Why the winner was chosen: the strategy and its measure, then the load with its parts."""
     strategy = record["strategy"]
     by = ", ".join(part for part in (WINS.get(strategy), place(strategy, record)) if part)
     parts = ", ".join(_part(name, part) for name, part in record["parts"].items() if part)
@@ -70,7 +73,7 @@ def won(record: Mapping[str, Json]) -> str:
 
 
 def place(strategy: str, record: Mapping[str, Json]) -> str:
-    """Where it stood among the others: its score where that is a load, and whether it was behind its slots."""
+    """A worker's place among the others: its score, if that is a load, and whether the job waits behind its slots."""
     score = f"score {number(round(record['score'], 3))}" if strategy == LEAST_LOADED else ""
     return ", ".join(part for part in (score, "a place behind its slots" if record["queued"] else "") if part)
 

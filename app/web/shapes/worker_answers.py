@@ -131,7 +131,7 @@ def worker_answers(
 
 
 def _own(worker: Worker, found: LiveBeat | None) -> LiveBeat | None:
-    # The beat of a former incarnation may still lie there; it says nothing of this one.
+    # A former incarnation's beat may still be in Redis; it says nothing of the present one.
     return found if found and found.beat.incarnation == worker.incarnation else None
 
 
@@ -191,7 +191,7 @@ def _reason(worker: Worker, live: LiveBeat | None) -> str | None:
 
 
 def _heard(worker: Worker, live: LiveBeat | None) -> datetime | None:
-    # The age is Redis' own; it is taken from this process' clock only to write a time for people.
+    # Redis measured the age; this process's clock only turns it into a time for people.
     return datetime.now(timezone.utc) - timedelta(seconds=live.age_s) if live else worker.last_heartbeat
 
 
@@ -219,5 +219,5 @@ def _gpu(gpu: Gpu, now: GpuFigures) -> GpuAnswer:
 
 
 def load_answer(parts: Parts) -> LoadAnswer:
-    """The parts as the coordinator wrote them with the score."""
+    """The load's parts, as the coordinator wrote them with the score."""
     return LoadAnswer(**measured(parts), means=means(parts))

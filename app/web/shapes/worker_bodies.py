@@ -10,7 +10,7 @@ from app.actions.workers import Action
 from app.ledger.registry.pauses import Pause
 from app.pool.model import LIMITS
 from app.pool.policy import ABOUT
-from app.web.http.schemas import WHOLE, Body, FilterWords, GroupName, Id, Name, Seconds, Tag, When, Word
+from app.web.http.schemas import WHOLE, Body, FilterWords, GroupName, Id, Name, Seconds, Tag, When, WorkflowName
 
 MOST_SLOTS = 64
 MOST_DEPTH = int(ABOUT["queue_depth"].high or 0)
@@ -22,7 +22,7 @@ class WorkerBody(Body):
 
     tags: list[Tag] = Field([], max_length=LIMITS.tags, description="those that its agent reports are not among them")
     groups: list[GroupName] = Field([], max_length=LIMITS.tags)
-    workflows: list[Word] = Field(
+    workflows: list[WorkflowName] = Field(
         [], max_length=LIMITS.tags, description="the only ones of those that it offers; none: all"
     )
     slots: Annotated[int, Field(ge=1, le=MOST_SLOTS), WHOLE] | None = Field(
@@ -48,7 +48,7 @@ class PauseBody(Body):
 class UnblockBody(Body):
     """Which block is to end."""
 
-    workflow: Word | None = Field(None, description="all for which it is blocked unless named")
+    workflow: WorkflowName | None = Field(None, description="all for which it is blocked unless named")
 
 
 class FilterBody(FilterWords, Body):
@@ -63,4 +63,4 @@ class ActionBody(PauseBody):
     filter: FilterBody | None = Field(None, description="either this or workers")
     tags: list[Tag] = Field([], max_length=LIMITS.tags)
     groups: list[GroupName] = Field([], max_length=LIMITS.tags)
-    workflow: Word | None = Field(None, description="of unblock; all unless named")
+    workflow: WorkflowName | None = Field(None, description="of unblock; all unless named")

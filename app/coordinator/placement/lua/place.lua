@@ -1,38 +1,36 @@
--- place: reserve the best worker for each of n jobs of one class.
+-- place: reserve the best worker for each job of a run: jobs that demand the same, in their order.
 -- The lease that it writes is the reservation; the worker's score rises at once, in all its sets.
 -- KEYS  1 load zset   2 turn counter
 -- ARGV  1 prefix of the lease hashes   2 prefix of the worker hashes   3 prefix of the eligible zsets
---       4 how many workers to look at beyond the excluded ones   5 how many wants   6 how many demands
---       then of each demand how many needs; of each need what a job takes of such a worker (slots, whole cards,
---       least MiB free on a card, MiB to reserve), how many zsets of such workers, and of each its name and what the
---       demand adds to the scores there;
---       then of each want: job, attempt, number of its demand, its own least MiB and MiB to reserve (the larger
---       counts), how many workers are excluded, and these
--- returns for each want {} when nobody has room; {'unsure'} when the only ones that have hold an older attempt of this
---   very job, or there were too many to look at; else
---   {worker, UUIDs with ',' between, MiB, 1 when the cards are whole, slots, score, load and parts, worker, score, …}:
---   score, load and parts as they were when it was chosen; the next best of those that were read, at most three, follow
+--       4 the run as JSON (place.py):
+--         jobs      [[job, attempt], …]
+--         needs     [{slots, cards, least_mb, vram_mb, sets}, …]: what a job takes of some workers (slots, whole cards,
+--                   MiB free on a card, MiB to reserve), and the zsets [[name, offset], …] of these workers; an offset
+--                   is added to the scores of its zset
+--         excluded  [worker, …]   look_at  how many workers to look at beyond these
+--         least_mb, vram_mb       of the jobs themselves; the larger counts
+-- returns JSON, for each job one of
+--   'full'           nobody has room, which is then true of the jobs behind it too
+--   'older attempt'  who has room may still have an older attempt of this very job
+--   {worker, gpus, vram_mb, whole, slots, score, load, runners_up}: score and load as they were when it was chosen;
+--                    runners_up [[worker, score], …]: the next best of those that were read, at most three
 -- It finds workers in the zsets and makes their keys from the prefixes: one Redis, not Redis Cluster.
 local LOAD, TURN = KEYS[1], KEYS[2]
-local LEASES, WORKERS, ELIGIBLE, LOOK_AT, WANTS = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local FIXED, RUNNERS_UP = 7, 3
-local SLOTS, CARDS, LEAST, RESERVE = 1, 2, 3, 4 -- of a need
-local FURTHER, STEP = 512, 4 -- so many are looked at beyond that in one call, of wants that ask for more than their sets
+local LEASES, WORKERS, ELIGIBLE = ARGV[1], ARGV[2], ARGV[3]
+local RUNNERS_UP = 3
+local FURTHER = 512 -- workers that are looked at in one call for jobs that ask for more memory than their sets do
+
+local run = cjson.decode(ARGV[4])
+local sources = {} -- each zset with its need
+local further = 0
+for _, need in ipairs(run.needs) do
+  for _, set in ipairs(need.sets) do sources[#sources + 1] = {name = set[1], offset = set[2], need = need} end
+  if run.least_mb > need.least_mb then further = FURTHER end
+end
 
 local heads = {} -- the heads of the zsets as far as they were read, while they are what Redis has
-local unsure -- whether this want could not look everywhere
-local turn -- of the latest of these wants; the counter moves once for all of them
-local at = 6 -- in ARGV
-
-local function number()
-  at = at + 1
-  return tonumber(ARGV[at])
-end
-
-local function word()
-  at = at + 1
-  return ARGV[at]
-end
+local turn -- of the latest of these jobs; the counter moves once for all of them
+local looked = 0 -- at so many workers in this call
 
 local function head(name, count)
   local found = heads[name]
@@ -55,124 +53,115 @@ local function stands_in(room, name)
 end
 
 -- An older attempt of the same job whose processes may be left keeps its lease: the new one goes elsewhere, or waits.
-local function occupied(leases, job)
+local function has_older_attempt(leases, job)
   for i = 1, #leases, 2 do
     if leases[i] == job then return cjson.decode(leases[i + 1]).state ~= 'ended' end
   end
   return false
 end
 
-local function reserve(worker, job, attempt, need, mb, room, held, uuids)
-  local whole = need[CARDS] > 0
-  local lease = {attempt = attempt, state = 'given', slots = need[SLOTS], vram_mb = mb, incarnation = room.incarnation}
+local function reserve(worker, job, attempt, need, vram_mb, room, held, uuids)
+  local whole = need.cards > 0
+  local lease = {attempt = attempt, state = 'given', slots = need.slots, vram_mb = vram_mb, incarnation = room.incarnation}
   if #uuids > 0 then lease.gpus = uuids end -- cjson would write an empty list as {}
   if whole then lease.whole = true end
   redis.call('HSET', LEASES .. worker, job, cjson.encode(lease))
-  turn = (turn or redis.call('INCRBY', TURN, WANTS) - WANTS) + 1
+  turn = (turn or redis.call('INCRBY', TURN, #run.jobs) - #run.jobs) + 1
   room.turn = turn
   local taken = held.cards
-  if whole or mb > 0 then
-    for _, uuid in ipairs(uuids) do taken[uuid] = {mb = (taken[uuid] and taken[uuid].mb or 0) + mb, whole = whole} end
+  if whole or vram_mb > 0 then
+    for _, uuid in ipairs(uuids) do taken[uuid] = {mb = (taken[uuid] and taken[uuid].mb or 0) + vram_mb, whole = whole} end
   end
-  held.slots, held.wide = held.slots + need[SLOTS], held.wide or need[SLOTS] > 1
+  held.slots, held.wide = held.slots + need.slots, held.wide or need.slots > 1
   settle(worker, room, WORKERS .. worker, LOAD, ELIGIBLE, held)
   forget_heads(room)
 end
 
-local function give(worker, score, part, job, attempt, least, mb)
-  local room, need = room_of(WORKERS .. worker), part.need
-  if not room or not stands_in(room, part.name) then -- a stale leader's entry
-    redis.call('ZREM', ELIGIBLE .. part.name, worker)
-    heads[part.name] = nil
-    return nil
+-- Reserves this worker if it has room. Returns the answer, or nil and whether an older attempt is in the way.
+local function give(worker, score, source, job, attempt)
+  looked = looked + 1
+  local room, need = room_of(WORKERS .. worker), source.need
+  if not room or not stands_in(room, source.name) then -- a stale leader's entry
+    redis.call('ZREM', ELIGIBLE .. source.name, worker)
+    heads[source.name] = nil
+    return nil, false
   end
   local leases = redis.call('HGETALL', LEASES .. worker)
-  if occupied(leases, job) then
-    unsure = true
-    return nil
-  end
+  if has_older_attempt(leases, job) then return nil, true end
   local held = holdings(leases)
-  local uuids = fits_slots(room, held, need[SLOTS]) and cards_for(room, held.cards, need[CARDS], math.max(need[LEAST], least))
+  local uuids = fits_slots(room, held, need.slots)
+    and cards_for(room, held.cards, need.cards, math.max(need.least_mb, run.least_mb))
   if not uuids then
-    if least <= need[LEAST] then -- it stands in the set and has no room: put it right
+    if run.least_mb <= need.least_mb then -- it stands in the set and has no room: put it right
       settle(worker, room, WORKERS .. worker, LOAD, ELIGIBLE, held)
       forget_heads(room)
     end
-    return nil
+    return nil, false
   end
-  mb = need[CARDS] > 0 and 0 or math.max(need[RESERVE], mb)
-  reserve(worker, job, attempt, need, mb, room, held, uuids)
-  return {worker, table.concat(uuids, ','), mb, need[CARDS] > 0 and 1 or 0, need[SLOTS], string.format('%.17g', score), room.parts}
+  local vram_mb = need.cards > 0 and 0 or math.max(need.vram_mb, run.vram_mb)
+  reserve(worker, job, attempt, need, vram_mb, room, held, uuids)
+  return {
+    worker = worker, gpus = uuids, vram_mb = vram_mb, whole = need.cards > 0, slots = need.slots,
+    score = string.format('%.17g', score), load = room.parts, runners_up = {},
+  }
 end
 
--- The best of the heads from these places on: worker, score, and which part it stands in.
-local function nearest(demand, lists, places)
+-- The best of the heads from these places on: worker, score, and which source it stands in.
+local function nearest(lists, places)
   local best, lowest
-  for i, part in ipairs(demand) do
+  for i, source in ipairs(sources) do
     local score = lists[i][places[i] + 1]
     if score then
-      score = tonumber(score) + part.offset
+      score = tonumber(score) + source.offset
       if not best or score < lowest then best, lowest = i, score end
     end
   end
   if not best then return nil end
   places[best] = places[best] + 2
-  return lists[best][places[best] - 2], lowest, demand[best]
+  return lists[best][places[best] - 2], lowest, sources[best]
 end
 
--- Of each zset so many, `count` in all. Returns the answer, and whether there are more to look at.
-local function choose(demand, job, attempt, least, mb, excluded, each, count)
-  local answer, more, lists, places = nil, false, {}, {}
-  for i, part in ipairs(demand) do
-    lists[i], places[i] = head(part.name, each), 1
+-- Of each zset so many, `count` in all. Returns the answer, whether there are more to look at, and whether an older
+-- attempt was in the way.
+local function choose(job, attempt, passed, each, count)
+  local answer, more, older, lists, places = nil, false, false, {}, {}
+  for i, source in ipairs(sources) do
+    lists[i], places[i] = head(source.name, each), 1
     more = more or #lists[i] >= 2 * each
   end
   for _ = 1, count do
-    local worker, score, part = nearest(demand, lists, places)
+    local worker, score, source = nearest(lists, places)
     if not worker then break end
-    if answer and not excluded[worker] then
-      answer[#answer + 1], answer[#answer + 2] = worker, string.format('%.17g', score)
-      if #answer == FIXED + 2 * RUNNERS_UP then break end
-    elseif not excluded[worker] then
-      excluded[worker] = true
-      answer = give(worker, score, part, job, attempt, least, mb)
+    if answer and not passed[worker] then
+      table.insert(answer.runners_up, {worker, string.format('%.17g', score)})
+      if #answer.runners_up == RUNNERS_UP then break end
+    elseif not passed[worker] then
+      passed[worker] = true
+      local in_the_way
+      answer, in_the_way = give(worker, score, source, job, attempt)
+      older = older or in_the_way
     end
   end
   for i, list in ipairs(lists) do more = more or places[i] <= #list end
-  return answer, more
+  return answer, more, older
 end
 
--- Who stands in the sets has their least; whether this want asks for more than that in any of them.
-local function asks_more(demand, least)
-  for _, part in ipairs(demand) do
-    if least > part.need[LEAST] then return true end
+local function place(job, attempt)
+  local passed = {} -- not for this job, or looked at before
+  for _, worker in ipairs(run.excluded) do passed[worker] = true end
+  local few = math.ceil((1 + RUNNERS_UP) / math.max(1, #sources))
+  local answer, more, older = choose(job, attempt, passed, few, 1 + RUNNERS_UP)
+  if not answer and more then
+    local many, in_the_way = #run.excluded + run.look_at + math.max(0, further - looked)
+    answer, more, in_the_way = choose(job, attempt, passed, many, many)
+    older = older or in_the_way
   end
-  return false
+  return answer or older and 'older attempt' or 'full'
 end
 
-local demands = {}
-for i = 1, tonumber(ARGV[6]) do
-  local parts = {}
-  for _ = 1, number() do
-    local need = {number(), number(), number(), number()}
-    for _ = 1, number() do parts[#parts + 1] = {name = word(), offset = number(), need = need} end
-  end
-  demands[i] = parts
+local answers, full = {}, false
+for i, job in ipairs(run.jobs) do
+  answers[i] = full and 'full' or place(job[1], job[2])
+  full = answers[i] == 'full'
 end
-
-local answers, further = {}, FURTHER
-for i = 1, WANTS do
-  local job, attempt, parts, least, mb, others, excluded = word(), number(), demands[number()], number(), number(), number(), {}
-  for _ = 1, others do excluded[word()] = true end
-  local few, many = math.ceil((1 + RUNNERS_UP) / math.max(1, #parts)), others + LOOK_AT
-  unsure = false
-  local answer, more = choose(parts, job, attempt, least, mb, excluded, few, 1 + RUNNERS_UP)
-  if not answer and more then answer, more = choose(parts, job, attempt, least, mb, excluded, many, many) end
-  while not answer and more and further > 0 and asks_more(parts, least) do
-    local wider = math.min(STEP * many, many + further)
-    further, many = further - (wider - many), wider
-    answer, more = choose(parts, job, attempt, least, mb, excluded, many, many)
-  end
-  answers[i] = answer or (unsure or more) and {'unsure'} or {}
-end
-return answers
+return cjson.encode(answers)

@@ -92,7 +92,7 @@ def test_what_ran_out_of_memory_stays_behind_the_large_card(scene: CoordinatorSc
     alike = scene.peer("render-3", replace(SMALL, uuid="GPU-3"))
     end(scene, small, order, "failed", cause="gpu memory", then="elsewhere")
     job = scene.job(order.job)
-    assert job.above_vram_mb and stands(scene, job) == (large.id, 2)
+    assert job.spec.requirement.above_vram_mb and stands(scene, job) == (large.id, 2)
     scene.later(2, small, large, alike)
     assert stands(scene, job) == (large.id, 2)
 

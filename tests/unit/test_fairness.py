@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from app.coordinator.placement.fairness import STEP_S, ends, in_order
+from app.coordinator.placement.fairness import STEP_S, in_order, last_read
 from app.ledger.waiting import WaitingJob
 from tests.kit.waiting_jobs import waiting
 
-SLOTS = {"burn": 1, "wide": 3}
+
+def slots_of(job: WaitingJob) -> int:
+    return 3 if job.class_name == "wide" else 1
 
 
 def ordered(*heads: WaitingJob, held: dict[str, int] | None = None, unserved_s: float = 1e9) -> str:
-    return " ".join(head.job.id for head in in_order(heads, held or {}, SLOTS.__getitem__, lambda _: unserved_s).jobs)
+    return " ".join(job.id for job in in_order(heads, held or {}, slots_of, lambda _: unserved_s).certain)
 
 
 def test_priority_comes_first_then_age() -> None:
@@ -31,15 +33,16 @@ def test_who_holds_fewer_slots_comes_first() -> None:
 
 
 def test_a_job_of_several_slots_counts_as_so_many_turns() -> None:
-    wide = [waiting(f"a{n}", age_s=100 - n, workflow="wide") for n in range(2)]
+    wide = [waiting(f"a{n}", age_s=100 - n, class_name="wide") for n in range(2)]
     small = [waiting(f"b{n}", "bob", age_s=9 - n) for n in range(4)]
     assert ordered(*wide, *small) == "a0 b0 b1 b2 a1 b3"
 
 
 def sure(*heads: WaitingJob, each: int, held: dict[str, int] | None = None) -> str:
     """Those of them, of each queue so many, that come before any that was not read."""
-    found, count = in_order(heads, held or {}, SLOTS.__getitem__, lambda _: 1e9, ends(heads, each))
-    return " ".join(head.job.id for head in found[:count])
+    order = in_order(heads, held or {}, slots_of, lambda _: 1e9, last_read(heads, each))
+    assert {*order.certain, *order.uncertain} == {*heads}
+    return " ".join(job.id for job in order.certain)
 
 
 def test_what_was_not_read_of_a_high_priority_comes_before_what_was_read_of_a_low_one() -> None:
@@ -64,8 +67,8 @@ def test_a_queue_that_is_served_says_nothing_of_another_class_of_the_same_owner(
     low = waiting("low", "bob", priority=40, age_s=11 * STEP_S)
     served = waiting("served", "bob", priority=40, age_s=11 * STEP_S, class_name="d")
     high = waiting("high", priority=50, age_s=1)
-    found = in_order([low, served, high], {}, SLOTS.__getitem__, lambda queue: 1e9 if queue.class_name == "c" else 0.0)
-    assert [head.job.id for head in found.jobs] == ["low", "high", "served"]
+    order = in_order([low, served, high], {}, slots_of, lambda queue: 1e9 if queue.class_name == "c" else 0.0)
+    assert [job.id for job in order.certain] == ["low", "high", "served"]
 
 
 def test_a_queue_that_got_nothing_for_long_rises_so_that_none_starves() -> None:

@@ -1,7 +1,7 @@
-"""Until when an attempt that was taken from a cut-off host may run there still, beside the next one.
+"""The orphan window: until when an attempt on a cut-off host may still run there, beside the job's next attempt.
 
-Only of jobs that are not strict, and only where nobody knows that it is over: its host was not heard of
-since, and its failure is no proven death.
+Strict jobs have none. It ends early when the host is heard of again, when the attempt's end is reported, and where
+the failure is a proven death.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ SILENT = (Health.DEGRADED, Health.DOWN)
 
 
 def overlaps(ledger: Ledger, job: Job, tried: Sequence[Attempt]) -> dict[int, datetime]:
-    """By the attempt's number, the moment when the last of its processes is gone whatever happens."""
+    """By the attempt's number, the moment when the last of its processes is gone, whatever happens."""
     taken = [each for each in tried if each.end is AttemptEnd.TAKEN_AWAY and each.started_at and each.ended_at]
     if not taken or job.spec.strict:
         return {}
     pool = policy.read(ledger)
-    # Counted from the taking away, which came after its last heartbeat: the true end is no later.
+    # Counted from the failover, which came after the host's last heartbeat: the true end is no later.
     longest = timedelta(seconds=(job.spec.max_orphan_s or pool.max_orphan_s) + ORPHAN_KILL_S)
     until = {each.number: each.ended_at + longest for each in taken if each.ended_at}
     now, over = datetime.now(timezone.utc), _over(ledger, job)
@@ -38,13 +38,13 @@ def overlaps(ledger: Ledger, job: Job, tried: Sequence[Attempt]) -> dict[int, da
 
 
 def _over(ledger: Ledger, job: Job) -> set[int]:
-    """Attempts whose end was reported late: no process of them is left."""
+    """The numbers of attempts whose end was reported late: they have no process left."""
     return {row["attempt"] for row in attempts.refused_reports(ledger, job.id) if row["kind"] == "end"}
 
 
 def _cut_off(ledger: Ledger, attempt: Attempt) -> bool:
     worker = workers.find(ledger, attempt.worker)
-    # A worker that was heard of again has been told to stop it; a new incarnation began by killing it.
+    # A worker that was heard of again was told to stop the attempt; a new incarnation began by killing it.
     if worker is None or worker.incarnation != attempt.incarnation or worker.health not in SILENT:
         return False
     newest = investigations.listed(ledger, worker=attempt.worker, limit=1)

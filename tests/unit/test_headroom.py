@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.coordinator.placement.headroom import Mean, Means, means, room
-from app.coordinator.placement.index_plan import Entry
+from app.coordinator.placement.headroom import Mean, Means, headroom, means
+from app.coordinator.placement.index_plan import Membership
 from app.coordinator.placement.reasons import why_waiting
 from app.pool.capacity import Card, Need, Room, capacity_refusal, need, takes, unfit
 from app.pool.capacity import room as capacity_room
@@ -44,8 +44,8 @@ def beat(*gpus: GpuFigures, **rest: Any) -> Beat:
 
 
 def room_of(worker: Worker, said: Beat, found: Means, policy: Policy = DEFAULTS) -> dict[str, Any]:
-    entry = Entry("set", Need(), "load")
-    facts: dict[str, Any] = json.loads(room(worker, said, [entry], policy, found))
+    entry = Membership("set", Need(), "load")
+    facts: dict[str, Any] = json.loads(headroom(worker, said, [entry], policy, found))
     return facts
 
 
@@ -151,7 +151,7 @@ def test_what_no_idle_worker_could_hold_fits_nobody() -> None:
     declared = Workflow("burn", "python", slots=3)
     wide = unfit(replace(WORKER, slots=2, workflows=(declared,)), BURN, Policy())
     assert wide == Refusal("size", "has 2 free slots of 2, 3 are needed, even when idle")
-    assert why_waiting(BURN, (), [replace(WORKER, workflows=(declared,))], Policy()).startswith("no worker fits: 1 has")
+    assert why(BURN, [replace(WORKER, workflows=(declared,))]).startswith("no worker fits: 1 has")
 
 
 @pytest.mark.parametrize(
@@ -167,19 +167,24 @@ def test_who_may_not_be_given_jobs_is_given_none(worker: Worker, leaving: bool) 
     assert takes(WORKER, beat())
 
 
+def why(requirement: Requirement, workers: list[Worker]) -> str:
+    """Why such a job waits in this fleet."""
+    return why_waiting(requirement, (), workers, Policy()).words
+
+
 def test_a_job_says_why_it_waits() -> None:
     left = replace(WORKER, health=Health.LEFT, last_heartbeat=datetime(2026, 1, 1, 19, 2, tzinfo=timezone.utc))
-    assert why_waiting(BURN, (), [], Policy()) == "no worker has joined the pool yet"
-    assert why_waiting(Requirement("render"), (), [WORKER], Policy()) == "no worker offers render"
-    assert why_waiting(Requirement("burn", tags=("fast",)), (), [WORKER], Policy()) == "no worker fits: 1 lacks fast"
+    assert why(BURN, []) == "no worker has joined the pool yet"
+    assert why(Requirement("render"), [WORKER]) == "no worker offers render"
+    assert why(Requirement("burn", tags=("fast",)), [WORKER]) == "no worker fits: 1 lacks fast"
     twice = [WORKER, replace(WORKER, id=WorkerId("y" * 12))]
-    assert why_waiting(Requirement("burn", tags=("fast",)), (), twice, Policy()) == "no worker fits: 2 lack fast"
-    assert why_waiting(BURN, (), [WORKER], Policy()) == "waits for a free slot: render-1 is full"
-    alone = why_waiting(BURN, (), [left], Policy())
+    assert why(Requirement("burn", tags=("fast",)), twice) == "no worker fits: 2 lack fast"
+    assert why(BURN, [WORKER]) == "waits for a free slot: render-1 is full"
+    alone = why(BURN, [left])
     assert alone == "its worker render-1 said good-bye at 19:02 UTC; no other can run it"
-    assert why_waiting(BURN, (), [left, replace(WORKER, id=WorkerId("x" * 12), health=Health.DOWN)], Policy()) == (
-        "no worker that could run it takes jobs now: render-1 has left; render-1 is down"
-    )
+    assert why_waiting(
+        BURN, (), [left, replace(WORKER, id=WorkerId("x" * 12), health=Health.DOWN)], Policy()
+    ).words == ("no worker that could run it takes jobs now: render-1 has left; render-1 is down")
 
 
 def test_what_is_wanted_of_a_worker_is_the_policy_s_unless_it_has_its_own() -> None:

@@ -1,0 +1,79 @@
+"""How the house is named and parted, where no linter looks."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST_MODULES = 25  # of one folder
+
+# Classes of one name, with the reason why both bear it.
+TWICE = {
+    "Job": "the pool's job, and agent.context.Job, which studios import by this name",
+}
+YET = {"Look", "Membership", "Order", "Seen", "Source"}
+
+# A docstring that begins so says nothing without its neighbour's.
+PRONOUN = re.compile(r"(Whether (it|they|one|there)|It|They|Those|This one|The same|Of (it|them|these|those))\b")
+LATER = ("app/coordinator/", "agent/", "app/web/", "app/ledger/waiting.py", "app/pool/why.py")
+
+Documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def test_a_class_name_means_one_thing() -> None:
+    defined = defaultdict(list)
+    for path in _modules("app", "agent"):
+        for node in ast.walk(_parsed(path)):
+            if isinstance(node, ast.ClassDef):
+                defined[node.name].append(f"{path}:{node.lineno}")
+    assert {
+        name: places for name, places in defined.items() if len(places) > 1 and name not in TWICE.keys() | YET
+    } == {}
+    assert all(len(defined[name]) > 1 for name in TWICE), "an exception that is none"
+
+
+def test_no_folder_is_a_corridor() -> None:
+    folders = defaultdict(list)
+    for path in _modules("app", "agent"):
+        if path.name != "__init__.py":
+            folders[str(path.parent)].append(path.name)
+    assert {folder: len(names) for folder, names in folders.items() if len(names) > MOST_MODULES} == {}
+
+
+def test_nobody_imports_a_conftest_or_a_test_module() -> None:
+    imports = [f"{path}: {module}" for path in _modules("tests", "bench") for module in _imported(_parsed(path))]
+    assert [line for line in imports if re.search(r": tests\..*\b(conftest|test_\w+)\b", line)] == []
+
+
+def test_a_docstring_says_its_noun() -> None:
+    found = [
+        f"{path}: {words.splitlines()[0]}"
+        for path in _modules("app", "agent")
+        if not str(path).startswith(LATER)
+        for node in ast.walk(_parsed(path))
+        if isinstance(node, Documented) and (words := ast.get_docstring(node)) and PRONOUN.match(words)
+    ]
+    assert found == []
+
+
+def _modules(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        yield from (path.relative_to(ROOT) for path in sorted((ROOT / folder).rglob("*.py")))
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text())
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
