@@ -91,28 +91,16 @@ class Fleet:
         """True for a worker that beats and is neither given up nor gone."""
         return worker.health in LIVE and worker.id in self.beats
 
-<<<<<<< HEAD
-    def taking(self) -> Iterator[Worker]:
-        """The workers that may be given jobs, room permitting."""
-=======
     def schedulable(self) -> Iterator[Worker]:
         """Workers that may be given jobs, room permitting."""
->>>>>>> main
         return (
             worker
             for worker in self.workers.values()
             if worker.id not in self._outdated and takes(worker, self.beats.get(worker.id))
         )
 
-<<<<<<< HEAD
-    def healthy_fitting(
-        self, requirement: Requirement, without: Collection[WorkerId] = (), above_mb: int = 0
-    ) -> Iterator[Worker]:
-        """The workers that may be given such a job, without these; with a card of more than `above_mb` MiB."""
-=======
     def healthy_fitting(self, requirement: Requirement, without: Collection[WorkerId] = ()) -> Iterator[Worker]:
         """Workers other than these that could run such a job and may be given jobs, room permitting."""
->>>>>>> main
         return (
             worker
             for worker in self.schedulable()
@@ -121,23 +109,11 @@ class Fleet:
             and has_card_above(worker, self.beats.get(worker.id), requirement, self.policy)
         )
 
-<<<<<<< HEAD
-    def could_give_mb(self, worker: Worker) -> int:
-        """The most that one of its cards has for a job, in MiB, when no other job of ours runs there."""
-        return could_give_mb(worker, self.beats.get(worker.id), self.policy)
-
-    def wishes_of(
-        self, requirement: Requirement, failed_on: frozenset[WorkerId], above_mb: int
-    ) -> tuple[frozenset[WorkerId], int]:
-        """The workers that a job avoids, and the MiB that its card is to exceed, while somebody healthy can run it."""
-        return heeded(failed_on, above_mb, partial(self.healthy_fits, requirement))
-=======
     def soft_constraints(
         self, requirement: Requirement, failed_on: frozenset[WorkerId]
     ) -> tuple[Requirement, frozenset[WorkerId]]:
         """What a job demands, and which workers it avoids, once its failures are taken into account (why.py)."""
         return soft_constraints(requirement, failed_on, self.healthy_fits)
->>>>>>> main
 
     def slots_of(self, workflow: str) -> int:
         """How many slots a job of this workflow takes, as one worker declares it; 1 where nobody offers it."""
@@ -146,20 +122,6 @@ class Fleet:
             self._slots[workflow] = next((offer.slots for offer in offers if offer), 1)
         return self._slots[workflow]
 
-<<<<<<< HEAD
-    def anybody_fits(self, requirement: Requirement) -> bool:
-        """True when some registered worker could run it, however it stands."""
-        return next(self.fitting(requirement), None) is not None
-
-    def fitting(self, requirement: Requirement) -> Iterator[Worker]:
-        """The registered workers that could run it, however they stand."""
-        return (worker for worker in self.workers.values() if unfit(worker, requirement, self.policy) is None)
-
-    def healthy_fits(self, requirement: Requirement, without: Collection[WorkerId] = (), above_mb: int = 0) -> bool:
-        """True when `healthy_fitting` has a worker for it."""
-        return next(self.healthy_fitting(requirement, without, above_mb), None) is not None
-=======
     def healthy_fits(self, requirement: Requirement, without: Collection[WorkerId] = ()) -> bool:
-        """Whether any worker other than these could run such a job and may be given jobs, room permitting."""
+        """True when `healthy_fitting` has a worker for such a job."""
         return next(self.healthy_fitting(requirement, without), None) is not None
->>>>>>> main

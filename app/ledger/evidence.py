@@ -17,11 +17,7 @@ TRANSITIONS, ENDS = 20, 10
 
 
 def gathered(tx: Ledger, worker: WorkerId, why: str, beat: Beat | None = None) -> dict[str, Any]:
-<<<<<<< HEAD
-    """The evidence as JSON holds it: why, beat, samples, transitions, ends; times as RFC 3339."""
-=======
     """What is known of a worker now, as JSON holds it: why, beat, samples, transitions, ends of attempts."""
->>>>>>> main
     return {
         "why": why,
         "beat": plain(beat) if beat else None,
@@ -32,9 +28,5 @@ def gathered(tx: Ledger, worker: WorkerId, why: str, beat: Beat | None = None) -
 
 
 def _plain_row(row: Row) -> dict[str, Any]:
-<<<<<<< HEAD
-    """A row as JSON holds it."""
-=======
     """The row with times as RFC 3339."""
->>>>>>> main
     return {name: value.isoformat() if isinstance(value, datetime) else plain(value) for name, value in row.items()}

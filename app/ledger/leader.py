@@ -22,20 +22,12 @@ class LeaderSession:
         self._connection = connection
 
     def try_lock(self) -> bool:
-<<<<<<< HEAD
-        """True when this session leads. Raises psycopg.Error, which `session` turns into Unavailable."""
-=======
         """True when this session leads now. Raises psycopg.OperationalError when the session has ended."""
->>>>>>> main
         row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (LEADER_LOCK,)).fetchone()
         return row is not None and bool(row[0])
 
     def ping(self) -> None:
-<<<<<<< HEAD
-        """Keep the session alive. Raises psycopg.Error, which `session` turns into Unavailable."""
-=======
         """Keep the session alive. Raises psycopg.OperationalError when it has ended."""
->>>>>>> main
         self._connection.execute("SELECT true")
 
 
