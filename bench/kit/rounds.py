@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agent.processes import boottime_ns
 from app.pool.model import ENDED
-from bench.faults import OLD_S, Fault
+from bench.kit.faults import OLD_S, Fault
 from tests.kit.agents import Agent
 from tests.kit.history import Moment, S, parsed
 from tests.kit.pool_with_agents import PoolWithAgents
