@@ -24,7 +24,7 @@ GOOD_BYE = EndReason(Cause.GOOD_BYE)
 DEADLINE = EndReason(Cause.DEADLINE, error="its worker was cut off from the pool")
 SLOT = EndReason(Cause.SLOT, error="its slot process died")
 OUT_OF_MEMORY = ": out of memory, as the kernel says"  # for people; the report's oom_killed says it to the pool
-OF_ORDER = {"checkpoint": GOOD_BYE, **{each.cause: each for each in (CANCEL, DEADLINE, SLOT)}}
+OF_ORDER = {"checkpoint": GOOD_BYE, **{reason.cause: reason for reason in (CANCEL, DEADLINE, SLOT)}}
 
 
 def of_order(why: str) -> EndReason:
