@@ -19,7 +19,7 @@ from rq import Queue
 from rq.job import Job as RqJob
 from rq.serializers import JSONSerializer
 
-from agent.ipc.channel import SlotSetup, told
+from agent.ipc.channel import SlotSetup, receive_datagram
 from agent.ipc.deadline import Deadline, DeadlineWriter, Past, make_deadline
 from agent.processes import boottime_ns, carried_by, kill_all
 from agent.slot.starter import start_slot
@@ -204,7 +204,7 @@ class SlotScene:
         while True:
             ready = select.select([self.channel], [], [], max(0.0, end - time.monotonic()))[0]
             assert ready, f"the slot did not say {kind}"
-            message = told(self.channel)
+            message = receive_datagram(self.channel)
             assert message is not None, f"the slot went without {kind}"
             if message[0]["m"] == kind:
                 return message
