@@ -53,17 +53,17 @@ def introduce(channel: socket.socket, order: Order) -> socket.socket:
         "timeout_s": order.timeout_s,
     }
     with mains:
-        tell(channel, introduction, (mains.fileno(),))
+        send_datagram(channel, introduction, (mains.fileno(),))
     channel.close()  # or main would not see the slot's death while we live
     return ours
 
 
-def tell(channel: socket.socket, message: Mapping[str, Any], fds: tuple[int, ...] = ()) -> None:
+def send_datagram(channel: socket.socket, message: Mapping[str, Any], fds: tuple[int, ...] = ()) -> None:
     """Send one datagram with these file descriptors. Raises OSError when main is gone."""
     socket.send_fds(channel, [json.dumps(message, separators=(",", ":")).encode()], fds)
 
 
-def told(channel: socket.socket) -> tuple[Message, list[int]] | None:
+def receive_datagram(channel: socket.socket) -> tuple[Message, list[int]] | None:
     """Wait for one datagram. Returns it with the descriptors that came along; None when nobody holds the other end."""
     text, fds, _, _ = socket.recv_fds(channel, DATAGRAM_BYTES, 4, socket.MSG_CMSG_CLOEXEC)
     return (json.loads(text), fds) if text else None

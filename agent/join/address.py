@@ -61,11 +61,11 @@ class _Caller(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer `/` with who listens here."""
-        known = self.path == "/" and self.server.who
-        self.send_response(200 if known else 404)
+        is_known = self.path == "/" and self.server.who
+        self.send_response(200 if is_known else 404)
         self.send_header("Content-Type", "application/json")
         self.end_headers()
-        if known:
+        if is_known:
             self.wfile.write(self.server.who)
 
     def log_message(self, format: str, *args: object) -> None:

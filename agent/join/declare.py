@@ -93,12 +93,12 @@ def _workflow(file: Path, name: str, table: dict[str, Any]) -> Workflow:
     return workflow
 
 
-def _only(file: Path, where: str, table: Any, known: set[str]) -> None:
+def _only(file: Path, where: str, table: Any, keys: set[str]) -> None:
     if not isinstance(table, Mapping):
         raise SettingsError(f"{file}: {where} must be a table")
-    unknown = table.keys() - known
+    unknown = table.keys() - keys
     if unknown:
-        raise SettingsError(f"{file}: {where} has {min(unknown)!r}; known are {', '.join(sorted(known))}")
+        raise SettingsError(f"{file}: {where} has {min(unknown)!r}; known are {', '.join(sorted(keys))}")
 
 
 def _check(workflow: Workflow) -> None:

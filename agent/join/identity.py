@@ -47,7 +47,7 @@ def identify(settings: AgentSettings, gpus: tuple[Gpu, ...]) -> Identity:
     return Identity(machine_id, boot_id, hashlib.sha256("\n".join(parts).encode()).hexdigest())
 
 
-def stored(home: Path) -> PoolMembership:
+def load_membership(home: Path) -> PoolMembership:
     """The membership of an earlier life; an empty one when there was none or it cannot be read."""
     try:
         fields = json.loads(_membership(home).read_text())
@@ -56,7 +56,7 @@ def stored(home: Path) -> PoolMembership:
         return PoolMembership()
 
 
-def store(home: Path, membership: PoolMembership) -> None:
+def save_membership(home: Path, membership: PoolMembership) -> None:
     """Write the membership down whole or not at all, readable by this user alone. Raises OSError."""
     text = json.dumps({"worker": membership.worker, "tokens": membership.tokens})
     _write_private(_membership(home), text)

@@ -22,7 +22,7 @@ from typing import Any
 
 import redis
 
-from agent.join.identity import PoolMembership, store, stored
+from agent.join.identity import PoolMembership, load_membership, save_membership
 from agent.redis_client import connect
 from app.pool.codec import from_plain, to_json
 from app.pool.errors import PoolError, Unavailable
@@ -77,17 +77,17 @@ class Joining:
         end = time.monotonic() + JOIN_S
         with _proof(self._settings.output_folder) as (file, text):
             admission = self._admission(replace(offer, proof_file=file, proof_text=text))
-            older = stored(self._settings.home)
-            store(self._settings.home, PoolMembership(admission.worker, (admission.token, *older.tokens)))
+            older = load_membership(self._settings.home)
+            save_membership(self._settings.home, PoolMembership(admission.worker, (admission.token, *older.tokens)))
             _answer(admission)
             self._admitted(admission)
             wanted = self._confirmed(admission, end)
-        store(self._settings.home, PoolMembership(admission.worker, (admission.token,)))
+        save_membership(self._settings.home, PoolMembership(admission.worker, (admission.token,)))
         return Joined(admission, wanted)
 
     def _admission(self, offer: Offer) -> Admission:
         """Ask to join, by the worker's own token where that is still good, else by the join token."""
-        membership = stored(self._settings.home)
+        membership = load_membership(self._settings.home)
         for token in membership.tokens:
             status, answer = self._post("/agent/v1/join", token, replace(offer, worker=membership.worker))
             if status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

@@ -32,7 +32,7 @@ from rq.utils import now
 from rq.worker_registration import clean_worker_registry
 
 from agent.attempt import guard
-from agent.ipc.channel import SlotSetup, tell
+from agent.ipc.channel import SlotSetup, send_datagram
 from agent.ipc.deadline import read_only
 from agent.ipc.link import Message
 from agent.ipc.start import Start
@@ -67,7 +67,7 @@ class Slot(Worker):
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Wait for the next envelope. Raises StopRequested when asked to stop before there is one."""
-        tell(self.channel, {"m": "ready"})
+        send_datagram(self.channel, {"m": "ready"})
         self.idle = True  # before the look at _stop_requested: a signal between the two is not missed
         try:
             while not self._stop_requested:
@@ -90,7 +90,7 @@ class Slot(Worker):
         pid, status, usage = super().wait_for_horse()
         self.heartbeat_at = -math.inf  # the guard has set a shorter time to live
         if pid is not None:
-            tell(self.channel, {"m": "horse", "pid": pid, "status": status})
+            send_datagram(self.channel, {"m": "horse", "pid": pid, "status": status})
         return pid, status, usage
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.ipc.channel import SlotSetup, told
+from agent.ipc.channel import SlotSetup, receive_datagram
 from agent.ipc.link import Message
 from agent.processes import WORKER_VARIABLE
 from app.pool.backoff import Backoff
@@ -109,7 +109,7 @@ class SlotProcesses:
         """Read one message of a slot, with the descriptors that came along; None when the slot has died."""
         assert slot.channel is not None
         try:
-            message = told(slot.channel)
+            message = receive_datagram(slot.channel)
         except ConnectionError:
             message = None
         if message is None:
@@ -207,9 +207,9 @@ def start_slot(
 
 def _slots_environment(agents: Mapping[str, str], worker: WorkerId) -> dict[str, str]:
     """The agent's environment without its secrets; the worker's id is by what every process of a slot is found."""
-    kept = {name: value for name, value in agents.items() if name not in SECRETS}
-    path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
-    return {**kept, "PYTHONPATH": path, WORKER_VARIABLE: worker}
+    shown = {name: value for name, value in agents.items() if name not in SECRETS}
+    path = os.pathsep.join(filter(None, (str(ROOT), shown.get("PYTHONPATH"))))
+    return {**shown, "PYTHONPATH": path, WORKER_VARIABLE: worker}
 
 
 def _how(code: int) -> str:

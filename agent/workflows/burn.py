@@ -91,10 +91,10 @@ def _torch(vram_mb: int) -> Work | None:
 def _cupy(vram_mb: int) -> Work | None:
     cupy = importlib.import_module("cupy")
     try:
-        found = cupy.cuda.runtime.getDeviceCount()
+        devices = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError:  # how it says that there is no driver
-        found = 0
-    if not found:
+        devices = 0
+    if not devices:
         return None
     held = cupy.empty(vram_mb << 20, dtype=cupy.uint8)
     matrix = cupy.random.rand(MATRIX, MATRIX, dtype=cupy.float32)
