@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from app.pool.clause import Clause
 from app.pool.model import Health, Intent, Job, JobState, Worker
 
 FREE_SLOT = "waits for a free slot"  # how the sentence begins of a job that some worker could run
 
 WORKER_STATUSES = ("down", "left", "degraded", "paused", "healthy")
-STANDING: Mapping[str, tuple[str, str]] = {  # in a sentence, of one worker and of many
-    **{word: (f"is {word}", f"are {word}") for word in WORKER_STATUSES},
-    "left": ("has left", "have left"),
+STANDING: Mapping[str, Clause] = {  # in a sentence
+    **{word: Clause("is", word) for word in WORKER_STATUSES},
+    "left": Clause("has", "left"),
 }
 
 
