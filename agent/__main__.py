@@ -1,4 +1,8 @@
-"""The agent, `python -m agent`: wiring. It reads in the order in which an agent comes to life."""
+"""The agent, `python -m agent`: its wiring, in the order in which an agent comes to life.
+
+The host's lock comes first, and what the last life has left is killed before anything else begins: two lives of one
+worker may never run jobs at once. The worker joins only then.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +42,13 @@ from app.pool.settings import AgentSettings
 
 log = logging.getLogger(__name__)
 
-LAST_LIFE_S = 10.0  # for the processes of this agent's last life to be gone
+LAST_LIFE_S = 10.0  # in which the processes of this agent's last life must be gone
 MOST_PAUSE_S = 5.0  # between tries to reach a server that is not there yet
 VERSION = "0.1.0"
 
 
 def main() -> int:
-    """0 after a good-bye; 1, with one line that says what to do, otherwise."""
+    """Run the agent. Returns 0 after a good-bye; otherwise 1, with a line in the log that says what to do."""
     logging.basicConfig(format="%(levelname)s agent: %(message)s", level=os.environ.get("MUSTER_LOG", "INFO"))
     asked = Bell()
     stop_on_signals(asked)
@@ -59,7 +63,7 @@ def main() -> int:
 
 
 def live(settings: AgentSettings, asked: Bell) -> None:
-    """One incarnation, from the lock to the good-bye. Raises PoolError, JoinStopped."""
+    """Live one incarnation, from the lock to the good-bye. Raises PoolError, JoinStopped."""
     become_subreaper()
     cards = _chosen(inventory(), settings.gpu_uuids)
     identity = identify(settings, cards.gpus)
@@ -69,7 +73,7 @@ def live(settings: AgentSettings, asked: Bell) -> None:
     address = Address(settings.address, settings.port) if settings.address else None
     offer = _offer(settings, identity, cards, offered, address)
     if address:
-        start_thread("address", address.run, asked.fail)  # in order: what runs may save its state
+        start_thread("address", address.run, asked.fail)  # a good-bye: what runs may save its state
     joining = Joining(settings, asked, partial(_introduce, address, offer))
     joined = _join(joining, offer, asked)
     lock.note(joined.admission.worker)
@@ -100,19 +104,19 @@ def _work(settings: AgentSettings, joined: Joined, offer: Offer, cards: Inventor
     agent.run()
 
 
-def _chosen(found: Inventory, uuids: tuple[str, ...] | None) -> Inventory:
+def _chosen(host: Inventory, uuids: tuple[str, ...] | None) -> Inventory:
     """The cards that this worker is bound to. Raises PoolError when one of them is not there."""
     if uuids is None:
-        return found
-    missing = set(uuids) - {gpu.uuid for gpu in found.gpus}
+        return host
+    missing = set(uuids) - {gpu.uuid for gpu in host.gpus}
     if missing:
-        reason = found.reason or "see `nvidia-smi -L`"
+        reason = host.reason or "see `nvidia-smi -L`"
         raise PoolError(f"MUSTER_GPUS names {min(missing)}, which this host does not have ({reason})")
-    return replace(found, gpus=tuple(gpu for gpu in found.gpus if gpu.uuid in uuids))
+    return replace(host, gpus=tuple(gpu for gpu in host.gpus if gpu.uuid in uuids))
 
 
 def _end_last_life(lock: HostLock) -> None:
-    """Whatever killed the last agent at one blow with slots and guards has left their workflows alive."""
+    """Kill the workflows of the last life: they are alive where main, slots and guards were killed in one blow."""
     former = lock.former_worker()
     if former and (left := kill_all(partial(carried_by, worker=former), LAST_LIFE_S)):
         log.error("cannot be killed: worker=%s pids=%s", former, sorted(left))
@@ -141,7 +145,7 @@ def _offer(
 
 
 def _introduce(address: Address | None, offer: Offer, admission: Admission) -> None:
-    """Let callers hear who is here, before the server calls back."""
+    """Let callers of the address hear who is here, before the server calls it."""
     if address is None:
         return
     address.introduce(
@@ -150,7 +154,7 @@ def _introduce(address: Address | None, offer: Offer, admission: Admission) -> N
 
 
 def _join(joining: Joining, offer: Offer, asked: Bell) -> Joined:
-    """A worker may boot before its server: without an answer it tries for ever."""
+    """Join, and try for ever while no server answers: a worker may boot before its server. Raises JoinStopped."""
     away = Outage(log, "trying on")
     while True:
         try:

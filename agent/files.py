@@ -1,6 +1,6 @@
 """Files that leave an attempt: checkpoints' files and outputs, each with its size and SHA-256.
 
-What is reported is on the disk: every file is fsynced before its fact is given.
+A file that is reported is on the disk: it is fsynced before its fact is given.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _CHUNK = 1 << 20
 
 
 def fact(path: Path, name: str) -> FileFact:
-    """Its fact under this name, after an fsync.
+    """The fact of a file under this name, after an fsync.
 
-    Raises OSError when it cannot be read, ValueError when its name is no UTF-8 and so cannot be told.
+    Raises OSError when the file cannot be read, ValueError when its name is no UTF-8 and so cannot be reported.
     """
     try:
         name.encode()
@@ -38,14 +38,14 @@ def fact(path: Path, name: str) -> FileFact:
 
 
 def outputs(folder: Path, but: Path) -> tuple[FileFact, ...]:
-    """The regular files below `folder`, by relative name; links, and what lies below `but`, are left out."""
-    found = []
+    """The regular files below `folder`, by relative name, without links and what lies below `but`. Raises as `fact`."""
+    facts: list[FileFact] = []
     for here, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if Path(here, name) != but)
         paths = [Path(here, name) for name in sorted(names)]
-        found += [_output(path, folder) for path in paths if path.is_file() and not path.is_symlink()]
+        facts += [_output(path, folder) for path in paths if path.is_file() and not path.is_symlink()]
         sync_folder(Path(here))
-    return tuple(found)
+    return tuple(facts)
 
 
 def _output(path: Path, folder: Path) -> FileFact:
@@ -53,14 +53,14 @@ def _output(path: Path, folder: Path) -> FileFact:
 
 
 def move(source: Path, target: Path) -> None:
-    """Move a regular file, also to another file system. Raises ValueError when it is none."""
+    """Move a regular file, also to another file system. Raises ValueError when it is none, OSError."""
     if source.is_symlink() or not source.is_file():
         raise ValueError(f"{source} is not a file")
     shutil.move(source, target)
 
 
 def link(source: Path, target: Path) -> None:
-    """The same, never changing file under a second name; a copy where the file system has no links."""
+    """Give a file that never changes a second name; copy it where the file system has no links. Raises OSError."""
     try:
         os.link(source, target)
     except OSError as error:
@@ -70,7 +70,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make its entries durable: an fsynced file without a name is lost all the same."""
+    """Make the names in a folder durable: a file that is fsynced but has no name is lost. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

@@ -30,14 +30,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def boottime_ns() -> int:
-    """CLOCK_BOOTTIME in ns: the one clock of a host that also counts while it is suspended."""
+    """CLOCK_BOOTTIME in ns: the one clock of a host that also counts while the host is suspended."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def die_with_parent(number: signal.Signals, parent: int) -> None:
-    """Let the kernel send us `number` when the thread that started us ends; at once if `parent` is gone.
+    """Let the kernel send us the signal when the thread that started us ends; send it now if `parent` is gone.
 
-    Each fork clears it, an exec does not. It may come twice.
+    A fork clears the setting, an exec does not. The signal may come twice. Raises OSError.
     """
     _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:  # it died between our fork and the call above, which then never fires
@@ -55,7 +55,7 @@ def become(name: str) -> None:
 
 
 def oom_kills() -> int:
-    """How many processes this host's kernel has killed for lack of memory, its own or a cgroup's; 0 if it hides it."""
+    """How many processes this host's kernel has killed for want of memory, the host's or a cgroup's; 0 if hidden."""
     with contextlib.suppress(OSError), open("/proc/vmstat", "rb") as file:
         return int(next((line.split()[1] for line in file if line.startswith(b"oom_kill ")), 0))
     return 0
@@ -80,7 +80,7 @@ def ancestors(of: int) -> Iterator[int]:
 
 
 def descendants(of: int) -> set[int]:
-    """Living processes below this one; dead ones that nobody has waited for are left out."""
+    """Living processes below this one; zombies are left out."""
     parents = {pid: state for pid in _pids() if (state := state_of(pid))}
     children: dict[int, list[int]] = {}
     for pid, (_, parent) in parents.items():
@@ -88,16 +88,16 @@ def descendants(of: int) -> set[int]:
     below: set[int] = set()
     ahead = [of]
     while ahead:
-        found = [pid for pid in children.get(ahead.pop(), []) if pid not in below]
-        below.update(found)
-        ahead.extend(found)
+        new = [pid for pid in children.get(ahead.pop(), []) if pid not in below]
+        below.update(new)
+        ahead.extend(new)
     return {pid for pid in below if parents[pid][0] not in "ZX"}
 
 
 def kill_all(find: Find, within_s: float = 5.0) -> set[int]:
-    """SIGKILL what `find` finds until it finds nothing; what still lives after so long is returned.
+    """Send SIGKILL to what `find` finds until it finds nothing. Returns what still lives after `within_s`.
 
-    Repeated, because a process may fork between being found and being killed. One that waits for a
+    This is repeated because a process may fork between being found and being killed. A process that waits for a
     device (state D) dies only when its call comes back.
     """
     end = time.monotonic() + within_s
@@ -109,7 +109,7 @@ def kill_all(find: Find, within_s: float = 5.0) -> set[int]:
 
 
 def end_child(child: subprocess.Popen[bytes]) -> None:
-    """Kill it, and wait a moment only: a process inside a hanging driver may not die."""
+    """Kill a child and wait for it for a second at most: a process inside a hanging driver may not die."""
     child.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(1)
@@ -119,7 +119,7 @@ def end_child(child: subprocess.Popen[bytes]) -> None:
 
 
 def reap(spare: Collection[int] = ()) -> bool:
-    """Wait for the dead among our children, adopted ones too, up to the first in `spare`; whether any child is left."""
+    """Wait for our dead children, adopted ones too, up to the first in `spare`. True while any child is left."""
     try:
         while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in spare:
             os.waitpid(dead.si_pid, 0)
@@ -135,7 +135,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _kill_and_wait(pids: set[int], end: float) -> None:
-    """By pidfd: a pid that is given anew between the two calls is not hit."""
+    """Kill by pidfd, which does not hit a process that got the pid meanwhile."""
     with contextlib.ExitStack() as stack:
         poll = select.poll()
         waiting = 0
@@ -157,7 +157,7 @@ def _pids() -> Iterator[int]:
 
 
 def environment_of(pid: int) -> set[bytes]:
-    """What /proc shows; nothing when it is gone, dead, or another user's."""
+    """The environment that a process was exec'd with; empty when it is gone, dead, or another user's."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             return set(file.read().split(b"\0"))
@@ -166,19 +166,19 @@ def environment_of(pid: int) -> set[bytes]:
 
 
 def state_of(pid: int) -> tuple[str, int] | None:
-    """(state letter, parent), or None when it is gone."""
+    """(state letter, parent) of a process, as ps shows them; None when it is gone."""
     fields = _stat(pid)
     return (fields[0].decode(), int(fields[1])) if fields else None
 
 
 def started_at(pid: int) -> int | None:
-    """When it started, in ticks since boot, by which it is told from a later one of that pid; None when it is gone."""
+    """When a process started, in ticks since boot: tells it from a later one of that pid. None when it is gone."""
     fields = _stat(pid)
     return int(fields[19]) if fields else None
 
 
 def _stat(pid: int) -> list[bytes]:
-    """What stands in /proc/<pid>/stat from the third field on; nothing when it is gone."""
+    """The fields of /proc/<pid>/stat from the third on; none when the process is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()

@@ -1,4 +1,4 @@
-"""The dynamic tags of this worker: what its workflows say it can do just now, such as a model held in VRAM."""
+"""The dynamic tags of this worker: what its workflows say it can do at the moment, such as a model held in VRAM."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _TAG = re.compile(TAG)
 
 
 class Tags:
-    """They live until they are dropped or the agent ends; a job's end leaves them."""
+    """The worker's dynamic tags. Each lasts until it is dropped or the agent ends, and outlives its job."""
 
     def __init__(self) -> None:
         self._tags: set[str] = set()
 
     def listed(self) -> list[str]:
-        """What the beat says."""
+        """The tags in order, as the beat says them."""
         return sorted(self._tags)
 
     def change(self, tag: str, has: bool) -> bool:
-        """Add or drop one; whether that changed anything."""
+        """Add a tag, or drop it when not `has`. True when that changed anything."""
         if not has:
-            known = tag in self._tags
+            is_there = tag in self._tags
             self._tags.discard(tag)
-            return known
+            return is_there
         if tag in self._tags:
             return False
         if not is_tag(tag) or len(self._tags) >= LIMITS.tags:
@@ -38,5 +38,5 @@ class Tags:
 
 
 def is_tag(text: object) -> bool:
-    """True for a text with a tag's syntax."""
+    """True for a text that has the syntax of a tag."""
     return isinstance(text, str) and _TAG.fullmatch(text) is not None

@@ -27,9 +27,9 @@ from app.ledger.registry import workers
 from app.pool.model import JobId, JobSpec, JobState, Requirement, WorkerId
 from app.pool.policy import STRATEGIES
 from bench.beats import bare_pool
-from bench.figures import publish
-from bench.pool import Pool, pool
-from bench.sim import AS_AGENTS, LARGE_MB, SMALL_MB, WORK, simulated, specs
+from bench.kit.figures import publish
+from bench.kit.pool import Pool, pool
+from bench.kit.sim import AS_AGENTS, LARGE_MB, SMALL_MB, WORK, simulated, specs
 
 SHORT_S, LONG_S = 2.0, 9.0
 UNIFORM_S, EACH = 3.0, 8  # jobs of so long, so many for each worker

@@ -19,10 +19,10 @@ from app.pool.codec import to_json
 from app.pool.keys import Keys
 from app.pool.model import WorkerId, new_id
 from app.pool.protocol import Lease, LeaseState, Wanted
-from bench.figures import publish
-from bench.line import Line, unheard
-from bench.pool import cpu_s
-from bench.sim import LARGE_MB, Told, beat_of, card
+from bench.kit.figures import publish
+from bench.kit.line import Line, unheard
+from bench.kit.pool import cpu_s
+from bench.kit.sim import LARGE_MB, Told, beat_of, card
 
 CLIENTS = 50
 ROUND_S = 4.0

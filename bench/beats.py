@@ -23,9 +23,9 @@ from app.ledger.db import Ledger
 from app.ledger.registry import workers
 from app.pool.model import Health, WorkerId
 from bench import beat_rate
-from bench.figures import percentile, publish
-from bench.pool import Pool, cpu_s, descendants, memory_kib, pool
-from bench.sim import AS_AGENTS, QUIET, Simulation, simulated, specs
+from bench.kit.figures import percentile, publish
+from bench.kit.pool import Pool, cpu_s, descendants, memory_kib, pool
+from bench.kit.sim import AS_AGENTS, QUIET, Simulation, simulated, specs
 from tests.kit.processes import command_line
 
 FLEETS = (1000, 10_000)

@@ -29,8 +29,8 @@ from app.coordinator.stores import Stores
 from app.ledger import jobs, waiting
 from app.ledger.jobs import OpenAttempt
 from app.pool.model import JobId, JobSpec
-from bench.figures import percentile, publish
-from bench.situations import AT_ONCE, BURN, SITUATIONS, Situation
+from bench.kit.figures import percentile, publish
+from bench.kit.situations import AT_ONCE, BURN, SITUATIONS, Situation
 from tests.kit.placement_scene import a_beat
 from tests.kit.seed import Seed
 from tests.kit.services import Services

@@ -25,8 +25,8 @@ from app.coordinator.stores import Stores
 from app.ledger import policy, tokens, waiting
 from app.ledger.db import Ledger
 from app.pool.keys import Keys
-from bench.figures import timed
-from bench.web import application
+from bench.kit.figures import timed
+from bench.kit.web import application
 from tests.kit.peer import Peer
 from tests.kit.services import Services
 
@@ -56,7 +56,7 @@ def rows(services: Services, count: int, rounds: int) -> list[list[Any]]:
 
 
 def _plain_s(services: Services, count: int) -> float:
-    """They carry what an envelope carries that has no parameters: a name."""
+    """Seconds for plain RQ's jobs, which carry what an envelope without parameters does: a name."""
     with redis.Redis.from_url(f"{services.redis('valkey')}/0") as rq:
         queue = Queue("bench-plain", connection=rq, serializer=JSONSerializer)
 
@@ -64,7 +64,7 @@ def _plain_s(services: Services, count: int) -> float:
             for first in range(0, count, AT_ONCE):
                 names = [f"plain-{first + n}" for n in range(min(AT_ONCE, count - first))]
                 queue.enqueue_many(
-                    [Queue.prepare_data("bench.noop.plain", args=(name,), job_id=name) for name in names]
+                    [Queue.prepare_data("bench.kit.noop.plain", args=(name,), job_id=name) for name in names]
                 )
 
         seconds, _ = timed(put)

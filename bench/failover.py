@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from app.pool.policy import Policy
-from bench.faults import FAULTS, OLD_S, Fault
-from bench.figures import FOLDER, circumstances, publish
-from bench.rounds import Outcome, measure, stored
+from bench.kit.faults import FAULTS, OLD_S, Fault
+from bench.kit.figures import FOLDER, circumstances, publish
+from bench.kit.rounds import Outcome, measure, stored
 from tests.kit.hosts import missing, new_network
 from tests.kit.pool_with_agents import PoolWithAgents, new_pool_with_agents
 from tests.kit.services import Services

@@ -21,8 +21,8 @@ from app.coordinator.stores import Stores
 from app.pool.live import Live
 from app.pool.model import WorkerId
 from app.pool.policy import Policy
-from bench.bounds import poisson_most, share_most
-from bench.figures import publish
+from bench.kit.bounds import poisson_most, share_most
+from bench.kit.figures import publish
 from tests.kit.peer import Peer
 from tests.kit.pool_with_agents import KEYS, PoolWithAgents, new_pool_with_agents
 from tests.kit.services import Services, eventually

@@ -11,11 +11,11 @@ import argparse
 import statistics
 import time
 
-from bench.figures import publish, spread
-from bench.marks import Mark, Marks, marked_pool
-from bench.plain import Plain, plain_rq
-from bench.pool import Pool
-from bench.trail import STAGES, Trail
+from bench.kit.figures import publish, spread
+from bench.kit.marks import Mark, Marks, marked_pool
+from bench.kit.plain import Plain, plain_rq
+from bench.kit.pool import Pool
+from bench.kit.trail import STAGES, Trail
 
 WARM_UP = 5
 PAUSE_S = 0.05  # beyond idle: the slot is back in its queue

@@ -23,8 +23,8 @@ from app.pool.model import Worker
 from app.web.http.cache import forget_workers
 from app.web.http.sessions import NAME
 from app.web.pages.fleet import POLL_S
-from bench.figures import publish, spread, timed
-from bench.web import application
+from bench.kit.figures import publish, spread, timed
+from bench.kit.web import application
 from tests.kit.seed import Seed
 from tests.kit.services import Services
 

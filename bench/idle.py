@@ -15,9 +15,9 @@ from typing import Any
 
 from redis import Redis
 
-from bench.figures import publish
-from bench.plain import plain_rq
-from bench.pool import Pool, cpu_s, descendants, memory_kib, noop_pool
+from bench.kit.figures import publish
+from bench.kit.plain import plain_rq
+from bench.kit.pool import Pool, cpu_s, descendants, memory_kib, noop_pool
 
 SETTLE_S = 10.0
 CONNECTED = "01"  # TCP_ESTABLISHED in /proc/net/tcp

@@ -29,9 +29,9 @@ from app.ledger.db import Ledger
 from app.pool.matching import refusal
 from app.pool.model import Health, JobId, Requirement, WorkerId, Workflow
 from bench import end_to_end
-from bench.cases import BURN, CASES, Case, tags_of
-from bench.figures import percentile, publish, timed
-from bench.sim import LARGE_MB, Spec, card, simulated
+from bench.kit.cases import BURN, CASES, Case, tags_of
+from bench.kit.figures import percentile, publish, timed
+from bench.kit.sim import LARGE_MB, Spec, card, simulated
 from tests.kit.placement_scene import KEYS, PlacementScene
 from tests.kit.services import Services
 

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.figures import publish, spread
-from bench.pool import Pool, descendants, memory_kib, pool
+from bench.kit.figures import publish, spread
+from bench.kit.pool import Pool, descendants, memory_kib, pool
 from tests.kit.processes import command_line
 
 REST_S = 20  # beats, samples and a sweep have been, so that what is made late is there

@@ -21,10 +21,10 @@ from app.pool.codec import from_json
 from app.pool.keys import Keys
 from app.pool.model import WorkerId
 from app.pool.protocol import Wanted
-from bench.figures import publish
-from bench.marks import Marks, marked_pool
-from bench.plain import Plain, plain_rq
-from bench.pool import Pool
+from bench.kit.figures import publish
+from bench.kit.marks import Marks, marked_pool
+from bench.kit.plain import Plain, plain_rq
+from bench.kit.pool import Pool
 from tests.kit.services import eventually
 
 SLOTS = 2

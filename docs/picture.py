@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from bench.pool import Pool, pool
+from bench.kit.pool import Pool, pool
 from tests.kit.nvml import Card, Driver
 
 PICTURE = Path(__file__).with_name("fleet.png")

@@ -24,7 +24,7 @@ GOOD_BYE = EndReason(Cause.GOOD_BYE)
 DEADLINE = EndReason(Cause.DEADLINE, error="its worker was cut off from the pool")
 SLOT = EndReason(Cause.SLOT, error="its slot process died")
 OUT_OF_MEMORY = ": out of memory, as the kernel says"  # for people; the report's oom_killed says it to the pool
-OF_ORDER = {"checkpoint": GOOD_BYE, **{each.cause: each for each in (CANCEL, DEADLINE, SLOT)}}
+OF_ORDER = {"checkpoint": GOOD_BYE, **{reason.cause: reason for reason in (CANCEL, DEADLINE, SLOT)}}
 
 
 def of_order(why: str) -> EndReason:
@@ -57,7 +57,7 @@ def ending(reporter: Reporter, why: EndReason | None, code: int | None, starved:
 
 
 def died(code: int | None) -> tuple[int | None, int | None]:
-    """The signal that killed a process, or its exit code; of one of which nothing is known, neither."""
+    """The signal that killed a process, or its exit code; neither where nothing is known of it."""
     return (-code, None) if code is not None and code < 0 else (None, code)
 
 

@@ -22,7 +22,7 @@ import time
 
 from agent.attempt.ending import CANCEL, DEADLINE, SLOT, EndReason, ending, failure, of_order
 from agent.attempt.reporter import Reporter
-from agent.attempt.rules import ruled
+from agent.attempt.rules import apply_rules
 from agent.attempt.workflow_process import Folders, WorkflowProcess, first_line
 from agent.ipc.channel import SlotSetup, introduce
 from agent.ipc.deadline import Deadline, Past
@@ -114,7 +114,7 @@ class Guard:
             starved = oom_kills() > self._oom_kills
             end = ending(self._reporter, self._why, self._child.ended() if self._child else None, starved)
             workflow = self._workflow()
-            self._reporter.end(ruled(end, workflow.rules if workflow else (), self._reporter))
+            self._reporter.end(apply_rules(end, workflow.rules if workflow else (), self._reporter))
             self._deliver()
         self._main.close()
 

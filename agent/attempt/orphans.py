@@ -40,5 +40,5 @@ def _children() -> set[int]:
 
 
 def _living(pid: int) -> set[int]:
-    found = state_of(pid)
-    return {pid} if found and found[0] not in "ZX" else set()
+    state = state_of(pid)
+    return {pid} if state and state[0] not in "ZX" else set()

@@ -110,9 +110,9 @@ class Outbox:
     def forget(self, job: JobId, attempt: int) -> None:
         """Drop what is kept of an attempt; a checkpoint or end that was not sent yet goes out once."""
         with self._lock:
-            kept = self._kept.pop((job, attempt), None)
-            if kept and self._again:
-                self._unsent += [report for report in kept.repeats(False) if report.kind in ONCE]
+            reports = self._kept.pop((job, attempt), None)
+            if reports and self._again:
+                self._unsent += [report for report in reports.repeats(False) if report.kind in ONCE]
 
     def send_again(self, with_logs: bool = True) -> None:
         """Repeat what is kept; log lines only after a reconnect or a new generation, else none is lost."""
@@ -120,7 +120,7 @@ class Outbox:
             if with_logs:
                 self._again = self._back = True
             else:
-                self._unsent += [report for kept in self._kept.values() for report in kept.repeats(False)]
+                self._unsent += self._repeats(with_logs=False)
         self.bell.ring()
 
     def leave(self, seconds: float) -> bool:
@@ -157,9 +157,12 @@ class Outbox:
             full = self._waiting + len(self._unsent) > MOST_WAITING
             batch = self._unsent
             if self._again or full:
-                batch = [report for kept in self._kept.values() for report in kept.repeats(True)] + self._not_kept()
+                batch = self._repeats(with_logs=True) + self._not_kept()
             self._unsent, self._again = [], False
         return batch, full
+
+    def _repeats(self, with_logs: bool) -> list[Report]:
+        return [report for attempt in self._kept.values() for report in attempt.repeats(with_logs)]
 
     def _not_kept(self) -> list[Report]:
         return [report for report in self._unsent if (report.job, report.attempt) not in self._kept]

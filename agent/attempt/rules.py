@@ -22,7 +22,7 @@ WITHIN_S = 0.5  # several times what 20 ordinary patterns need for all the lines
 TOO_SLOW = f"the patterns of this workflow's rules were given up after {WITHIN_S} s"
 
 
-def ruled(end: Report, rules: Sequence[Rule], reporter: Reporter) -> Report:
+def apply_rules(end: Report, rules: Sequence[Rule], reporter: Reporter) -> Report:
     """The end, with what the rules say is to follow. Only a failure is judged. Call it in the main thread only."""
     if end.end != "failed":
         return end
@@ -31,14 +31,14 @@ def ruled(end: Report, rules: Sequence[Rule], reporter: Reporter) -> Report:
         end = replace(end, cause=Cause.GPU_MEMORY)
     try:
         with _within(WITHIN_S):
-            rule = fitting(rules, end.exit_code, lines)
+            rule = first_match(rules, end.exit_code, lines)
     except TimeoutError:
         reporter.log([TOO_SLOW])
-        rule = fitting(rules, end.exit_code, ())
+        rule = first_match(rules, end.exit_code, ())
     return replace(end, then=rule.then) if rule else end
 
 
-def fitting(rules: Sequence[Rule], exit_code: int | None, lines: Sequence[str]) -> Rule | None:
+def first_match(rules: Sequence[Rule], exit_code: int | None, lines: Sequence[str]) -> Rule | None:
     """The first rule that fits; None when none does."""
     return next((rule for rule in rules if _fits(rule, exit_code, lines)), None)
 

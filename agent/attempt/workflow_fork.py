@@ -78,9 +78,9 @@ def _forget_guard(line: int, output: int, keep: Collection[int]) -> None:
     allow_pickle()  # its files are its own affair
 
 
-def _close_all_but(kept: set[int]) -> None:
+def _close_all_but(spared: set[int]) -> None:
     """Close every descriptor but these: each gap between two of them by one call."""
-    for below, above in pairwise([-1, *sorted(kept), MOST_FD]):
+    for below, above in pairwise([-1, *sorted(spared), MOST_FD]):
         if above > below + 1:  # os.closerange(n, n) would close all from n on
             os.closerange(below + 1, above)
 

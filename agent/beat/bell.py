@@ -23,9 +23,10 @@ MOST_PAUSE_S = 0.1  # between tries to be present again: half of what presence m
 
 
 class BellListener:
-    """Subscribed to one channel for as long as the process lives; `run` is a thread's.
+    """A subscription to one channel that is renewed for as long as the process lives.
 
-    `rung` is called in it, with a client to look with.
+    `run` is for a thread of its own. In it `rung` is called for each ring, with a client of Redis to look with, and
+    `subscribed` after each connection: what was rung before it is lost.
     """
 
     def __init__(
@@ -34,11 +35,11 @@ class BellListener:
         self._url = url
         self._channel = channel
         self._rung = rung
-        self._subscribed = subscribed  # whatever was rung before is lost: the callee looks at everything
+        self._subscribed = subscribed
         self._lost = Outage(log, "bell lost")
 
     def run(self) -> None:
-        """Listen; a lost connection is replaced at once, then with small pauses."""
+        """Listen for ever; a lost connection is replaced at once, after that with small pauses."""
         while True:
             try:
                 self._listen()

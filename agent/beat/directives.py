@@ -1,7 +1,7 @@
-"""The coordinator's word to a worker: its leases, its `wanted`, its present incarnation, the generation.
+"""The coordinator's directives to a worker: its leases, its `wanted`, its present incarnation, the generation.
 
-Read in one pipeline with each beat, and upon a bell without waiting for one; what it says is the same.
-Of the leases only those of attempts that the worker has: others ask nothing of it.
+They are read in one pipeline with each beat, and at once when the bell rings; both ways they say the same. Of the
+leases only those of attempts that the worker has are read: others ask nothing of it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from app.pool.protocol import Wanted
 
 
 def ask(pipe: Any, keys: Keys, worker: WorkerId, jobs: Sequence[JobId]) -> None:
-    """Put the questions at the end of a pipeline; `word` understands the answers."""
+    """Put the questions at the end of a pipeline; `understand` takes the answers to them."""
     if jobs:
         pipe.hmget(keys.lease(worker), jobs)
     pipe.hmget(keys.worker(worker), ["wanted", "incarnation"])
     pipe.get(keys.generation)
 
 
-def word(jobs: Sequence[JobId], answers: Sequence[Any]) -> Message:
-    """The answers as a message: `leases` by job as they stand in Redis, `wanted` as dicts or None."""
+def understand(jobs: Sequence[JobId], answers: Sequence[Any]) -> Message:
+    """The answers as a message: `leases` (job -> JSON), `wanted` (a Wanted as a dict, or None), `incarnation` (a
+    number or None), `generation` (text or None)."""
     *leases, (wanted, incarnation), generation = answers
     return {
         "leases": {job: text for job, text in zip(jobs, leases[0]) if text is not None} if leases else {},
@@ -37,10 +38,10 @@ def word(jobs: Sequence[JobId], answers: Sequence[Any]) -> Message:
 
 
 def read(keys: Keys, worker: WorkerId, redis: Any, jobs: Sequence[JobId]) -> Message:
-    """The word by itself. Raises redis.RedisError."""
+    """Read the directives apart from a beat; the message of `understand`. Raises redis.RedisError."""
     with redis.pipeline(transaction=False) as pipe:
         ask(pipe, keys, worker, jobs)
-        return word(jobs, pipe.execute())
+        return understand(jobs, pipe.execute())
 
 
 def as_number(text: Any) -> int | None:
@@ -50,5 +51,5 @@ def as_number(text: Any) -> int | None:
 
 @lru_cache(maxsize=1)
 def _wanted(text: str) -> Wanted:
-    """It hardly ever changes."""
+    """The text hardly ever changes, so the last one is remembered."""
     return from_json(Wanted, text)

@@ -1,8 +1,13 @@
 """The beat process: writes the heartbeat and moves the deadlines on; no job and no GPU call delays it.
 
 `python -m agent.beat.process <fd> <main's pid>`. Main pulses it with what runs; without a pulse for half an
-interval it stops beating, so a main that hangs is not shown as alive. Only a beat that got through
-moves the deadlines, and to times counted from before it was sent.
+interval it stops beating, so that a main that hangs is not shown as alive.
+
+The order within a beat is what makes deadlines safe. The clock is read first, then the beat is sent, and only when
+Redis has answered do the deadlines move on, to times counted from the clock as it was read. So whatever delays the
+beat, attempts here end no later than the pool believes, which counts from when the beat arrived. After a silence that
+is longer than the beat's time to live the process first asks whether another incarnation has taken its place: a beat
+would hide that one's.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from random import uniform
 
 import redis
 
-from agent.beat.directives import as_number, ask, word
+from agent.beat.directives import as_number, ask, understand
 from agent.ipc.deadline import DeadlineWriter
 from agent.ipc.link import Link, Message
 from agent.processes import boottime_ns, die_with_parent
@@ -35,13 +40,13 @@ from app.pool.protocol import Beat, Wanted
 
 log = logging.getLogger(__name__)
 
-SILENCED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # for main, which lets the beat stop last
-MOST_PAUSE_S = 1.0  # between tries, of any interval
+SILENCED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # are for main, which lets the beat stop last
+MOST_PAUSE_S = 1.0  # between tries, however long the interval is
 
 
 @dataclass(frozen=True)
 class Begin:
-    """Main's first word to the beat process."""
+    """Main's first message to the beat process."""
 
     redis_url: str
     prefix: str
@@ -53,7 +58,7 @@ class Begin:
 
 
 class Heartbeat:
-    """Beats for one incarnation until main is gone or another incarnation has taken its place."""
+    """The heartbeat of one incarnation, until main is gone or another incarnation has taken its place."""
 
     def __init__(self, link: Link, begin: Begin) -> None:
         self._link = link
@@ -68,11 +73,11 @@ class Heartbeat:
         self._lost = Outage(log, "beats do not get through")
         self._next = 0.0
         self._starved = False
-        self._slots = 0  # that the pool knows of
+        self._slots = 0  # as the last beat said
         self._through_ns = boottime_ns()
 
     def run(self) -> None:
-        """Until main closes its end."""
+        """Beat until main closes its end of the line."""
         while not self._link.gone:
             select.select([self._link], [], [], max(0.0, self._next - time.monotonic()))
             self._hear()
@@ -100,7 +105,7 @@ class Heartbeat:
             self._failed(error)
 
     def _pulsed(self) -> bool:
-        """By main's own clock in the pulse: pulses that lay unread while we were frozen are as old as they are."""
+        """True when the last pulse is fresh by main's clock in it: one that lay unread while we were frozen is not."""
         return self._pulse is not None and boottime_ns() - self._pulse["at_ns"] < self._clocks.interval_s / 2 * 1e9
 
     def _beat(self) -> None:
@@ -122,20 +127,19 @@ class Heartbeat:
         self._tell_of_slots()
 
     def _tell_of_slots(self) -> None:
-        """Who waits for a slot is not to wait for the next look at beats."""
+        """Ring the coordinator when slots have come up: jobs may wait for them, and its next look at beats is later."""
         assert self._pulse is not None
         before, self._slots = self._slots, self._pulse["beat"]["slots"]
         if self._slots > before:
-            with contextlib.suppress(redis.RedisError):  # then it is seen at the next look
+            with contextlib.suppress(redis.RedisError):  # a bell that is lost costs the time until the next look
                 self._client.publish(self._keys.bell, "beats")
 
     def _silent_for_long(self) -> bool:
         return boottime_ns() - self._through_ns > self._clocks.ttl_s * 1e9
 
     def _superseded(self) -> bool:
-        """Whether another incarnation took our place meanwhile; a beat of ours would hide that one's."""
-        found = self._client.hget(self._keys.worker(self._begin.worker), "incarnation")
-        present = as_number(found)
+        """True when another incarnation took our place meanwhile; main is told."""
+        present = as_number(self._client.hget(self._keys.worker(self._begin.worker), "incarnation"))
         if present is None or present <= self._begin.incarnation:
             return False
         self._link.send({"m": "superseded", "by": present})
@@ -144,11 +148,11 @@ class Heartbeat:
     def _exchange(self, clocks: Clocks) -> Message:
         assert self._pulse is not None
         worker, beat = self._begin.worker, self._pulse["beat"]
-        jobs = [JobId(each["job"]) for each in beat["attempts"]]
+        jobs = [JobId(ref["job"]) for ref in beat["attempts"]]
         with self._client.pipeline(transaction=False) as pipe:
             pipe.set(self._keys.beat(worker), to_json(self._composed(beat, clocks)), px=round(clocks.ttl_s * 1000))
             ask(pipe, self._keys, worker, jobs)
-            return word(jobs, pipe.execute()[1:])
+            return understand(jobs, pipe.execute()[1:])
 
     def _composed(self, beat: Message, clocks: Clocks) -> Beat:
         ours = {
@@ -162,7 +166,7 @@ class Heartbeat:
         return from_plain(Beat, {**beat, **ours})
 
     def _obey(self, wanted: Wanted) -> None:
-        """A changed interval holds from the next beat on."""
+        """Beat by these clocks from the next beat on."""
         clocks = clocks_of(wanted)
         if clocks != self._clocks:
             log.info("beat interval: %g s, %d may be missed", clocks.interval_s, clocks.missed_beats)
@@ -182,7 +186,7 @@ def clocks_of(wanted: Wanted) -> Clocks:
 
 
 def _first(link: Link) -> Message:
-    """Main's first message, which it sends as soon as it has started us."""
+    """Wait for main's first message. Raises SystemExit when main is gone."""
     while not link.gone:
         select.select([link], [], [])
         messages = link.receive()

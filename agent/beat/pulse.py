@@ -1,4 +1,4 @@
-"""Main's side of the beat process: starts it, pulses it, hears it, and knows when it is silent."""
+"""The pulse is main's side of the beat process: it starts the process, pulses and hears it, and sees its silence."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from agent.redis_client import LEAST_TIMEOUT_S
 from app.pool.codec import plain
 from app.pool.errors import PoolError
 
-FIRST_S = 10.0  # a busy host may take so long to start it
+FIRST_S = 10.0  # that a busy host may take to start it
 SILENT_INTERVALS = 2
-LEAST_SILENCE_S = 3 * LEAST_TIMEOUT_S  # it may wait so long for Redis, which is no fault of its own
+LEAST_SILENCE_S = 3 * LEAST_TIMEOUT_S  # that it may wait for Redis, which is no fault of its own
 
 
 class BeatLost(PoolError):
-    """The beat process has ended or says nothing; without it nobody moves the deadlines."""
+    """The beat process has ended or says nothing: nobody moves the deadlines on."""
 
 
 class Pulse:
-    """The running beat process. From main's main thread only: it ends with the thread that started it."""
+    """The running beat process. All calls come from main's main thread: the process ends with the thread that
+    started it."""
 
     def __init__(self, begin: Begin) -> None:
         ours, theirs = socket.socketpair()
@@ -48,22 +49,22 @@ class Pulse:
 
     @property
     def every_s(self) -> float:
-        """How often main must pulse, a little sooner than the beat process asks for."""
+        """Seconds between two pulses; less than half of what the beat process bears."""
         return self.interval_s / 5
 
     def due(self, now: float) -> bool:
-        """Whether the next pulse is due."""
+        """True when the next pulse is due."""
         return now >= self._due
 
     def send(self, beat: dict[str, Any], at_once: bool, now: float) -> None:
-        """Pulse; with `at_once` it beats now."""
+        """Pulse with what the beat is to say; with `at_once` it is sent now."""
         self._due = now + self.every_s
         self._link.send({"m": "pulse", "beat": beat, "at_ns": boottime_ns()})
         if at_once:
             self._link.send({"m": "now"})
 
     def hear(self, now: float) -> list[Message]:
-        """What it said. A changed interval holds for its silence too."""
+        """What the beat process said since the last call. A changed interval holds for its silence too."""
         messages = self._link.receive()
         for message in messages:
             self._heard_at = now
@@ -72,7 +73,10 @@ class Pulse:
         return messages
 
     def check(self, now: float, blind_s: float) -> None:
-        """Raises BeatLost when it has ended, or was silent for two intervals and longer than Redis may take."""
+        """Raise BeatLost when the process has ended, or was silent for two intervals and longer than Redis may take.
+
+        `blind_s`: for how long main itself stood still and could not hear it.
+        """
         self._heard_at += blind_s
         if self._link.gone:
             raise BeatLost("the beat process has ended")
@@ -81,6 +85,6 @@ class Pulse:
             raise BeatLost(f"the beat process was silent for {most_s:g} s")
 
     def stop(self) -> None:
-        """The last thing to stop."""
+        """Kill the beat process; it is the last to stop."""
         self._process.kill()
         self._process.wait()

@@ -8,12 +8,13 @@ STAT = Path("/proc/stat")
 
 
 class Cpu:
-    """`use` is the share of processor time (0 to 1) spent since the last call; None where nobody says."""
+    """The meter of the host's processors."""
 
     def __init__(self) -> None:
         self._last = _times()
 
     def use(self) -> float | None:
+        """The share of processor time (0 to 1) that was used since the last call; None where nobody says."""
         now = _times()
         if now is None or self._last is None:
             return None

@@ -1,7 +1,7 @@
-"""The GPUs as main sees them: which there are, and how they do.
+"""The GPUs as main sees them: which there are, and their figures.
 
-Both are asked by child processes, so a driver that hangs delays nobody. `python -m agent.gpus.inventory` prints
-the inventory as JSON; the server's side, which may not import an agent, asks in this way.
+Child processes ask for both, so that a driver that hangs delays nobody. `python -m agent.gpus.inventory` prints the
+inventory as JSON: the server's side, which may not import an agent, asks in this way.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ INVENTORY_S = 5.0  # after which a driver that has not answered counts as ill
 FRESH_S = 3.0  # three missed samples
 HUNG_S = 30.0  # a hung sampler is replaced no more often than this
 BACKOFF = Backoff(1.0, 30.0)  # before the next sampler
-KEPT = 300  # samples; the longest beat interval in seconds
+SAMPLES = 300  # that are remembered; the longest beat interval in seconds
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Inventory:
 
 
 def inventory() -> Inventory:
-    """Ask the driver for its cards; comes back within INVENTORY_S and a moment, whatever the driver does."""
+    """Ask the driver for its cards. Returns within INVENTORY_S and a moment, whatever the driver does."""
     child = subprocess.Popen(command(once=True), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
         line, _ = child.communicate(timeout=INVENTORY_S)
@@ -50,12 +50,12 @@ def inventory() -> Inventory:
         return Inventory(reason=f"no GPUs, because the process that asks for them ended with {child.returncode}")
     sample = from_json(GpuSample, line)
     # 0: a card that shares the host's memory does not name its own; no demand for VRAM matches it.
-    gpus = tuple(Gpu(each.uuid, each.index, each.model, each.vram_mb or 0) for each in sample.gpus)
+    gpus = tuple(Gpu(card.uuid, card.index, card.model, card.vram_mb or 0) for card in sample.gpus)
     return Inventory(gpus, sample.driver, sample.reason)
 
 
 class SamplerReader:
-    """Keeps a sampler running for these cards and holds its newest figures. Nothing here waits.
+    """The reader keeps a sampler running for these cards and has its newest figures. Nothing here waits.
 
     All calls come from main's main thread (a sampler ends with the thread that started it), with
     `now` from time.monotonic(). Without cards there is no sampler.
@@ -64,15 +64,15 @@ class SamplerReader:
     def __init__(self, gpus: tuple[Gpu, ...]) -> None:
         self._gpus = gpus
         self._sampler: _Sampler | None = None
-        self._samples: deque[GpuSample] = deque(maxlen=KEPT)
-        self._heard_at = 0.0  # the present sampler's newest sample, or its start
-        self._figures_at: float | None = None  # the newest sample with cards, or the first start
+        self._samples: deque[GpuSample] = deque(maxlen=SAMPLES)
+        self._heard_at = 0.0  # when the running sampler last said something, or was started
+        self._figures_at: float | None = None  # of the newest sample with cards, or the first start
         self._start_at = 0.0
         self._fruitless = 0  # samplers in a row that gave no cards
-        self._missing = False  # as logged
+        self._missing = False  # figures are missing, as the log says
 
     def step(self, now: float) -> None:
-        """Read what the sampler said and see that one runs; to be called each second."""
+        """Read what the sampler said and see that one runs; call it each second."""
         if self._sampler is not None:
             self._watch(self._sampler, now)
         elif self._gpus and now >= self._start_at:
@@ -81,11 +81,11 @@ class SamplerReader:
             self._figures_at = now if self._figures_at is None else self._figures_at
 
     def pids(self) -> set[int]:
-        """The sampler's, which is main's own child and not what a job left behind."""
+        """The sampler's pid: main's own child, which no job left behind."""
         return {self._sampler.process.pid} if self._sampler is not None else set()
 
     def figures(self, now: float, over_s: float) -> tuple[tuple[GpuFigures, ...], str | None]:
-        """Each card's newest figures, utilisation as the mean over `over_s`, and why any are missing.
+        """Each card's newest figures, utilisation as the mean over `over_s` seconds, and why some are missing.
 
         Every card has its entry, also one of which nothing is known.
         """
@@ -99,13 +99,13 @@ class SamplerReader:
             self._sampler = None
 
     def _watch(self, sampler: _Sampler, now: float) -> None:
-        ended = sampler.process.poll() is not None  # before the reading, which so has its last words
+        ended = sampler.process.poll() is not None  # asked first, so that the reading has its last sample
         for sample in sampler.read():
             self._keep(sample)
         if ended:
             self._bury(sampler, now)
         elif now > self._heard_at + HUNG_S:
-            # The next one starts only when this one is dead, so that hung ones never pile up.
+            # The next one starts only when this one is dead, so that hanging samplers never pile up.
             sampler.process.kill()
         self._log(now)
 
@@ -156,7 +156,7 @@ class SamplerReader:
         return sum(values) / len(values) if values else newest
 
     def _log(self, now: float) -> None:
-        """One line when figures begin or cease to be missing; none while the first are awaited."""
+        """Log once when figures begin to be missing, and when they are there again."""
         reason = self._reason(now)
         if bool(reason) == self._missing or not (self._samples or self._silent(now)):
             return
@@ -165,7 +165,7 @@ class SamplerReader:
 
 
 class _Sampler:
-    """A running sampler and the end of its pipe."""
+    """A running sampler and our end of its pipe."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -175,7 +175,7 @@ class _Sampler:
         self._partial = b""
 
     def read(self) -> Iterator[GpuSample]:
-        """The samples that have come whole since the last call."""
+        """The samples that have come since the last call."""
         while chunk := self._chunk():
             *lines, self._partial = (self._partial + chunk).split(b"\n")
             yield from (from_json(GpuSample, line) for line in lines)

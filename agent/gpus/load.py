@@ -1,4 +1,8 @@
-"""How busy this worker's part of the host is: the figures of a beat, and slots that a GPU has not let go of."""
+"""The host's load: the figures of a beat, and which slots a GPU has not let go of.
+
+The driver may list a dead process, and its memory as used, for a while. A slot is not offered as free while a card
+lists a process of its last attempt: the next one would find the memory taken.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,8 @@ from app.pool.protocol import AttemptRef, GpuFigures
 log = logging.getLogger(__name__)
 
 STEP_S = 1.0
-LISTED_S = 30.0  # a card may list a dead process for a while; then its slot is offered all the same
-FREED_MB = 1024  # so much that others gave back is told without waiting for the next beat
+LISTED_S = 30.0  # after which a slot is offered though a card still lists its last attempt
+FREED_MB = 1024  # that others must have given back for a beat out of turn
 
 
 @dataclass
@@ -29,7 +33,7 @@ class Held:
 
 
 class HostLoad:
-    """All calls come from main's main thread, with `now` from time.monotonic()."""
+    """This host's load. All calls come from main's main thread, with `now` from time.monotonic()."""
 
     def __init__(self, cards: Inventory) -> None:
         self._sampler = SamplerReader(cards.gpus)
@@ -41,7 +45,7 @@ class HostLoad:
         self._due = 0.0
 
     def pids(self) -> set[int]:
-        """The sampler's."""
+        """The sampler's pid."""
         return self._sampler.pids()
 
     def step(self, now: float, attempts: Collection[AttemptRef], guards: Mapping[AttemptRef, int]) -> bool:
@@ -64,13 +68,13 @@ class HostLoad:
         return bool(self._known - before) or any(map(self._is_freed, gpus))
 
     def figures(self, now: float, over_s: float) -> dict[str, Any]:
-        """The beat's figures, means over so many seconds."""
+        """The figures of a beat: `gpus`, `gpu_reason` and `cpu`; utilisations are means over `over_s` seconds."""
         gpus, reason = self._sampler.figures(now, over_s)
         self._others_mb = {gpu.uuid: gpu.memory.others or 0 for gpu in gpus}
         return {"gpus": plain(gpus), "gpu_reason": reason or self._reason, "cpu": self._cpu.use()}
 
     def holds(self, slot: int) -> bool:
-        """Whether a card still lists a process of this slot's last attempt."""
+        """True while a card lists a process of this slot's last attempt."""
         return any(ref.slot == slot for ref in self._held)
 
     def stop(self) -> None:

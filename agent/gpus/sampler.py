@@ -1,8 +1,8 @@
 """The sampler: asks the GPUs each second, in a process of its own, and writes a line of JSON for each answer.
 
-It may hang or end at any time; agent.gpus.inventory reads it, judges its silence and starts the next one. It ends by
-itself, having said why, when the driver has gone, and now and then while a card is lost: only a new
-process finds them again.
+It may hang or end at any time; agent.gpus.inventory reads it, judges its silence and starts the next one. When the
+driver has gone, and now and then while a card is lost, it says why and ends by itself: only a new process can find
+them again.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from app.pool.codec import to_json
 from app.pool.protocol import GpuFigures
 
 EVERY_S = 1.0
-LOST_S = 30.0  # how long a session with a lost card goes on; a new one costs each card's initialisation
+LOST_S = 30.0  # how long a session with a lost card goes on; a new one initialises every card
 ONCE = "--once"
 
 
 def command(*, once: bool = False) -> tuple[str, ...]:
-    """What starts a sampler as a child of this process; `once`: it says which cards there are and ends."""
+    """The command that starts a sampler as a child of this process; with `once` it only lists the cards."""
     return (sys.executable, "-m", "agent.gpus.sampler", str(os.getpid()), *([ONCE] if once else []))
 
 
 @dataclass(frozen=True)
 class GpuSample:
-    """What the driver said at a time; without cards `reason` says why."""
+    """What the driver said at one time; without cards `reason` says why there are none."""
 
     at: float  # CLOCK_MONOTONIC in seconds, which all processes of a host share
     gpus: tuple[GpuFigures, ...] = ()

@@ -1,6 +1,6 @@
-"""The channel between main and a slot: how main starts one, and the datagrams that the slot and its guards send.
+"""The channel from a slot to main: the datagrams that the slot sends, and by which its guards introduce themselves.
 
-A guard sends main one end of a socket pair of its own here; what they then say goes over that (link.py).
+A guard sends main one end of a socket pair of its own here; what they say after that goes over the pair (link.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SlotSetup:
     worker: WorkerId
     incarnation: int
     slot: int
-    start: int  # the how-manieth start of this slot; makes RQ's worker names unique
+    start: int  # counts the starts of this slot; makes RQ's worker names unique
     main_pid: int
     deadline_fd: int
     lock_fd: int
@@ -37,12 +37,12 @@ class SlotSetup:
 
 
 def introduce(channel: socket.socket, order: Order) -> socket.socket:
-    """A line of a new guard's own to main, told with all that main must know to end the attempt without its guard.
+    """Give main a line to this new guard, and all that it must know to end the attempt without the guard.
 
-    The nonce tells this guard's claim from any other's.
+    Returns the guard's end. The nonce tells this guard's claim from any other's. Raises OSError when main is gone.
     """
     ours, mains = socket.socketpair()
-    said = {
+    introduction = {
         "m": "guard",
         "pid": os.getpid(),
         "job": order.job,
@@ -53,17 +53,17 @@ def introduce(channel: socket.socket, order: Order) -> socket.socket:
         "timeout_s": order.timeout_s,
     }
     with mains:
-        tell(channel, said, (mains.fileno(),))
+        send_datagram(channel, introduction, (mains.fileno(),))
     channel.close()  # or main would not see the slot's death while we live
     return ours
 
 
-def tell(channel: socket.socket, message: Mapping[str, Any], fds: tuple[int, ...] = ()) -> None:
+def send_datagram(channel: socket.socket, message: Mapping[str, Any], fds: tuple[int, ...] = ()) -> None:
     """Send one datagram with these file descriptors. Raises OSError when main is gone."""
     socket.send_fds(channel, [json.dumps(message, separators=(",", ":")).encode()], fds)
 
 
-def told(channel: socket.socket) -> tuple[Message, list[int]] | None:
-    """One datagram and the descriptors that came with it; None when nobody holds the other end."""
+def receive_datagram(channel: socket.socket) -> tuple[Message, list[int]] | None:
+    """Wait for one datagram. Returns it with the descriptors that came along; None when nobody holds the other end."""
     text, fds, _, _ = socket.recv_fds(channel, DATAGRAM_BYTES, 4, socket.MSG_CMSG_CLOEXEC)
     return (json.loads(text), fds) if text else None

@@ -1,4 +1,4 @@
-"""JSON lines over one end of a socket pair, for one thread. Reading and writing never wait."""
+"""A link carries JSON lines over one end of a socket pair, for one thread. Reading and writing never wait."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 Message = dict[str, Any]
 
 CHUNK = 256 * 1024
-MOST_UNSENT = 1024 * 1024  # a peer that leaves so much unread is as good as gone
-CHUNKS_AT_ONCE = 4  # then the caller gets its turn: a peer that floods may not keep a guard from its clock
+MOST_UNSENT = 1024 * 1024  # bytes; a peer that leaves more unread is as good as gone
+CHUNKS_AT_ONCE = 4  # a peer that floods may not keep a guard from its clock: then the caller gets its turn
 
 
 class Link:
-    """One end. `gone` is set when the other end is closed or reads no more."""
+    """One end of the line. `gone` is set when the other end is closed or does not read."""
 
     def __init__(self, end: socket.socket, most_unsent: int = MOST_UNSENT) -> None:
         end.setblocking(False)
@@ -30,11 +30,11 @@ class Link:
 
     @property
     def unsent_bytes(self) -> int:
-        """How much the other end has had no room for."""
+        """How many bytes the other end has had no room for."""
         return len(self._unsent)
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send it, now or with the next flush."""
+        """Send a message, now or with the next flush. What is sent to an end that is gone is lost."""
         self._unsent += json.dumps(message, separators=(",", ":")).encode() + b"\n"
         self.flush()
 
@@ -49,7 +49,10 @@ class Link:
             self.gone = True  # what it sent before it closed can still be read
 
     def receive(self) -> list[Message]:
-        """The whole messages that have come, as many as fit a few reads; `gone` is set at their end."""
+        """The messages that have come, from a few reads at most; `gone` is set at the end of the line.
+
+        Raises ValueError for a line that is no JSON.
+        """
         messages: list[Message] = []
         for _ in range(CHUNKS_AT_ONCE):
             chunk = self._read()
@@ -60,6 +63,7 @@ class Link:
         return messages
 
     def close(self) -> None:
+        """Close this end."""
         self._end.close()
 
     def _read(self) -> bytes:

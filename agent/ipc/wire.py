@@ -1,6 +1,6 @@
-"""The workflow process' end of the guard's socket pair, JSON lines both ways, and the signals that it gets.
+"""The wire: the workflow process' end of its line to the guard, JSON lines both ways, and the signals that it gets.
 
-No thread reads: whoever calls the context looks for new words of the guard first.
+No thread reads: every call of the context first looks for what the guard has said.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ _CHUNK = 1 << 16
 
 
 class Wire:
-    """What the guard said, and a way to tell it something. `stopping` is its newest word on that."""
+    """The line to the guard. `stopping` is what the guard asked for last: "checkpoint", "cancel" or None.
+
+    `send` may be called from any thread, everything else from one at a time.
+    """
 
     def __init__(self, fd: int) -> None:
         # What this process starts must not hold the guard's socket open.
@@ -33,7 +36,7 @@ class Wire:
         return self._socket.fileno()
 
     def first(self) -> Json | None:
-        """The guard's first line; waits for it. None when it went away instead: nothing is to be run."""
+        """Wait for the guard's first line (a Start). None when the guard went away instead: nothing is to be run."""
         while b"\n" not in self._received:
             chunk = self._socket.recv(_CHUNK)
             if not chunk:
@@ -53,7 +56,7 @@ class Wire:
             self.stopping = json.loads(line).get("stopping", self.stopping)
 
     def send(self, message: dict[str, Json]) -> None:
-        """Tell the guard; waits while it does not read. Raises LeaseLost when it is gone."""
+        """Tell the guard something, waiting while it does not read. Raises LeaseLost when it is gone."""
         line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         try:
             with self._sending:
@@ -69,7 +72,7 @@ class Wire:
 
 
 class Signals:
-    """SIGTERM remembered; it and the end of a child also wake whoever selects on `fileno()`."""
+    """The memory of SIGTERM (`terminated`). It, and the end of a child, wake whoever selects on `fileno()`."""
 
     def __init__(self) -> None:
         self._wake, written = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -93,4 +96,4 @@ class Signals:
 
 
 def _on_sigchld(number: int, frame: FrameType | None) -> None:
-    """Nothing: a signal without a handler would not write the byte."""
+    """Do nothing: without a handler the signal would not write the byte that wakes."""

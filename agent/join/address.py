@@ -20,7 +20,7 @@ CALLER_S = 2.0  # a caller that says nothing for so long is dropped
 
 
 class Address:
-    """The port on which callers are told who is here; open from the beginning, answering once it knows."""
+    """A port that is open from the beginning, and answers once it knows who listens there."""
 
     def __init__(self, host: str, port: int) -> None:
         """Raises SettingsError when it cannot listen there."""
@@ -33,11 +33,11 @@ class Address:
         self.port = int(self._server.server_address[1])
 
     def introduce(self, who: WhoIs) -> None:
-        """From now on callers are answered this."""
+        """Answer callers with this from now on."""
         self._server.who = to_json(who).encode()
 
     def run(self) -> None:
-        """Answer; a thread's."""
+        """Answer callers; for a thread of its own."""
         self._server.serve_forever()
 
 
@@ -50,7 +50,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__((host, port), _Caller)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A caller that hung up is nobody's fault."""
+        """Log a failure, unless the caller has hung up, which is nobody's fault."""
         if not isinstance(sys.exc_info()[1], OSError):
             log.exception("address: a call failed")
 
@@ -60,13 +60,13 @@ class _Caller(BaseHTTPRequestHandler):
     timeout = CALLER_S
 
     def do_GET(self) -> None:
-        """`/` says who is here."""
-        known = self.path == "/" and self.server.who
-        self.send_response(200 if known else 404)
+        """Answer `/` with who listens here."""
+        is_known = self.path == "/" and self.server.who
+        self.send_response(200 if is_known else 404)
         self.send_header("Content-Type", "application/json")
         self.end_headers()
-        if known:
+        if is_known:
             self.wfile.write(self.server.who)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: calls come with every join and every doubt."""
+        """Log nothing: calls come with every join and every doubt."""

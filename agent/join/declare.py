@@ -1,7 +1,7 @@
 """What this agent offers: the workflows of its workflows.toml, or without one all that ship.
 
-Only what is declared can run. Nothing of a workflow is executed here: a command is looked for, the
-module of a python workflow is looked for, and the shipped ones say themselves what they need.
+Only what is declared can run. Nothing of a workflow is executed here: programs and modules are only looked for, and
+the workflows that ship say themselves what they need.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ else:
     import tomli as tomllib
 
 SHIPPED = {"transcode": transcode, "burn": burn}
-_KEYS = {each.name for each in fields(Workflow)} - {"name"}
-_PARAMETER_KEYS = {each.name for each in fields(Parameter)} - {"name"}
-_RULE_KEYS = {each.name for each in fields(Rule)}
+_KEYS = {key.name for key in fields(Workflow)} - {"name"}
+_PARAMETER_KEYS = {key.name for key in fields(Parameter)} - {"name"}
+_RULE_KEYS = {key.name for key in fields(Rule)}
 THENS = typing.get_args(Then)
 MOST_RULES = 20
 MOST_PATTERN_CHARACTERS = 200
@@ -39,14 +39,14 @@ MOST_PATTERN_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class Declared:
-    """What is offered, and the name of each workflow that is not, with the reason."""
+    """The workflows that are offered, and those that are not: name -> why."""
 
     workflows: tuple[Workflow, ...]
     not_offered: dict[str, str] = field(default_factory=dict)
 
 
 def declared(file: Path | None) -> Declared:
-    """Read the file, or take what ships when there is none. Raises SettingsError naming what is wrong in it."""
+    """What the file declares; without a file, what ships. Raises SettingsError that names what is wrong in it."""
     shipped, own = (tuple(SHIPPED), {}) if file is None else _read(file)
     offered, not_offered = [], {}
     for name in (*shipped, *own):
@@ -93,12 +93,12 @@ def _workflow(file: Path, name: str, table: dict[str, Any]) -> Workflow:
     return workflow
 
 
-def _only(file: Path, where: str, table: Any, known: set[str]) -> None:
+def _only(file: Path, where: str, table: Any, keys: set[str]) -> None:
     if not isinstance(table, Mapping):
         raise SettingsError(f"{file}: {where} must be a table")
-    unknown = table.keys() - known
+    unknown = table.keys() - keys
     if unknown:
-        raise SettingsError(f"{file}: {where} has {min(unknown)!r}; known are {', '.join(sorted(known))}")
+        raise SettingsError(f"{file}: {where} has {min(unknown)!r}; known are {', '.join(sorted(keys))}")
 
 
 def _check(workflow: Workflow) -> None:

@@ -29,7 +29,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Membership:
+class PoolMembership:
     """The worker's id and its own tokens, the newest first; the older ones serve until a join is confirmed."""
 
     worker: WorkerId | None = None
@@ -47,17 +47,17 @@ def identify(settings: AgentSettings, gpus: tuple[Gpu, ...]) -> Identity:
     return Identity(machine_id, boot_id, hashlib.sha256("\n".join(parts).encode()).hexdigest())
 
 
-def stored(home: Path) -> Membership:
-    """What an earlier life kept; an empty one when there was none or it cannot be read."""
+def load_membership(home: Path) -> PoolMembership:
+    """The membership of an earlier life; an empty one when there was none or it cannot be read."""
     try:
-        kept = json.loads(_membership(home).read_text())
-        return Membership(WorkerId(kept["worker"]), tuple(kept["tokens"]))
+        fields = json.loads(_membership(home).read_text())
+        return PoolMembership(WorkerId(fields["worker"]), tuple(fields["tokens"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return Membership()
+        return PoolMembership()
 
 
-def store(home: Path, membership: Membership) -> None:
-    """Keep it, readable by this user alone; whole or not at all."""
+def save_membership(home: Path, membership: PoolMembership) -> None:
+    """Write the membership down whole or not at all, readable by this user alone. Raises OSError."""
     text = json.dumps({"worker": membership.worker, "tokens": membership.tokens})
     _write_private(_membership(home), text)
 
@@ -69,10 +69,10 @@ def _membership(home: Path) -> Path:
 def _machine_id(home: Path) -> str:
     """Linux' machine id, or one made for this state folder where the host has none (some containers)."""
     try:
-        found = MACHINE_ID.read_text().strip()
+        hosts = MACHINE_ID.read_text().strip()
     except OSError:
-        found = ""
-    return found or _made_machine_id(home / "machine-id")
+        hosts = ""
+    return hosts or _made_machine_id(home / "machine-id")
 
 
 def _made_machine_id(path: Path) -> str:

@@ -1,7 +1,8 @@
 """Joining: the agent says what it is, proves its way to Redis and to the outputs, and confirms.
 
-Only the confirmation makes it a worker. Nothing here decides: each check is the server's, has a name,
-and when it fails says the next step; 30 s in all.
+Only the confirmation makes it a worker. The new token is stored before it: the confirmation ends the older tokens, and
+an agent that dies in between must not be left without one. Nothing here decides: each check is the server's, has a
+name, and when it fails says the next step. A join takes 30 s at most.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import redis
 
-from agent.join.identity import Membership, store, stored
+from agent.join.identity import PoolMembership, load_membership, save_membership
 from agent.redis_client import connect
 from app.pool.codec import from_plain, to_json
 from app.pool.errors import PoolError, Unavailable
@@ -37,7 +38,7 @@ CALL_S = 5.0
 MOST_BYTES = 1024 * 1024
 GET_ADMITTED = "make a join token (`python -m app token create --kind join --owner NAME`) and set MUSTER_JOIN_TOKEN"
 
-# A pool's server is called directly, whatever proxy the environment names for the internet.
+# The server is called directly, whatever proxy the environment names for the internet.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -49,19 +50,19 @@ class JoinRefused(PoolError):
 
 
 class JoinStopped(Exception):
-    """Asked to stop before it had joined."""
+    """The agent was asked to stop before it had joined."""
 
 
 @dataclass(frozen=True)
 class Joined:
-    """A confirmed join."""
+    """A confirmed join: what the worker is, and what the coordinator wants of it."""
 
     admission: Admission
     wanted: Wanted
 
 
 class Joining:
-    """One agent's way into its pool; `admitted` is called before the server may call back."""
+    """One agent's way into its pool. `admitted` is called before the server may call the agent's address."""
 
     def __init__(self, settings: AgentSettings, bell: Bell, admitted: Callable[[Admission], None]) -> None:
         self._settings = settings
@@ -69,24 +70,26 @@ class Joining:
         self._admitted = admitted
 
     def join(self, offer: Offer) -> Joined:
-        """Raises JoinRefused, Unavailable when the server cannot be reached (trying later is safe), JoinStopped."""
+        """Join with this offer. Raises JoinRefused, Unavailable when the server cannot be reached, JoinStopped.
+
+        It may be repeated: what was not confirmed has changed nothing.
+        """
         end = time.monotonic() + JOIN_S
         with _proof(self._settings.output_folder) as (file, text):
             admission = self._admission(replace(offer, proof_file=file, proof_text=text))
-            known = stored(self._settings.home)
-            # Before the confirmation, which ends the older tokens: a death in between may not lose the new one.
-            store(self._settings.home, Membership(admission.worker, (admission.token, *known.tokens)))
+            older = load_membership(self._settings.home)
+            save_membership(self._settings.home, PoolMembership(admission.worker, (admission.token, *older.tokens)))
             _answer(admission)
             self._admitted(admission)
             wanted = self._confirmed(admission, end)
-        store(self._settings.home, Membership(admission.worker, (admission.token,)))
+        save_membership(self._settings.home, PoolMembership(admission.worker, (admission.token,)))
         return Joined(admission, wanted)
 
     def _admission(self, offer: Offer) -> Admission:
-        """With the worker's own token where it is still good, else with the join token."""
-        known = stored(self._settings.home)
-        for token in known.tokens:
-            status, answer = self._post("/agent/v1/join", token, replace(offer, worker=known.worker))
+        """Ask to join, by the worker's own token where that is still good, else by the join token."""
+        membership = load_membership(self._settings.home)
+        for token in membership.tokens:
+            status, answer = self._post("/agent/v1/join", token, replace(offer, worker=membership.worker))
             if status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                 return _admission(status, answer)
         if self._settings.join_token is None:
@@ -94,7 +97,7 @@ class Joining:
         return _admission(*self._post("/agent/v1/join", self._settings.join_token, offer))
 
     def _confirmed(self, admission: Admission, end: float) -> Wanted:
-        """Asks again while the worker's present incarnation seems to live (202)."""
+        """Confirm, and ask again while the worker's present incarnation seems to live (202)."""
         answer: dict[str, Any] = {}
         while time.monotonic() < end:
             status, answer = self._post(f"/agent/v1/join/{admission.join}/confirm", admission.token, None)
@@ -110,7 +113,7 @@ class Joining:
             raise JoinStopped
 
     def _post(self, path: str, token: str, body: Offer | None) -> tuple[int, dict[str, Any]]:
-        """(status, JSON). Raises Unavailable when nobody answers, or the server says that it cannot now."""
+        """Call the server. Returns (status, JSON). Raises Unavailable when it does not answer, or cannot now."""
         request = urllib.request.Request(
             self._settings.server + path,
             data=to_json(body).encode() if body else b"{}",
@@ -140,9 +143,9 @@ def _call(request: urllib.request.Request) -> tuple[int, bytes]:
 def _object(text: bytes) -> dict[str, Any]:
     """The JSON object of an answer; an empty one when it is something else, such as a proxy's page."""
     with contextlib.suppress(ValueError):
-        found = json.loads(text)
-        if isinstance(found, dict):
-            return found
+        answer = json.loads(text)
+        if isinstance(answer, dict):
+            return answer
     return {}
 
 
@@ -156,7 +159,7 @@ def _admission(status: int, answer: dict[str, Any]) -> Admission:
 
 def _refused(status: int, answer: dict[str, Any]) -> JoinRefused:
     detail = str(answer.get("detail") or answer.get("title") or f"the server answers {status}")
-    wrong = "".join(f" [{each.get('pointer')}: {each.get('detail')}]" for each in answer.get("errors") or [])
+    wrong = "".join(f" [{error.get('pointer')}: {error.get('detail')}]" for error in answer.get("errors") or [])
     return _failed_check(answer, JoinRefused("offer", detail + wrong, "is MUSTER_SERVER a Muster of this version?"))
 
 
@@ -168,7 +171,7 @@ def _failed_check(answer: dict[str, Any], otherwise: JoinRefused) -> JoinRefused
 
 
 def _answer(admission: Admission) -> None:
-    """Prove the way to Redis. Raises JoinRefused when there is none."""
+    """Prove the way to Redis by writing the answer there. Raises JoinRefused when there is none."""
     client = connect(admission.redis_url)
     try:
         client.set(Keys(admission.prefix).join(admission.nonce), admission.answer, px=JOIN_MS)
@@ -181,7 +184,7 @@ def _answer(admission: Admission) -> None:
 
 @contextlib.contextmanager
 def _proof(folder: Path) -> Iterator[tuple[str, str]]:
-    """(name, text) of a file in the shared folder, there for as long as the join lasts."""
+    """Write a file into the shared folder for as long as the join lasts; (name, text). Raises JoinRefused."""
     file, text = folder / f".join-{secrets.token_hex(8)}", secrets.token_hex(16)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """The lock of one identity on this host: one agent at a time, and none before the last one's processes are gone.
 
-One file carries two kinds of lock that do not touch each other. The record lock (lockf) is main's own
-and goes when main dies. The flock belongs to the open file, which slots, guards and workflows
-inherit: it is free when the last of them is gone.
+One file carries two kinds of lock that do not touch each other. The record lock (lockf) is main's own and goes when
+main dies. The flock belongs to the open file, which slots, guards and workflows inherit: it is free when the last of
+them is gone. A new agent takes the record lock first, so that of two only one ends what the last life has left.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from app.pool.errors import PoolError
 from app.pool.model import ID_LENGTH, WorkerId
 
 FOLDERS = (Path("/run/lock"), Path("/tmp"))  # of the host, not of a user or a service
-LOOK_S = 0.02  # waiting inside flock could not be bounded
+LOOK_S = 0.02  # between two tries: a wait inside flock has no limit
 
 
 class HostLock:
-    """The open lock file; its descriptor is inheritable only where it is passed on by name."""
+    """The open lock file. A child inherits its descriptor `fd` only where it is passed on by name."""
 
     def __init__(self, fd: int, path: Path) -> None:
         self.fd = fd
@@ -39,7 +39,7 @@ class HostLock:
         return lock._for_main()
 
     def former_worker(self) -> WorkerId | None:
-        """The worker of this identity's last life, also when its state folder is lost."""
+        """The worker of this identity's last life, known also when its state folder is lost; None without one."""
         text = os.pread(self.fd, ID_LENGTH, 0).decode(errors="replace")
         return WorkerId(text) if len(text) == ID_LENGTH else None
 
@@ -52,7 +52,7 @@ class HostLock:
             time.sleep(LOOK_S)
 
     def note(self, worker: WorkerId) -> None:
-        """Leave the worker's id for the next life."""
+        """Write down the worker's id for the next life."""
         os.pwrite(self.fd, worker.encode(), 0)
 
     def _for_main(self) -> HostLock:
@@ -75,6 +75,6 @@ class HostLock:
 
 
 def path_of(digest: str) -> Path:
-    """The lock file of an identity. It stays: removing a file that others may wait for would make two locks of it."""
-    folder = next((each for each in FOLDERS if os.access(each, os.W_OK)), FOLDERS[-1])
+    """The lock file of an identity. It stays for ever: who waits for a removed file would not see the new one."""
+    folder = next((folder for folder in FOLDERS if os.access(folder, os.W_OK)), FOLDERS[-1])
     return folder / f"muster-{digest[:32]}.lock"

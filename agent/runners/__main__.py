@@ -1,7 +1,7 @@
-"""The workflow process: `python -m agent.runners <fd>`, started by a guard in the attempt's output folder.
+"""The workflow process, in the output folder: forked by a guard, or started as `python -m agent.runners <fd>`.
 
-It waits for the first line, which comes only when the claim was accepted; until then nothing of the
-workflow runs. One of the three places that catch everything: the workflow's error is its end.
+It waits for the first line, which comes only when the claim was accepted; until then nothing of the workflow runs.
+This is one of the three places that catch everything: an error of the workflow is its end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Message = dict[str, Json]
 
 
 def main(fd: int) -> None:
-    """Run one attempt and say how it ended; nothing when the lease is lost."""
+    """Run one attempt and say how it ended; say nothing when the lease is lost."""
     faulthandler.register(signal.SIGUSR1)  # the guard asks for the stacks of one that hangs
     signals = Signals()
     wire = Wire(fd)
@@ -43,7 +43,7 @@ def main(fd: int) -> None:
 
 
 def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
-    """Run it; the message that ends it. Raises LeaseLost."""
+    """Run the attempt. Returns the message that ends it. Raises LeaseLost."""
     job: Job | None = None
     try:
         job = Job(start, checked(start), wire, signals)
@@ -61,7 +61,7 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
 
 
 def checked(start: Start) -> dict[str, Json]:
-    """The parameters with defaults. Raises BadRequest when this host's declaration forbids them."""
+    """The parameters with their defaults. Raises BadRequest when this host's declaration forbids them."""
     declared = start.runner.parameters
     wrong = parameters.problems(declared, start.params, settings.input_folders(os.environ), must_exist=True)
     if wrong:
@@ -80,14 +80,14 @@ def _ended(how: str, why: str, exit_code: int | None = None) -> Message:
 
 
 def _exit_code(error: BaseException) -> int | None:
-    """The command's, or the one that a Python workflow named with sys.exit."""
+    """The exit code of the command, or the one that a Python workflow gave to sys.exit."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else None
     return error.exit_code if isinstance(error, command.CommandFailed) else None
 
 
 def _described(error: BaseException) -> str:
-    """What went wrong; where, too, unless the error was meant for people."""
+    """What went wrong, and where, unless the error was meant for people."""
     if isinstance(error, PoolError):
         return str(error)
     where = traceback.format_exception(type(error), error, error.__traceback__)

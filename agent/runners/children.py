@@ -1,4 +1,4 @@
-"""How a workflow starts a process of its own."""
+"""Processes that a workflow starts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from agent.processes import die_with_parent
 
 
 def start(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Start it without a shell; it dies with this process. From the main thread only (PDEATHSIG).
+    """Start a program without a shell. It dies with this process, so call this in the main thread only (PDEATHSIG).
 
-    Raises FileNotFoundError when there is no such program.
+    Options are those of subprocess.Popen. Raises FileNotFoundError when there is no such program.
     """
     return subprocess.Popen(
         argv,
         stdin=options.pop("stdin", subprocess.DEVNULL),
-        close_fds=False,  # inherits the worker's lock; all else of ours is not inheritable
+        close_fds=False,  # it inherits the worker's lock; nothing else of ours is inheritable
         preexec_fn=partial(die_with_parent, signal.SIGKILL, os.getpid()),  # noqa: PLW1509 - takes no lock
         **options,
     )

@@ -1,7 +1,7 @@
 """The command runner: a fixed argv with declared parameters put in, never a shell.
 
-On its output `::progress 0.4 text` and `::checkpoint {json}` are understood, all else is log. The
-last checkpoint's state lies in the file that MUSTER_CHECKPOINT names; it is not set when there is none.
+In its output `::progress 0.4 text` and `::checkpoint {json}` are understood, all else is log. The state of the last
+checkpoint lies in the file that MUSTER_CHECKPOINT names; without a checkpoint the variable is not set.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PLACE = re.compile(r"\{(\w+)\}")
 LAST_LINES = 20
 
 _CHUNK = 1 << 16
-_LONGEST = LIMITS.checkpoint_bytes + _CHUNK  # of a line that is still waited for; a checkpoint fits
+_LONGEST = LIMITS.checkpoint_bytes + _CHUNK  # bytes of a line whose end is waited for; a checkpoint fits
 
 
 class CommandFailed(PoolError):
-    """The command ended otherwise than by exit code 0; `exit_code` is None when a signal ended it."""
+    """The command did not end with exit code 0; `exit_code` is None when a signal ended it."""
 
     def __init__(self, how: str, returncode: int) -> None:
         super().__init__(how)
@@ -38,7 +38,7 @@ class CommandFailed(PoolError):
 
 
 def run(job: Job, workflow: Workflow, wire: Wire, signals: Signals) -> None:
-    """Run the command to its end. Raises Stopped when it was asked to stop, CommandFailed when it failed."""
+    """Run the command to its end. Raises Stopped when it was asked to stop, CommandFailed, LeaseLost."""
     command = children.start(
         arguments(workflow, job.params),
         stdout=subprocess.PIPE,
@@ -57,7 +57,7 @@ def run(job: Job, workflow: Workflow, wire: Wire, signals: Signals) -> None:
 
 
 def arguments(workflow: Workflow, params: Mapping[str, Json]) -> list[str]:
-    """The argv with every `{name}` replaced; an element that names an absent parameter is left out.
+    """The argv with every `{name}` replaced; an element that names a parameter without a value is left out.
 
     Raises PoolError when a value would begin an argument with '-' and so become an option.
     """
@@ -87,7 +87,7 @@ def _environment(job: Job) -> dict[str, str]:
 
 
 def _follow(job: Job, command: subprocess.Popen[bytes], lines: _Lines, wire: Wire, signals: Signals) -> None:
-    """Pass its output on until it has ended, and a wish to stop on to it, once."""
+    """Pass the command's output on until it has ended; ask it to stop, once, when the job is asked to."""
     assert command.stdout is not None
     asked = False
     os.set_blocking(command.stdout.fileno(), False)
@@ -111,7 +111,7 @@ def _how(code: int) -> str:
 
 
 class _Lines:
-    """What the command writes, line by line: to the log, or understood."""
+    """The command's output, line by line: understood, or put into the log."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -119,7 +119,7 @@ class _Lines:
         self.last: deque[str] = deque(maxlen=LAST_LINES)
 
     def read(self, fd: int) -> bool:
-        """Take in what is there; False at its end."""
+        """Read what is there. False at the end of the output."""
         try:
             chunk = os.read(fd, _CHUNK)
         except BlockingIOError:
@@ -131,7 +131,7 @@ class _Lines:
         return bool(chunk)
 
     def read_rest(self, fd: int) -> None:
-        """Take in what is left after its end; at most what a pipe holds."""
+        """Read what is left after the command's end, at most what a pipe holds."""
         os.set_blocking(fd, False)
         for _ in range(1 + (1 << 20) // _CHUNK):
             self.read(fd)

@@ -11,7 +11,7 @@ from app.pool.model import Json, Workflow
 
 
 def run(job: Job, workflow: Workflow) -> Json:
-    """Call the workflow's function; what it prints becomes log lines."""
+    """Call the workflow's function. What it prints becomes log lines; what it raises is raised."""
     module, _, function = workflow.target.partition(":")
     printed = _Printed(job)
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):

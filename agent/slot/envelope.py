@@ -1,8 +1,8 @@
-"""What of an RQ job a slot believes: exactly one function with exactly one order, and nothing else.
+"""The envelope: an RQ job as far as a slot believes it, exactly one token with exactly one order.
 
-Whoever can write to Redis can write an RQ job; JSON alone is no protection, since a job names its
-function, its callbacks and its webhooks itself. An envelope that is not as dispatch makes it is
-dropped and named in the log, before a work horse is forked, and the queue goes on.
+Whoever can write to Redis can write an RQ job. JSON alone is no protection, since a job names its function, its
+callbacks and its webhooks itself. An envelope that is not as dispatch makes it is dropped and named in the log before
+a work horse is forked, and the queue goes on.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 4 * 1024 * 1024  # of an order; parameters, a checkpoint and its list of files are far below
 MOST_TTL_S = 3600
 
-# What RQ's own enqueueing writes, and what a worker adds. Every other field must be missing or empty:
-# callbacks, webhooks, dependencies, retries, repeats, rate limits, and what later versions invent.
+# The fields that RQ writes when a job is enqueued and taken. Every other one must be missing or empty: callbacks,
+# webhooks, dependencies, retries, repeats, rate limits, and what later versions invent.
 _FIELDS = frozenset(
     b"created_at data started_at ended_at last_heartbeat worker_name origin description enqueued_at "
     b"timeout result_ttl failure_ttl status".split()
@@ -42,11 +42,11 @@ _EMPTY = (b"", b"[]", b"{}", b"null")
 
 
 class EnvelopeRefused(Exception):
-    """The envelope is not one that dispatch made; the message says why."""
+    """Dispatch did not make this envelope; the message says how that is seen."""
 
 
 class Envelope(Job):
-    """An RQ job as far as it is believed. `worker` and `run` are set by `envelope_class`."""
+    """An RQ job whose fields were checked. `worker` and `run` are set by `envelope_class`."""
 
     order: Order
     worker: ClassVar[WorkerId]
@@ -54,10 +54,13 @@ class Envelope(Job):
 
     @classmethod
     def fetch(cls, id: str, connection: Redis | None = None, serializer: Any = None) -> Envelope:
-        """The envelope. Raises NoSuchJobError, upon which RQ goes on with the next, also for a refused one."""
+        """Read an envelope. Raises NoSuchJobError, also for a refused one: RQ then goes on with the next.
+
+        Redis' connection and time-out errors are raised as they are: RQ tries again.
+        """
         assert connection is not None
         try:
-            found = super().fetch(id, connection=connection, serializer=serializer)
+            envelope = super().fetch(id, connection=connection, serializer=serializer)
         except (RedisConnectionError, RedisTimeoutError):
             raise
         except NoSuchJobError:
@@ -67,11 +70,11 @@ class Envelope(Job):
             log.warning("envelope refused: worker=%s envelope=%.120r cause=%s", cls.worker, id, _why(error))
             drop(connection, cls.worker, id)
             raise NoSuchJobError(id) from error
-        assert isinstance(found, Envelope)
-        return found
+        assert isinstance(envelope, Envelope)
+        return envelope
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
-        """Check what came from Redis, then let RQ read it. Raises EnvelopeRefused, or whatever RQ stumbles over."""
+        """Check what came from Redis, then let RQ read it. Raises EnvelopeRefused, and whatever RQ raises."""
         _check_fields(raw_data)
         data = _decompressed(raw_data.get(b"data", b""))
         self.order = _order(data)
@@ -80,7 +83,7 @@ class Envelope(Job):
 
     @property
     def func(self) -> Callable[..., None]:
-        """The one function, never one that is looked up by the name in the envelope."""
+        """The slot's one function; none is looked up by the name in the envelope."""
         return type(self).run
 
     def _check(self, order: Order) -> None:
@@ -98,12 +101,12 @@ class Envelope(Job):
 
 
 def envelope_class(worker: WorkerId, run: Callable[..., None]) -> type[Envelope]:
-    """The class of this worker's envelopes, which run nothing but `run`."""
+    """The class of a worker's envelopes, which run nothing but `run`."""
     return type("Envelope", (Envelope,), {"worker": worker, "run": staticmethod(run)})
 
 
 def drop(connection: Redis, worker: WorkerId, envelope: str | bytes) -> None:
-    """Forget an envelope that was popped; the hash only if it is this worker's own."""
+    """Forget an envelope that was popped; its hash is deleted only if it is this worker's own."""
     queue_key = Queue.redis_queue_namespace_prefix + keys.queue(worker)
     parts = keys.envelope_parts(envelope) if isinstance(envelope, str) else None
     try:
@@ -121,17 +124,17 @@ def _check_fields(raw: Mapping[bytes, bytes]) -> None:
 
 
 def _order(data: bytes) -> Order:
-    """The order in an envelope's data: [function, None, [], {"order": ...}]."""
-    function, instance, args, kwargs = json.loads(data)
-    if function != keys.FUNCTION:
-        raise EnvelopeRefused(f"it calls {str(function)[:80]!r}")
+    """The order in an envelope's data: [token, None, [], {"order": ...}]."""
+    token, instance, args, kwargs = json.loads(data)
+    if token != keys.FUNCTION:
+        raise EnvelopeRefused(f"it calls {str(token)[:80]!r}")
     if instance is not None or args or list(kwargs) != ["order"]:
         raise EnvelopeRefused("its arguments are not one order")
     return from_plain(Order, kwargs["order"])
 
 
 def _decompressed(data: bytes) -> bytes:
-    """Bounded: a small field may inflate to more than the host has."""
+    """The data inflated, up to a limit: a small field may inflate to more than the host's memory."""
     if len(data) > MOST_BYTES:
         raise EnvelopeRefused(f"its data are larger than {MOST_BYTES} bytes")
     inflater = zlib.decompressobj()

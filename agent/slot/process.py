@@ -1,7 +1,10 @@
 """A slot: one RQ worker on its worker's one queue. It takes envelopes and forks a guard for each.
 
-RQ's loop is used as it is, its recovery is not: lost work is found by the ledger. Only hooks that are
-the same in RQ 2.12 and 3.0 are overridden.
+RQ's loop is used as it is, its recovery is not: lost work is found by the ledger. Only hooks that are the same in
+RQ 2.12 and 3.0 are overridden.
+
+In the work horse the order is: the guard claims first (setup_work_horse_signals, RQ's first hook there), then RQ makes
+its own calls to Redis while the claim is answered, then the envelope is performed, which runs the guard to its end.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from rq.utils import now
 from rq.worker_registration import clean_worker_registry
 
 from agent.attempt import guard
-from agent.ipc.channel import SlotSetup, tell
+from agent.ipc.channel import SlotSetup, send_datagram
 from agent.ipc.deadline import read_only
 from agent.ipc.link import Message
 from agent.ipc.start import Start
@@ -42,29 +45,29 @@ from app.pool.protocol import Order, Report
 
 log = logging.getLogger(__name__)
 
-WORKER_TTL_S = 180  # RQ asks Redis anew 15 s earlier: an idle slot costs four commands in that time
+WORKER_TTL_S = 180  # RQ asks Redis again 15 s earlier: an idle slot costs four commands in that time
 FIRST_RETRY_S = 0.05
 MOST_RETRY_S = 3.0
 FAREWELL_S = 2
-HEARD_S = 1.0  # RQ says that it lives up to four times between two jobs; once in so long is enough
-# A connection whose other end is gone without a word is noticed in 5 + 3 * 2 s, not after RQ's socket timeout.
+HEARTBEAT_S = 1.0  # RQ writes its own heartbeat up to four times between two jobs; one in this time is enough
+# A connection whose other end vanished is noticed in 5 + 3 * 2 s, not after RQ's socket timeout.
 KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
 
 
 class Slot(Worker):
-    """RQ's worker with the pool's way to stop, to clean and to tell main what happens."""
+    """RQ's worker, with the pool's way to stop and to clean up, which tells main what happens."""
 
     channel: socket.socket
     setup: SlotSetup
-    pidfd: int  # our own, for guards to see our death by
-    order: Order  # of the envelope that was taken
+    pidfd: int  # our own, by which guards see our death
+    order: Order  # of the envelope that was taken last
     begun: guard.Guard | None = None  # in the work horse
     idle = False
-    said_at = -math.inf  # when it last said that it lives, with nothing of a guard's after it
+    heartbeat_at = -math.inf  # of RQ's last heartbeat, unless a guard has set a shorter time to live since
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
-        """The next envelope; raises StopRequested when asked to stop before there is one."""
-        tell(self.channel, {"m": "ready"})
+        """Wait for the next envelope. Raises StopRequested when asked to stop before there is one."""
+        send_datagram(self.channel, {"m": "ready"})
         self.idle = True  # before the look at _stop_requested: a signal between the two is not missed
         try:
             while not self._stop_requested:
@@ -83,30 +86,30 @@ class Slot(Worker):
             self.idle = False
 
     def wait_for_horse(self) -> Any:
-        """RQ's wait; main is told how the guard ended."""
+        """Wait for the guard as RQ does, and tell main how it ended."""
         pid, status, usage = super().wait_for_horse()
-        self.said_at = -math.inf  # the guard has set a shorter time to live
+        self.heartbeat_at = -math.inf  # the guard has set a shorter time to live
         if pid is not None:
-            tell(self.channel, {"m": "horse", "pid": pid, "status": status})
+            send_datagram(self.channel, {"m": "horse", "pid": pid, "status": status})
         return pid, status, usage
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """RQ's, in one round trip, and none where it has just been."""
+        """Write RQ's heartbeat in one round trip, and not at all when the last one was a moment ago."""
         if timeout is not None or pipeline is not None:
             super().heartbeat(timeout, pipeline)
-        elif time.monotonic() > self.said_at + HEARD_S:
+        elif time.monotonic() > self.heartbeat_at + HEARTBEAT_S:
             with self.connection.pipeline(transaction=False) as pipe:
                 super().heartbeat(pipeline=pipe)
                 pipe.execute()
-            self.said_at = time.monotonic()
+            self.heartbeat_at = time.monotonic()
 
     def set_state(self, state: str, pipeline: Any = None) -> None:
-        """RQ's, where it is another one."""
+        """Write RQ's state where it changes."""
         if state != self.get_state():
             super().set_state(state, pipeline)
 
     def setup_work_horse_signals(self) -> None:
-        """As the work horse begins: it ends with its slot, at once until the guard knows better. And it claims."""
+        """Begin the work horse: it claims, and dies with its slot, at once until the guard handles that itself."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         die_with_parent(signal.SIGTERM, self.pid or 0)
@@ -117,26 +120,26 @@ class Slot(Worker):
             os._exit(1)
 
     def attempt(self) -> None:
-        """What an envelope runs, in the work horse."""
+        """Run the guard to its end, in the work horse: what an envelope runs."""
         if self.begun is not None:
             guard.run(self.begun)
 
     def request_stop(self, signum: int, frame: Any) -> None:
-        """SIGTERM: take nothing new; what runs is finished. No Redis call and no log, as RQ's own makes."""
+        """Handle SIGTERM: take nothing new, finish what runs. RQ's own handler calls Redis and logs; this may not."""
         self._stop_requested = True
         if self.idle:
             self.idle = False  # once: a second signal may not break the farewell
             raise StopRequested
 
     def teardown(self) -> None:
-        """Sign off; without, when Redis does not answer in time. RQ's own also waits for its thread to end."""
+        """Sign off from RQ, unless Redis does not answer in time. RQ's own also waits for its thread to end."""
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(FAREWELL_S)
         self.register_death()  # type: ignore[no-untyped-call]
         signal.alarm(0)
 
     def run_maintenance_tasks(self) -> None:
-        """Forget what RQ keeps about past envelopes and slots. RQ's own would retry jobs and run callbacks."""
+        """Delete what RQ keeps about past envelopes and slots. RQ's own would retry jobs and run callbacks."""
         for queue in self.queues:
             FinishedJobRegistry(queue=queue).cleanup()
             FailedJobRegistry(queue=queue).cleanup()
@@ -145,19 +148,19 @@ class Slot(Worker):
 
 
 def connect(url: str) -> Redis:
-    """A client that tries for ever: when RQ's worker gives up it exits, and its horse lives on alone."""
+    """A client that tries for ever: an RQ worker that gives up exits, and its horse lives on alone."""
     retry = Retry(ExponentialWithJitterBackoff(cap=MOST_RETRY_S, base=FIRST_RETRY_S), retries=-1)
     tcp = {} if url.startswith("unix:") else {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
-    # Each guard has a connection of its own: what is said in the beginning of one is said for each job.
+    # Each guard opens a connection of its own, so what is said when one is opened is said for each job.
     brief = {"protocol": 2, "driver_info": None}
     return Redis.from_url(url, retry=retry, socket_connect_timeout=5, **tcp, **brief)
 
 
 def make_slot(setup: SlotSetup, channel: socket.socket) -> Slot:
-    """The slot's RQ worker."""
+    """The RQ worker of this slot."""
     redis = connect(setup.rq_redis_url)
 
-    def run(order: Message) -> None:  # which is that of slot.order
+    def run(order: Message) -> None:  # what it is called with is slot.order, checked
         slot.attempt()
 
     envelope: type[Job] = envelope_class(setup.worker, run)
@@ -176,17 +179,17 @@ def make_slot(setup: SlotSetup, channel: socket.socket) -> Slot:
 
 
 def main(channel_fd: int) -> int:
-    """Work until SIGTERM."""
+    """Run the slot until SIGTERM. Returns the exit code."""
     setup = from_json(SlotSetup, sys.stdin.read())
     die_with_parent(signal.SIGKILL, setup.main_pid)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s slot %(message)s", stream=sys.stderr)
     refuse_pickle()
     read_only(setup.deadline_fd)
-    look_up(Order, Report, Start)  # or each guard and each workflow would
+    look_up(Order, Report, Start)  # once here, instead of in each guard and each workflow
     with socket.socket(fileno=channel_fd) as channel:
         slot = make_slot(setup, channel)
         gc.collect()
-        gc.freeze()  # or a collection in a fork copies each page that it looks at: 30 ms for what is there now
+        gc.freeze()  # a collection in a fork would copy each page that it looks at: 30 ms for what is here now
         slot.work(logging_level="WARNING")
     return 0
 

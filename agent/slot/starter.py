@@ -1,6 +1,8 @@
-"""The slot processes as main keeps them: started, listened to, started again with back-off when they die.
+"""The slot starter: slot processes are started, listened to, and started again with back-off when they die.
 
-How many there are is the pool's word, else the agent's own; one too many ends when what it runs has ended.
+The pool may say how many there are; else the agent's own setting does. A slot too many ends when what it runs has
+ended. The next process of a slot starts only when nothing of the last one's attempt is left, and a slot counts in the
+beat only once it has been ready: a job that is sent to a slot that still starts would wait while another's stands idle.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.ipc.channel import SlotSetup, told
+from agent.ipc.channel import SlotSetup, receive_datagram
 from agent.ipc.link import Message
 from agent.processes import WORKER_VARIABLE
 from app.pool.backoff import Backoff
@@ -28,20 +30,18 @@ from app.pool.model import WorkerId
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
-# Not for a slot: what it was started with stands in /proc, and so in that of each workflow that it forks.
+# A slot does not get them: what it was started with stands in /proc, there and for each workflow that it forks.
 SECRETS = ("MUSTER_JOIN_TOKEN", "MUSTER_TOKEN", "MUSTER_SECRET_KEY", "REDIS_URL", "RQ_REDIS_URL", "DATABASE_URL")
 
 BACKOFF = Backoff(0.2, 30.0)
 LONG_LIFE_S = 60.0  # after which a death counts as a first one again
-AT_ONCE = os.cpu_count() or 1
-START_S = 10.0  # what starts for longer no longer keeps others from starting
-
-Said = Callable[["SlotProcess", Message, list[int]], None]
+AT_ONCE = os.cpu_count() or 1  # starts at a time: more that import together would starve the beat
+START_S = 10.0  # after which a start does not keep others from starting
 
 
 @dataclass
 class SlotProcess:
-    """One slot: its present process, or the moment of its next start."""
+    """One slot: its process, or the moment of its next start."""
 
     setup: SlotSetup
     process: subprocess.Popen[bytes] | None = None
@@ -71,46 +71,45 @@ class SlotProcesses:
         self.want(None, lambda _: False)
 
     def want(self, slots: int | None, busy: Callable[[int], bool]) -> None:
-        """Be so many from now on, None: the agent's own number; idle ones go first."""
+        """Have this many slots from now on, None for the agent's own number; idle ones go first.
+
+        `busy(number)` is true while something of that slot's attempt is left.
+        """
         lasting = self._lasting()
         more = (self._own if slots is None else slots) - len(lasting)
         for _ in range(more):
             self._add()
-        idle_first = sorted(lasting, key=lambda each: (busy(each.number), not each.ready, -each.number))
-        for each in idle_first[: max(0, -more)]:
-            self._dismiss(each)
+        idle_first = sorted(lasting, key=lambda slot: (busy(slot.number), not slot.ready, -slot.number))
+        for slot in idle_first[: max(0, -more)]:
+            self._dismiss(slot)
 
     @property
     def count(self) -> int:
-        """How many could run something, now or when what they run has ended: neither starting nor on their way out."""
-        return sum(each.process is not None and each.up for each in self._lasting())
+        """The number of slots that can run jobs, busy ones too; not those that start or are to end."""
+        return sum(slot.process is not None and slot.up for slot in self._lasting())
 
     def pids(self) -> set[int]:
-        """The process ids of the slots that run."""
-        return {each.process.pid for each in self._slots if each.process}
+        """The pids of the slot processes that run."""
+        return {slot.process.pid for slot in self._slots if slot.process}
 
     def free(self, busy: Callable[[int], bool]) -> int:
-        """How many could begin an attempt now."""
-        return 0 if self._leaving else sum(each.ready and not busy(each.number) for each in self._lasting())
+        """How many slots could begin an attempt now."""
+        return 0 if self._leaving else sum(slot.ready and not busy(slot.number) for slot in self._lasting())
 
     def start_due(self, busy: Callable[[int], bool], now: float) -> list[SlotProcess]:
-        """Start those that are to be started; not while something of the last one is left.
-
-        At most one a processor at once: a dozen that all import would starve the beat, and be ready no sooner.
-        """
+        """Start the slots whose time has come, at most one a processor at once. Returns those that were started."""
         if self._leaving:
             return []
         lasting = self._lasting()
-        due = [each for each in lasting if not each.process and now >= each.start_at and not busy(each.number)]
-        starting = sum(each.process is not None and not each.up and now - each.started_at < START_S for each in lasting)
-        due = due[: max(0, AT_ONCE - starting)]
-        return [each for each in due if self._start(each, now)]
+        due = [slot for slot in lasting if not slot.process and now >= slot.start_at and not busy(slot.number)]
+        starting = sum(slot.process is not None and not slot.up and now - slot.started_at < START_S for slot in lasting)
+        return [slot for slot in due[: max(0, AT_ONCE - starting)] if self._start(slot, now)]
 
     def hear(self, slot: SlotProcess, now: float) -> tuple[Message, list[int]] | None:
-        """One message with its descriptors; None when the slot has died."""
+        """Read one message of a slot, with the descriptors that came along; None when the slot has died."""
         assert slot.channel is not None
         try:
-            message = told(slot.channel)
+            message = receive_datagram(slot.channel)
         except ConnectionError:
             message = None
         if message is None:
@@ -121,21 +120,21 @@ class SlotProcesses:
         return message
 
     def leave(self) -> None:
-        """Ask them to take nothing more and to end when what they run has ended."""
+        """Ask every slot to take nothing new, and to end when what it runs has ended."""
         self._leaving = True
-        for each in self._slots:
-            if each.process:
-                each.process.send_signal(signal.SIGTERM)
+        for slot in self._slots:
+            if slot.process:
+                slot.process.send_signal(signal.SIGTERM)
 
     def stop(self, within_s: float) -> None:
-        """Kill what has not ended by then."""
+        """Kill every slot that has not ended within so many seconds."""
         end = time.monotonic() + within_s
-        for each in self._slots:
-            if each.process:
+        for slot in self._slots:
+            if slot.process:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    each.process.wait(max(0.0, end - time.monotonic()))
-                each.process.kill()
-                each.process.wait()
+                    slot.process.wait(max(0.0, end - time.monotonic()))
+                slot.process.kill()
+                slot.process.wait()
 
     def _start(self, slot: SlotProcess, now: float) -> bool:
         slot.setup = replace(slot.setup, start=slot.setup.start + 1)
@@ -149,10 +148,10 @@ class SlotProcesses:
         return True
 
     def _lasting(self) -> list[SlotProcess]:
-        return [each for each in self._slots if not each.surplus]
+        return [slot for slot in self._slots if not slot.surplus]
 
     def _add(self) -> None:
-        number = next(free for free in itertools.count() if all(each.number != free for each in self._slots))
+        number = next(free for free in itertools.count() if all(slot.number != free for slot in self._slots))
         self._slots.append(SlotProcess(replace(self._setup, slot=number, start=self._starts.get(number, 0))))
 
     def _dismiss(self, slot: SlotProcess) -> None:
@@ -187,7 +186,11 @@ class SlotProcesses:
 def start_slot(
     setup: SlotSetup, environment: Mapping[str, str] = os.environ
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """A new slot process and main's end of its channel; from main's main thread only (PDEATHSIG)."""
+    """Start a slot process. Returns it and main's end of its channel; in main's main thread only (PDEATHSIG).
+
+    The setup goes to its standard input, because one part of it is a password. Raises OSError when the host has no
+    memory, processes or files left.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
@@ -203,10 +206,10 @@ def start_slot(
 
 
 def _slots_environment(agents: Mapping[str, str], worker: WorkerId) -> dict[str, str]:
-    """The agent's without its secrets."""
-    kept = {name: value for name, value in agents.items() if name not in SECRETS}
-    path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
-    return {**kept, "PYTHONPATH": path, WORKER_VARIABLE: worker}
+    """The agent's environment without its secrets; the worker's id is by what every process of a slot is found."""
+    shown = {name: value for name, value in agents.items() if name not in SECRETS}
+    path = os.pathsep.join(filter(None, (str(ROOT), shown.get("PYTHONPATH"))))
+    return {**shown, "PYTHONPATH": path, WORKER_VARIABLE: worker}
 
 
 def _how(code: int) -> str:

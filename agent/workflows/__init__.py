@@ -1,4 +1,4 @@
-"""The workflows that ship. Each module has `declaration()` and `run(job)`."""
+"""The workflows that ship. Each has a module with `declaration()` and `run(job)`."""
 
 
 class NotOffered(Exception):

@@ -13,11 +13,11 @@ from app.pool.model import Json, Parameter, Workflow
 SLICE_S = 0.1  # within each, work first and rest then
 MATRIX = 2048
 
-Work = Callable[[], object]  # some milliseconds of it
+Work = Callable[[], object]  # keeps a device busy for some milliseconds
 
 
 def declaration() -> Workflow:
-    """What it takes; it runs everywhere."""
+    """The workflow and its parameters; it runs everywhere."""
     return Workflow(
         name="burn",
         runner="python",
@@ -35,7 +35,7 @@ def declaration() -> Workflow:
 
 
 def run(job: Job) -> Json:
-    """Burn what is left of the seconds; the result says on what."""
+    """Burn what is left of the seconds. Raises PoolError when there is no GPU and one was asked for, Stopped."""
     seconds, use = job.params["seconds"], job.params["use"]
     device, work = _device(job.params["device"], job.params["vram_mb"] or 0)
     done_s: float = job.resume.state["done_s"] if job.resume else 0
@@ -61,7 +61,7 @@ def _burn(work: Work, use: float, seconds: float) -> None:
 
 
 def _device(wanted: str, vram_mb: int) -> tuple[str, Work]:
-    """What is burnt, in words, and how."""
+    """The device in words, and its work. Raises PoolError."""
     for module, make in (("torch", _torch), ("cupy", _cupy)):
         work = make(vram_mb) if wanted != "cpu" and _importable(module) else None
         if work:
@@ -91,10 +91,10 @@ def _torch(vram_mb: int) -> Work | None:
 def _cupy(vram_mb: int) -> Work | None:
     cupy = importlib.import_module("cupy")
     try:
-        found = cupy.cuda.runtime.getDeviceCount()
+        devices = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError:  # how it says that there is no driver
-        found = 0
-    if not found:
+        devices = 0
+    if not devices:
         return None
     held = cupy.empty(vram_mb << 20, dtype=cupy.uint8)
     matrix = cupy.random.rand(MATRIX, MATRIX, dtype=cupy.float32)

@@ -18,19 +18,19 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 
 
 def offered() -> tuple[str, ...]:
-    """Those whose encoder this ffmpeg has, and this host's card and driver serve.
+    """The codecs whose encoder this ffmpeg has, and this host's card and driver serve.
 
     Raises NotOffered when even h264 is missing.
     """
-    found = ffmpeg.encoders()
-    codecs = tuple(codec for codec, encoder in ENCODERS.items() if encoder in found and _served(codec))
+    encoders = ffmpeg.encoders()
+    codecs = tuple(codec for codec, encoder in ENCODERS.items() if encoder in encoders and _served(codec))
     if "h264" not in codecs:
         raise NotOffered("this ffmpeg was built without libx264")
     return codecs
 
 
 def encoding(params: Mapping[str, Json]) -> list[str]:
-    """The options to encode with."""
+    """The ffmpeg options to encode with, from the job's parameters."""
     codec, crf, preset = (params[name] for name in ("codec", "crf", "preset"))
     if codec.endswith(NVENC):
         return ["-c:v", ENCODERS[codec], "-rc", "vbr", "-cq", str(crf), "-b:v", "0"]
@@ -39,14 +39,14 @@ def encoding(params: Mapping[str, Json]) -> list[str]:
 
 
 def tag(params: Mapping[str, Json]) -> list[str]:
-    """What an MP4 calls the codec; Apple's players take HEVC under no other name."""
+    """The option that names the codec in an MP4; Apple's players take HEVC under no other name."""
     return ["-tag:v", "hvc1"] if params["codec"].startswith("hevc") else []
 
 
 def _served(codec: str) -> bool:
-    """Whether it encodes a frame here: an H100 has no NVENC, and an older driver serves no newer ffmpeg.
+    """True when a frame can be encoded here: an H100 has no NVENC, and an older driver serves no newer ffmpeg.
 
-    A card that is only full at the moment counts as one that does.
+    A card that is only full at the moment counts as one that serves.
     """
     if not codec.endswith(NVENC):
         return True

@@ -1,4 +1,4 @@
-"""ffmpeg as the workflows need it: found, asked about a file, and run with its output followed.
+"""ffmpeg as the workflows use it: found, asked about a file, and run with its output followed.
 
 ffprobe is not used: imageio-ffmpeg's wheel has none.
 """
@@ -29,8 +29,8 @@ _SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
 
 @dataclass(frozen=True)
-class Source:
-    """What ffmpeg says of a file."""
+class MediaFile:
+    """A file as ffmpeg describes it; `duration_s` is None where it does not know."""
 
     path: Path
     duration_s: float | None
@@ -39,16 +39,16 @@ class Source:
 
     @property
     def arguments(self) -> list[str]:
-        """How it is named as an input. A playlist may not lead to the network."""
+        """The options that name the file as an input. A playlist may not lead to the network."""
         return ["-protocol_whitelist", "file,crypto,data", "-i", str(self.path)]
 
 
 @lru_cache(maxsize=1)
 def program() -> str:
     """The ffmpeg on PATH, else imageio-ffmpeg's. Raises NotOffered when there is none."""
-    found = shutil.which("ffmpeg")
-    if found:
-        return found
+    path = shutil.which("ffmpeg")
+    if path:
+        return path
     try:
         import imageio_ffmpeg
 
@@ -69,9 +69,9 @@ def variable_rate() -> list[str]:
     return ["-vsync" if old else "-fps_mode", "vfr"]
 
 
-def probe(path: Path) -> Source:
-    """What kind of file it is. Raises PoolError when ffmpeg cannot read it."""
-    source = Source(path, None, False, False)
+def probe(path: Path) -> MediaFile:
+    """Ask ffmpeg about a file. Raises PoolError when ffmpeg cannot read it."""
+    source = MediaFile(path, None, False, False)
     text = _said(*source.arguments).stderr
     kind = re.search(r"^Input #0, (.+), from ", text, re.MULTILINE)
     if kind is None:
@@ -79,11 +79,11 @@ def probe(path: Path) -> Source:
     long = re.search(r"^  Duration: (\d+):(\d+):(\d+\.\d+)", text, re.MULTILINE)
     duration_s = int(long[1]) * 3600 + int(long[2]) * 60 + float(long[3]) if long else None
     audio = re.search(r"^ *Stream #0:\d+.*: Audio: ", text, re.MULTILINE) is not None
-    return Source(path, duration_s or None, audio, kind[1] in _SEEKABLE)
+    return MediaFile(path, duration_s or None, audio, kind[1] in _SEEKABLE)
 
 
 def complaint(arguments: Sequence[str]) -> list[str]:
-    """What it said when it failed, else nothing; comes back within TRY_S and a moment, whatever a driver does."""
+    """Run ffmpeg for TRY_S at most, whatever a driver does. Returns what it said if it failed, else nothing."""
     process = subprocess.Popen(
         _quiet(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
@@ -98,9 +98,9 @@ def complaint(arguments: Sequence[str]) -> list[str]:
 def run(
     arguments: Sequence[str], on_line: Callable[[str], None], cwd: Path, stdin: IO[bytes] | int | None = None
 ) -> None:
-    """Run it to its end; `on_line` gets each line of its standard output, and ends it by raising.
+    """Run ffmpeg to its end; `on_line` gets each line of its standard output, and ends it by raising.
 
-    Raises PoolError with its last words when it fails.
+    Raises PoolError with ffmpeg's last lines when it fails, and whatever `on_line` raises.
     """
     process = children.start(
         _quiet(arguments),
@@ -134,7 +134,7 @@ def _quiet(arguments: Sequence[str]) -> list[str]:
 
 
 def _failed(code: int, errors: Iterable[bytes]) -> list[str]:
-    """Its words when it failed, in their order: the first names the cause, the last only what came of it."""
+    """What ffmpeg said when it failed, in order: the first line names the cause, the last only what came of it."""
     words = [line.decode(errors="replace").rstrip() for line in errors]
     return (words or [f"it ended with {code} and said nothing"]) if code else []
 

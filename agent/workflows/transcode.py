@@ -1,9 +1,8 @@
 """transcode: a video into another size and codec, segment by segment, each segment a checkpoint.
 
-One ffmpeg encodes from the first segment that is not yet there to the end and cuts as it goes, so
-no frame is lost or doubled between segments, whatever the file. Segments are MPEG-TS with the time
-since the video's beginning in ticks of 1/90000 s: their bytes can be joined end to end, also when
-different hosts encoded them. The audio is encoded once, so that it has no seams.
+One ffmpeg encodes from the first missing segment to the end and cuts as it goes, so no frame is lost or doubled between
+segments, whatever the file. Segments are MPEG-TS with the time since the video's beginning in ticks of 1/90000 s: their
+bytes can be joined end to end, also when different hosts encoded them. The audio is encoded once, so it has no seams.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ TICKS = 90_000  # MPEG-TS' clock
 # decoded before time 0, by two or three of their own lengths.
 OFFSET_S = 3_600
 PREROLL_S = 1  # a seek ends at a key frame at or before this much ahead of what is wanted
-JOINED = 32  # so many segments become one file, so that a checkpoint's list of files stays short
+JOINED = 32  # segments that become one file, so that a checkpoint's list of files stays short
 ENCODED = 0.97  # progress when all is encoded
 AUDIO = "audio.m4a"
 SEGMENT = "segment-{:05d}.ts"  # ffmpeg counts them as segment-%05d.ts
 
 
 def declaration() -> Workflow:
-    """What it takes on this host. Raises NotOffered when there is no ffmpeg."""
+    """The workflow and its parameters on this host. Raises NotOffered when there is no ffmpeg."""
     return Workflow(
         name="transcode",
         runner="python",
@@ -57,13 +56,13 @@ def declaration() -> Workflow:
 
 
 def run(job: Job) -> Json:
-    """Transcode it; the result names the output."""
+    """Transcode the input. Returns the output's name and the number of segments. Raises PoolError, Stopped."""
     return _Transcode(job).run()
 
 
 @dataclass(frozen=True)
 class _Rest:
-    """How ffmpeg gets at the frames that are not yet encoded."""
+    """The frames that are not yet encoded: how ffmpeg gets at them, and their times."""
 
     arguments: list[str]
     filters: list[str]
@@ -92,7 +91,7 @@ class _Transcode:
             self._files = job.resume.files
 
     def run(self) -> Json:
-        """All of it, from wherever the last checkpoint was."""
+        """Encode and join all of it, from the last checkpoint on."""
         size = self._size()
         if self._source.audio and not any(path.name == AUDIO for path in self._files):
             self._encode_audio()
@@ -104,9 +103,9 @@ class _Transcode:
         return {"output": output.name, "segments": self._segments}
 
     def _size(self) -> str:
-        """Width and height of the output, by trying: only ffmpeg knows what rotation makes of them.
+        """Width and height of the output, found by trying: only ffmpeg knows what rotation makes of them.
 
-        Fixed for all segments, for a video may change its size on the way.
+        They are the same for all segments, though a video may change its size on the way.
         """
         height = self._job.params["height"]
         scale = f"scale=-2:{height // 2 * 2}" if height else "scale=trunc(iw/2)*2:trunc(ih/2)*2"
@@ -141,7 +140,7 @@ class _Transcode:
         return ["-map", other, "-c", "copy", "-f", "null", "-"] if self._source.audio else []
 
     def _rest(self) -> _Rest:
-        """What is not yet encoded; its time counts from the next segment's beginning, by which ffmpeg cuts."""
+        """The rest to encode; its time counts from the next segment's beginning, by which ffmpeg cuts."""
         if not self._segments:
             return _Rest(self._source.arguments, [f"settb=1/{TICKS}"], 0, 0)
         first = self._last_tick() + 1
@@ -217,7 +216,7 @@ class _Transcode:
         return (*self._files[: -len(single)], joined)
 
     def _join(self) -> Path:
-        """Put segments, audio, title and chapters into one file; nothing is encoded any more."""
+        """Put segments, audio, title and chapters into one file, without encoding anything."""
         self._progress(self._source.duration_s or 0, "joining")
         audio = [path for path in self._files if path.name == AUDIO]
         inputs = ["-copyts", "-itsoffset", str(-OFFSET_S), "-f", "mpegts", "-i", "pipe:0"]

@@ -16,5 +16,5 @@ def source(name: str) -> str:
 
 
 def script(redis: Any, name: str) -> Any:
-    """The same as a registered script of redis-py, which is called with `keys`, `args` and `client`."""
+    """The script, registered with redis-py: it is called with `keys`, `args` and `client`."""
     return redis.register_script(source(name))

@@ -1,4 +1,4 @@
-"""A worker of bench/simulated.py before a real leader: a wrong dialogue would look like a slow pool."""
+"""A worker of bench/kit/simulated.py before a real leader: a wrong dialogue would look like a slow pool."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.ledger import attempts, jobs, policy
 from app.ledger.registry import workers
 from app.pool.model import Health, JobId, JobState, Requirement
 from app.pool.protocol import LeaseState
-from bench.sim import AS_AGENTS, QUIET, WORK, Simulation, Spec, sharing_of, simulated
+from bench.kit.sim import AS_AGENTS, QUIET, WORK, Simulation, Spec, sharing_of, simulated
 from tests.kit.actors import submit
 from tests.kit.coordinator_scene import CoordinatorScene
 from tests.kit.services import eventually

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.bounds import poisson_most, share_most
+from bench.kit.bounds import poisson_most, share_most
 
 
 def test_bounds_of_a_count_are_those_of_the_tables() -> None:

@@ -7,7 +7,7 @@ import pytest
 from app.pool.matching import refusal
 from app.pool.model import Requirement, Worker
 from app.pool.policy import STRATEGIES
-from bench.cases import CASES, COMPARED, TAGS, Case, tags_of
+from bench.kit.cases import CASES, COMPARED, TAGS, Case, tags_of
 from tests.kit.placement_scene import a_worker
 
 FLEET = [a_worker(f"{number:012d}", tags=tags_of(number)) for number in range(1_000)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.balance import Span, least_makespan, spread_of
-from bench.figures import percentile
+from bench.kit.figures import percentile
 
 
 def test_a_percentile_is_the_value_of_the_nearest_rank() -> None:

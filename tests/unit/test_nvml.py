@@ -15,7 +15,7 @@ import pytest
 
 from agent.gpus import inventory as gpus
 from agent.gpus.inventory import Inventory, inventory
-from agent.gpus.nvml import Ours
+from agent.gpus.own_processes import OwnProcesses
 from agent.processes import environment_of, started_at
 from app.pool.codec import from_plain
 from app.pool.model import Gpu
@@ -175,18 +175,18 @@ def test_memory_of_attempts_is_ours_and_all_else_is_others(driver: Driver, proce
 def test_a_process_that_has_the_pid_of_one_of_ours_is_not_ours(
     process: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = Ours()
+    ours = OwnProcesses()
     pid = process(MUSTER_WORKER="j1")
     assert ours.has(pid)
 
-    monkeypatch.setattr("agent.gpus.nvml.environment_of", lambda pid: set())
+    monkeypatch.setattr("agent.gpus.own_processes.environment_of", lambda pid: set())
     assert ours.has(pid)
-    monkeypatch.setattr("agent.gpus.nvml.started_at", lambda pid: (started_at(pid) or 0) + 1)
+    monkeypatch.setattr("agent.gpus.own_processes.started_at", lambda pid: (started_at(pid) or 0) + 1)
     assert not ours.has(pid)
 
 
 def test_a_process_that_the_driver_no_longer_lists_is_forgotten(process: Callable[..., int]) -> None:
-    ours = Ours()
+    ours = OwnProcesses()
     pid, other = process(MUSTER_WORKER="j1"), process(MUSTER_WORKER="j2")
     assert ours.has(pid) and ours.has(other)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent.attempt.reporter import RECENT_CHARACTERS, RECENT_LINES, Reporter
-from agent.attempt.rules import TOO_SLOW, WITHIN_S, ruled
+from agent.attempt.rules import TOO_SLOW, WITHIN_S, apply_rules
 from agent.gpus import out_of_memory
 from app.pool.model import JobId, Rule, WorkerId
 from app.pool.protocol import Cause, Order, Report
@@ -36,7 +36,7 @@ def end(heard: Reporter, exit_code: int | None = 1, **more: Any) -> Report:
 
 def then(given: tuple[Rule, ...], *lines: str, **more: Any) -> str | None:
     heard = reporter(*lines)
-    return ruled(end(heard, **more), given, heard).then
+    return apply_rules(end(heard, **more), given, heard).then
 
 
 def test_the_first_rule_that_fits_counts() -> None:
@@ -60,12 +60,12 @@ def test_the_error_counts_as_a_line_too() -> None:
 def test_what_is_no_failure_is_left_alone(said: dict[str, str]) -> None:
     heard = reporter("bad input", "CUDA out of memory")
     told = end(heard, 75, **said)
-    assert ruled(told, (LATER, NEVER), heard) == told
+    assert apply_rules(told, (LATER, NEVER), heard) == told
 
 
 def test_a_limit_may_have_a_rule_but_is_no_want_of_memory() -> None:
     heard = reporter("waits for a licence", "CUDA out of memory")
-    found = ruled(end(heard, None, cause="stall"), (Rule("later", log="licence"),), heard)
+    found = apply_rules(end(heard, None, cause="stall"), (Rule("later", log="licence"),), heard)
     assert (found.cause, found.then) == ("stall", "later")
 
 
@@ -80,7 +80,7 @@ def test_a_pattern_that_takes_for_ever_is_given_up_and_exit_codes_still_count() 
     heard = Reporter(ORDER, lambda message: said.append(message["report"]))
     heard.log(["a" * 64 + "b"])
     before, began = signal.getsignal(signal.SIGALRM), time.monotonic()
-    found = ruled(end(heard, 75), (HOSTILE, LATER), heard)
+    found = apply_rules(end(heard, 75), (HOSTILE, LATER), heard)
     heard.end(found)
     assert WITHIN_S <= time.monotonic() - began < WITHIN_S + 2
     assert found.then == "later"
@@ -106,7 +106,7 @@ def test_a_signal_that_comes_while_a_pattern_is_tried_is_handled_at_once() -> No
     heard, began = reporter("a" * 64 + "b"), time.monotonic()
     try:
         with subprocess.Popen(["sh", "-c", f"sleep 0.1; kill -TERM {os.getpid()}"]):
-            ruled(end(heard), (HOSTILE,), heard)
+            apply_rules(end(heard), (HOSTILE,), heard)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert handled[0] - began < WITHIN_S
@@ -139,9 +139,9 @@ def test_a_signal_that_comes_while_a_pattern_is_tried_is_handled_at_once() -> No
 )
 def test_the_words_of_cuda_are_known_as_a_want_of_gpu_memory(line: str) -> None:
     heard = reporter("begins", line, "aborted")
-    assert ruled(end(heard), (), heard).cause == Cause.GPU_MEMORY
+    assert apply_rules(end(heard), (), heard).cause == Cause.GPU_MEMORY
     heard = reporter("begins")
-    assert ruled(end(heard, error=f"exit code 1\n{line}"), (), heard).cause == Cause.GPU_MEMORY
+    assert apply_rules(end(heard, error=f"exit code 1\n{line}"), (), heard).cause == Cause.GPU_MEMORY
 
 
 @pytest.mark.parametrize(
@@ -158,15 +158,15 @@ def test_the_words_of_cuda_are_known_as_a_want_of_gpu_memory(line: str) -> None:
 )
 def test_a_want_of_the_hosts_memory_is_another_thing(line: str) -> None:
     heard = reporter(line)
-    assert ruled(end(heard), (), heard).cause == "workflow"
+    assert apply_rules(end(heard), (), heard).cause == "workflow"
 
 
 def test_a_want_that_was_overcome_long_ago_is_not_the_cause() -> None:
     heard = reporter("CUDA out of memory; halving the batch", *["step"] * out_of_memory.LAST_LINES)
-    assert ruled(end(heard), (), heard).cause == "workflow"
+    assert apply_rules(end(heard), (), heard).cause == "workflow"
 
 
 def test_a_rule_may_say_what_follows_from_it() -> None:
     heard = reporter("CUDA out of memory")
-    found = ruled(end(heard), (Rule("never", log="CUDA out of memory"),), heard)
+    found = apply_rules(end(heard), (Rule("never", log="CUDA out of memory"),), heard)
     assert (found.cause, found.then) == (Cause.GPU_MEMORY, "never")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.ipc.channel import SlotSetup, tell
+from agent.ipc.channel import SlotSetup, send_datagram
 from agent.slot import starter
 from agent.slot.starter import START_S, SlotProcess, SlotProcesses
 from app.pool.model import WorkerId
@@ -48,10 +48,10 @@ def test_no_more_slots_start_at_once_than_there_are_processors(
 ) -> None:
     first = started(slots, 0.0)
     assert [each.number for each in first] == [0, 1] and not started(slots, 0.1)
-    tell(theirs[1], {"m": "ready"})
+    send_datagram(theirs[1], {"m": "ready"})
     slots.hear(first[1], 0.2)
     assert [each.number for each in started(slots, 0.2)] == [2]
-    tell(theirs[1], {"m": "guard"})
+    send_datagram(theirs[1], {"m": "guard"})
     slots.hear(first[1], 0.3)  # what runs a job has started
     assert not started(slots, 0.3)
 

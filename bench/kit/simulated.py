@@ -1,4 +1,4 @@
-"""A process that carries many simulated workers (bench/sim.py): one thread, connections that never wait.
+"""A process that carries many simulated workers (bench/kit/sim.py): one thread, connections that never wait.
 
 A worker here does what an agent does towards Redis: it beats and reads leases and `wanted` in one
 pipeline, listens on its bell and asks each 5 s whether that connection lives, pops envelopes as RQ does
@@ -34,8 +34,8 @@ from app.pool.model import JobId
 from app.pool.policy import Clocks
 from app.pool.protocol import AttemptRef, Lease, LeaseState, Order, Report, Wanted
 from app.pool.subscription import PING_S
-from bench.line import Line, unheard
-from bench.sim import AS_AGENTS, Setup, Told, beat_of
+from bench.kit.line import Line, unheard
+from bench.kit.sim import AS_AGENTS, Setup, Told, beat_of
 
 POP_S = WORKER_TTL_S - 15  # RQ's
 OVER = (LeaseState.REVOKED, LeaseState.ENDED)
@@ -126,7 +126,7 @@ class Simulated:
             line.close()
 
     def fall_silent(self) -> None:
-        """It neither beats nor reports any more."""
+        """Stop beating and reporting."""
         self._silent = True
 
     def _heard(self, message: list[bytes]) -> None:

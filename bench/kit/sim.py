@@ -1,4 +1,4 @@
-"""Simulated workers by the thousand, carried by a few processes (bench/simulated.py).
+"""Simulated workers by the thousand, carried by a few processes (bench/kit/simulated.py).
 
 Real rows in the ledger by the verbs of a join, real beats, claims and ends by the protocol's classes,
 real subscriptions, envelopes popped from the workers' own queues. Only the work is not done: an
@@ -234,7 +234,7 @@ def _figures(gpu: Gpu, share: float) -> GpuFigures:
 
 def _carrier(setup: Setup) -> Carrier:
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.simulated"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "bench.kit.simulated"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin
     process.stdin.write(json.dumps(plain(setup)) + "\n")

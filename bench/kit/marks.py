@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.noop import MARKS
-from bench.pool import Pool, noop_pool
+from bench.kit.noop import MARKS
+from bench.kit.pool import Pool, noop_pool
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 

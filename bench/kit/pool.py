@@ -94,13 +94,13 @@ class Pool:
 NOOP = """
 [workflows.noop]
 runner = "python"
-target = "bench.noop:run"
+target = "bench.kit.noop:run"
 """
 
 
 @contextmanager
 def noop_pool(slots: int, folder: Path, environment: Mapping[str, str]) -> Iterator[Pool]:
-    """A pool of one worker with so many slots, which offers bench/noop.py's function as a workflow."""
+    """A pool of one worker with so many slots, which offers bench/kit/noop.py's function as a workflow."""
     workflows = folder / "workflows.toml"
     workflows.write_text(NOOP)
     told = {**environment, "MUSTER_WORKFLOWS": str(workflows), "MUSTER_SLOTS": str(slots)}

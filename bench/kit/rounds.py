@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agent.processes import boottime_ns
 from app.pool.model import ENDED
-from bench.faults import OLD_S, Fault
+from bench.kit.faults import OLD_S, Fault
 from tests.kit.agents import Agent
 from tests.kit.history import Moment, S, parsed
 from tests.kit.pool_with_agents import PoolWithAgents
@@ -64,7 +64,7 @@ class Round:
 
     @property
     def runs(self) -> bool:
-        """Whether it has taken some steps."""
+        """True once the job has taken some steps."""
         self._tail()
         return sum(each.what == "end" for each in self._moments) >= FIRST_STEPS
 

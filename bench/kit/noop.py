@@ -8,7 +8,7 @@ import socket
 import time
 from typing import Any
 
-MARKS = "BENCH_MARKS"  # the path of the bench's socket; bench/marks.py listens there
+MARKS = "BENCH_MARKS"  # the path of the bench's socket; bench/kit/marks.py listens there
 
 
 def run(job: Any) -> None:

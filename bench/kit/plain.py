@@ -1,6 +1,6 @@
 """Plain RQ beside the pool: its own workers on its own queue, on the very server and database that the pool uses.
 
-`python -m bench.plain` is one worker as RQ ships it, with its JSON serializer.
+`python -m bench.kit.plain` is one worker as RQ ships it, with its JSON serializer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Plain:
 
     def enqueue(self, name: str) -> Job:
         """One no-op under this name."""
-        return self.queue.enqueue("bench.noop.plain", name, job_id=name)
+        return self.queue.enqueue("bench.kit.noop.plain", name, job_id=name)
 
     def await_idle(self, workers: int) -> None:
         """Until so many workers wait for a job. Raises TimeoutError."""
@@ -48,7 +48,7 @@ class Plain:
 @contextmanager
 def plain_rq(url: str, workers: int, environment: Mapping[str, str]) -> Iterator[tuple[Plain, list[int]]]:
     """So many idle workers, and their process ids; they are gone afterwards."""
-    argv = [sys.executable, "-m", "bench.plain"]
+    argv = [sys.executable, "-m", "bench.kit.plain"]
     told = {**os.environ, **environment, URL: url}
     processes = [
         subprocess.Popen(argv, env=told, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) for _ in range(workers)

@@ -16,8 +16,8 @@ from typing import Any
 
 from redis import Redis
 
-from bench.marks import Mark
-from bench.pool import Pool
+from bench.kit.marks import Mark
+from bench.kit.pool import Pool
 
 STAGES = (  # each until the moment of its name
     "HTTP: to the insert",

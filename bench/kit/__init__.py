@@ -1,0 +1,1 @@
+"""What the benches share: pools, simulated workers, plain RQ beside them, figures and their bounds."""
