@@ -57,7 +57,7 @@ def ending(reporter: Reporter, why: EndReason | None, code: int | None, starved:
 
 
 def died(code: int | None) -> tuple[int | None, int | None]:
-    """The signal that killed a process, or its exit code; of one of which nothing is known, neither."""
+    """The signal that killed a process, or its exit code; neither where nothing is known of it."""
     return (-code, None) if code is not None and code < 0 else (None, code)
 
 

@@ -29,7 +29,7 @@ STOP_S = 1.5  # SIGTERM ends us within 2 s; what is cut off is found by the next
 
 
 class Coordinator:
-    """Steps while this process leads. Redis or PostgreSQL away: one line, and tried again until it is back."""
+    """Steps while this process leads; while Redis or PostgreSQL is away it says so once, and tries again."""
 
     def __init__(self, stores: Stores, leadership: Leadership, hints: Hints, bell: Bell, boot_id: str) -> None:
         self._stores = stores
@@ -43,7 +43,7 @@ class Coordinator:
         self._pause = 0.0  # before the next try
 
     def run(self) -> None:
-        """Until the bell is stopped."""
+        """Step until the bell is stopped."""
         while self._bell.wait(self._pause_s()):
             self._leadership.finished_step()
             term = self._leadership.term
@@ -125,12 +125,12 @@ def main() -> int:
 
 
 def boot_id() -> str:
-    """Of this host, as the agents on it say it."""
+    """The boot id of this host, as the agents on it say it."""
     return os.environ.get("MUSTER_BOOT_ID") or Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _joined(threads: list[Thread]) -> bool:
-    """Wait for the threads to end; names those that do not, which the process ends with."""
+    """Wait STOP_S for the threads; False, and their names in the log, when some go on: the process ends with them."""
     end = time.monotonic() + STOP_S
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from app.pool.model import WorkerId
 
-WHOLE = 1_000  # so many at once cost a few milliseconds
+WHOLE = 1_000  # workers that are looked at in a few milliseconds
 
 
 class Round:
@@ -30,7 +30,7 @@ class Round:
         self._left = list(workers)
 
     def next(self, fleet: Mapping[WorkerId, object], size: int) -> list[WorkerId]:
-        """The next so many of those that are left."""
+        """The next `size` of the workers that are left."""
         batch, self._left = self._left[:size], self._left[size:]
         return [worker for worker in batch if worker in fleet]
 

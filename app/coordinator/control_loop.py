@@ -33,7 +33,7 @@ from app.coordinator.health.directives import DirectivesWriter
 from app.coordinator.health.presence import Loss, Presence
 from app.coordinator.health.sampling import Sampling
 from app.coordinator.health.verdicts import HealthMonitor
-from app.coordinator.hints import Hint
+from app.coordinator.hints import BLIND_S, Hint
 from app.coordinator.placement.dispatch import Dispatch
 from app.coordinator.placement.index import Index
 from app.coordinator.placement.rebalance import Rebalance
@@ -137,7 +137,7 @@ class ControlLoop:
 
     def period_s(self, events: bool) -> float:
         """How long the loop may wait for a hint; `events`: whether Redis sends keyspace events."""
-        return min(self._sweep_s if events else 0.2, self._look_s())
+        return min(self._sweep_s if events else BLIND_S, self._look_s())
 
     def _due(self, hint: Hint) -> Due:
         self._losses += self.presence.losses()
@@ -150,7 +150,7 @@ class ControlLoop:
         return (Due.LOOK if looks else NOTHING) | (Due.DISPATCH if hint.jobs else NOTHING)
 
     def _is_time(self, what: Due, every_s: float) -> bool:
-        """True when so much time has passed since it was last done for its time; the first time it is."""
+        """True when `every_s` have passed since its time had last come, and the first time."""
         # What is kept is when it was, not when it will be: the pace may have quickened since.
         done = self._done.get(what)
         if done is not None and self._now() < done + every_s:

@@ -1,6 +1,6 @@
 """The fleet as the leader holds it in memory: workers and policy from the ledger, beats from Redis.
 
-A copy that may be a moment old: every decision made on it is compared again where it is written.
+The copy may be a moment old: every decision that is made on it is compared again where it is written.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ LIVE = frozenset({Health.HEALTHY, Health.DEGRADED})
 
 
 class Fleet:
-    """Workers by id, and of each the newest beat of its present incarnation while Redis has it."""
+    """Workers by id, and each one's newest beat of its present incarnation while Redis has it.
+
+    Health gives it beats and verdicts by its methods; everybody else reads. For one thread.
+    """
 
     def __init__(self, stores: Stores) -> None:
         self._ledger = stores.ledger
@@ -30,13 +33,13 @@ class Fleet:
         self.beats: dict[WorkerId, Beat] = {}
         self.policy = Policy()
         self.groups: frozenset[str] = frozenset()
-        self.strategies: dict[str, str] = {}  # by group, of those that have their own
-        self._outdated: dict[WorkerId, tuple[int, int]] = {}  # (incarnation, seq) of a beat that is not true any more
+        self.strategies: dict[str, str] = {}  # by group, where a group has its own
+        self._outdated: dict[WorkerId, tuple[int, int]] = {}  # (incarnation, seq) of a beat that is no longer true
         self._rows: workers.Rows = {}  # as the ledger had them
         self._slots: dict[str, int] = {}  # by workflow, as far as it was asked
 
     def reload(self) -> None:
-        """Read the policy and the workers that have changed; what a worker reports of itself stays."""
+        """Read the policy and the changed workers; what they report of themselves stays. Raises Unavailable."""
         self.policy = policy.read(self._ledger)
         self.groups = frozenset(groups.names(self._ledger))
         self.strategies = groups.strategies(self._ledger)
@@ -69,12 +72,12 @@ class Fleet:
         self.beats.pop(worker, None)
 
     def distrust(self, worker: WorkerId, incarnation: int, seq: int) -> None:
-        """By its own word its newest beat, this one, is not true any more: it is given nothing until the next."""
+        """By its own word this beat, its newest, is no longer true: it is given nothing until the next."""
         self._outdated[worker] = (incarnation, seq)
 
     @property
     def outdated(self) -> Collection[WorkerId]:
-        """The workers whose newest beat is not true any more."""
+        """The workers whose newest beat is no longer true."""
         return self._outdated.keys()
 
     def set_health(self, worker: WorkerId, health: Health, reason: str | None, degraded_as: str | None) -> None:
@@ -85,7 +88,7 @@ class Fleet:
             self._outdated.pop(worker, None)
 
     def is_live(self, worker: Worker) -> bool:
-        """Whether it beats and is neither given up nor gone."""
+        """True for a worker that beats and is neither given up nor gone."""
         return worker.health in LIVE and worker.id in self.beats
 
     def schedulable(self) -> Iterator[Worker]:
@@ -120,5 +123,5 @@ class Fleet:
         return self._slots[workflow]
 
     def healthy_fits(self, requirement: Requirement, without: Collection[WorkerId] = ()) -> bool:
-        """Whether any worker other than these could run such a job and may be given jobs, room permitting."""
+        """True when `healthy_fitting` has a worker for such a job."""
         return next(self.healthy_fitting(requirement, without), None) is not None

@@ -1,8 +1,8 @@
 """Hints: one subscription that tells the leader's loop where to look first.
 
-Keyspace events (an entry in a worker's stream, a beat that expired) and the coordinator's own bell, which
-agents ring too: that a beat says of more slots.
-Losing one costs time, never truth: everything is looked at anyway, in a large fleet in turns.
+It hears keyspace events (an entry in a worker's stream, a beat that expired) and the coordinator's own bell.
+People's changes ring that bell, and so do agents whose beat tells of more slots than the last.
+A hint that is lost costs time, never truth: everything is looked at anyway, in a large fleet in batches.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from app.pool.subscription import listen
 log = logging.getLogger(__name__)
 
 FLAGS = "Ktx"  # events by key; of streams; of what expired
+BLIND_S = 0.2  # where the server sends no events, reports are looked for so often
 LISTEN_S = 1.0
 
 
 @dataclass
 class Hint:
-    """Where to look; `everything` after a reconnect, when some may have been lost."""
+    """Where to look; `everything` after a reconnect, when hints may have been lost."""
 
     reports: set[WorkerId] = field(default_factory=set)
     jobs: bool = False
@@ -61,7 +62,7 @@ class Hints:
         return hint
 
     def run(self) -> None:
-        """Listen until the bell is stopped."""
+        """Listen until the bell is stopped; connects again whenever Redis is away."""
         while not self.bell.stopped:
             try:
                 self._listen()
@@ -115,13 +116,13 @@ class Hints:
 
 
 def allow_events(client: Any) -> bool:
-    """Add our flags to the server's keyspace events; False where CONFIG is forbidden."""
+    """Add our flags to the server's keyspace events; False where CONFIG is forbidden. Raises RedisError."""
     try:
         present = client.config_get("notify-keyspace-events").get("notify-keyspace-events", "")
         lacking = "".join(flag for flag in FLAGS if flag not in present.replace("A", "g$lshzxetd"))
         if lacking:
             client.config_set("notify-keyspace-events", present + lacking)
     except redis.ResponseError as error:
-        log.warning("hints: the server allows no keyspace events, reports are looked for each 0.2 s: %s", error)
+        log.warning("hints: the server allows no keyspace events, reports are looked for each %s s: %s", BLIND_S, error)
         return False
     return True

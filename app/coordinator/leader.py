@@ -1,6 +1,6 @@
 """Who leads: one PostgreSQL advisory lock on a session of its own.
 
-It saves work; correctness never rests on it: a leader that lost it without knowing writes at most
+The lock saves work; correctness never rests on it: a leader that lost it without knowing writes at most
 leases and envelopes whose claims are refused. The session ends by itself when this process freezes
 or loses its network, and is given up when the loop hangs; so a standby leads within 5 s.
 """
@@ -23,7 +23,7 @@ HANGS_AFTER_S = 10.0
 
 
 class Leadership:
-    """Holds the lock, or tries to (`run` is a thread's). `changed` is called when a term begins."""
+    """Holds the lock, or tries to; `run` is a thread's. `changed` is called when a term begins."""
 
     def __init__(self, database_url: str, changed: Callable[[], None]) -> None:
         self._url = database_url
@@ -38,7 +38,7 @@ class Leadership:
     @property
     def term(self) -> int:
         """0 while another leads or may lead, else a number that rises with each term."""
-        # A thawed process asks this before its own ping could tell it that it does not lead any more.
+        # A thawed process asks this before its own ping could tell it that another leads.
         believed = time.monotonic() - self._pinged_at < BELIEVED_S
         return self._terms if self._leads and believed else 0
 

@@ -27,7 +27,7 @@ class Stores:
         return Live(self.redis, self.keys)
 
     def ring(self, workers: set[WorkerId]) -> None:
-        """Tell these workers to look at their leases and their `wanted`."""
+        """Tell these workers to look at their leases and their `wanted`. Raises RedisError; may be repeated."""
         with self.redis.pipeline(transaction=False) as pipe:
             for worker in workers:
                 pipe.publish(self.keys.bell_of(worker), "look")

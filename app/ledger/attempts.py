@@ -34,7 +34,7 @@ class WorkerAttempt:
 
 @dataclass(frozen=True)
 class AttemptFiles:
-    """An attempt of an ended job whose files are not needed any more, except its output where it keeps that."""
+    """An attempt of an ended job whose files may go, except its output where it keeps that."""
 
     job: JobId
     attempt: int
@@ -59,7 +59,7 @@ def of_worker(
 
 
 def checkpoints(ledger: Ledger, job: JobId, limit: int = 200) -> list[Checkpoint]:
-    """The kept checkpoints of a job, newest first."""
+    """The kept checkpoints of a job, newest first, `limit` at most."""
     return [_checkpoint(row) for row in ledger.all("checkpoints_of_job", job=job, limit=limit)]
 
 
@@ -79,18 +79,22 @@ def log_tail(ledger: Ledger, job: JobId, attempt: int, limit: int = 100) -> list
 
 
 def refused_reports(ledger: Ledger, job: JobId) -> list[Row]:
-    """What was refused of a job: attempt, worker_id, kind, why, at."""
+    """The refused reports of a job, oldest first: attempt, worker_id, incarnation, kind, report (JSON), why, at."""
     return ledger.all("refused_of_job", job=job)
 
 
 def remains(ledger: Ledger, orphan_s: float, limit: int) -> list[AttemptFiles]:
-    """Attempts of ended jobs whose files are there still; where one may be running on, cut off, after that time."""
+    """Attempts of ended jobs whose files are there still.
+
+    Where a cut-off attempt may be running on, `orphan_s` seconds have passed since the job's end, or its own
+    max_orphan_s where that is longer.
+    """
     rows = ledger.all("attempts_remains", orphan_s=orphan_s, limit=limit)
     return [AttemptFiles(row["job_id"], row["number"], row["keeps_output"]) for row in rows]
 
 
 def removed(ledger: Ledger, gone: Sequence[AttemptFiles]) -> None:
-    """The files of these are gone."""
+    """Note that the files of these attempts are gone."""
     ledger.do_many("attempt_files_removed", [{"job": each.job, "attempt": each.attempt} for each in gone])
 
 

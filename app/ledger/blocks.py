@@ -1,4 +1,4 @@
-"""Blocks: a worker may not run a workflow that fails there while it succeeds elsewhere, until a time or a person says.
+"""Blocks: a worker may not run a workflow that fails there while it succeeds elsewhere; a time or a person ends it.
 
 Decided in the transaction that applies the failing end, by whoever holds the worker's row (failures.bars).
 """
@@ -31,7 +31,7 @@ class Block:
 
 
 def open_due(tx: Ledger, worker: WorkerId, workflow: str, policy: Policy) -> bool:
-    """Block the worker for this workflow when its last attempts there say so; False when they do not, or it is."""
+    """Block the worker for this workflow when its last attempts there say so; False when not, or when it is blocked."""
     row = tx.one(
         "block_open",
         worker=worker,
@@ -46,12 +46,12 @@ def open_due(tx: Ledger, worker: WorkerId, workflow: str, policy: Policy) -> boo
 
 
 def forgive(ledger: Ledger, workers: Sequence[WorkerId], workflow: str | None, actor: str) -> set[WorkerId]:
-    """End their open blocks for this workflow, or for all; returns whose there were."""
+    """End these workers' open blocks for this workflow, or for all; returns the workers that had any."""
     return set(_end(ledger, actor, "blocks_forgive", workers=list(workers), workflow=workflow, who=actor))
 
 
 def over(ledger: Ledger) -> int:
-    """End the blocks whose time is over; returns of how many workers there were some."""
+    """End the blocks whose time is over; returns of how many workers."""
     return len(_end(ledger, POOL, "blocks_over"))
 
 
@@ -73,7 +73,7 @@ def listed(ledger: Ledger, worker: WorkerId, limit: int = 50) -> list[Block]:
 
 
 def _end(ledger: Ledger, actor: str, query: str, **which: object) -> dict[WorkerId, list[str]]:
-    """The workflows that each worker may run again."""
+    """End the blocks that the query finds; returns by worker the workflows that it may run again."""
     why = "its block is over" if actor == POOL else f"{actor} forgave it"
     names: dict[WorkerId, str] = {}
     ended: dict[WorkerId, list[str]] = {}

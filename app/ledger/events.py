@@ -1,4 +1,4 @@
-"""Events, notifications: what people and the pool did, in sentences; what one person is told."""
+"""Events, what people and the pool did, and notifications, what one person is told; both in sentences."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Notification:
-    """One thing that its owner is told."""
+    """One thing that a person, its `owner`, is told; `facts` says it to programs."""
 
     id: str
     owner: str
@@ -84,7 +84,7 @@ def tell(
     worker: WorkerId | None = None,
     facts: Json = None,
 ) -> bool:
-    """Tell the owner once; `about` makes the id stable, so telling again is nothing. True when new."""
+    """Tell the owner once: `about` makes the id stable, so telling it again does nothing. True when it was new."""
     told = ledger.do(
         "notification_tell",
         id=f"{kind}:{about}",
@@ -99,7 +99,7 @@ def tell(
 
 
 def tell_admins(ledger: Ledger, kind: str, sentence: str, *, about: str, worker: WorkerId, facts: Json = None) -> None:
-    """Tell whoever has an admin's token, each once."""
+    """Tell each owner of a valid admin token, once; `about` as in `tell`."""
     ledger.do(
         "notification_tell_admins",
         id=f"{kind}:{about}",

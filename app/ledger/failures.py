@@ -1,4 +1,4 @@
-"""What follows from a failed attempt: another try for its job, now or later; for its worker a block or a pause."""
+"""Failures: what follows for the job, another try or its end, and for its worker, a block or a pause."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ RETRY = Backoff(5.0, 300.0, least=0.8)
 class Shortage:
     """What an attempt lacked that ran out of GPU memory."""
 
-    had_mb: int | None  # free on its card before it began; None: nobody knows
+    had_mb: int | None  # MiB free on its card before it began; None: nobody knows
     larger: bool  # whether a worker that could run the job has a card with more
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What becomes of the job: failed, or pending again after so many seconds (None: at once)."""
+    """What becomes of the job: failed, or pending again after `retry_s` seconds (None: at once)."""
 
     state: JobState
     retry_s: float | None = None
@@ -32,7 +32,7 @@ class Failure:
 
 
 def follows(report: Report, failures: int, max_failures: int, shortage: Shortage | None) -> Failure:
-    """What follows for the job from its attempt's failure, `failures` of them with this one."""
+    """What becomes of a job by its attempt's failure; `failures` counts this one."""
     if report.then == "never" or failures >= max_failures:
         return Failure(JobState.FAILED)
     retry_s = RETRY.after(failures) if _waits(report, shortage) else None
@@ -43,10 +43,10 @@ def follows(report: Report, failures: int, max_failures: int, shortage: Shortage
 
 
 def bars(tx: Ledger, report: Report, workflow: str) -> bool:
-    """Whether the worker may not take from now on what it took until now, because of what failed on it."""
+    """Block or pause the worker for what failed on it, if that is due; True when it may no longer take what it took."""
     if report.then == "later" or report.cause == Cause.GPU_MEMORY:
         return False  # says nothing of the worker
-    # First: what follows sees all that others have written till now, and of two that see the same one acts.
+    # The lock comes first: then all that others have written is seen, and of two that see the same one acts.
     tx.one("worker_lock", worker=report.worker)
     blocked = blocks.open_due(tx, report.worker, workflow, policy.read(tx))
     return several_owners.pause_due(tx, report.worker) or blocked

@@ -75,7 +75,7 @@ def begin(
     evidence: Mapping[str, Json],
     silence_s: float,
 ) -> bool:
-    """Open one; False when one is open for this worker, to which the new failure belongs."""
+    """Open an investigation; False when one is open for this worker: the new failure belongs to that."""
     return 1 == ledger.do(
         "investigation_open",
         id=new_id(),
@@ -118,12 +118,12 @@ def find(ledger: Ledger, investigation: str) -> Investigation | None:
 
 
 def open_of(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, str]:
-    """The ids of the open ones of these workers."""
+    """By worker, the id of its open investigation."""
     return {row["worker_id"]: row["id"] for row in ledger.all("investigations_open_of", workers=list(workers))}
 
 
 def moves(ledger: Ledger, investigation: str) -> list[Move]:
-    """The running jobs that the worker lost until the investigation was resolved, the first first."""
+    """The running jobs that the worker lost until the investigation was resolved, in the order of their loss."""
     return [Move(**row) for row in ledger.all("investigation_moves", id=investigation)]
 
 
@@ -139,7 +139,7 @@ def add_note(ledger: Ledger, investigation: str, who: str, text: str) -> bool:
 
 
 def resolve(ledger: Ledger, investigation: str, who: str, note: str) -> bool:
-    """Close it; False when it was closed before, or there is none."""
+    """Close the investigation; False when it was closed before, or there is none."""
     return 1 == ledger.do("investigation_resolve", id=investigation, who=who, note=note)
 
 

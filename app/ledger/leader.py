@@ -11,7 +11,7 @@ from app.ledger.db import CONNECT_S, Ledger
 from app.pool.errors import Unavailable
 
 LEADER_LOCK = 0x6D757374  # "must"; below 2**32, so that pg_locks shows it whole in objid
-IDLE_S = 4.0  # PostgreSQL ends a session that pings no more, and with it the leading
+IDLE_S = 4.0  # PostgreSQL ends a session that has stopped pinging, and its leading with it
 TIMEOUT_S = 2.0
 
 
@@ -48,5 +48,5 @@ def session(database_url: str) -> Iterator[LeaderSession]:
 
 
 def held(ledger: Ledger) -> bool:
-    """Whether a coordinator leads."""
+    """True when a coordinator leads."""
     return ledger.one("leader_held", lock=LEADER_LOCK) is not None

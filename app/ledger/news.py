@@ -15,7 +15,7 @@ TROUBLE = (Health.DEGRADED, Health.DOWN)
 def health(
     tx: Ledger, worker: WorkerId, name: str, transition: int, before: Health | None, to: Health, why: str
 ) -> None:
-    """An event for each transition; trouble and its end are told to the admins too."""
+    """Record a transition as an event; trouble and its end are told to the admins too."""
     kind, sentence = f"worker.{to}", f"{name} is {to}: {why}"
     facts: dict[str, object] = {"cause": why}
     if to is Health.HEALTHY:
@@ -30,7 +30,7 @@ def health(
 
 
 def moved(tx: Ledger, job: JobId, attempt: int) -> None:
-    """Tell the owner once that the job goes on elsewhere; with the claim, for only then both workers are known."""
+    """Tell the owner once that the job goes on elsewhere. Told with the claim: only then both workers are known."""
     row = tx.one("attempt_moved_from", job=job, attempt=attempt)
     if row is None:
         return
@@ -65,7 +65,7 @@ def moved(tx: Ledger, job: JobId, attempt: int) -> None:
 
 
 def poison(tx: Ledger, jobs: Sequence[JobId], deaths: int) -> set[JobId]:
-    """Fail those of these pending jobs under which so many workers have died; returns them."""
+    """Fail each of these pending jobs under which `deaths` workers have died; returns the failed ones."""
     failed = tx.all("jobs_poison", jobs=list(jobs), deaths=deaths) if jobs else []
     for row in failed:
         events.record(tx, "job.failed", row["error"], job=row["id"])

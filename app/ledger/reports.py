@@ -1,7 +1,7 @@
 """Reports: what workers say of their attempts, applied by compare-and-set.
 
-Each kind is one verb. What is not (or no longer) this attempt's right is refused and kept as
-refused; what was applied before is applied again without effect, because agents repeat themselves.
+Each kind is one verb. A report that is not (or no longer) its attempt's right is refused, and kept as
+refused. One that was applied before is applied again without effect, because agents repeat themselves.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Applied(Enum):
     CLAIMED = "claimed"
     REPEATED = "repeated"  # a claim that was sent again: its lease is to say so, should Redis have forgotten it
     ENDED = "ended"
-    BARRED = "barred"  # ended, and its worker may not take from now on what it took: the fleet is to be read anew
+    BARRED = "barred"  # ended, and its worker may no longer take what it took: the fleet is to be read anew
     REFUSED = "refused"  # its attempt is not (or no longer) the worker's: the lease is to be revoked
     DOUBLED = "doubled"  # a second delivery is refused; the lease is that of the first, and stays
     IGNORED = "ignored"  # late or repeated, and nothing follows from it
@@ -48,7 +48,11 @@ Shortages = Mapping[tuple[JobId | None, int], Shortage]  # by job and attempt
 def apply_all(
     ledger: Ledger, found: Sequence[Report], shortages: Shortages | None = None
 ) -> list[tuple[Report, Applied]]:
-    """Apply reports of jobs in one transaction; what PostgreSQL cannot store is dropped with a line in the log."""
+    """Apply reports of jobs in one transaction, and say what became of each.
+
+    A report that PostgreSQL cannot store is dropped with a line in the log, and missing in the answer. Raises
+    Unavailable; may be called again with the same reports.
+    """
     shortages = shortages or {}
     try:
         return _together(ledger, found, shortages)
@@ -74,9 +78,10 @@ def _alone(ledger: Ledger, report: Report, shortages: Shortages) -> list[tuple[R
 
 
 def apply(tx: Ledger, report: Report, shortage: Shortage | None = None) -> Applied:
-    """Apply one report of a job inside a transaction. A good-bye is not for the ledger's jobs: health's.
+    """Apply one report of a job inside a transaction; a good-bye is health's affair and ignored.
 
-    `shortage`: of an attempt that ran out of GPU memory.
+    `shortage` is what an attempt lacked that ran out of GPU memory. Raises psycopg's DataError or IntegrityError for
+    what PostgreSQL cannot store.
     """
     report = _storable(report)
     if report.kind == "claim":
@@ -179,7 +184,7 @@ def _stopped(tx: Ledger, report: Report) -> Applied:
 
 
 def _late(tx: Ledger, report: Report) -> Applied:
-    """An end whose attempt does not run: cancelled, told before, or taken away meanwhile."""
+    """Apply an end whose attempt does not run: it was cancelled, told before, or taken away meanwhile."""
     if tx.do("attempt_end_cancelled", worker=report.worker, job=report.job, attempt=report.attempt):
         return Applied.ENDED
     if tx.one("attempt_ended_as", end_word=report.end, **_whose(report)):

@@ -20,7 +20,7 @@ def pause_due(tx: Ledger, worker: WorkerId) -> bool:
     row = tx.one("errors_of_owners", worker=worker, owners=OWNERS)
     if row is None:
         return False
-    tx.one("pool_pauses_lock")  # first: of two that are paused at once, the second counts the first
+    tx.one("pool_pauses_lock")  # first: of two pauses at once, the second counts the first
     paused = 1 == tx.do("worker_pause_by_pool", worker=worker)
     why = f"jobs of {len(row['owners'])} owners failed on it in a row: {', '.join(row['owners'])}"
     _investigate(tx, worker, row, why)
@@ -29,7 +29,7 @@ def pause_due(tx: Ledger, worker: WorkerId) -> bool:
 
 
 def _investigate(tx: Ledger, worker: WorkerId, row: Row, why: str) -> None:
-    """Open an investigation; to one that is open already this is a note."""
+    """Open an investigation; one that is open already gets a note."""
     facts = evidence.gathered(tx, worker, why)
     if not investigations.begin(tx, worker, row["incarnation"], SuspectedCause.SEVERAL_OWNERS, facts, row["seconds"]):
         for investigation in investigations.open_of(tx, [worker]).values():

@@ -1,4 +1,4 @@
-"""Every Redis key: name, type, life and its one writer. No other file names a key.
+"""Every Redis key: its name, type, life and one writer. No other file names a key.
 
 | key             | type          | writer      | life                                     |
 | --------------- | ------------- | ----------- | ---------------------------------------- |
@@ -31,7 +31,7 @@ QUEUE_PREFIX = "w-"
 
 @dataclass(frozen=True)
 class Keys:
-    """The names of the pool's keys under one prefix."""
+    """The names of the pool's keys under one prefix; the table above says what each holds."""
 
     prefix: str
 

@@ -1,4 +1,8 @@
-"""Reads of what is live in Redis: beats, loads, leases. Writes nothing, decides nothing."""
+"""Reads of what is live in Redis: beats, loads, leases. Writes nothing, decides nothing.
+
+Every read raises redis.RedisError where Redis does not answer or refuses, and may be repeated.
+A beat or a lease that cannot be read is named in the log and left out: one text must not stop the rest.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 1_000  # keys a call, or workers a pipeline: the server is busy for a millisecond
 CROWDED = 0.8  # of maxclients: a worker more takes several, so there is time to raise it
-KEEPALIVE_S = 5  # Redis drops a connection after so long without an answer, and two probes more
+KEEPALIVE_S = 5  # without an answer; after two probes more Redis drops the connection
 
 
 @dataclass(frozen=True)
@@ -33,26 +37,26 @@ class LiveBeat:
 
 @dataclass(frozen=True)
 class Look:
-    """Beats and generation read in one MULTI: a wipe between two reads would make everybody look dead."""
+    """Beats and generation, read in one MULTI: a wipe between two reads would make everybody look dead."""
 
-    generation: str | None
-    beats: dict[WorkerId, Beat]
-    fresh: frozenset[WorkerId] = frozenset()  # whose beat is not the one that the reader had seen before
+    generation: str | None  # None: Redis has none, or it changed meanwhile
+    beats: dict[WorkerId, Beat]  # of the workers that have one
+    fresh: frozenset[WorkerId] = frozenset()  # whose beat differs from the one that this reader saw last
 
 
 class Live:
-    """Reads under one prefix with a client that decodes responses."""
+    """Reads under one prefix with a client that decodes responses. Every call raises RedisError."""
 
     def __init__(self, redis: Any, keys: Keys) -> None:
         self._redis = redis
         self._keys = keys
 
     def look(self, workers: Sequence[WorkerId]) -> Look:
-        """The generation, and the beats of those workers that have one."""
+        """The generation, and the beats of these workers."""
         return Looks(self._redis, self._keys).look(workers)
 
     def ages_s(self, beats: Sequence[Beat]) -> dict[WorkerId, float]:
-        """How long ago Redis received each of these; one that has expired meanwhile is as old as its TTL."""
+        """By worker, the seconds since Redis received its beat; one that has expired meanwhile is as old as its TTL."""
         if not beats:
             return {}
         with self._redis.pipeline(transaction=False) as pipe:
@@ -62,7 +66,7 @@ class Live:
         return {beat.worker: (beat.ttl_ms - max(0, left)) / 1000 for beat, left in zip(beats, answers)}
 
     def beats(self, workers: Sequence[WorkerId]) -> dict[WorkerId, LiveBeat]:
-        """Each worker's beat with its age; a worker without one is left out."""
+        """Each worker's beat with its age; a worker without a beat is left out. Parsed beats are remembered."""
         with self._redis.pipeline(transaction=False) as pipe:
             for worker in workers:
                 pipe.get(self._keys.beat(worker))
@@ -73,7 +77,7 @@ class Live:
         return {w: LiveBeat(beat, max(0.0, (beat.ttl_ms - left_ms[w]) / 1000)) for w, beat in beats.items()}
 
     def loads(self, workers: Sequence[WorkerId]) -> dict[WorkerId, Load]:
-        """The loads of those of these workers that are live, with the parts that each was made of."""
+        """The load of each of these workers that is live, 0 to 1, with the parts that it was made of."""
         if not workers:
             return {}
         with self._redis.pipeline(transaction=True) as pipe:  # a placement between the two would tear them apart
@@ -103,7 +107,7 @@ class Live:
         return found
 
     def keepalive_problem(self) -> str | None:
-        """Why Redis would notice late that a host was cut off; None where it drops one in good time."""
+        """Why Redis would notice late that a host was cut off; None where it drops such a host in good time."""
         try:
             found = int(self._redis.config_get("tcp-keepalive").get("tcp-keepalive", 0))
         except ResponseError:
@@ -113,9 +117,9 @@ class Live:
         return f"its tcp-keepalive is {found}, not {KEEPALIVE_S}: hosts that are cut off are noticed by silence only"
 
     def crowded(self) -> str | None:
-        """What to do about the connections, when four in five of those that Redis allows are open; else None."""
-        told = self._redis.info("clients")
-        clients, most = int(told["connected_clients"]), int(told.get("maxclients", 0))
+        """What to do about the connections when CROWDED of those that Redis allows are open; else None."""
+        info = self._redis.info("clients")
+        clients, most = int(info["connected_clients"]), int(info.get("maxclients", 0))
         if clients < CROWDED * most or not most:
             return None
         share = 100 * clients // most
@@ -128,7 +132,7 @@ class Live:
 
 
 class Looks:
-    """A reader that remembers: of thousands of beats it parses only those that are new."""
+    """A reader that remembers: of thousands of beats it parses only the new ones. For one thread."""
 
     def __init__(self, redis: Any, keys: Keys) -> None:
         self._redis = redis
@@ -137,7 +141,7 @@ class Looks:
         self._beats: dict[WorkerId, Beat] = {}
 
     def look(self, workers: Sequence[WorkerId]) -> Look:
-        """The generation, None where it changed meanwhile, and the beats of those workers that have one."""
+        """The generation, None where it changed meanwhile, and the beats of these workers. Raises RedisError."""
         generations, texts = self._read(workers)
         new = {w: text for w, text in zip(workers, texts) if text is not None and self._texts.get(w) != text}
         parsed = _beats(list(new), new.values())
@@ -149,7 +153,7 @@ class Looks:
         return Look(generations.pop() if len(generations) == 1 else None, beats, frozenset(parsed))
 
     def _read(self, workers: Sequence[WorkerId]) -> tuple[set[str | None], list[str | None]]:
-        """In parts, each in one MULTI with the generation, so that no other client waits for long."""
+        """Read in parts, each in one MULTI with the generation, so that no other client waits for long."""
         with self._redis.pipeline(transaction=True) as pipe:
             parts = [workers[first : first + AT_ONCE] for first in range(0, len(workers), AT_ONCE)] or [()]
             generations: set[str | None] = set()

@@ -19,7 +19,8 @@ DEADLINE_WORDS = ("through", "strict_term", "strict_kill", "orphan")
 ORPHAN_KILL_S = 10
 
 
-# What the pool can work with and store: one worker's beat is not to stop the decisions on all others.
+# What the pool can work with and store. Anything else is refused when it is read: one worker's beat must not
+# stop the decisions on all others.
 Share = Annotated[float, Within(0, 1)]
 Count = Annotated[int, Within(0, 2**63 - 1)]
 Text = Annotated[str, Like(STORABLE)]
@@ -39,7 +40,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class GpuFigures:
-    """A card's figures at a time; None, never 0, where nobody could measure."""
+    """A card's figures at one moment; None, never 0, where nobody could measure."""
 
     uuid: Text
     index: Count
@@ -57,7 +58,10 @@ class GpuFigures:
 
 @dataclass(frozen=True)
 class AttemptRef:
-    """An attempt that a worker has: from before its claim is sent until its lease has ended and no process is left."""
+    """An attempt that a worker has.
+
+    It is listed from before its claim is sent until its lease has ended and no process is left.
+    """
 
     job: JobText
     attempt: Count
@@ -66,7 +70,7 @@ class AttemptRef:
 
 @dataclass(frozen=True)
 class Beat:
-    """A worker says it is alive. `wanted` is the number of the last Wanted that it obeyed."""
+    """A worker says that it is alive, and what it has. `wanted` is the number of the last Wanted that it obeyed."""
 
     worker: WorkerText
     incarnation: Count
@@ -74,7 +78,7 @@ class Beat:
     interval_ms: Count
     ttl_ms: Count
     boot_id: Text
-    slots: Count  # that have started
+    slots: Count  # slot processes that have started
     free_slots: Count
     attempts: tuple[AttemptRef, ...] = ()
     gpus: tuple[GpuFigures, ...] = ()
@@ -90,8 +94,8 @@ class Reservation:
     """What an attempt holds of its worker."""
 
     gpus: tuple[str, ...] = ()
-    vram_mb: int = 0  # on each of them
-    whole: bool = False  # they are for it alone
+    vram_mb: int = 0  # on each of these GPUs
+    whole: bool = False  # these GPUs are for it alone
     slots: int = 1
 
 
@@ -107,7 +111,7 @@ class Cause(TextEnum):
     SLOT = "slot"  # its slot process died
     TIMEOUT = "timeout"
     STALL = "stall"  # it gave no sign of progress
-    DEADLINE = "deadline"  # no beat of its worker had got through for so long
+    DEADLINE = "deadline"  # none of its worker's beats had got through until then
     AGENT = "agent"  # its agent gave it up: its lease was revoked, or the agent was ended
     GOOD_BYE = "good-bye"  # its worker left
     CANCEL = "cancel"
@@ -132,7 +136,7 @@ class LeaseState(TextEnum):
 
 @dataclass(frozen=True)
 class Lease:
-    """An attempt as told to its worker; until it has ended also its reservation of slot and VRAM."""
+    """An attempt as its worker is told of it; until it has ended also its reservation of slots and VRAM."""
 
     attempt: int
     state: LeaseState
@@ -143,12 +147,12 @@ class Lease:
     slots: int = 1
     why: str | None = None  # of a revoked one: a Revocation
     grace_s: float = 0.0
-    incarnation: int | None = None  # of the worker that it was given to
+    incarnation: int | None = None  # of its worker when it was given
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the coordinator wants of a worker; rises in number with each change."""
+    """What the coordinator wants of a worker; the number rises with each change."""
 
     number: int
     intent: str
@@ -173,7 +177,7 @@ class ResumePoint:
 
 @dataclass(frozen=True)
 class Order:
-    """What an envelope carries: everything the guard needs to run one attempt."""
+    """What an envelope carries: everything that the guard needs to run one attempt."""
 
     job: JobId
     attempt: int
@@ -194,14 +198,14 @@ ReportKind = Literal["claim", "progress", "checkpoint", "log", "end", "goodbye"]
 
 @dataclass(frozen=True)
 class Report:
-    """What a worker reports of an attempt; a good-bye names no job. Repeating one is harmless."""
+    """What a worker reports of an attempt; a good-bye names no job. Repeating a report is harmless."""
 
     kind: ReportKind
     worker: WorkerText
     incarnation: int
     job: JobText | None = None
     attempt: int = 0
-    number: int = 0  # of a progress, a checkpoint, the first line of a log
+    number: int = 0  # of a progress or a checkpoint; of the first line of a log
     nonce: Text | None = None  # claim
     fraction: float | None = None  # progress, checkpoint
     text: str = ""
@@ -212,7 +216,7 @@ class Report:
     result: Json = None
     error: str | None = None
     cause: str | None = None  # of an end: a Cause, or what a later release calls one
-    then: Then | None = None  # what a rule of the workflow says of a failure
+    then: Then | None = None  # of a failure: what a rule of its workflow says
     signal: int | None = None
     exit_code: int | None = None
     oom_killed: bool = False  # killed while the kernel of its host killed for want of memory
@@ -220,7 +224,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Offer:
-    """What an agent says it is, when it asks to join (POST /agent/v1/join)."""
+    """What an agent says that it is, when it asks to join (POST /agent/v1/join)."""
 
     machine_id: str
     boot_id: str
@@ -237,19 +241,19 @@ class Offer:
     driver: str | None = None
     workflows: tuple[Workflow, ...] = ()
     not_offered: dict[str, str] = field(default_factory=dict)  # workflow -> why
-    proof_file: str = ""  # its name under MUSTER_OUTPUT
+    proof_file: str = ""  # name of a file under MUSTER_OUTPUT that holds proof_text
     proof_text: str = ""
 
 
 @dataclass(frozen=True)
 class Admission:
-    """The server's answer to an offer; nothing is registered before it is confirmed."""
+    """The server's answer to an offer; nothing is registered before the join is confirmed."""
 
     join: str  # id of this join: POST /agent/v1/join/<id>/confirm
     worker: WorkerId
     incarnation: int
     nonce: str
-    answer: str  # to be written to join:{nonce}
+    answer: str  # the agent proves its Redis by writing this to join:{nonce}
     token: str  # the worker's own; stored by the agent, valid from the confirmation on
     redis_url: str
     rq_redis_url: str

@@ -1,7 +1,8 @@
 """Envelopes: an attempt as an RQ job in its worker's one queue; thrown away afterwards.
 
-RQ's own retries, timeouts and callbacks are not used: the ledger decides what happens next. What
-was popped is left to RQ, whose slot may be writing the hash; what was not is removed whole.
+RQ's own retries, timeouts and callbacks are not used: the ledger decides what happens next. An envelope
+that was popped is left to RQ, whose slot may be writing its hash; any other is removed whole.
+Every call raises RedisError. Removing may be repeated; `put` may not: an envelope would be there twice.
 """
 
 from __future__ import annotations
@@ -21,20 +22,23 @@ from app.pool.keys import FUNCTION, envelope_id, queue
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Order
 
-KEPT_S = 300  # RQ's remains of an attempt, for whoever looks at rq-dashboard
+KEPT_S = 300  # what RQ leaves of an attempt, for whoever looks at rq-dashboard
 NO_TIMEOUT = -1  # the guard enforces time limits
 
 
 @dataclass(frozen=True)
 class QueuedEnvelopes:
-    """Of one worker. RQ takes a popped one off its list when the guard begins; a slot that dies before leaves it."""
+    """The ids of one worker's envelopes.
+
+    RQ takes a popped one off its list when the guard begins; a slot that dies before that leaves it there.
+    """
 
     waiting: frozenset[str] = frozenset()
     popped: frozenset[str] = frozenset()
 
 
 class Envelopes:
-    """Puts, lists and removes them."""
+    """Puts, lists and removes envelopes."""
 
     def __init__(self, rq: Any) -> None:
         self._rq = rq
@@ -64,7 +68,7 @@ class Envelopes:
         }
 
     def waiting(self, workers: Collection[WorkerId]) -> dict[WorkerId, list[str]]:
-        """The ids of the envelopes that no slot has popped, in the order in which they will be."""
+        """By worker, the ids of the envelopes that no slot has popped, in the order in which slots will pop them."""
         with self._rq.pipeline(transaction=False) as pipe:
             for worker in workers:
                 pipe.lrange(_key(worker), 0, -1)
@@ -76,7 +80,7 @@ class Envelopes:
         return self.remove_id(worker, envelope_id(worker, job, attempt))
 
     def remove_id(self, worker: WorkerId, envelope: str) -> bool:
-        """The same by the envelope's id."""
+        """Remove this envelope if no slot has popped it; False when one had, or it was not there."""
         # LREM and a slot's LMOVE exclude each other: the hash is deleted only where nobody can be reading it.
         removed = bool(self._rq.lrem(_key(worker), 0, envelope))
         if removed:
@@ -84,7 +88,7 @@ class Envelopes:
         return removed
 
     def forget_popped(self, worker: WorkerId, envelope: str) -> None:
-        """Remove one that a slot popped before it died; no slot may be at work."""
+        """Remove an envelope that a slot popped before it died; no slot may be at work with it."""
         self._rq.lrem(IntermediateQueue.get_intermediate_queue_key(_key(worker)), 0, envelope)
         self._rq.delete(Job.key_for(envelope))
 

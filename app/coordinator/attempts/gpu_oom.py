@@ -1,4 +1,4 @@
-"""What an attempt lacked that ran out of GPU memory, as the leader knows it when its end arrives."""
+"""GPU out of memory: what an attempt had of its card, and whether a larger card exists, when its end arrives."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from app.pool.protocol import Beat, Cause, Lease, LeaseState, Report
 
 
 def shortages(stores: Stores, fleet: Fleet, reports: Iterable[Report]) -> Shortages:
-    """Of those that end for want of GPU memory."""
+    """The shortage of each attempt that ends for want of GPU memory. Raises RedisError, Unavailable."""
     short = [each for each in reports if each.kind == "end" and each.end == "failed" and each.cause == Cause.GPU_MEMORY]
     return {(each.job, each.attempt): _shortage(stores, fleet, each) for each in short}
 
 
 def had_mb(worker: Worker, beat: Beat | None, leases: Mapping[JobId, Lease], job: JobId) -> int | None:
-    """The free memory of its card before it began: what neither foreign processes nor other attempts take of it.
+    """The MiB of its card that neither foreign processes nor other attempts had taken.
 
-    Of several cards the largest such figure; of all the worker's cards where its lease names none; None
-    without any. Where nobody could measure, a card's total.
+    Of several cards the largest figure counts; where its lease names no card, all of the worker's do; None without
+    any card. Where nobody could measure, a card counts whole.
     """
     own = leases.get(job)
     cards = [gpu for gpu in worker.gpus if own is None or not own.gpus or gpu.uuid in own.gpus]
@@ -46,6 +46,6 @@ def _shortage(stores: Stores, fleet: Fleet, report: Report) -> Shortage:
 
 
 def _reserved(uuid: str, leases: Mapping[JobId, Lease], job: JobId) -> int:
-    """By attempts other than the job's."""
+    """The MiB of this card that attempts of other jobs hold."""
     held = (each for other, each in leases.items() if other != job and each.state is not LeaseState.ENDED)
     return sum(each.vram_mb for each in held if uuid in each.gpus)

@@ -18,7 +18,7 @@ from app.pool.protocol import LeaseState, Reservation, Revocation
 
 
 class Leases:
-    """Changes of leases, and the bells that follow from them."""
+    """Makes batches of changes, and remembers whose leases were touched until they have been looked at."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
@@ -40,7 +40,7 @@ class Leases:
 
 
 class Batch:
-    """Changes that go out together when `send` is called; at least once: each may be repeated."""
+    """Changes that go out together when `send` is called. At least once: each may be repeated."""
 
     def __init__(self, stores: Stores, mark: str, release: str, touched: set[WorkerId]) -> None:
         self._stores = stores
@@ -57,7 +57,7 @@ class Batch:
         nonce: str | None,
         reserved: Reservation | None = None,
     ) -> None:
-        """The claim with this nonce was accepted. What it holds is named where Redis forgot the lease."""
+        """The claim with this nonce was accepted. `reserved` names what it holds, where Redis forgot the lease."""
         self._put(worker, job, attempt, LeaseState.CLAIMED, {"nonce": nonce, **_fields(reserved)})
 
     def given(self, worker: WorkerId, job: JobId, attempt: int, reserved: Reservation) -> None:
@@ -73,7 +73,7 @@ class Batch:
         self._put(worker, job, attempt, LeaseState.ENDED, {})
 
     def released(self, worker: WorkerId, job: JobId, attempt: int) -> None:
-        """The lease goes, and with it the reservation."""
+        """The lease goes, and its reservation with it."""
         self._call(1, worker, [worker, job, attempt, self._stores.keys.eligible_prefix])
 
     def ring(self, worker: WorkerId) -> None:
@@ -81,7 +81,7 @@ class Batch:
         self._rung.add(worker)
 
     def send(self) -> None:
-        """Write all changes, then ring each worker once."""
+        """Write all changes, then ring each worker once. Raises RedisError: then the same changes may be made again."""
         for worker in sorted(self._rung):
             self._pipe.publish(self._stores.keys.bell_of(worker), "look")
         self._pipe.execute()
@@ -100,5 +100,5 @@ class Batch:
 
 
 def _fields(reserved: Reservation | None) -> dict[str, Any]:
-    """Those that are said; the script's JSON would write an empty list as an object."""
+    """The fields that are not empty: the script's JSON would write an empty list as an object."""
     return {name: value for name, value in plain(reserved).items() if value} if reserved else {}

@@ -140,7 +140,7 @@ def _answer(batch: Batch, report: Report, applied: Applied) -> None:
 
 
 def _frees(report: Report, applied: Applied) -> bool:
-    """An end, accepted or not: no process of the attempt is left."""
+    """True for an end, accepted or not: no process of the attempt is left."""
     return applied in (Applied.ENDED, Applied.BARRED) or (applied is Applied.REFUSED and report.kind == "end")
 
 

@@ -1,9 +1,11 @@
 """Failover: give a worker's attempts back to the pool.
 
-The ledger moves first and raises the attempt in the same statement, so whatever the worker still
-sends of the old one is refused; then lease and envelope follow. Dying between the two costs
-nothing: reconcile finds a lease without an attempt. Reports are applied before anything is taken,
-so a result that has arrived is never thrown away: that is the callers' duty.
+The ledger moves first and raises the attempt's number in the same statement, so whatever the worker still
+sends of the old attempt is refused; then lease and envelope follow. Dying between the two costs nothing:
+reconcile finds a lease without an attempt. It is the callers' duty to apply reports before they take
+anything, so that a result which has arrived is never thrown away.
+Every call raises Unavailable before anything has changed, or RedisError when the ledger has moved, and may be
+repeated.
 """
 
 from __future__ import annotations
@@ -33,11 +35,11 @@ class Certainty:
     """What is certain of the attempts of a worker that is down."""
 
     dead: bool = False  # its processes are gone, by proof: nothing runs on there
-    silenced: bool = False  # it was silent for so long that strict attempts have ended by their deadlines
+    silenced: bool = False  # by its silence strict attempts have ended: their deadlines have passed
 
 
 class Failover:
-    """Takes attempts back (not started) or away (running)."""
+    """Takes attempts back, which have not started, or away, which run."""
 
     def __init__(self, stores: Stores, fleet: Fleet, leases: Leases, envelopes: Envelopes) -> None:
         self._ledger = stores.ledger
@@ -46,11 +48,11 @@ class Failover:
         self._envelopes = envelopes
 
     def take_back_all(self, worker: WorkerId, cause: str, leave: bool = False) -> None:
-        """What has not started on this worker is pending again; `leave` its envelopes, whose claims are refused."""
+        """Make what has not started there pending again; with `leave` its envelopes stay, to be refused."""
         self._take(lambda tx: jobs.take_back_all(tx, worker, cause), cause, leave=leave)
 
     def take_away_all(self, worker: WorkerId, cause: str) -> None:
-        """All of a worker whose processes are known to be gone: also strict jobs, and what nobody else could run."""
+        """Take all from a worker without processes: strict jobs too, and what nobody else could run."""
         self._take(
             lambda tx: [
                 *jobs.take_back_all(tx, worker, cause),
@@ -75,7 +77,7 @@ class Failover:
                 self._take(partial(_one, held=attempt, cause=cause, spare_strict=False, died=True), cause)
 
     def take(self, held: OpenAttempt, cause: str) -> None:
-        """One attempt that its worker may still have. A strict one that runs is only revoked."""
+        """Take an attempt that its worker may still have. A strict one that runs is only revoked."""
         if self._over(held):
             return
         taken = self._take(lambda tx: _one(tx, held, cause, spare_strict=True), cause)
@@ -83,17 +85,17 @@ class Failover:
             self._revoke(held, Revocation.TAKEN)
 
     def take_back(self, held: OpenAttempt, cause: str) -> list[Taken]:
-        """One attempt that has not started; nothing where a claim came first."""
+        """Take back an attempt that has not started; returns nothing where a claim came first."""
         return self._take(lambda tx: _taken(jobs.take_back(tx, held.job, held.attempt, cause)), cause)
 
     def take_gone(self, held: OpenAttempt, cause: str, died: bool = False) -> list[Taken]:
-        """One attempt of which no process is left: nobody has to be told, its slot is free."""
+        """Take an attempt of which no process is left: nobody has to be told, and its slot is free."""
         if self._over(held):
             return []
         return self._take(partial(_one, held=held, cause=cause, spare_strict=False, died=died), cause, gone=True)
 
     def overdue(self, held: OpenAttempt) -> None:
-        """One that its worker should have ended long ago: its job's failure, as its worker would have reported it.
+        """Fail an attempt that its worker should have ended long ago, as its worker would have reported it.
 
         A strict one is only revoked: it is over when its end is known.
         """
@@ -107,13 +109,13 @@ class Failover:
         self._revoke(held, Revocation.TAKEN)
 
     def withdraw(self, worker: WorkerId, job: JobId, attempt: int) -> None:
-        """Take back what was sent of an attempt that the ledger does not hold any more."""
+        """Take back lease and envelope of an attempt that the ledger no longer holds."""
         batch = self._leases.batch()
         self._withdraw(batch, worker, job, attempt)
         batch.send()
 
     def cancelled(self, held: OpenAttempt, grace_s: float) -> None:
-        """Its job was cancelled: what runs is asked to stop, and killed after the grace."""
+        """End an attempt whose job was cancelled: it is asked to stop, and killed after the grace."""
         self._revoke(held, Revocation.CANCEL, grace_s)
 
     def _revoke(self, held: OpenAttempt, why: Revocation, grace_s: float = 0.0) -> None:
@@ -130,7 +132,7 @@ class Failover:
         return self._fleet.healthy_fits(requirement, frozenset({held.worker}))
 
     def _over(self, held: OpenAttempt) -> bool:
-        """A cancelled attempt is not taken, it is over."""
+        """True for a cancelled attempt: it is not taken, it is over."""
         if held.state is JobState.CANCELLED:
             jobs.end_cancelled(self._ledger, held.worker, held.job, held.attempt)
         return held.state is JobState.CANCELLED
@@ -138,7 +140,7 @@ class Failover:
     def _take(
         self, take: Callable[[Ledger], list[Taken]], cause: str, gone: bool = False, leave: bool = False
     ) -> list[Taken]:
-        """Take in one transaction with what people are told of it; then lease and envelope follow."""
+        """Take, and tell people, in one transaction; then lease and envelope follow."""
         with self._ledger.transaction() as tx:
             taken = take(tx)
             for each in taken:
@@ -167,7 +169,7 @@ class Failover:
             self._envelopes.remove(worker, job, attempt)
 
     def _tell(self, tx: Ledger, taken: Taken, cause: str) -> None:
-        """An event; the owner is told when the job has started anew (news.moved)."""
+        """Record an event; the owner is told when the job has started anew (news.moved)."""
         if taken.was is not JobState.RUNNING:
             return
         worker = self._fleet.workers.get(taken.worker)

@@ -1,8 +1,8 @@
-"""Silence, judged: what the leader may believe of a worker from its beats alone. Pure, but for its clock.
+"""Silence, judged: what the leader may believe of a worker by its beats alone. Pure, but for its clock.
 
-The clock here counts only time in which the leader could see: a gap between two looks that got
-through counts as at most a fifth of the beat's interval. So nobody is called silent for what the
-judge could not see, and no worker's clock or wall clock is compared with another's.
+The clock counts only time in which the leader could see: of a gap between two looks that got through, at
+most a fifth of the beat's interval counts. So nobody is called silent for what the leader could not see,
+and no clock of a host is compared with another's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from app.pool.model import Degraded, Health, Worker
 from app.pool.policy import Clocks
 from app.pool.protocol import Beat
 
-FIRST_BEAT_S = 10.0  # a busy host may take so long to start an agent's processes when it has joined
+FIRST_BEAT_S = 10.0  # what a busy host may take to start an agent's processes after its join
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Sight:
-    """What this leader last saw of a worker: which beat, and when on the clock of its looks."""
+    """What this leader last saw of a worker: which beat, and when by the clock of its looks."""
 
     incarnation: int
-    seq: int
+    seq: int  # -1: no beat of this incarnation was seen
     at: float
     ttl_s: float
     interval_s: float
@@ -43,7 +43,7 @@ class Sight:
 
     @property
     def undecided(self) -> bool:
-        """Its key is gone, after it had been there."""
+        """True when its key is gone after it had been there."""
         return self.seq >= 0 and not self.beating
 
     @property
@@ -53,7 +53,7 @@ class Sight:
 
     @property
     def missing_s(self) -> float:
-        """For so long its key has to stay missing before it is down: who looked away for long looks on."""
+        """How long its key has to stay missing before it is down, also for a leader that had looked away."""
         return self.interval_s * 2 / 3
 
 
@@ -75,12 +75,12 @@ class Clock:
             self._ticked = now
 
     def forgive(self) -> None:
-        """What has passed since the last tick does not count at all."""
+        """The time since the last tick does not count at all."""
         with self._lock:
             self._ticked = self._now()
 
     def read(self) -> float:
-        """Seconds, at the last tick."""
+        """The seconds that count, at the last tick."""
         with self._lock:
             return self._seconds
 
@@ -91,9 +91,9 @@ def clock_step(gap_s: float, interval_s: float) -> float:
 
 
 def first_sight(incarnation: int, clock: float, clocks: Clocks, joined: bool = False) -> Sight:
-    """Of a worker of which this leader has seen no beat: its silence begins now.
+    """The sight of a worker of which this leader has seen no beat: its silence begins at this `clock`.
 
-    One that has `joined` under this leader has nothing yet that could be lost by waiting for its first beat.
+    A worker that has `joined` under this leader is given FIRST_BEAT_S: it has nothing yet that could be lost meanwhile.
     """
     ttl_s = max(clocks.ttl_s, FIRST_BEAT_S) if joined else clocks.ttl_s
     return Sight(incarnation, -1, clock, ttl_s, clocks.interval_s)
@@ -112,8 +112,8 @@ def seen(sight: Sight, beat: Beat | None, at: float) -> Sight:
 def judge(health: Health, sight: Sight, clock: float) -> Verdict | None:
     """What silence, or its end, makes of a worker; None when nothing changes.
 
-    A worker that left returns by joining only. A silent worker is seen degraded before it is down.
-    One that does not take recovers by taking, not by beating.
+    A worker that left returns by joining only. A silent worker is always degraded before it is down.
+    Whoever asks leaves out workers that do not take: they recover by taking, not by beating.
     """
     if health is Health.LEFT:
         return None

@@ -1,4 +1,4 @@
-"""Inquiry: what is known of a worker at the moment when it fails, written down for whoever looks into it."""
+"""Incidents: what is known of a worker at the moment when it fails, written down for whoever looks into it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ RECENT_S = 300
 def begin(
     tx: Ledger, worker: Worker, beat: Beat | None, why: str, silence_s: float, *, proven: bool, reached: bool
 ) -> None:
-    """Open an investigation with the evidence; one that is open already stays as it is.
+    """Open an investigation with the evidence, in the transaction of the change; one that is open stays as it is.
 
-    `reached`: it answered a call on its address while nothing of it came through Redis.
+    `why` is the sentence of its health, `silence_s` the seconds since it was last heard of, `proven` whether its death
+    was proven. `reached`: it answered a call on its address while nothing of it came through Redis.
     """
     facts = evidence.gathered(tx, worker.id, why, beat)
     memory = any(end["oom_killed"] and _recent(end["ended_at"]) for end in facts["ends"])
@@ -38,7 +39,7 @@ def suspect(worker: Worker, beat: Beat | None, *, memory: bool, proven: bool, re
 
 
 def _fell_off(worker: Worker, beat: Beat) -> bool:
-    """A card that was there at join cannot be asked any more."""
+    """True when a card that was there at join can no longer be asked."""
     seen = {gpu.uuid for gpu in beat.gpus if gpu.reason is None}
     return beat.gpu_reason is not None or any(gpu.uuid not in seen for gpu in worker.gpus)
 

@@ -18,7 +18,7 @@ from app.pool.protocol import Beat
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observed:
     """What one look has told: whose health may be another one by it, and of whom something is new."""
 
     doubtful: frozenset[WorkerId]
@@ -58,7 +58,7 @@ class Sightings:
         """Another call of Redis got through, by whatever thread: the time until now counts."""
         self._clock.tick()
 
-    def take(self, look: Look, changed: Collection[WorkerId]) -> Seen:
+    def take(self, look: Look, changed: Collection[WorkerId]) -> Observed:
         """Take this look's beats of all workers that are in doubt by it, and of these `changed` ones.
 
         Raises RedisError.
@@ -77,7 +77,7 @@ class Sightings:
         sights = ((worker, self._sights[worker]) for worker in doubtful)
         self._unsettled = frozenset(worker for worker, sight in sights if sight.fresh or not sight.beating)
         self._begun = True
-        return Seen(frozenset(doubtful), frozenset(new))
+        return Observed(frozenset(doubtful), frozenset(new))
 
     def of(self, worker: WorkerId) -> Sight | None:
         """What was last seen of it; None before the first look at it."""
@@ -106,7 +106,7 @@ class Sightings:
         return self._silence_before_s.get(worker, 0.0)
 
     def is_silenced(self, worker: WorkerId) -> bool:
-        """True when it does not beat and has been silent for so long that it may be down by silence alone."""
+        """True when it does not beat, and its silence alone would make it down."""
         sight = self._sights.get(worker)
         return sight is not None and not sight.beating and self.silence_s(worker) >= sight.down_s
 

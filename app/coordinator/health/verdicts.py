@@ -96,7 +96,7 @@ class HealthMonitor:
         return Judgement(frozenset(changed), joined, self._is_undecided())
 
     def hear(self, report: Report) -> None:
-        """What a worker says of itself: that it leaves, or that its newest beat is not true any more.
+        """Take what a worker says of itself: that it leaves, or that its newest beat is no longer true.
 
         Raises Unavailable, and RedisError where attempts are taken; may be told the same again.
         """
@@ -211,7 +211,7 @@ class HealthMonitor:
         return loss.kind is LossKind.DEAD or not (sight.seq > loss.seq or self._presence.listens(worker))
 
     def _settle_strict(self) -> None:
-        """Take strict attempts away from who is down and has been silent for so long that they have ended."""
+        """Take strict attempts from workers that are down, once their silence is so long that these have ended."""
         down = {worker.id: worker for worker in self._fleet.workers.values() if worker.health is Health.DOWN}
         self._proven &= {life_of(worker) for worker in down.values()}
         self._owing &= down.keys()
@@ -221,7 +221,7 @@ class HealthMonitor:
             self._owing.discard(id_)
 
     def _outdates(self, end: Report) -> bool:
-        """True for an end by which what the worker's newest beat says is not true any more."""
+        """True for an end by which the worker's newest beat is no longer true."""
         return end.cause == Cause.SLOT or (end.cause == Cause.DEADLINE and self._is_late(end.worker))
 
     def _is_late(self, worker: WorkerId) -> bool:
@@ -234,5 +234,5 @@ class HealthMonitor:
 
 
 def _is_unsure(worker: Worker, sight: Sight) -> bool:
-    """One that joined beats within moments; one whose key is gone is about to be degraded or down."""
+    """True where the next beat, or its absence, decides within moments: it has joined, or its key is gone."""
     return (worker.health is Health.HEALTHY and sight.seq < 0) or (worker.health in LIVE and sight.undecided)

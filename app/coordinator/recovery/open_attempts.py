@@ -116,7 +116,7 @@ class OpenAttempts:
             batch.given(attempt.worker, attempt.job, attempt.attempt, attempt.reserved)
 
     def _missing(self, attempt: OpenAttempt, omitted: dict[AttemptKey, Omission]) -> None:
-        """It is lost when two beats, both begun after the first look and a second apart, have omitted it.
+        """Take it as lost when two beats, both begun after the first look and a second apart, have omitted it.
 
         The beat after the first look's may have been under way at that look, so it does not count.
         """

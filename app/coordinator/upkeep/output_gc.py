@@ -1,7 +1,7 @@
-"""OutputGc: the files that nobody needs any more once a job has ended.
+"""Output GC: the files that nobody needs once their job has ended.
 
-Its checkpoints' files go, and the folders of attempts other than the last; what was accepted as its
-output stays. Idempotent: dying in the middle means that the rest goes the next time.
+The files of its checkpoints go, and the folders of all attempts but the last; what was accepted as its
+output stays. Idempotent: what is left when this process dies goes the next time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from app.ledger.db import Ledger
 log = logging.getLogger(__name__)
 
 TIDY_S = 30.0
-AFTER_ORPHANS_S = 60.0  # beyond max_orphan_s: then no cut-off attempt writes there any more
+AFTER_ORPHANS_S = 60.0  # beyond max_orphan_s: by then no cut-off attempt writes there
 AT_ONCE = 200
 
 
@@ -29,7 +29,7 @@ class OutputGc:
         self._output = output
 
     def step(self) -> None:
-        """Remove what is due."""
+        """Remove what is due, AT_ONCE attempts at most. Raises Unavailable."""
         if not self._output.is_dir():
             return
         orphan_s = policy.read(self._ledger).max_orphan_s + AFTER_ORPHANS_S

@@ -1,4 +1,4 @@
-"""Retention: what is kept for a time only. Hourly; safe beside another coordinator's."""
+"""Retention: rows that are kept for a time only. Hourly; safe beside another coordinator's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SAMPLES_DAYS = 30
 
 
 def step(ledger: Ledger) -> None:
-    """Make the partitions of the next days, drop old ones, forget old joins."""
+    """Make the partitions of the next days, drop old ones, forget old joins. Raises Unavailable."""
     samples.make_partitions(ledger, days=2)
     samples.drop_partitions(ledger, SAMPLES_DAYS)
     joins.forget(ledger)
