@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from app.pool.clause import Clause
 from app.pool.matching import Refusal, offered, refusal, takes_jobs
 from app.pool.model import Gpu, Health, JobId, Requirement, Worker
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState, Memory
+from app.pool.status import Clause
 
 NEVER = {"slots": "size", "cards": "gpus", "free vram": "vram"}  # the filter that an idle worker fails by
 COARSE_MB = 64  # memory in use is rounded up to so much: a smaller change is not worth a write

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.pool.clause import Clause
 from app.pool.model import Intent, Requirement, WaitingFor, WaitingReason, Worker, Workflow
+from app.pool.status import Clause
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from app.pool.clause import Clause
 from app.pool.model import Health, Intent, Job, JobState, Worker
+
+PLURALS = {"is": "are", "has": "have", "does": "do", "lacks": "lack"}  # all other verbs here are the same
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A verb that agrees with the number of workers, and what follows it."""
+
+    verb: str  # as it is said of one
+    rest: str
+
+    def of(self, workers: int = 1) -> str:
+        """The clause as it is said of so many workers, without their names."""
+        return f"{self.verb if workers == 1 else PLURALS.get(self.verb, self.verb)} {self.rest}"
+
 
 FREE_SLOT = "waits for a free slot"  # how the sentence begins of a job that some worker could run
 

@@ -11,12 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from app.pool.capacity import capacity_refusal, could_give_mb, has_card_above, need, room, takes, unfit
-from app.pool.clause import Clause
 from app.pool.matching import Refusal
 from app.pool.model import Health, Job, JobId, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState
-from app.pool.status import STANDING, pause_words, worker_status
+from app.pool.status import STANDING, Clause, pause_words, worker_status
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def by_setup(worker: Worker, requirement: Requirement, policy: Policy) -> Refusa
 def by_room(
     fitting: Collection[Worker], seen: Mapping[WorkerId, Seen], job: Job, policy: Policy
 ) -> dict[WorkerId, Refusal | None]:
-    """The same of workers whose beats and leases are known; None for one that could take the job now."""
+    """Why each of these workers, whose beats and leases are known, is not given the job; None where it could be."""
     beating = {worker.id: _as_it_beats(worker, seen[worker.id].beat) for worker in fitting}
 
     def anybody(requirement: Requirement, without: Collection[WorkerId]) -> bool:

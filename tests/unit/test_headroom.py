@@ -14,11 +14,11 @@ from app.coordinator.placement.index_plan import Membership
 from app.coordinator.placement.unschedulable import why_waiting
 from app.pool.capacity import Card, Need, Room, capacity_refusal, need, takes, unfit
 from app.pool.capacity import room as capacity_room
-from app.pool.clause import Clause
 from app.pool.matching import Refusal
 from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import DEFAULTS, Policy
 from app.pool.protocol import AttemptRef, Beat, GpuFigures, Lease, LeaseState, Memory
+from app.pool.status import Clause
 from app.pool.wanted import wanted_of
 
 BURN = Requirement("burn")

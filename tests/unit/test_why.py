@@ -9,12 +9,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 from app.pool import capacity, matching, why
-from app.pool.clause import Clause
 from app.pool.matching import Refusal
 from app.pool.model import Gpu, Health, Intent, Job, JobId, JobSpec, JobState, Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, GpuFigures, Lease, LeaseState, Memory
-from app.pool.status import WORKER_STATUSES
+from app.pool.status import WORKER_STATUSES, Clause
 from app.pool.why import Seen, Turned, by_filter, by_room, by_setup
 from app.web.shapes.why_words import sentence, won, words
 

@@ -121,4 +121,4 @@ def test_creators_are_told_no_hosts(web: Web) -> None:
         told, all_of_it = (str(web.get(f"/jobs/{job}/why", token)) for token in (web.creator, web.admin))
         assert "won-01" in all_of_it
         assert not [word for word in ("won-01", "other-02", won, other, "rack 7") if word in told]
-    assert "1 is paused" in web.get(f"/jobs/{waiting}/why", web.creator)["summary"]
+    assert "1 is paused" in web.get(f"/jobs/{pending}/why", web.creator)["summary"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from app.pool.clause import Clause
 from app.pool.load import WORDS
 from app.pool.model import Json, Requirement
 from app.pool.policy import CAPABILITY_FIRST, LEAST_LOADED, ROUND_ROBIN
-from app.pool.status import STANDING
+from app.pool.status import STANDING, Clause
 from app.pool.why import Turned
 from app.web.http.filters import number, percent
 
