@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import redis
 
-from app.ledger import events, investigations, jobs, reports
+from app.ledger import events, investigations, jobs, reports, waiting
 from app.ledger.db import Ledger
 from app.ledger.investigations import SuspectedCause
 from app.ledger.registry import joins, samples, workers
@@ -142,8 +142,8 @@ class Seed:
     def run(self, job: Job, worker: Worker, progress: float = 0.0, text: str = "", log: Sequence[str] = ()) -> Job:
         """The job runs there."""
         reserved = Reservation(tuple(gpu.uuid for gpu in worker.gpus))
-        assignment = jobs.Assignment(job.id, job.attempt, worker.id, worker.incarnation, reserved)
-        assert jobs.assign(self.ledger, [assignment]).keys() == {job.id}
+        assignment = waiting.Assignment(job.id, job.attempt, worker.id, worker.incarnation, reserved)
+        assert waiting.assign(self.ledger, [assignment]).keys() == {job.id}
         self.report(job, worker, "claim", nonce="n")
         if progress:
             self.report(job, worker, "progress", number=1, fraction=progress, text=text)
