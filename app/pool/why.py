@@ -115,7 +115,7 @@ class Turned:
 
 
 def by_filter(refused: Iterable[tuple[Worker, Refusal]], named: int) -> list[Turned]:
-    """Those that turned away most come first; so many workers of each are named."""
+    """The refusals by filter, the filter that turned most workers away first; so many workers of each are named."""
     found: dict[str, list[tuple[Worker, str]]] = {}
     for worker, why in refused:
         found.setdefault(why.filter, []).append((worker, why.why))

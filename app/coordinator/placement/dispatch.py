@@ -24,7 +24,7 @@ from app.coordinator.budget import DISPATCH_S, Budget
 from app.coordinator.fleet import Fleet
 from app.coordinator.placement.assign import Assigner, Placed
 from app.coordinator.placement.backfill import Backfill, KeptWorker
-from app.coordinator.placement.fairness import Order, Queue, in_order, last_read, queue_of
+from app.coordinator.placement.fairness import Queue, Ranking, in_order, last_read, queue_of
 from app.coordinator.placement.index import Index, level_of
 from app.coordinator.placement.place import Run, Unplaced
 from app.coordinator.placement.unschedulable import UnschedulableClasses
@@ -52,7 +52,7 @@ class Candidate(NamedTuple):
 
 
 @dataclass
-class Look:
+class DispatchState:
     """What one step knows and finds out of the classes, by name."""
 
     demands: Mapping[str, WaitingClass]  # as they stand now: without what nobody could satisfy of what failures ask for
@@ -89,7 +89,7 @@ class Dispatch:
         self._began = now()
         self._classes: dict[str, WaitingClass] = {}  # as they are in the ledger
         self._levels: dict[str, Requirement] = {}  # by class, as far as they were asked for
-        self._last = Look({}, set())
+        self._latest = DispatchState({}, set())
         self._served: dict[Kin, float] = {}  # when jobs of this kin were given something; before we led is as never
         self._was_told = True  # whether any job had a reason of its own; what an older leader told is not known
 
@@ -102,92 +102,93 @@ class Dispatch:
         self._classes = waiting.classes(self._ledger, self._classes)
         soften = cache(self._fleet.soft_constraints)  # many classes ask for the same
         demands = {name: _as_it_stands(each, soften) for name, each in self._classes.items()}
-        full_before = self._last.turned_away
-        look = self._last = Look(demands, demands.keys() - self._index.with_room(demands.values()))
-        if not self._place_all(look, full_before):
+        full_before = self._latest.turned_away
+        state = self._latest = DispatchState(demands, demands.keys() - self._index.with_room(demands.values()))
+        if not self._place_all(state, full_before):
             return True
-        self._note(look, sweep)
+        self._note(state, sweep)
         return False
 
     def kept_workers(self) -> frozenset[WorkerId]:
         """The workers that were kept for large jobs in the last step. Raises Unavailable or RedisError."""
-        if not self._last.knows_kept:
-            self._turn(self._last, [], (), self._last.full)
+        if not self._latest.knows_kept:
+            self._rank(self._latest, [], (), self._latest.full)
         return self._backfill.workers()
 
-    def _place_all(self, look: Look, full_before: Collection[str]) -> bool:
+    def _place_all(self, state: DispatchState, full_before: Collection[str]) -> bool:
         """Place in looks that reach further each time; False when a worker proved to be other than it was known."""
         budget, read_each, progress = Budget(self._now, DISPATCH_S), HEADS, True
-        while open_classes := look.demands.keys() - look.full:
+        while open_classes := state.demands.keys() - state.full:
             heads = waiting.heads(self._ledger, open_classes, read_each)
             # Where all that was read has an older attempt in the way, the order goes on behind it.
             last = last_read(heads, read_each) if progress else set()
-            order = self._turn(look, heads, last, look.full.union(full_before))
-            placed, assigned = self._give(look, order.certain)
+            ranking = self._rank(state, heads, last, state.full.union(full_before))
+            placed, assigned = self._give(state, ranking.certain)
             if assigned < placed:
                 return False
-            progress = placed > 0 or not open_classes.isdisjoint(look.full)
-            nothing_left = not order.uncertain and not last
+            progress = placed > 0 or not open_classes.isdisjoint(state.full)
+            nothing_left = not ranking.uncertain and not last
             if nothing_left or budget.is_spent or (read_each == MOST_HEADS and not progress):
                 break
             read_each = min(MOST_HEADS, read_each * MORE)
-            self._note_full(look)
+            self._note_full(state)
         return True
 
-    def _note_full(self, look: Look) -> None:
+    def _note_full(self, state: DispatchState) -> None:
         """Ask the index which of the classes that had room have none by now."""
-        still_open = [demand for name, demand in look.demands.items() if name not in look.full]
-        look.full |= {each.name for each in still_open} - self._index.with_room(still_open)
+        still_open = [demand for name, demand in state.demands.items() if name not in state.full]
+        state.full |= {each.name for each in still_open} - self._index.with_room(still_open)
 
-    def _turn(
-        self, look: Look, heads: Sequence[WaitingJob], last: Collection[JobId], without_room: Collection[str]
-    ) -> Order:
-        """Put jobs in their order, and keep workers for the first of each large class that finds no room."""
+    def _rank(
+        self, state: DispatchState, heads: Sequence[WaitingJob], last: Collection[JobId], without_room: Collection[str]
+    ) -> Ranking:
+        """Rank jobs, and keep workers for the first of each large class that finds no room."""
         large = self._unschedulable.large.intersection(without_room)
-        firsts = waiting.heads(self._ledger, large & look.full, 1)
+        firsts = waiting.heads(self._ledger, large & state.full, 1)
         owners = {job.owner for job in (*heads, *firsts)}
         held = waiting.slots_in_use(self._ledger) if len(owners) > 1 else {}
-        order = in_order([*heads, *firsts], held, look.slots_of(self._fleet), self._unserved_s, last)
+        ranking = in_order([*heads, *firsts], held, state.slots_of(self._fleet), self._unserved_s, last)
         first_of_class: dict[str, WaitingJob] = {}
-        for job in (*order.certain, *order.uncertain):
+        for job in (*ranking.certain, *ranking.uncertain):
             first_of_class.setdefault(job.class_name, job)
         waiting_large = (job for name, job in first_of_class.items() if name in large)
-        self._backfill.choose((job.id, look.demands[job.class_name]) for job in waiting_large)
-        look.knows_kept = True
-        return order
+        self._backfill.choose((job.id, state.demands[job.class_name]) for job in waiting_large)
+        state.knows_kept = True
+        return ranking
 
-    def _give(self, look: Look, jobs: Iterable[WaitingJob]) -> tuple[int, int]:
+    def _give(self, state: DispatchState, jobs: Iterable[WaitingJob]) -> tuple[int, int]:
         """Place these jobs in their order; returns how many were placed, and how many of these assigned.
 
         In portions that grow, since most often few slots are free and many jobs wait. Where one is refused the index is
         asked once for all classes: else each would have to be refused by a script call of its own.
         """
         placed = assigned = 0
-        candidates, sizes = self._candidates(look, jobs), chain(PORTIONS, repeat(PORTIONS[-1]))
+        candidates, sizes = self._candidates(state, jobs), chain(PORTIONS, repeat(PORTIONS[-1]))
         while portion := list(islice(candidates, next(sizes))):
-            reserved = self._place(look, portion)
+            reserved = self._place(state, portion)
             moved = self._assigner.assign(reserved)
             self._served |= {self._kin(queue_of(each.job)): self._now() for each in moved}
             placed, assigned = placed + sum(each.worker is not None for each in reserved), assigned + len(moved)
-            if any(each.job.class_name in look.full for each in portion):
-                self._note_full(look)
-        look.reasons |= self._backfill.reasons(look.demands[name] for name in look.turned_away - look.reasons.keys())
+            if any(each.job.class_name in state.full for each in portion):
+                self._note_full(state)
+        unexplained = state.turned_away - state.reasons.keys()
+        state.reasons |= self._backfill.reasons(state.demands[name] for name in unexplained)
         return placed, assigned
 
-    def _candidates(self, look: Look, jobs: Iterable[WaitingJob]) -> Iterator[Candidate]:
+    def _candidates(self, state: DispatchState, jobs: Iterable[WaitingJob]) -> Iterator[Candidate]:
         """The jobs of classes that may have room, each with the workers that are kept for jobs ahead of it."""
         ahead: list[KeptWorker] = []
         for job in jobs:
-            if job.class_name not in look.full:
-                requirement = look.demands[job.class_name].requirement
+            if job.class_name not in state.full:
+                requirement = state.demands[job.class_name].requirement
                 yield Candidate(job, self._backfill.barred_from_next(ahead, requirement) if ahead else frozenset())
             if kept := self._backfill.kept_for(job.id):
                 ahead.append(kept)
 
-    def _place(self, look: Look, candidates: Sequence[Candidate]) -> list[Placed]:
+    def _place(self, state: DispatchState, candidates: Sequence[Candidate]) -> list[Placed]:
         """Reserve places, and note which classes are full by that."""
         grouped = [
-            (look.demands[name], barred, [each.job for each in members])
+            (state.demands[name], barred, [each.job for each in members])
             for (name, barred), members in groupby(candidates, lambda each: (each.job.class_name, each.barred))
         ]
         runs = [
@@ -198,19 +199,19 @@ class Dispatch:
         for run, answers in zip(runs, self._index.place(runs) if runs else [], strict=True):
             for job, place in zip(run.jobs, answers, strict=True):
                 if place is Unplaced.FULL:
-                    look.full.add(job.class_name)
-                    look.turned_away.add(job.class_name)
+                    state.full.add(job.class_name)
+                    state.turned_away.add(job.class_name)
                 elif place is Unplaced.OLDER_ATTEMPT:
-                    look.in_the_way[job.id] = OLDER_ATTEMPT
+                    state.in_the_way[job.id] = OLDER_ATTEMPT
                 else:
                     worker = self._fleet.workers.get(place.worker)
                     placed.append(Placed(job, run.requirement.workflow, place, worker))
         point("dispatch.placed")
         return placed
 
-    def _note(self, look: Look, sweep: bool) -> None:
-        self._unschedulable.step(look.demands, look.full, look.reasons)
-        own = dict(list(look.in_the_way.items())[:TOLD])
+    def _note(self, state: DispatchState, sweep: bool) -> None:
+        self._unschedulable.step(state.demands, state.full, state.reasons)
+        own = dict(list(state.in_the_way.items())[:TOLD])
         if own or self._was_told or sweep:
             waiting.note_jobs(self._ledger, own)
         self._was_told = bool(own)
