@@ -30,7 +30,7 @@ from app.ledger import jobs, waiting
 from app.ledger.jobs import OpenAttempt
 from app.pool.model import JobId, JobSpec
 from bench.kit.figures import percentile, publish
-from bench.kit.situations import AT_ONCE, BURN, SITUATIONS, Situation
+from bench.kit.situations import AT_ONCE, BURN, FAILED, SITUATIONS, Situation
 from tests.kit.placement_scene import a_beat
 from tests.kit.seed import Seed
 from tests.kit.services import Services
@@ -50,6 +50,19 @@ COLUMNS = (
     "100 freed, jobs a second",
     "newcomer waits for slots",
 )
+
+HAVE_FAILED = """
+    WITH had AS (
+        SELECT jobs.id AS job, workers.id AS worker
+        FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM jobs WHERE name = %(name)s) jobs
+        JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM workers) workers
+            ON workers.place = jobs.place %% (SELECT count(*) FROM workers)
+    ), tried AS (
+        INSERT INTO attempts (job_id, number, worker_id, incarnation, ended_at, end_word, cause)
+        SELECT job, 1, worker, 1, now(), 'failed', 'workflow' FROM had
+    )
+    UPDATE jobs SET attempt = 2, failures = 1, failed_on = ARRAY[had.worker] FROM had WHERE jobs.id = had.job
+"""
 
 
 class Clock:
@@ -97,6 +110,7 @@ class Scene:
         for first in range(0, len(specs), AT_ONCE):
             self._submit(specs[first:][:AT_ONCE])
         with psycopg.connect(seed.database_url, autocommit=True) as connection:
+            connection.execute(HAVE_FAILED, {"name": FAILED})
             connection.execute("VACUUM ANALYZE")  # as autovacuum has done it a minute later
         self.pending = waiting.count(seed.ledger)
 

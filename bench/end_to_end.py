@@ -56,7 +56,7 @@ def rows(services: Services, count: int, rounds: int) -> list[list[Any]]:
 
 
 def _plain_s(services: Services, count: int) -> float:
-    """They carry what an envelope carries that has no parameters: a name."""
+    """Seconds for plain RQ's jobs, which carry what an envelope without parameters does: a name."""
     with redis.Redis.from_url(f"{services.redis('valkey')}/0") as rq:
         queue = Queue("bench-plain", connection=rq, serializer=JSONSerializer)
 

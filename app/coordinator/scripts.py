@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent
 def source(name: str) -> str:
     """The text of `package/script`, such as `placement/place`, with what all scripts share in front of it."""
     package, _, script_name = name.partition("/")
-    shared = ROOT / "lua" / "settle.lua"
+    shared = ROOT / "placement" / "lua" / "settle.lua"
     return shared.read_text() + (ROOT / package / "lua" / f"{script_name}.lua").read_text()
 
 

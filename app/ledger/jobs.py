@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
@@ -12,7 +12,6 @@ from typing import Literal
 from psycopg.types.json import Jsonb
 
 from app.ledger.db import Ledger, Row
-from app.pool.codec import plain
 from app.pool.model import (
     AttemptEnd,
     Job,
@@ -35,22 +34,6 @@ SPEC_COLUMNS = tuple(each.name for each in fields(JobSpec) if each.name not in (
 
 
 Claimed = Literal["now", "before"]  # before: the claim was sent again
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """A pending job to be moved to a worker's incarnation, with what was reserved for it there."""
-
-    job: JobId
-    attempt: int
-    worker: WorkerId
-    incarnation: int
-    reserved: Reservation = field(default_factory=Reservation)
-    strict: bool = False  # also where the job itself does not say so
-    timeout_s: int | None = None  # where the job itself names none
-    class_name: str | None = None  # what the job demanded when it was placed; None: whatever it demands
-    revision: int | None = None  # of the worker's setup by which it was placed; None: however it is set up
-    placement: Mapping[str, Json] | None = None  # why the worker won
 
 
 @dataclass(frozen=True)
@@ -166,15 +149,6 @@ def listed(
         limit=limit,
     )
     return [job_of(row) for row in rows]
-
-
-def assign(ledger: Ledger, assignments: Iterable[Assignment]) -> dict[JobId, Job]:
-    """Move the jobs that are still what was placed to their workers, where these still take them; returns these jobs.
-
-    May be repeated: a job that was moved before is not among those that a second call returns.
-    """
-    wishes = [{**plain(each), **plain(each.reserved)} for each in assignments]
-    return {row["id"]: job_of(row) for row in ledger.all("jobs_assign", wishes=Jsonb(wishes))}
 
 
 def claim(ledger: Ledger, job: JobId, attempt: int, worker: WorkerId, incarnation: int, nonce: str) -> Claimed | None:

@@ -1,4 +1,4 @@
-"""Jobs that wait: their classes, the first of each queue, and why they wait.
+"""Jobs that wait: their classes, the first of each queue, why they wait, and their assignment to workers.
 
 A class is the jobs that demand exactly the same of a worker, so what is true of one of them is true of all.
 A queue is what one owner has waiting in one class at one priority, oldest first.
@@ -6,15 +6,17 @@ A queue is what one owner has waiting in one class at one priority, oldest first
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
 from app.ledger.db import Ledger
-from app.ledger.jobs import class_notes, requirement_of
-from app.pool.model import JobId, Requirement, WaitingReason, WorkerId
+from app.ledger.jobs import class_notes, job_of, requirement_of
+from app.pool.codec import plain
+from app.pool.model import Job, JobId, Json, Requirement, WaitingReason, WorkerId
+from app.pool.protocol import Reservation
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,22 @@ class WaitingJob:
     age_s: float
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """A pending job to be moved to a worker's incarnation, with what was reserved for it there."""
+
+    job: JobId
+    attempt: int
+    worker: WorkerId
+    incarnation: int
+    reserved: Reservation = field(default_factory=Reservation)
+    strict: bool = False  # also where the job itself does not say so
+    timeout_s: int | None = None  # where the job itself names none
+    class_name: str | None = None  # what the job demanded when it was placed; None: whatever it demands
+    revision: int | None = None  # of the worker's setup by which it was placed; None: however it is set up
+    placement: Mapping[str, Json] | None = None  # why the worker won
+
+
 def due(ledger: Ledger, now: datetime | None = None) -> int:
     """Let jobs whose time has come wait like all others; returns how many."""
     return ledger.do("waiting_due", now=now)
@@ -66,6 +84,15 @@ def heads(ledger: Ledger, classes: Collection[str], each: int) -> list[WaitingJo
     """The first jobs of each queue of these classes, at most so many of each queue, in no order."""
     rows = ledger.all("waiting_heads", classes=list(classes), each=each) if classes else []
     return [WaitingJob(**row) for row in rows]
+
+
+def assign(ledger: Ledger, assignments: Iterable[Assignment]) -> dict[JobId, Job]:
+    """Move the jobs that are still what was placed to their workers, where these still take them; returns these jobs.
+
+    May be repeated: a job that was moved before is not among those that a second call returns.
+    """
+    wishes = [{**plain(each), **plain(each.reserved)} for each in assignments]
+    return {row["id"]: job_of(row) for row in ledger.all("waiting_assign", wishes=Jsonb(wishes))}
 
 
 def slots_in_use(ledger: Ledger) -> dict[str, int]:

@@ -68,7 +68,7 @@ def _again(agent: Agent) -> None:
 
 
 def _nothing(_: Agent) -> None:
-    """It has never gone away."""
+    """Nothing: the agent has never gone away."""
 
 
 def _send(number: signal.Signals, pids: list[int]) -> int:

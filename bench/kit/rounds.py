@@ -64,7 +64,7 @@ class Round:
 
     @property
     def runs(self) -> bool:
-        """Whether it has taken some steps."""
+        """True once the job has taken some steps."""
         self._tail()
         return sum(each.what == "end" for each in self._moments) >= FIRST_STEPS
 

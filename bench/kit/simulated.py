@@ -126,7 +126,7 @@ class Simulated:
             line.close()
 
     def fall_silent(self) -> None:
-        """It neither beats nor reports any more."""
+        """Stop beating and reporting."""
         self._silent = True
 
     def _heard(self, message: list[bytes]) -> None:

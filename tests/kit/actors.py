@@ -69,7 +69,7 @@ def classes(ledger: Ledger) -> dict[str, WaitingClass]:
 
 
 def assign(ledger: Ledger, job: Job, worker: Worker) -> Job:
-    moved = jobs.assign(ledger, [jobs.Assignment(job.id, job.attempt, worker.id, worker.incarnation)])
+    moved = waiting.assign(ledger, [waiting.Assignment(job.id, job.attempt, worker.id, worker.incarnation)])
     assert moved.keys() == {job.id}
     return found(ledger, job)
 

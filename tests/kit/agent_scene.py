@@ -1,4 +1,4 @@
-"""A scripted pool: real agent processes on a real Redis, with the test in the server's and coordinator's place."""
+"""Real agent processes on a real Redis, with the test in the server's and coordinator's place."""
 
 from __future__ import annotations
 

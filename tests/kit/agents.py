@@ -1,7 +1,7 @@
 """Agents of a test's own, on hosts of their own, in a pool that `up` started without any.
 
-Each runs as a supervisor would run it, and every process of it can be found, frozen and killed by its
-part: main, beat, sampler, slot, guard, workflow.
+An agent runs as a supervisor would run it. Its processes can be found, frozen and killed by their part: main, beat,
+sampler, slot, guard, workflow.
 """
 
 from __future__ import annotations
@@ -55,37 +55,37 @@ class Agent:
 
     @property
     def pid(self) -> int:
-        """Main's."""
+        """The process id of main."""
         assert self.process is not None
         return self.process.pid
 
     @property
     def said(self) -> str:
-        """All its lives' log."""
+        """The log of all lives of the agent."""
         return (self.pool.home / "log" / f"{self.name}.log").read_text()
 
     def worker(self) -> dict[str, Any] | None:
-        """What the pool says of it, once it has joined."""
+        """The worker as the API shows it; None before the agent has joined."""
         found = self.pool.client.pages("/admin/workers", {"host": self.name})
         return next((each for each in found if each["name"] == self.name), None)
 
     @property
     def id(self) -> WorkerId:
-        """Its worker's, once it has joined."""
+        """The id of the worker. Fails before the agent has joined."""
         return WorkerId(self._joined()["id"])
 
     @property
     def incarnation(self) -> int:
-        """Its worker's present one."""
+        """The present incarnation of the worker. Fails before the agent has joined."""
         return int(self._joined()["incarnation"])
 
     def is_(self, status: str) -> bool:
-        """Whether people see it so."""
+        """True when people see the worker in this status."""
         worker = self.worker()
         return worker is not None and worker["status"] == status
 
     def is_healthy(self) -> bool:
-        """Whether this life is, with all its slots: an older one's health is not its own."""
+        """True when the worker is healthy with all its slots in this life, not in an older one."""
         worker = self.worker()
         if worker is None or worker["pid"] != self.pid:
             return False
@@ -97,7 +97,7 @@ class Agent:
         return self
 
     def processes(self) -> set[int]:
-        """All living ones, escaped ones too."""
+        """The ids of all living processes of the agent, escaped ones too."""
         return set(alive_with("MUSTER_AGENT_HOME", str(self.home)))
 
     def parts(self, name: str) -> list[int]:
@@ -111,17 +111,17 @@ class Agent:
         return guards if name == "guard" else [pid for guard in guards for pid in children(guard)]
 
     def freeze(self) -> int:
-        """All of it, as a host that stands still; the moment (CLOCK_BOOTTIME in ns) before."""
+        """Stop all processes, as a host that stands still; returns the moment (CLOCK_BOOTTIME in ns) before."""
         return self._strike(signal.SIGSTOP)
 
     def thaw(self) -> int:
-        """All of it again; the moment (CLOCK_BOOTTIME in ns) before."""
+        """Let all processes go on; returns the moment (CLOCK_BOOTTIME in ns) before."""
         moment = boottime_ns()
         send(signal.SIGCONT, self.processes())
         return moment
 
     def kill(self) -> int:
-        """SIGKILL to all of it in one blow: none sees another's death before its own; the moment before, as `thaw`."""
+        """Kill all processes in one blow: none sees another's death before its own; returns the moment as `thaw`."""
         moment = self._strike(signal.SIGSTOP, signal.SIGKILL)
         if self.process is not None:
             self.process.wait()
@@ -134,13 +134,13 @@ class Agent:
         return self.process.wait(seconds)
 
     def close(self) -> None:
-        """Nothing of it is left. Fails when something cannot be killed."""
+        """Kill all that is left of the agent. Fails when something cannot be killed."""
         eventually(self._is_gone, GONE_S)
         if self.process is not None:
             self.process.wait(GONE_S)
 
     def _strike(self, *numbers: signal.Signals) -> int:
-        """Send these to all of it, then to what was made meanwhile; the moment before."""
+        """Send signals to all processes, then to those made meanwhile; returns the moment before."""
         pids = [*self.parts("main"), *self.processes()]  # main first, which would notice
         moment = boottime_ns()
         for number in numbers:

@@ -27,17 +27,17 @@ class Moment:
 
 
 def read(path: Path) -> list[Moment]:
-    """Everything, in the order of time."""
+    """All moments in a file, in the order of time; none when there is no file."""
     return parsed(path.read_bytes()) if path.exists() else []
 
 
 def parsed(lines: bytes) -> list[Moment]:
-    """What these whole lines say, in the order of time."""
+    """The moments in whole lines of a history, in the order of time."""
     return sorted((Moment(**json.loads(line)) for line in lines.splitlines()), key=lambda each: each.at)
 
 
 def by_job(moments: Sequence[Moment]) -> dict[str, list[Moment]]:
-    """The same for each job."""
+    """The moments of each job, in their order."""
     found: dict[str, list[Moment]] = defaultdict(list)
     for moment in moments:
         found[moment.job].append(moment)
@@ -45,7 +45,7 @@ def by_job(moments: Sequence[Moment]) -> dict[str, list[Moment]]:
 
 
 def attempts(moments: Sequence[Moment]) -> dict[int, list[Moment]]:
-    """One job's, by attempt."""
+    """The moments of one job by attempt, in their order."""
     found: dict[int, list[Moment]] = defaultdict(list)
     for moment in moments:
         found[moment.attempt].append(moment)

@@ -53,11 +53,11 @@ class Host:
         return ("ip", "netns", "exec", self.namespace)
 
     def cut(self) -> None:
-        """The cable is out."""
+        """Pull the cable."""
         _run("ip", "link", "set", self.outer, "down")
 
     def lose_route(self) -> None:
-        """What it sends goes nowhere, without a word."""
+        """Let what the host sends go nowhere, without a word."""
         _run("ip", "-n", self.namespace, "route", "replace", "blackhole", f"{self.gateway}/32")
 
     def filter(self, what: str, coming: str, going: str) -> None:
@@ -69,11 +69,11 @@ class Host:
         _run(*self.enter, "nft", "-f", "-", words=f"{_table('')}delete table inet faults\n{_table(chains)}")
 
     def slow(self, rate: str = "128kbit") -> None:
-        """What it sends trickles."""
+        """Let what the host sends trickle."""
         _run("tc", "-n", self.namespace, "qdisc", "replace", "dev", "eth", *_bucket(rate))
 
     def mend(self) -> None:
-        """Everything as in the beginning."""
+        """Undo every fault of the link."""
         _run("ip", "link", "set", self.outer, "up")
         _run("ip", "-n", self.namespace, "route", "flush", "type", "blackhole")
         _run(*self.enter, "nft", "flush", "ruleset")
@@ -101,7 +101,7 @@ class Network:
 
     @classmethod
     def make(cls) -> Network:
-        """One that no other test process uses."""
+        """A network that no other test process uses."""
         for number in random.sample(range(256), 256):
             if _try("ip", "link", "add", f"muster{number}", "type", "bridge"):
                 network = cls(number)
@@ -116,7 +116,7 @@ class Network:
 
     @property
     def address(self) -> str:
-        """The servers'. 198.18.0.0/15 is set aside for tests: nothing of the world is hidden."""
+        """The address of the servers. 198.18.0.0/15 is set aside for tests: nothing of the world is hidden."""
         return f"198.18.{self.number}.1"
 
     def host(self, name: str) -> Host:
@@ -135,14 +135,14 @@ class Network:
         return host
 
     def clear(self) -> None:
-        """Remove its hosts, whatever was cut."""
+        """Remove the hosts, whatever was cut."""
         for host in self.hosts:
             _try("ip", "link", "del", host.outer)
             _try("ip", "netns", "del", host.namespace)
         self.hosts.clear()
 
     def close(self) -> None:
-        """Nothing of it stays."""
+        """Remove hosts and bridge."""
         self.clear()
         _try("ip", "link", "del", self.bridge)
 

@@ -45,7 +45,7 @@ class Peer:
         return self.worker.id
 
     def beat(self, leaving: bool = False) -> None:
-        """Say that it is alive, with what it has."""
+        """Write a beat of what the worker has."""
         clocks = self.clocks
         refs = tuple(AttemptRef(job, attempt, 0) for job, attempt in self.attempts.items())
         beat = Beat(
@@ -69,11 +69,11 @@ class Peer:
         return GpuFigures(gpu.uuid, gpu.index, gpu.model, gpu.vram_mb, memory=Memory(0, others, gpu.vram_mb - others))
 
     def silent(self) -> None:
-        """Its beat has expired."""
+        """Let the beat expire."""
         self._stores.redis.delete(self._stores.keys.beat(self.id))
 
     def pop(self) -> Order | None:
-        """The next order of its queue, as a slot pops it."""
+        """The next order of the worker's queue, popped as a slot does; None when there is none."""
         popped = self._stores.rq.lpop(f"rq:queue:{queue(self.id)}")
         if popped is None:
             return None
@@ -95,7 +95,7 @@ class Peer:
         return int(self._stores.rq.llen(f"rq:queue:{queue(self.id)}"))
 
     def report(self, kind: Any, order: Order | None = None, **rest: Any) -> None:
-        """Tell the coordinator."""
+        """Write a report into the worker's stream."""
         job, attempt = (order.job, order.attempt) if order else (None, 0)
         report = Report(kind, self.id, self.worker.incarnation, job, attempt, **rest)
         self._put(self.id, report)
@@ -114,10 +114,10 @@ class Peer:
         self.report("claim", order, nonce=nonce)
 
     def end(self, order: Order, end: str = "succeeded", **rest: Any) -> None:
-        """Say how it ended; no process of it is left."""
+        """Report the end of an attempt, of which no process is left."""
         self.report("end", order, end=end, **rest)
         self.attempts.pop(order.job, None)
 
     def lease(self, job: JobId) -> Lease | None:
-        """What it is told of the job."""
+        """The worker's lease of the job; None without one."""
         return self._stores.live.leases(self.id).get(job)

@@ -25,7 +25,7 @@ BURN = Requirement("burn")
 
 
 def a_worker(name: str, gpus: Sequence[int] = (), **rest: Any) -> Worker:
-    """A healthy one that offers `burn`, with cards of so many MiB each."""
+    """A healthy worker that offers `burn`, with a card for each number of MiB."""
     cards = tuple(Gpu(f"{name[:2]}-g{index}", index, "card", mb) for index, mb in enumerate(gpus))
     facts = {"slots": 1, "workflows": (Workflow("burn", "python"),), "gpu_model": "card" if gpus else None, **rest}
     return Worker(
@@ -43,7 +43,7 @@ def a_worker(name: str, gpus: Sequence[int] = (), **rest: Any) -> Worker:
 
 
 def a_beat(worker: Worker, running: Sequence[str] = (), cpu: float | None = 0.0, **figures: Any) -> Beat:
-    """Its beat; figures of its first card are `utilisation` and `memory`, of its others as if idle."""
+    """The worker's beat; `utilisation` and `memory` are those of its first card, the others are idle."""
     leaving = figures.pop("leaving", False)
     first = {"utilisation": figures.get("utilisation", 0.0), "memory": figures.get("memory")}
     cards = [
@@ -71,7 +71,7 @@ def workers_of(places: Sequence[Place | Unplaced]) -> list[WorkerId | None]:
 
 @dataclass
 class PlacementScene:
-    """A leader's part that places, and what it works on."""
+    """The placement of a leader, with a fleet in memory and sets in Redis."""
 
     stores: Stores
     fleet: Fleet
@@ -79,19 +79,19 @@ class PlacementScene:
 
     @classmethod
     def on(cls, client: Any) -> PlacementScene:
-        """On this database; placing needs neither a ledger nor RQ."""
+        """A scene on this database; placing needs neither a ledger nor RQ."""
         stores = Stores(cast(Ledger, None), client, None, KEYS)
         fleet = Fleet(stores)
         return cls(stores, fleet, Index(stores, fleet))
 
     def other_leader(self) -> PlacementScene:
-        """One that knows the same fleet."""
+        """The placement of another leader, which knows the same fleet."""
         other = PlacementScene.on(self.stores.redis)
         other.fleet.workers, other.fleet.beats = dict(self.fleet.workers), dict(self.fleet.beats)
         return other
 
     def worker(self, name: str, depth: int = 0, **facts: Any) -> None:
-        """A worker as it is from now on."""
+        """Add a worker, or change one."""
         told = {key: facts.pop(key) for key in FIGURES if key in facts}
         worker = replace(a_worker(name, **facts), queue_depth=depth)
         self.fleet.workers[worker.id] = worker
@@ -99,16 +99,16 @@ class PlacementScene:
         self.index.refresh([worker.id])
 
     def gone(self, worker: WorkerId) -> None:
-        """It beats no more."""
+        """End the beats of a worker."""
         del self.fleet.beats[worker]
         self.index.refresh([worker])
 
     def open(self, requirement: Requirement) -> None:
-        """Have sets for it."""
+        """Make the sets of a requirement."""
         self.has_room(requirement)
 
     def has_room(self, requirement: Requirement) -> bool:
-        """Whether somebody has room for a job with this requirement."""
+        """True when a worker has room for a job with this requirement."""
         return bool(self.with_room(x=requirement))
 
     def with_room(self, **requirements: Requirement) -> set[str]:
@@ -134,7 +134,7 @@ class PlacementScene:
         batch.send()
 
     def release(self, worker: WorkerId, job: str, attempt: int = 1) -> None:
-        """Its lease goes."""
+        """Remove a job's lease."""
         with self.marks() as batch:
             batch.released(worker, JobId(job), attempt)
 
@@ -143,7 +143,7 @@ class PlacementScene:
         return {job: lease.state for job, lease in self.stores.live.leases(worker).items()}
 
     def loads(self) -> dict[str, float]:
-        """Of every live worker."""
+        """The load of every live worker."""
         return dict(self.stores.redis.zrange(KEYS.load, 0, -1, withscores=True))
 
     def sets(self) -> dict[str, dict[str, float]]:

@@ -31,7 +31,7 @@ KEYS = Keys("pool:")
 
 
 class PoolWithAgents:
-    """`agent` starts one; `close` ends them all, `renew` between two tests."""
+    """A whole pool; `agent` starts an agent, `close` ends everything, `renew` the agents between two tests."""
 
     def __init__(self, folder: Path, database_url: str, network: Network | None, interval_s: float) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ class PoolWithAgents:
         return self._clients[database]
 
     def rows(self, query: str) -> list[dict[str, Any]]:
-        """What the ledger answers; a query of a test's own words."""
+        """The rows that the ledger answers to a query of the test's own."""
         with psycopg.connect(self.database_url, row_factory=dict_row, autocommit=True) as connection:
             return connection.execute(query.encode()).fetchall()
 
@@ -66,7 +66,7 @@ class PoolWithAgents:
         return self.starting(**environment).healthy()
 
     def crew(self, count: int, **environment: str) -> list[Agent]:
-        """So many new workers that are healthy; they start side by side."""
+        """`count` new workers that are healthy; they start side by side."""
         return [agent.healthy() for agent in [self.starting(**environment) for _ in range(count)]]
 
     def starting(self, **environment: str) -> Agent:
@@ -86,7 +86,7 @@ class PoolWithAgents:
         return self.agents[-1].start()
 
     def submit(self, *, steps: int = 40, step_s: float = 0.1, **spec: Any) -> str:
-        """A job of that many steps; its id."""
+        """Submit a job of `steps` steps; returns its id."""
         params = {"history": str(self.history), "steps": steps, "step_s": step_s, **spec.pop("params", {})}
         return str(self.pool.client.post("/jobs", {"workflow": "steps", "params": params, **spec})["id"])
 
@@ -99,38 +99,38 @@ class PoolWithAgents:
         self.pool.client._json("PATCH", path, changes)
 
     def job(self, job: str) -> dict[str, Any]:
-        """What the API says of it."""
+        """The job as the API shows it."""
         found: dict[str, Any] = self.pool.client.get(f"/jobs/{job}")
         return found
 
     def attempts(self, job: str) -> list[dict[str, Any]]:
-        """Its attempts, the first first."""
+        """The attempts of the job, the first first."""
         found: list[dict[str, Any]] = self.pool.client.get(f"/jobs/{job}/attempts")["items"]
         return found
 
     def checkpoints(self, job: str) -> list[dict[str, Any]]:
-        """Those that were kept, the newest first."""
+        """The checkpoints that were kept of the job, the newest first."""
         found: list[dict[str, Any]] = self.pool.client.get(f"/jobs/{job}/checkpoints", {"limit": 200})["items"]
         return found
 
     def told(self, job: str) -> list[dict[str, Any]]:
-        """What its owner was told of it."""
+        """What the job's owner was told of it."""
         return [each for each in self.pool.client.get("/notifications")["items"] if each["job"] == job]
 
     def investigations(self) -> list[dict[str, Any]]:
-        """Those that are open of the present agents' workers."""
+        """The open investigations of the present agents' workers."""
         present = {worker["id"] for agent in self.agents if (worker := agent.worker())}
         found = self.pool.client.get("/admin/investigations", {"open": "true"})["items"]
         return [each for each in found if each["worker"] in present]
 
     def ended(self, job: str, seconds: float = 40) -> dict[str, Any]:
-        """It, once it has ended."""
+        """Wait until the job has ended; returns it."""
         found = eventually(lambda: (it := self.job(job))["state"] in ENDED and it, seconds)
         assert found
         return found
 
     def moments(self, job: str) -> list[history.Moment]:
-        """What it did."""
+        """The moments that the job wrote down."""
         return history.by_job(history.read(self.history)).get(job, [])
 
     def began(self, job: str, attempt: int = 1, seconds: float = 30) -> history.Moment:
@@ -158,11 +158,11 @@ class PoolWithAgents:
         return job, self.of(self.moments(job)[-1].worker)
 
     def let_finish(self, job: str) -> None:
-        """A running one ends with its present step."""
+        """Let a running job end with its present step."""
         self._until[job].touch()
 
     def finish(self, job: str) -> dict[str, Any]:
-        """Let a running one end; it, once it has."""
+        """Let a running job end; returns it once it has ended."""
         self.let_finish(job)
         return self.ended(job)
 
@@ -184,7 +184,7 @@ class PoolWithAgents:
         eventually(lambda: not any(agent.is_("healthy") or agent.is_("degraded") for agent in agents), 15)
 
     def close(self) -> None:
-        """Nothing of it is left."""
+        """End the pool and all its agents."""
         try:
             self.renew()
         finally:
@@ -202,7 +202,7 @@ def new_pool_with_agents(
     interval_s: float = INTERVAL_S,
     environment: dict[str, str] | None = None,
 ) -> Iterator[PoolWithAgents]:
-    """A pool without agents, its servers started with this environment besides."""
+    """A pool without agents; `environment` is added to that of its servers."""
     database_url = services.new_database()
     site = PoolWithAgents(folder, database_url, network, interval_s)
     try:

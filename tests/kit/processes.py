@@ -1,4 +1,4 @@
-"""Processes of the pool under test: found, frozen and killed. One that ends meanwhile is merely not there."""
+"""Processes of the pool under test: found, frozen and killed. A process that ends meanwhile is left out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs, not merely waits to be waited for."""
+    """True for a process that runs; a dead one that nobody has waited for does not."""
     return (_stat(pid) or [b"X"])[0] not in (b"Z", b"X")
 
 
@@ -36,22 +36,22 @@ def of_job(job: str, attempt: int | None = None) -> set[int]:
 
 
 def command_line(pid: int) -> str:
-    """Its words; '' when it has ended."""
+    """The command line of a process; empty when it has ended."""
     return _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace").strip()
 
 
 def parent(pid: int) -> int:
-    """The parent of one that is there."""
+    """The parent of a process that is there."""
     return int(_stat(pid)[1])
 
 
 def started(pid: int) -> int:
-    """When one that is there did, in ticks since boot; process ids begin again at the bottom some day."""
+    """When a process that is there started, in ticks since boot; process ids do not tell, as they wrap around."""
     return int(_stat(pid)[19])
 
 
 def children(pid: int, module: str | None = None) -> list[int]:
-    """The living children of all its threads, only those that run this module when one is given."""
+    """The living children of a process, only those that run `module` when one is given."""
     try:
         texts = [(each / "children").read_text() for each in Path(f"/proc/{pid}/task").iterdir()]
     except OSError:
@@ -61,7 +61,7 @@ def children(pid: int, module: str | None = None) -> list[int]:
 
 
 def send(number: signal.Signals, pids: Iterable[int]) -> None:
-    """Send it to those that still live."""
+    """Send a signal to those of the processes that still live."""
     for pid in pids:
         try:
             os.kill(pid, number)
@@ -70,13 +70,13 @@ def send(number: signal.Signals, pids: Iterable[int]) -> None:
 
 
 def kill_together(pids: Collection[int]) -> None:
-    """All in one blow: none sees another's death before its own."""
+    """Kill processes in one blow: none sees another's death before its own."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
         send(number, pids)
 
 
 def _alive(wanted: Callable[[int], bool]) -> dict[int, str]:
-    """Those that are wanted; one that is just ending has no words any more."""
+    """The wanted processes with their command lines; one that is just ending has no command line and is left out."""
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     return {pid: line for pid in pids if wanted(pid) and alive(pid) and (line := command_line(pid))}
 
@@ -89,7 +89,7 @@ def _folder(pid: int) -> Path:
 
 
 def _stat(pid: int) -> list[bytes]:
-    """From its state on; nothing when it is gone."""
+    """The fields of /proc/<pid>/stat from the state on; empty when the process is gone."""
     return _read(pid, "stat").rpartition(b")")[2].split()
 
 

@@ -16,7 +16,7 @@ AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: close by a reset
 
 
 class Proxy:
-    """Listens on a port of its own as soon as it is made; one thread carries everything."""
+    """A proxy that listens on a port of its own as soon as it is made; one thread carries everything."""
 
     def __init__(self, url: str) -> None:
         self.server_url = url
@@ -34,13 +34,13 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The server's, through here."""
+        """The server's URL through the proxy."""
         host = f"{self._to.netloc.rpartition('@')[0]}@127.0.0.1:{self.port}"
         return urlunsplit(self._to._replace(netloc=host))
 
     @property
     def ports(self) -> set[int]:
-        """Of our ends of the connections to the server, as it sees them."""
+        """The ports of our ends of the connections to the server."""
         with self._lock:
             return {end.getsockname()[1] for end in self._servers}
 
@@ -51,7 +51,7 @@ class Proxy:
                 self._drop(end)
 
     def stall(self, seconds: float) -> None:
-        """Carry nothing and accept nobody for so long."""
+        """Carry nothing and accept nobody for `seconds`."""
         with self._lock:
             time.sleep(seconds)
 

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import redis
 
-from app.ledger import events, investigations, jobs, reports
+from app.ledger import events, investigations, jobs, reports, waiting
 from app.ledger.db import Ledger
 from app.ledger.investigations import SuspectedCause
 from app.ledger.registry import joins, samples, workers
@@ -39,7 +39,7 @@ BURN = Workflow("burn", "python", "x:y", parameters=(Parameter("seconds", "float
 
 @dataclass(frozen=True)
 class Seed:
-    """Writes into these stores."""
+    """Writes a pool into these stores."""
 
     ledger: Ledger
     redis: Any
@@ -82,7 +82,7 @@ class Seed:
         return replace(worker, dynamic_tags=tuple(tags))
 
     def beat(self, worker: Worker, use: float | None = 0.5, running: Sequence[Job] = ()) -> None:
-        """One beat, with this use of every card."""
+        """Write one beat, with this use of every card."""
         beat = Beat(
             worker=worker.id,
             incarnation=worker.incarnation,
@@ -104,7 +104,7 @@ class Seed:
         self.redis.zadd(self.keys.load, {worker.id: use or 0.0})
 
     def samples(self, worker: Worker, uses: Sequence[float | None]) -> None:
-        """Its use in the last minutes, the oldest first."""
+        """Write the worker's use in the last minutes, the oldest first."""
         now = datetime.now(timezone.utc).replace(second=0, microsecond=0)
         with psycopg.connect(self.database_url) as connection:
             for age, use in enumerate(reversed(uses), 1):
@@ -114,12 +114,12 @@ class Seed:
                 )
 
     def health(self, worker: Worker, to: Health, cause: str) -> Worker:
-        """Its health has changed."""
+        """Change the worker's health; returns the worker."""
         assert workers.set_health(self.ledger, worker, to, cause, str(to))
         return replace(worker, health=to, reason=cause)
 
     def investigate(self, worker: Worker, cause: str, why: str) -> str:
-        """An investigation of it, opened as the coordinator does; its id."""
+        """Open an investigation of the worker as the coordinator does; returns its id."""
         evidence = {
             "why": why,
             "beat": {"attempts": [{}], "gpus": [plain(_figures(gpu, 0.8)) for gpu in worker.gpus], "gpu_reason": None},
@@ -142,8 +142,8 @@ class Seed:
     def run(self, job: Job, worker: Worker, progress: float = 0.0, text: str = "", log: Sequence[str] = ()) -> Job:
         """The job runs there."""
         reserved = Reservation(tuple(gpu.uuid for gpu in worker.gpus))
-        assignment = jobs.Assignment(job.id, job.attempt, worker.id, worker.incarnation, reserved)
-        assert jobs.assign(self.ledger, [assignment]).keys() == {job.id}
+        assignment = waiting.Assignment(job.id, job.attempt, worker.id, worker.incarnation, reserved)
+        assert waiting.assign(self.ledger, [assignment]).keys() == {job.id}
         self.report(job, worker, "claim", nonce="n")
         if progress:
             self.report(job, worker, "progress", number=1, fraction=progress, text=text)

@@ -26,7 +26,7 @@ QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def eventually(condition: Callable[[], T], seconds: float = 10.0) -> T:
-    """What the condition gives once it is true. Fails when it is not within so many seconds."""
+    """Wait until the condition is true; returns what it gave. Fails when it is not true within `seconds`."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, f"not within {seconds} s: {condition}"
@@ -55,7 +55,7 @@ class Services:
         stop(process, server.program.stop_signal, END_S)
 
     def again(self, kind: str) -> None:
-        """Start it where it was."""
+        """Start the server where it was."""
         self._start(kind, self._servers[kind][0])
 
     def redis(self, kind: str) -> str:
@@ -75,7 +75,7 @@ class Services:
         return _named(self._urls["postgresql"], f"test{self._databases}")
 
     def drop_database(self) -> None:
-        """Drop the newest one, whoever is connected to it."""
+        """Drop the newest database, whoever is connected to it."""
         self._sql(f"DROP DATABASE test{self._databases} WITH (FORCE)")
 
     def _sql(self, statement: str) -> None:

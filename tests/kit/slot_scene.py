@@ -1,4 +1,4 @@
-"""A scripted main: real slot and guard processes on a real Redis, with the test in main's place."""
+"""Real slot and guard processes on a real Redis, with the test in the place of the agent's main."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class GuardLine:
         self.socket.sendall(json.dumps({"m": kind, **more}).encode() + b"\n")
 
     def until(self, kind: str, seconds: float = 20) -> Message:
-        """Its next message of this kind, `looking` or a kind of report."""
+        """The guard's next message of this kind, `looking` or a kind of report."""
         end = time.monotonic() + seconds
         while (message := self._next(end)) is not None:
             if message["m"] == kind:
@@ -74,13 +74,13 @@ class GuardLine:
         raise AssertionError(f"the guard went without {kind}; it reported {self.reports[-5:]}")
 
     def claimed(self) -> GuardLine:
-        """Wait for its claim and accept it."""
+        """Wait for the guard's claim and accept it."""
         self.until("claim")
         self.tell("claimed")
         return self
 
     def gone(self, seconds: float = 20) -> bool:
-        """Whether the line ends in time."""
+        """True when the line ends in time."""
         end = time.monotonic() + seconds
         while (message := self._next(end)) is not None:
             if message["m"] == "report":
@@ -111,7 +111,7 @@ class GuardLine:
 
 
 class SlotScene:
-    """One worker with one slot; a thread beats for it until `beating` is cleared."""
+    """A worker with one slot; a thread beats for it until `beating` is cleared."""
 
     def __init__(
         self,
@@ -187,7 +187,7 @@ class SlotScene:
         return self.put_into(self.queue, order, **changes)
 
     def put_into(self, queue: Queue, order: Order, **changes: Any) -> RqJob:
-        """The same into another queue."""
+        """Put an envelope into another queue."""
         made = {
             "f": keys.FUNCTION,
             "kwargs": {"order": plain(order)},
@@ -223,12 +223,12 @@ class SlotScene:
         return line
 
     def processes(self, job: str | None = None) -> set[int]:
-        """What carries this worker, or one job of it."""
+        """The processes that carry this worker, or one job of it."""
         mine = carried_by(worker=self.worker)
         return mine & of_job(job) if job else mine
 
     def past(self, strict: bool) -> bool:
-        """Whether an attempt's deadline has passed."""
+        """True when an attempt's deadline has passed."""
         return Deadline(self._deadline_fd, strict, max_orphan_s=600).past() is not Past.NOT
 
     def _beat(self) -> None:

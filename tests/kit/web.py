@@ -46,7 +46,7 @@ class Web:
         return self.client.open(path, method=method, headers=headers, buffered=True, **rest)
 
     def get(self, path: str, token: str | None = None) -> Any:
-        """What an admin (or this token) is answered; fails on an error."""
+        """The JSON that an admin (or this token) gets; fails on an error."""
         answered = self.ask("GET", path, token or self.admin)
         assert answered.status_code == 200, answered.text
         return answered.get_json()
@@ -62,7 +62,7 @@ class Web:
         return wrong(self.ask("POST", "/jobs", token or self.creator, json={"workflow": "burn", **body}))
 
     def offer(self, name: str = "render-1", **rest: Any) -> Facts:
-        """What an agent posts to join; its proof lies in the outputs."""
+        """The offer that an agent posts to join; its proof lies in the outputs."""
         self.services.settings.output_folder.mkdir(exist_ok=True)
         (self.services.settings.output_folder / ".join-1").write_text("here")
         facts: Facts = plain(offer(name))
@@ -89,7 +89,7 @@ class Web:
         return admission
 
     def beat(self, admission: Facts, ttl_ms: int = 35_000, **rest: Any) -> None:
-        """The worker beats once."""
+        """Write one beat of the worker."""
         beat = Beat(admission["worker"], admission["incarnation"], 1, 15_000, ttl_ms, "b", 1, 1, **rest)
         self.services.redis.set(f"pool:beat:{beat.worker}", to_json(beat), px=ttl_ms)
 

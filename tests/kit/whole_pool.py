@@ -24,7 +24,7 @@ STOP_S = 12
 
 @dataclass
 class WholePool:
-    """`start` and `stop` may be called again and again: the home stays."""
+    """A pool of `python -m app up`; `start` and `stop` may be called again and again, the home stays."""
 
     home: Path
     port: int = field(default_factory=free_port)
@@ -38,17 +38,17 @@ class WholePool:
 
     @property
     def token(self) -> str:
-        """The admin's."""
+        """The admin's token."""
         return (self.home / "admin-token").read_text().strip()
 
     @property
     def client(self) -> Client:
-        """Speaks to the server as the admin."""
+        """A client that speaks to the server as the admin."""
         return Client(self.server, self.token)
 
     @property
     def output(self) -> str:
-        """All that this life of the pool has said."""
+        """The output of this life of the pool."""
         return self._said.read_text()
 
     def start(self, *options: str, ready: bool = True, **environment: str) -> None:
@@ -69,13 +69,13 @@ class WholePool:
             eventually(self._is_ready, READY_S)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send it a signal; returns its exit code. Fails when it is not gone in time."""
+        """Send the pool a signal; returns its exit code. Fails when it is not gone in time."""
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(STOP_S)
 
     def stop(self) -> None:
-        """End it if it runs, and see that nothing of it is left."""
+        """End the pool if it runs; fails when something of it is left."""
         if self.process is not None and self.process.poll() is None:
             self.end()
         eventually(lambda: not self.processes(), 5)

@@ -22,7 +22,7 @@ Message = dict[str, Any]
 
 @dataclass
 class WorkflowScene:
-    """One attempt; `said` holds what it has said by now, `checkpoints` the folder that it was given."""
+    """A workflow process of one attempt; `said` holds its messages so far, `checkpoints` is its folder for those."""
 
     folder: Path
     workflow: Workflow
@@ -55,7 +55,7 @@ class WorkflowScene:
         self.socket.close()
 
     def begin(self) -> WorkflowScene:
-        """Say the first line."""
+        """Send the first line, by which the process begins."""
         self.tell(
             {
                 "job": "0123456789ab",
@@ -87,11 +87,11 @@ class WorkflowScene:
                 return message
 
     def end(self, seconds: float = 40) -> Message:
-        """Its last word."""
+        """The last message of the process."""
         return self.until("end", seconds)
 
     def silent_end(self, seconds: float = 20) -> bool:
-        """Whether it goes away without a last word."""
+        """True when the process ends without a last message."""
         deadline = time.monotonic() + seconds
         while self._next(deadline) is not None:
             pass
@@ -102,7 +102,7 @@ class WorkflowScene:
         return [line for message in self.said for line in message.get("log", ())]
 
     def resumed_by(self, folder: Path, environment: Mapping[str, str] | None = None, **changes: Any) -> WorkflowScene:
-        """The next attempt, from this one's last checkpoint."""
+        """A process for the next attempt, which resumes from this one's last checkpoint."""
         last = next(message for message in reversed(self.said) if "checkpoint" in message)
         resume = {
             "number": last["number"],

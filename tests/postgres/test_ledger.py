@@ -68,9 +68,9 @@ def test_a_claim_of_an_older_incarnation_is_refused(ledger: Ledger) -> None:
 def test_two_placements_of_one_job_give_one_attempt(ledger: Ledger) -> None:
     a, b = join(ledger, "a"), join(ledger, "b")
     job = submit(ledger)
-    wishes = [jobs.Assignment(job.id, 1, w.id, w.incarnation) for w in (a, b)]
+    wishes = [waiting.Assignment(job.id, 1, w.id, w.incarnation) for w in (a, b)]
 
-    moved = _together(lambda: jobs.assign(ledger, wishes[:1]), lambda: jobs.assign(ledger, wishes[1:]))
+    moved = _together(lambda: waiting.assign(ledger, wishes[:1]), lambda: waiting.assign(ledger, wishes[1:]))
 
     assert sorted(map(len, moved)) == [0, 1]
     assert len(attempts.of_job(ledger, job.id)) == 1
@@ -80,14 +80,14 @@ def test_a_worker_that_is_not_active_is_assigned_nothing(ledger: Ledger) -> None
     worker = join(ledger)
     assert pauses.set_intents(ledger, [worker.id], Intent.PAUSED)
 
-    assert not jobs.assign(ledger, [jobs.Assignment(submit(ledger).id, 1, worker.id, worker.incarnation)])
+    assert not waiting.assign(ledger, [waiting.Assignment(submit(ledger).id, 1, worker.id, worker.incarnation)])
 
 
 def test_a_degraded_worker_is_assigned_nothing(ledger: Ledger) -> None:
     worker = join(ledger)
     assert workers.set_health(ledger, worker, Health.DEGRADED, "silent", "degraded")
 
-    assert not jobs.assign(ledger, [jobs.Assignment(submit(ledger).id, 1, worker.id, worker.incarnation)])
+    assert not waiting.assign(ledger, [waiting.Assignment(submit(ledger).id, 1, worker.id, worker.incarnation)])
 
 
 def test_a_slow_worker_is_refused_after_failover(ledger: Ledger) -> None:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from app.ledger import attempts, jobs
+from app.ledger import attempts, jobs, waiting
 from app.ledger.db import Ledger
 from app.ledger.reports import Applied
 from app.pool.model import Job, JobState, Worker
@@ -64,7 +64,7 @@ class LedgerVerbs(RuleBasedStateMachine):
     def assign(self, which: int, data: st.DataObject, older: int) -> None:
         it = self.jobs[which]
         worker, attempt = self._somebody(data), max(1, it.attempt - older)
-        moved = jobs.assign(self.ledger, [jobs.Assignment(it.job.id, attempt, worker.id, worker.incarnation)])
+        moved = waiting.assign(self.ledger, [waiting.Assignment(it.job.id, attempt, worker.id, worker.incarnation)])
         ready = it.state is JobState.PENDING and it.job.not_before is None
         if ready and attempt == it.attempt and worker is self.present[worker.name]:
             assert moved.keys() == {it.job.id}
@@ -78,8 +78,8 @@ class LedgerVerbs(RuleBasedStateMachine):
         it = self.jobs[which]
         if it.state is JobState.PENDING:
             it.worker = self.present[NAMES[it.attempt % 2]]
-            wish = jobs.Assignment(it.job.id, it.attempt, it.worker.id, it.worker.incarnation)
-            assert jobs.assign(self.ledger, [wish]).keys() == {it.job.id}
+            wish = waiting.Assignment(it.job.id, it.attempt, it.worker.id, it.worker.incarnation)
+            assert waiting.assign(self.ledger, [wish]).keys() == {it.job.id}
             it.state = JobState.ASSIGNED
         elif it.state is JobState.ASSIGNED and it.worker is self.present[it.worker.name if it.worker else ""]:
             applied = tell(self.ledger, it.worker, it.job, it.attempt, "claim", nonce="n1")

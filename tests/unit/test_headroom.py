@@ -11,7 +11,7 @@ import pytest
 
 from app.coordinator.placement.headroom import Mean, Means, headroom, means
 from app.coordinator.placement.index_plan import Membership
-from app.coordinator.placement.reasons import why_waiting
+from app.coordinator.placement.unschedulable import why_waiting
 from app.pool.capacity import Card, Need, Room, capacity_refusal, need, takes, unfit
 from app.pool.capacity import room as capacity_room
 from app.pool.matching import Refusal

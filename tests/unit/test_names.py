@@ -53,7 +53,7 @@ def test_nobody_imports_a_conftest_or_a_test_module() -> None:
 def test_a_docstring_says_its_noun() -> None:
     found = [
         f"{path}: {words.splitlines()[0]}"
-        for path in _modules("app", "agent")
+        for path in _modules("app", "agent", "bench", "tests/kit", "tests/chaos")
         if not str(path).startswith(LATER)
         for node in ast.walk(_parsed(path))
         if isinstance(node, Documented) and (words := ast.get_docstring(node)) and PRONOUN.match(words)

@@ -23,7 +23,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.__main__ import main
-from app.ledger import jobs, tokens
+from app.ledger import jobs, tokens, waiting
 from app.ledger.db import Ledger
 from app.ledger.registry import joins
 from app.pool.model import FileFact, Job, JobId, Parameter, Worker, Workflow
@@ -253,7 +253,7 @@ def test_a_job_says_why_its_present_attempt_went_where_it_did(home: Environment,
     record = {"strategy": "least-loaded", "load": 0.1, "parts": {"queue": {"share": 0.25, "measured": True}}, **place}
     record = {**record, "runners_up": [{"worker": second.id, **place, "score": 0.3}]}
     job = said(home, "submit", "burn")
-    jobs.assign(ledger, [jobs.Assignment(JobId(job), 1, won.id, 1, placement=record)])
+    waiting.assign(ledger, [waiting.Assignment(JobId(job), 1, won.id, 1, placement=record)])
     told = said(home, "job", job)
     assert "placed  by least-loaded: score 0.12; load 0.1 (queue 25 %)" in told
     assert "then  second (score 0.3)" in told

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.ledger import jobs
+from app.ledger import waiting
 from app.ledger.registry import pauses
 from app.pool.model import Intent, WorkerId
 from app.web.shapes import why
@@ -63,7 +63,7 @@ def test_a_placed_job_says_who_won_and_who_came_next(web: Web) -> None:
     won, next_one = joined(web, "won"), joined(web, "next")
     record = {**RECORD, "runners_up": [{"worker": next_one, "score": 0.3, "queued": False}]}
     job = web.submit()["id"]
-    assert jobs.assign(web.ledger, [jobs.Assignment(job, 1, won, 1, placement=record)]).keys() == {job}
+    assert waiting.assign(web.ledger, [waiting.Assignment(job, 1, won, 1, placement=record)]).keys() == {job}
     answered = web.get(f"/jobs/{job}/why")
     assert (answered["waiting"], answered["filters"], answered["workers"]) == (None, [], None)
     [placement] = answered["placements"]
@@ -76,7 +76,7 @@ def test_the_page_of_a_placed_job_tells_who_won_by_what_and_who_came_next(web: W
     parts = {**RECORD["parts"], "vram": {"share": 0.25, "measured": False}}
     record = {**RECORD, "parts": parts, "runners_up": [{"worker": next_one, "score": 0.3, "queued": True}]}
     job = web.submit()["id"]
-    assert jobs.assign(web.ledger, [jobs.Assignment(job, 1, won, 1, placement=record)]).keys() == {job}
+    assert waiting.assign(web.ledger, [waiting.Assignment(job, 1, won, 1, placement=record)]).keys() == {job}
     for token, sees in ((web.admin, True), (web.creator, False)):
         page = signed_in(web, token).get(f"/jobs/{job}?why=1", headers={"Accept": "text/html"}).text
         told = re.sub("<[^>]+>", "", page.split('id="why"')[1])
@@ -116,7 +116,7 @@ def test_creators_are_told_no_hosts(web: Web) -> None:
     pauses.set_intents(web.ledger, [other], Intent.PAUSED, by="root", note="fans of rack 7")
     placed, waiting = web.submit()["id"], web.submit()["id"]
     record = {**RECORD, "runners_up": [{"worker": other, "score": 0.3, "queued": False}]}
-    jobs.assign(web.ledger, [jobs.Assignment(placed, 1, won, 1, placement=record)])
+    waiting.assign(web.ledger, [waiting.Assignment(placed, 1, won, 1, placement=record)])
     for job in (placed, waiting):
         told, all_of_it = (str(web.get(f"/jobs/{job}/why", token)) for token in (web.creator, web.admin))
         assert "won-01" in all_of_it

@@ -17,9 +17,8 @@ from app.coordinator.attempts.leases import Leases
 from app.coordinator.fleet import Fleet
 from app.coordinator.placement.place import Place
 from app.coordinator.stores import Stores
-from app.ledger import attempts, jobs
-from app.ledger.jobs import Assignment
-from app.ledger.waiting import WaitingJob
+from app.ledger import attempts, waiting
+from app.ledger.waiting import Assignment, WaitingJob
 from app.pool.faults import point
 from app.pool.matching import offered
 from app.pool.model import TIME_LIMITS, Checkpoint, Job, JobId, Worker
@@ -54,7 +53,7 @@ class Assigner:
         """
         there = [each for each in placed if each.worker is not None]
         assignments = [self._assignment(each, each.worker) for each in there if each.worker is not None]
-        moved = jobs.assign(self._ledger, assignments) if assignments else {}
+        moved = waiting.assign(self._ledger, assignments) if assignments else {}
         point("dispatch.assigned")
         sent = [each for each in there if each.job.id in moved]
         self._give_back([each for each in placed if each.job.id not in moved])

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from app.coordinator.budget import LOOK_S, Budget
 from app.coordinator.fleet import Fleet
-from app.coordinator.placement.budget import LOOK_S, Budget
 from app.coordinator.stores import Stores
 from app.ledger.waiting import WaitingClass
 from app.pool.capacity import Need, Room, capacity_refusal, emptied, need, room

@@ -15,14 +15,15 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import groupby
+from itertools import chain, groupby, islice, repeat
+from typing import NamedTuple
 
 from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.leases import Leases
+from app.coordinator.budget import DISPATCH_S, Budget
 from app.coordinator.fleet import Fleet
 from app.coordinator.placement.assign import Assigner, Placed
 from app.coordinator.placement.backfill import Backfill, KeptWorker
-from app.coordinator.placement.budget import DISPATCH_S, Budget
 from app.coordinator.placement.fairness import Order, Queue, in_order, last_read, queue_of
 from app.coordinator.placement.index import Index, level_of
 from app.coordinator.placement.place import Run, Unplaced
@@ -33,14 +34,21 @@ from app.ledger.waiting import WaitingClass, WaitingJob
 from app.pool.faults import point
 from app.pool.model import JobId, Requirement, WaitingFor, WaitingReason, WorkerId
 
-PORTION = 256  # jobs that are placed in one round trip, and assigned in one statement
-HEADS, MORE, MOST_HEADS = 8, 8, 512  # of each queue: at first, so many times as many each time, and at most
+PORTIONS = (32, 256)  # jobs that are placed in one round trip, and assigned in one statement: at first, and later
+HEADS, MORE, MOST_HEADS = 4, 8, 512  # of each queue: at first, so many times as many each time, and at most
 SERVED_S = 3600.0  # what a queue was given so long ago says nothing of its turn
 TOLD = 64  # jobs that are told that an older attempt of theirs is in the way
 Kin = tuple[Requirement, int, str]  # what ages together: a demand, priority and owner
 OLDER_ATTEMPT = WaitingReason(
     WaitingFor.SLOT, "who has a free slot for it may still have an older attempt of it, which has to end first"
 )
+
+
+class Candidate(NamedTuple):
+    """A job whose turn it is, and the workers that are kept for jobs ahead of it."""
+
+    job: WaitingJob
+    barred: frozenset[WorkerId]
 
 
 @dataclass
@@ -80,6 +88,7 @@ class Dispatch:
         self._now = now
         self._began = now()
         self._classes: dict[str, WaitingClass] = {}  # as they are in the ledger
+        self._levels: dict[str, Requirement] = {}  # by class, as far as they were asked for
         self._last = Look({}, set())
         self._served: dict[Kin, float] = {}  # when jobs of this kin were given something; before we led is as never
         self._was_told = True  # whether any job had a reason of its own; what an older leader told is not known
@@ -122,10 +131,13 @@ class Dispatch:
             if nothing_left or budget.is_spent or (read_each == MOST_HEADS and not progress):
                 break
             read_each = min(MOST_HEADS, read_each * MORE)
-            if placed:
-                still_open = [look.demands[name] for name in open_classes - look.full]
-                look.full |= {each.name for each in still_open} - self._index.with_room(still_open)
+            self._note_full(look)
         return True
+
+    def _note_full(self, look: Look) -> None:
+        """Ask the index which of the classes that had room have none by now."""
+        still_open = [demand for name, demand in look.demands.items() if name not in look.full]
+        look.full |= {each.name for each in still_open} - self._index.with_room(still_open)
 
     def _turn(
         self, look: Look, heads: Sequence[WaitingJob], last: Collection[JobId], without_room: Collection[str]
@@ -147,33 +159,36 @@ class Dispatch:
     def _give(self, look: Look, jobs: Iterable[WaitingJob]) -> tuple[int, int]:
         """Place these jobs in their order; returns how many were placed, and how many of these assigned.
 
-        In portions: most often few slots are free, and who waits are many.
+        In portions that grow, since most often few slots are free and many jobs wait. Where one is refused the index is
+        asked once for all classes: else each would have to be refused by a script call of its own.
         """
         placed = assigned = 0
-        candidates = list(self._runs(look, jobs))
-        while candidates:
-            portion, candidates = candidates[:PORTION], candidates[PORTION:]
-            reserved = self._place(look, [each for each in portion if each[0].class_name not in look.full])
+        candidates, sizes = self._candidates(look, jobs), chain(PORTIONS, repeat(PORTIONS[-1]))
+        while portion := list(islice(candidates, next(sizes))):
+            reserved = self._place(look, portion)
             moved = self._assigner.assign(reserved)
             self._served |= {self._kin(queue_of(each.job)): self._now() for each in moved}
             placed, assigned = placed + sum(each.worker is not None for each in reserved), assigned + len(moved)
+            if any(each.job.class_name in look.full for each in portion):
+                self._note_full(look)
         look.reasons |= self._backfill.reasons(look.demands[name] for name in look.turned_away - look.reasons.keys())
         return placed, assigned
 
-    def _runs(self, look: Look, jobs: Iterable[WaitingJob]) -> Iterator[tuple[WaitingJob, frozenset[WorkerId]]]:
-        """Jobs of classes that may have room, each with the workers that are kept for jobs ahead of it."""
+    def _candidates(self, look: Look, jobs: Iterable[WaitingJob]) -> Iterator[Candidate]:
+        """The jobs of classes that may have room, each with the workers that are kept for jobs ahead of it."""
         ahead: list[KeptWorker] = []
         for job in jobs:
             if job.class_name not in look.full:
-                yield job, self._backfill.barred_from_next(ahead, look.demands[job.class_name].requirement)
+                requirement = look.demands[job.class_name].requirement
+                yield Candidate(job, self._backfill.barred_from_next(ahead, requirement) if ahead else frozenset())
             if kept := self._backfill.kept_for(job.id):
                 ahead.append(kept)
 
-    def _place(self, look: Look, candidates: Sequence[tuple[WaitingJob, frozenset[WorkerId]]]) -> list[Placed]:
+    def _place(self, look: Look, candidates: Sequence[Candidate]) -> list[Placed]:
         """Reserve places, and note which classes are full by that."""
         grouped = [
-            (look.demands[name], barred, [job for job, _ in jobs])
-            for (name, barred), jobs in groupby(candidates, lambda each: (each[0].class_name, each[1]))
+            (look.demands[name], barred, [each.job for each in members])
+            for (name, barred), members in groupby(candidates, lambda each: (each.job.class_name, each.barred))
         ]
         runs = [
             Run(demand.requirement, jobs, demand.failed_on.union(barred, self._fleet.outdated))
@@ -202,14 +217,17 @@ class Dispatch:
         if sweep:
             now = self._now()
             self._served = {kin: at for kin, at in self._served.items() if now < at + SERVED_S}
+            self._levels = {name: level for name, level in self._levels.items() if name in self._classes}
 
     def _unserved_s(self, queue: Queue) -> float:
         return self._now() - self._served.get(self._kin(queue), self._began)
 
     def _kin(self, queue: Queue) -> Kin:
         """What ages together: a failure, or a little more memory, makes no new queue of what was served."""
-        demand = self._classes[queue.class_name].requirement
-        return level_of(replace(demand, exclude_workers=(), above_vram_mb=None)), queue.priority, queue.owner
+        if queue.class_name not in self._levels:
+            demand = replace(self._classes[queue.class_name].requirement, exclude_workers=(), above_vram_mb=None)
+            self._levels[queue.class_name] = level_of(demand)
+        return self._levels[queue.class_name], queue.priority, queue.owner
 
 
 def _as_it_stands(

@@ -7,10 +7,12 @@ and beats: that is what reconcile does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from app.coordinator.batches import Round
 from app.coordinator.fleet import Fleet
 from app.coordinator.placement import headroom
 from app.coordinator.placement.index_plan import IndexPlan, Membership, OpenDemand, Rules
@@ -24,7 +26,7 @@ from app.pool.model import Requirement, WorkerId
 MOST_MEMORIES = 32  # so many different demands for memory have sets of their own; further ones share those of a level
 LEVELS_MB = (0, 1024, 2048, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152, 65536, 81920, 147456)
 AT_ONCE = 200  # headrooms in one round trip: others have their turn in between
-ROUNDS = 12  # of so many rebuilds each writes its share of the headrooms anew, changed or not
+REBUILDS = 12  # within so many every headroom is written anew, changed or not
 
 
 def level_of(requirement: Requirement) -> Requirement:
@@ -53,7 +55,7 @@ class Index:
         self._means: headroom.Means | None = None
         self._made: dict[WorkerId, tuple[object, str]] = {}  # of what a headroom was made, and its text
         self._written: dict[WorkerId, str] = {}
-        self._round = 0
+        self._round = Round()
         self._demands: dict[Requirement, OpenDemand] = {}  # as they were found; some may have been closed since
 
     def place(self, runs: Sequence[Run]) -> list[list[Place | Unplaced]]:
@@ -80,18 +82,17 @@ class Index:
     def with_room(self, classes: Iterable[WaitingClass]) -> set[str]:
         """The names of those of these classes whose jobs somebody has room for now. Raises RedisError."""
         self._follow()
-        wanted = [(each, self._demand(each.requirement), each.avoided) for each in classes]
-        reads: dict[OpenDemand, int] = {}  # of each set so many: one more than some class avoids
-        for _, demand, avoided in wanted:
-            reads[demand] = max(reads.get(demand, 0), 1 + len(avoided))
-        sources = {demand: self._plan.sources(demand) for demand in reads}
+        wanted = [(each, self._demand(each.requirement)) for each in classes]
+        sets = [(each, [source.name for source in self._plan.sources(demand)]) for each, demand in wanted]
+        reads: dict[str, int] = {}  # many classes read the same sets; of each one worker more than some class avoids
+        for each, names in sets:
+            for name in names:
+                reads[name] = max(reads.get(name, 0), 1 + len(each.avoided))
         with self._redis.pipeline(transaction=False) as pipe:
-            for demand, most in reads.items():
-                for source in sources[demand]:
-                    pipe.zrange(self._keys.eligible(source.name), 0, most - 1)
-            answers = iter(pipe.execute())
-        heads = {demand: {worker for _ in sources[demand] for worker in next(answers)} for demand in reads}
-        return {each.name for each, demand, avoided in wanted if not heads[demand] <= avoided}
+            for name, most in reads.items():
+                pipe.zrange(self._keys.eligible(name), 0, most - 1)
+            heads = dict(zip(reads, map(frozenset, pipe.execute()), strict=True))
+        return {each.name for each, names in sets if any(not heads[name] <= each.avoided for name in names)}
 
     def refresh(self, workers: Iterable[WorkerId]) -> None:
         """Write the headroom of these workers where it has changed; who is not live is taken out.
@@ -194,10 +195,11 @@ class Index:
 
     def _forget(self, whole: bool) -> None:
         """A stale leader may have written after we did: in turn each headroom is written anew, or all at once."""
-        workers = sorted(self._written)
-        for worker in workers if whole else workers[self._round :: ROUNDS]:
+        if whole or self._round.over:
+            self._round.begin(self._written)
+        share = len(self._written) if whole else math.ceil(len(self._written) / REBUILDS)
+        for worker in self._round.next(self._written, share):
             del self._written[worker]
-        self._round = (self._round + 1) % ROUNDS
 
     def _strangers(self) -> list[WorkerId]:
         return [WorkerId(w) for w in self._redis.zrange(self._keys.load, 0, -1) if w not in self._fleet.workers]

@@ -1,6 +1,6 @@
-"""Nothing stays behind a busy slot while another one that fits is free.
+"""Rebalance: nothing stays behind a busy slot while another one that fits is free.
 
-Jobs stand there where a queue depth is set, or was, and where slots have become fewer. An attempt that its own
+Jobs stand behind slots where a queue depth is set, or was, and where slots have become fewer. An attempt that its own
 worker is about to start is left alone: what a slot has popped, and the next ones in the worker's queue, as many as it
 has slots for.
 """
@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.revoke import Failover
+from app.coordinator.budget import LOOK_S, Budget
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
 from app.ledger import jobs
@@ -25,9 +26,8 @@ from app.pool.protocol import Lease
 
 MOVED = "a slot is free elsewhere"
 APART_S = 10.0  # between two moves of one job for the sake of one worker
-LONGEST_S = 0.05  # of looking for places
 
-Held = Mapping[WorkerId, list[OpenAttempt]]
+OpenAttempts = Mapping[WorkerId, list[OpenAttempt]]
 
 
 class Rebalance:
@@ -46,75 +46,80 @@ class Rebalance:
         self._failover = failover
         self._envelopes = envelopes
         self._now = now
-        # For whom a job was moved, and when: who is free all the time and is not given it will not be given it.
+        # For which worker a job was moved, and when: a worker that stays free and was not given it will not be.
         self._moved: dict[tuple[JobId, WorkerId], float] = {}
 
     def step(self, kept: Callable[[], Collection[WorkerId]]) -> bool:
-        """Take back what could start elsewhere now, but for workers that are kept; True when there was anything."""
-        crowded = [id_ for id_, used in jobs.slots_queued(self._stores.ledger).items() if used > self._slots(id_)]
+        """Take back what could start elsewhere now; True when there was anything.
+
+        kept: the workers that are kept for large jobs, on which nothing could. Raises Unavailable or RedisError, and
+        may be repeated.
+        """
+        queued = jobs.slots_queued(self._stores.ledger)
+        crowded = [worker for worker, used in queued.items() if used > self._slots(worker)]
         if not crowded:
             return False
-        began = self._now()
-        held = jobs.held_by_worker(self._stores.ledger)
-        free = self._free(held, kept())
-        self._moved = {key: at for key, at in self._moved.items() if key[1] in free and began < at + APART_S}
-        anything = False
-        for attempt in self._behind(crowded, held) if free else ():
-            if self._now() > began + LONGEST_S:
+        budget = Budget(self._now, LOOK_S)
+        attempts = jobs.held_by_worker(self._stores.ledger)
+        free = self._free(attempts, kept())
+        self._moved = {key: at for key, at in self._moved.items() if key[1] in free and budget.began < at + APART_S}
+        took_back = False
+        for attempt in self._behind(crowded, attempts) if free else ():
+            if budget.is_spent:
                 break
             worker = self._find(attempt, free)
             if worker and self._failover.take_back(attempt, MOVED):
-                self._moved[attempt.job, worker] = began
-                anything = True
-        return anything
+                self._moved[attempt.job, worker] = budget.began
+                took_back = True
+        return took_back
 
-    def _slots(self, worker: WorkerId) -> float:
-        """How many it has; of one that is unknown or silent others decide."""
-        found, beat = self._fleet.workers.get(worker), self._fleet.beats.get(worker)
-        return slots(found, beat) if found and beat else float("inf")
+    def _slots(self, worker_id: WorkerId) -> float:
+        """How many slots it has; infinitely many where it is unknown or silent: recovery decides of what is there."""
+        worker, beat = self._fleet.workers.get(worker_id), self._fleet.beats.get(worker_id)
+        return slots(worker, beat) if worker and beat else float("inf")
 
-    def _behind(self, workers: Collection[WorkerId], held: Held) -> list[OpenAttempt]:
-        """Those that no slot of theirs is for, oldest first."""
-        queues = self._envelopes.waiting(workers)
-        found = [each for id_ in workers for each in self._behind_on(id_, held.get(id_, []), queues[id_])]
-        return sorted(found, key=lambda each: -each.age_s)
+    def _behind(self, crowded: Collection[WorkerId], attempts: OpenAttempts) -> list[OpenAttempt]:
+        """The attempts for which their workers have no slot, oldest first."""
+        queues = self._envelopes.waiting(crowded)
+        behind = [each for id_ in crowded for each in self._behind_on(id_, attempts.get(id_, []), queues[id_])]
+        return sorted(behind, key=lambda attempt: -attempt.age_s)
 
-    def _behind_on(self, worker: WorkerId, held: list[OpenAttempt], queue: list[str]) -> Iterator[OpenAttempt]:
-        """Those of this worker, as they stand in its queue."""
-        waiting = {envelope_id(worker, each.job, each.attempt): each for each in held}
-        queued = [waiting[name] for name in queue if name in waiting]
-        used = sum(each.reserved.slots for each in held) - sum(each.reserved.slots for each in queued)
-        for each in queued:
-            used += each.reserved.slots
+    def _behind_on(self, worker: WorkerId, attempts: list[OpenAttempt], queue: list[str]) -> Iterator[OpenAttempt]:
+        """The attempts of one worker without a slot, as they stand in its queue."""
+        by_envelope = {envelope_id(worker, each.job, each.attempt): each for each in attempts}
+        queued = [by_envelope[name] for name in queue if name in by_envelope]
+        used = sum(each.reserved.slots for each in attempts) - sum(each.reserved.slots for each in queued)
+        for attempt in queued:
+            used += attempt.reserved.slots
             if used > self._slots(worker):
-                yield each
+                yield attempt
 
-    def _free(self, held: Held, kept: Collection[WorkerId]) -> dict[WorkerId, Room]:
+    def _free(self, attempts: OpenAttempts, kept: Collection[WorkerId]) -> dict[WorkerId, Room]:
         """The rooms of the workers that have a free slot."""
-        used = {id_: sum(each.reserved.slots for each in some) for id_, some in held.items()}
-        taking = [worker.id for worker in self._fleet.schedulable() if worker.id not in kept]
-        ids = [id_ for id_ in taking if used.get(id_, 0) < self._slots(id_)]
-        leases = self._stores.live.leases_of(ids)
-        return {id_: self._room(id_, leases[id_]) for id_ in ids}
+        used = {id_: sum(each.reserved.slots for each in members) for id_, members in attempts.items()}
+        schedulable = [worker.id for worker in self._fleet.schedulable() if worker.id not in kept]
+        free = [id_ for id_ in schedulable if used.get(id_, 0) < self._slots(id_)]
+        leases = self._stores.live.leases_of(free)
+        return {id_: self._room(id_, leases[id_]) for id_ in free}
 
     def _room(self, worker: WorkerId, leases: Mapping[JobId, Lease]) -> Room:
-        """Without the places behind its slots."""
-        found = room(self._fleet.workers[worker], self._fleet.beats[worker], leases, self._fleet.policy)
-        return replace(found, capacity=found.slots)
+        """The worker's room without the places behind its slots."""
+        has = room(self._fleet.workers[worker], self._fleet.beats[worker], leases, self._fleet.policy)
+        return replace(has, capacity=has.slots)
 
     def _find(self, attempt: OpenAttempt, free: dict[WorkerId, Room]) -> WorkerId | None:
-        """One of these workers that has room for it, which it takes."""
+        """A worker among these that has room for the attempt, which takes it there; None where there is none."""
         requirement, avoided = self._fleet.soft_constraints(attempt.requirement, attempt.failed_on)
         for id_, has in free.items():
             if id_ in (attempt.worker, *avoided) or (attempt.job, id_) in self._moved:
                 continue
             worker = self._fleet.workers[id_]
-            wants = need(worker, requirement)
-            if refusal(worker, requirement) or capacity_refusal(has, wants):
+            needs = need(worker, requirement)
+            if refusal(worker, requirement) or capacity_refusal(has, needs):
                 continue
-            if wants.cards or wants.least_mb:
+            if needs.cards or needs.least_mb:
                 del free[id_]  # which cards are left is known when it has been placed
             else:
-                free[id_] = replace(has, held=has.held + wants.slots)
+                free[id_] = replace(has, held=has.held + needs.slots)
             return id_
         return None

@@ -1,4 +1,4 @@
-"""Time budgets: what a step of the leader may take for one thing, so that the others have their turn."""
+"""Time budgets: what one thing may take of a step of the leader, so that the others have their turn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LOOK_S = 0.05  # whatever else looks at the fleet for jobs that wait
 
 
 class Budget:
-    """So many seconds from now on."""
+    """So many seconds from now on, by a monotonic clock."""
 
     def __init__(self, now: Callable[[], float], seconds: float) -> None:
         self._now = now
@@ -23,5 +23,5 @@ class Budget:
 
     @property
     def used_s(self) -> float:
-        """How long it has been since the budget began."""
+        """Seconds since the budget began."""
         return self._now() - self.began
