@@ -9,8 +9,8 @@ from __future__ import annotations
 import http.client
 from enum import Enum
 
+from app.pool.admission import WhoIs
 from app.pool.codec import from_json
-from app.pool.protocol import WhoIs
 
 MOST_BYTES = 16 * 1024
 
