@@ -16,7 +16,7 @@ from app.pool.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
-CALLER_S = 2.0  # a caller that says nothing for so long is dropped
+CALLER_S = 2.0  # after which a caller that says nothing is dropped
 
 
 class Address:

@@ -25,7 +25,7 @@ def change(
 
     Raises BadFields, Missing, and Stale where `matches` refuses the present version.
     """
-    found = workers.find(services.ledger, worker)
+    chosen = workers.find(services.ledger, worker)
 
     def changed(present: Worker) -> Setup:
         versions.check(matches, setups.version(present))
@@ -34,8 +34,8 @@ def change(
 
     with services.ledger.transaction() as tx:
         groups.pin(tx, changes.get("groups", ()))
-        setups.change(tx, [found.id], changed, actor.name)
-    services.ring_workers([found.id])
+        setups.change(tx, [chosen.id], changed, actor.name)
+    services.ring_workers([chosen.id])
     return workers.find(services.ledger, worker)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.ledger import groups, jobs
 from app.ledger.registry import workers
-from app.pool.model import Health, Job, Worker
+from app.pool.model import Health, Job, WaitingFor, WaitingReason, Worker
 from tests.kit.seed import Seed
 
 LONG = "render-farm-basement-rack-03-left-of-the-coffee-machine.studio.internal.example"
@@ -51,7 +51,8 @@ def studio(seed: Seed) -> Studio:
     failed = seed.fail(failed, idle, "Traceback (most recent call last):\nValueError: moov atom not found")
     cancelled = seed.job("Second thoughts")
     jobs.cancel(seed.ledger, cancelled.id)
-    waiting = seed.job("Night batch", tags=("h100",), waiting="6 workers: 6 lack h100")
+    reason = WaitingReason(WaitingFor.WORKER, "6 workers: 6 lack h100")
+    waiting = seed.job("Night batch", tags=("h100",), waiting=reason)
     seed.beat(busy, 0.83, [running, moved])
     seed.beat(idle, 0.02)
     seed.beat(blind, None)
@@ -90,4 +91,4 @@ def grouped(seed: Seed, *members: Worker, name: str = "farm") -> None:
     """A group of these, which a job waits for."""
     assert groups.create(seed.ledger, name, "round-robin")
     groups.fill(seed.ledger, name, [worker.id for worker in members], "admin")
-    seed.job("Bound to a group", group=name, waiting="waits for a free slot")
+    seed.job("Bound to a group", group=name, waiting=WaitingReason(WaitingFor.SLOT, "waits for a free slot"))

@@ -62,10 +62,10 @@ def listed(path: JobPath, query: CheckpointsQuery) -> Response:
     """List a job's checkpoints, newest first."""
     ledger = services().ledger
     job = jobs.find(ledger, caller(), path.job)
-    found = checkpoints.listed(ledger, job.id, _place(query.cursor), query.limit + 1)
-    page = found[: query.limit]
-    more = f"{page[-1].attempt}-{page[-1].number}" if len(found) > query.limit else None
-    return answer(CheckpointList(items=[_answer(each) for each in page], next=more))
+    rows = checkpoints.listed(ledger, job.id, _place(query.cursor), query.limit + 1)
+    page = rows[: query.limit]
+    more = f"{page[-1].attempt}-{page[-1].number}" if len(rows) > query.limit else None
+    return answer(CheckpointList(items=[_answer(checkpoint) for checkpoint in page], next=more))
 
 
 def _place(cursor: str | None) -> tuple[int, int] | None:
@@ -77,13 +77,13 @@ def _place(cursor: str | None) -> tuple[int, int] | None:
     return int(attempt), int(number)
 
 
-def _answer(found: ListedCheckpoint) -> CheckpointAnswer:
+def _answer(checkpoint: ListedCheckpoint) -> CheckpointAnswer:
     return CheckpointAnswer(
-        number=found.number,
-        attempt=found.attempt,
-        at=found.at,
-        fraction=found.fraction,
-        state=found.state,
-        files=[CheckpointFile(name=file.name, size=file.size, sha256=file.sha256) for file in found.files],
-        kept=found.kept,
+        number=checkpoint.number,
+        attempt=checkpoint.attempt,
+        at=checkpoint.at,
+        fraction=checkpoint.fraction,
+        state=checkpoint.state,
+        files=[CheckpointFile(name=file.name, size=file.size, sha256=file.sha256) for file in checkpoint.files],
+        kept=checkpoint.kept,
     )

@@ -48,26 +48,26 @@ def alive() -> Response:
 @blueprint.get("/readyz", responses={200: Readiness, 503: Readiness})
 def ready() -> Response:
     """Say whether everything that the pool needs is there."""
-    found = services()
-    checks = [_check("postgresql", _postgresql, found), _redis_check(found)]
+    stores = services()
+    checks = [_check("postgresql", _postgresql, stores), _redis_check(stores)]
     # Without PostgreSQL each of these would wait for it in vain, for longer than a prober waits.
-    known = checks[0].ok
-    checks += [_check(name, look, found) if known else _unknown(name) for name, look in LOOKS_INTO_LEDGER]
+    ledger_answers = checks[0].ok
+    checks += [_check(name, look, stores) if ledger_answers else _unknown(name) for name, look in LOOKS_INTO_LEDGER]
     return answer(Readiness(checks=checks), 200 if all(check.ok for check in checks) else 503)
 
 
-def _check(name: str, look: Callable[[Services], str | None], found: Services) -> CheckAnswer:
+def _check(name: str, look: Callable[[Services], str | None], stores: Services) -> CheckAnswer:
     try:
-        wrong = look(found)
+        wrong = look(stores)
     except (Unavailable, redis.RedisError) as error:
         wrong = str(error).splitlines()[0]
     return CheckAnswer(name=name, ok=wrong is None, detail=wrong or "")
 
 
-def _redis_check(found: Services) -> CheckAnswer:
+def _redis_check(stores: Services) -> CheckAnswer:
     """Redis answers or not; warnings (slow loss of hosts, few connections left) do not make the pool unready."""
     try:
-        warnings = [found.live.keepalive_problem(), found.live.crowded()]
+        warnings = [stores.live.keepalive_problem(), stores.live.crowded()]
     except redis.RedisError as error:
         return CheckAnswer(name="redis", ok=False, detail=str(error).splitlines()[0])
     return CheckAnswer(name="redis", ok=True, detail="; ".join(filter(None, warnings)))
@@ -77,18 +77,18 @@ def _unknown(name: str) -> CheckAnswer:
     return CheckAnswer(name=name, ok=False, detail="nobody knows while PostgreSQL does not answer")
 
 
-def _postgresql(found: Services) -> str | None:
-    found.ledger.one("migrations_table")
+def _postgresql(stores: Services) -> str | None:
+    stores.ledger.one("migrations_table")
     return None
 
 
-def _migrations(found: Services) -> str | None:
-    pending = migrate.pending(found.ledger)
+def _migrations(stores: Services) -> str | None:
+    pending = migrate.pending(stores.ledger)
     return f"not applied: {', '.join(pending)}; run `python -m app migrate`" if pending else None
 
 
-def _coordinator(found: Services) -> str | None:
-    return None if leader.held(found.ledger) else "no coordinator leads; start one with `python -m app coordinator`"
+def _coordinator(stores: Services) -> str | None:
+    return None if leader.held(stores.ledger) else "no coordinator leads; start one with `python -m app coordinator`"
 
 
 LOOKS_INTO_LEDGER: tuple[tuple[str, Callable[[Services], str | None]], ...] = (

@@ -111,15 +111,15 @@ def resolve(path: InvestigationPath, body: ResolveBody) -> Response:
     return answer(_whole(investigations.resolve(services().ledger, caller(), path.investigation, body.note)))
 
 
-def _answer(found: Investigation) -> InvestigationAnswer:
-    return InvestigationAnswer(**{name: getattr(found, name) for name in InvestigationAnswer.model_fields})
+def _answer(investigation: Investigation) -> InvestigationAnswer:
+    return InvestigationAnswer(**{name: getattr(investigation, name) for name in InvestigationAnswer.model_fields})
 
 
-def _whole(found: Investigation) -> InvestigationWhole:
+def _whole(investigation: Investigation) -> InvestigationWhole:
     ledger = services().ledger
     return InvestigationWhole(
-        **_answer(found).model_dump(),
-        evidence=dict(found.evidence),
-        jobs=[MoveAnswer(**asdict(move)) for move in moves(ledger, found.id)],
-        notes=[NoteAnswer(**asdict(note)) for note in notes(ledger, found.id)],
+        **_answer(investigation).model_dump(),
+        evidence=dict(investigation.evidence),
+        jobs=[MoveAnswer(**asdict(move)) for move in moves(ledger, investigation.id)],
+        notes=[NoteAnswer(**asdict(note)) for note in notes(ledger, investigation.id)],
     )

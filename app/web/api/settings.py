@@ -70,5 +70,5 @@ def change(header: MatchHeader, body: SettingsBody) -> Response:
     return _shown(settings.change(services(), caller(), changes, etags.condition(header)))
 
 
-def _shown(found: Policy) -> Response:
-    return etags.shown(SettingsAnswer(**{name: getattr(found, name) for name in NAMES}), policy.version(found))
+def _shown(present: Policy) -> Response:
+    return etags.shown(SettingsAnswer(**{name: getattr(present, name) for name in NAMES}), policy.version(present))

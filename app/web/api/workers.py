@@ -25,9 +25,9 @@ def listed(query: WorkersQuery) -> Response:
     """List the workers by name, also those that are down."""
     asked = filter_of(query)
     size = LISTED_MOST if asked.words else query.limit + 1
-    found = list(islice(matching(asked, name_of(query.cursor), size), query.limit + 1))
-    page = found[: query.limit]
-    more = name_cursor(page[-1].name, page[-1].id) if len(found) > query.limit else None
+    rows = list(islice(matching(asked, name_of(query.cursor), size), query.limit + 1))
+    page = rows[: query.limit]
+    more = name_cursor(page[-1].name, page[-1].id) if len(rows) > query.limit else None
     return answer(WorkerList(items=page, next=more))
 
 

@@ -60,8 +60,8 @@ class WorkflowList(BaseModel):
 @blueprint.get("/workflows", responses={200: WorkflowList})
 def listed() -> Response:
     """List what the workers can run."""
-    found = groupby(workflows.declared(services().ledger), lambda declared: declared.workflow.name)
-    items = [WorkflowAnswer(name=name, declarations=[_shown(each) for each in ways]) for name, ways in found]
+    by_name = groupby(workflows.declared(services().ledger), lambda declared: declared.workflow.name)
+    items = [WorkflowAnswer(name=name, declarations=[_shown(way) for way in ways]) for name, ways in by_name]
     return answer(WorkflowList(items=items))
 
 

@@ -18,8 +18,8 @@ READING = ("GET", "HEAD", "OPTIONS")
 
 def caller() -> Actor:
     """The person or program that makes this request; only in views behind `guard` or `pages.base.page`."""
-    found: Actor = g.caller
-    return found
+    actor: Actor = g.caller
+    return actor
 
 
 def actor_of(token: Token) -> Actor:

@@ -39,10 +39,10 @@ class Recent(Generic[T]):
             return self._value
 
 
-def kept(name: str, seconds: float) -> Recent[Any]:
+def recent(name: str, seconds: float) -> Recent[Any]:
     """The value of this name in this application; made `seconds` old at most."""
-    found: Recent[Any] = current_app.extensions.setdefault(name, Recent(seconds))
-    return found
+    value: Recent[Any] = current_app.extensions.setdefault(name, Recent(seconds))
+    return value
 
 
 def forget_workers() -> None:

@@ -20,9 +20,9 @@ def tell(outcomes: Sequence[WorkerOutcome]) -> None:
     if not outcomes:
         flash("No worker matches any more; nothing was done.", "wrong")
     lines = list(_alike(outcomes).items())
-    each = max(4, NAMES_MOST // max(1, len(lines)))
+    names_most = max(4, NAMES_MOST // max(1, len(lines)))
     for (ok, detail), names in lines[:LINES_MOST]:
-        flash(f"{_listed(names, each)}: {detail}.", "saved" if ok else "wrong")
+        flash(f"{_listed(names, names_most)}: {detail}.", "saved" if ok else "wrong")
     untold = sum(len(names) for _, names in lines[LINES_MOST:])
     if untold:
         flash(f"Of {untold} more the page of each tells.", "wrong")
@@ -30,10 +30,10 @@ def tell(outcomes: Sequence[WorkerOutcome]) -> None:
 
 def _alike(outcomes: Sequence[WorkerOutcome]) -> dict[tuple[bool, str], list[str]]:
     """Workers' names by outcome, the bad outcomes first."""
-    found: dict[tuple[bool, str], list[str]] = {}
-    for each in sorted(outcomes, key=lambda each: each.ok):
-        found.setdefault((each.ok, each.detail), []).append(each.name or each.worker)
-    return found
+    names: dict[tuple[bool, str], list[str]] = {}
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.ok):
+        names.setdefault((outcome.ok, outcome.detail), []).append(outcome.name or outcome.worker)
+    return names
 
 
 def _listed(names: Sequence[str], most: int) -> str:

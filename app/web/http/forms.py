@@ -37,10 +37,10 @@ def wrong(error: BadRequest | ValidationError) -> list[tuple[str, str]]:
 
 def by_field(errors: Sequence[tuple[str, str]]) -> dict[str, str]:
     """The first error of each of the form's fields: errors name /tags/3, the form has one field for all tags."""
-    found: dict[str, str] = {}
+    first: dict[str, str] = {}
     for pointer, why in errors:
-        found.setdefault(pointer.lstrip("?").strip("/").split("/")[0], why)
-    return found
+        first.setdefault(pointer.lstrip("?").strip("/").split("/")[0], why)
+    return first
 
 
 def _sentence(words: str) -> str:

@@ -31,8 +31,8 @@ def fragment(template: str, view: object) -> Response:
     """The fragment of this view (frozen facts, all that the template reads), or 304 when the browser has it."""
     tag = hashlib.sha256(f"{template} {view!r}".encode()).hexdigest()[:24]
     # `plain_request`: htmx_flask's own name for the request hides werkzeug's types.
-    known = plain_request.if_none_match.contains_weak(tag)
-    response = Response(status=304) if known else Response(_html(tag, template, view), mimetype="text/html")
+    unchanged = plain_request.if_none_match.contains_weak(tag)
+    response = Response(status=304) if unchanged else Response(_html(tag, template, view), mimetype="text/html")
     response.set_etag(tag)
     response.headers["Cache-Control"] = "private, no-cache"
     response.vary.update(("Cookie", "HX-Request"))

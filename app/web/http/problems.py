@@ -123,10 +123,10 @@ def _http(error: HTTPException) -> Response:
     if isinstance(error, RequestEntityTooLarge):
         return problem(413, f"the body is larger than the {request.max_content_length} bytes that this path takes")
     answer = error.get_response()
-    kept = {name: value for name, value in answer.headers if name.lower() in ("allow", "retry-after", "location")}
+    headers = {name: value for name, value in answer.headers if name.lower() in ("allow", "retry-after", "location")}
     if error.code is not None and error.code < 400:
-        return Response(status=error.code, headers=kept)
-    return problem(error.code or 500, SENTENCES.get(error.description or "", error.description or ""), headers=kept)
+        return Response(status=error.code, headers=headers)
+    return problem(error.code or 500, SENTENCES.get(error.description or "", error.description or ""), headers=headers)
 
 
 def _bad_request(error: BadRequest) -> Response:

@@ -50,8 +50,8 @@ def upload_folder(settings: ServerSettings) -> Path:
 def newest_files(settings: ServerSettings) -> list[str]:
     """The paths of the newest files in the input folders; the submit form proposes them."""
     folders = settings.input_folders or (upload_folder(settings),)
-    found = (each for folder in folders for each in islice(_files(folder), LOOKED_AT))
-    return [str(path) for _, path in nlargest(LISTED, found)]
+    aged = (file for folder in folders for file in islice(_files(folder), LOOKED_AT))
+    return [str(path) for _, path in nlargest(LISTED, aged)]
 
 
 def _named(mine: Path, folder: Path, name: str) -> Path:
@@ -68,7 +68,7 @@ def _named(mine: Path, folder: Path, name: str) -> Path:
 
 def _files(folder: Path) -> Iterator[tuple[float, Path]]:
     for place, folders, names in os.walk(folder):
-        folders[:] = [each for each in folders if not each.startswith(".")]
+        folders[:] = [folder for folder in folders if not folder.startswith(".")]
         for name in names:
             path = Path(place, name)
             if not name.startswith(".") and path.is_file():

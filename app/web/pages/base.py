@@ -121,9 +121,9 @@ def _readable(response: Response) -> Response:
     """Turn a problem that a person meets in a browser (a path that does not exist) into a page."""
     if response.mimetype != MEDIA_TYPE or not _wants_page():
         return response
-    told = response.get_json()
+    body = response.get_json()
     g.caller = None
-    page = error_page(told["status"], told["detail"])
+    page = error_page(body["status"], body["detail"])
     page.headers.update({name: value for name, value in response.headers if not name.startswith("Content-")})
     return page
 

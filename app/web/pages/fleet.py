@@ -80,28 +80,33 @@ def fragment() -> ResponseReturnValue:
 
 def whole(asked: Filter, written: Written | None = None, wrong: str | None = None) -> str:
     """The page; `written` is what somebody sent from it, `wrong` says why nothing was done."""
-    found = _fleet()
+    pool = _fleet()
     return render_template(
-        "fleet/fleet.html", view=shown(found, asked), words=_proposed(found), asked=asked, written=written, wrong=wrong
+        "fleet/fleet.html",
+        view=shown(pool, asked),
+        words=_proposed(pool),
+        asked=asked,
+        written=written,
+        wrong=wrong,
     )
 
 
-def shown(found: FleetRows, asked: Filter) -> FleetPage:
+def shown(pool: FleetRows, asked: Filter) -> FleetPage:
     """The page of the fleet that this filter asks for."""
-    matching = [row for row in found.rows if asked.matches(row)]
+    matching = [row for row in pool.rows if asked.matches(row)]
     pages = max(1, -(-len(matching) // PAGE_ROWS))
     number = min(asked.page, pages)
     return FleetPage(
-        tiles=_tiles(found),
+        tiles=_tiles(pool),
         chips=asked.chips(),
         rows=tuple(matching[(number - 1) * PAGE_ROWS : number * PAGE_ROWS]),
         matching=len(matching),
-        total=len(found.rows),
+        total=len(pool.rows),
         query=asked.url(number),
         page=number,
         before=f"/{asked.url(number - 1)}" if number > 1 else None,
         after=f"/{asked.url(number + 1)}" if number < pages else None,
-        warning=found.warning,
+        warning=pool.warning,
         server=request.host_url.rstrip("/"),
         reader=caller().name,
         acts=caller().role == "admin",
@@ -109,45 +114,45 @@ def shown(found: FleetRows, asked: Filter) -> FleetPage:
 
 
 def _fleet() -> FleetRows:
-    kept: Recent[FleetRows] = cache.kept(cache.FLEET, POLL_S)
-    return kept.get(_look)
+    recent: Recent[FleetRows] = cache.recent(cache.FLEET, POLL_S)
+    return recent.get(_look)
 
 
 def _look(former: FleetRows | None) -> FleetRows:
-    known = {row.id: row for row in former.rows} if former else {}
-    found = workers.renewed(services().ledger, former.registered if former else {})
-    rows = fleet_rows.rows(services(), [worker for _, worker in found.values()], _samples(), known)
-    return FleetRows(rows, waiting.count(services().ledger), found, services().live.crowded())
+    former_rows = {row.id: row for row in former.rows} if former else {}
+    registered = workers.renewed(services().ledger, former.registered if former else {})
+    rows = fleet_rows.rows(services(), [worker for _, worker in registered.values()], _samples(), former_rows)
+    return FleetRows(rows, waiting.count(services().ledger), registered, services().live.crowded())
 
 
 def _samples() -> Samples:
-    kept: Recent[Samples] = cache.kept(SAMPLES, SAMPLES_S)
-    return kept.get(lambda _: samples.of_workers(services().ledger, None, SPARK_S))
+    recent: Recent[Samples] = cache.recent(SAMPLES, SAMPLES_S)
+    return recent.get(lambda _: samples.of_workers(services().ledger, None, SPARK_S))
 
 
-def _tiles(found: FleetRows) -> tuple[Tile, ...]:
-    counted = {word: sum(row.status == word for row in found.rows) for word in STATUSES}
-    cards = [card for row in found.rows for card in row.cards if row.status not in ("down", "left")]
+def _tiles(pool: FleetRows) -> tuple[Tile, ...]:
+    counted = {word: sum(row.status == word for row in pool.rows) for word in STATUSES}
+    cards = [card for row in pool.rows for card in row.cards if row.status not in ("down", "left")]
     busy = sum((card.percent or 0) >= BUSY_PERCENT for card in cards)
-    taken = sum(len(row.jobs) for row in found.rows)
-    slots = sum(row.slots for row in found.rows if row.status not in ("down", "left"))
+    taken = sum(len(row.jobs) for row in pool.rows)
+    slots = sum(row.slots for row in pool.rows if row.status not in ("down", "left"))
     return (
         *(Tile(word, count, None, f"/?status={word}", word) for word, count in counted.items()),
-        Tile("to look into", sum(bool(row.investigation) for row in found.rows), None, "/?investigation=open", "flag"),
+        Tile("to look into", sum(bool(row.investigation) for row in pool.rows), None, "/?investigation=open", "flag"),
         Tile("slots busy", taken, slots, "/jobs?state=running", "plain"),
         *([Tile("GPUs busy", busy, len(cards), "/?status=healthy", "plain")] if cards else []),
-        Tile("jobs waiting", found.jobs_waiting, None, "/jobs?state=pending", "plain"),
+        Tile("jobs waiting", pool.jobs_waiting, None, "/jobs?state=pending", "plain"),
     )
 
 
-def _proposed(found: FleetRows) -> dict[str, list[str]]:
+def _proposed(pool: FleetRows) -> dict[str, list[str]]:
     """The words that the filter's form proposes, by field."""
 
     def words(of: Callable[[WorkerRow], tuple[str, ...]]) -> list[str]:
-        return sorted({word for row in found.rows for word in of(row)})
+        return sorted({word for row in pool.rows for word in of(row)})
 
     return {
-        "status": sorted({*STATUSES, *(row.status for row in found.rows)}),
+        "status": sorted({*STATUSES, *(row.status for row in pool.rows)}),
         "tag": words(lambda row: row.tags),
         "host": words(lambda row: (row.hostname,)),
         "group": groups.names(services().ledger),

@@ -84,16 +84,16 @@ class FleetRows:
 
 
 def rows(
-    found: Services,
+    services: Services,
     registered: Sequence[Worker],
     samples: Mapping[WorkerId, Sequence[MinuteSample]],
     former: Mapping[str, WorkerRow],
 ) -> tuple[WorkerRow, ...]:
     """The rows of these workers now; `former` rows keep times from trembling. Raises Unavailable, RedisError."""
     ids = [worker.id for worker in registered]
-    shown = worker_answers(registered, found.live, {}, investigations.open_of(found.ledger, ids))
-    held = fleet.jobs_held(found.ledger, ids)
-    idle = fleet.idle_since(found.ledger, ids)
+    shown = worker_answers(registered, services.live, {}, investigations.open_of(services.ledger, ids))
+    held = fleet.jobs_held(services.ledger, ids)
+    idle = fleet.idle_since(services.ledger, ids)
     return tuple(
         row(worker, answer, held.get(worker.id, []), idle.get(worker.id), samples.get(worker.id, []), former)
         for worker, answer in zip(registered, shown, strict=True)
@@ -134,8 +134,8 @@ def row(
 
 def use(now: WorkerAnswer) -> float | None:
     """The mean use of the worker's cards, 0 to 1; of its host's CPUs where it has no card; None if unmeasured."""
-    known = [gpu.utilisation for gpu in now.gpus if gpu.utilisation is not None]
-    return sum(known) / len(known) if known else None if now.gpus else now.load.utilisation
+    measured = [gpu.utilisation for gpu in now.gpus if gpu.utilisation is not None]
+    return sum(measured) / len(measured) if measured else None if now.gpus else now.load.utilisation
 
 
 def _steady(heard: datetime | None, former: WorkerRow | None) -> datetime | None:

@@ -125,10 +125,9 @@ def _written() -> dict[str, Any]:
 
 def _list(errors: Errors, written: Mapping[str, Any]) -> str:
     ledger = services().ledger
-    found = ledger_groups.listed(ledger)
     return render_template(
         "groups/list.html",
-        groups=found,
+        groups=ledger_groups.listed(ledger),
         errors=errors,
         written=written,
         strategies=STRATEGIES,
@@ -158,7 +157,7 @@ def _members(group: Group, ticked: list[str]) -> Members:
     whole = len(everyone) <= TICKED_MOST
     offered = [worker for worker in everyone if whole or worker.id in inside]
     named = Counter(worker.name for worker in offered)
-    ticks = tuple(Tick(each.name, each.id in chosen, _note(each, named[each.name] > 1)) for each in offered)
+    ticks = tuple(Tick(w.name, w.id in chosen, _note(w, named[w.name] > 1)) for w in offered)
     return Members(ticks, tuple(worker.id for worker in offered), whole)
 
 

@@ -41,7 +41,7 @@ class InvestigationsView:
 class InvestigationView:
     """The part of an investigation's page that changes."""
 
-    found: Investigation
+    investigation: Investigation
     meaning: str
     why: str | None
     steps: tuple[Step, ...]
@@ -112,18 +112,18 @@ def _listed() -> InvestigationsView:
     return InvestigationsView(tuple(items), everything, f"?{query}" if query else "", after)
 
 
-def _view(investigation: str) -> InvestigationView:
+def _view(name: str) -> InvestigationView:
     ledger = services().ledger
-    found = investigations.find(ledger, investigation)
-    moved, worker = tuple(moves(ledger, found.id)), workers.find(ledger, found.worker)
+    investigation = investigations.find(ledger, name)
+    moved, worker = tuple(moves(ledger, investigation.id)), workers.find(ledger, investigation.worker)
     return InvestigationView(
-        found=found,
-        meaning=investigation_story.MEANINGS[found.cause],
-        why=found.evidence.get("why"),
-        steps=investigation_story.steps(found, moved, workers.transitions(ledger, found.worker)),
-        figures=investigation_story.figures(found),
-        last_words=investigation_story.last_words(found.evidence),
+        investigation=investigation,
+        meaning=investigation_story.MEANINGS[investigation.cause],
+        why=investigation.evidence.get("why"),
+        steps=investigation_story.steps(investigation, moved, workers.transitions(ledger, investigation.worker)),
+        figures=investigation_story.figures(investigation),
+        last_words=investigation_story.last_words(investigation.evidence),
         moves=moved,
-        notes=tuple(reversed(notes(ledger, found.id))),
+        notes=tuple(reversed(notes(ledger, investigation.id))),
         paused=worker is not None and worker.intent is Intent.PAUSED and worker.paused_by == POOL,
     )

@@ -54,39 +54,43 @@ class Figure:
     last: str
 
 
-def steps(found: Investigation, moves: Iterable[Move], changes: Iterable[Transition]) -> tuple[Step, ...]:
+def steps(investigation: Investigation, moves: Iterable[Move], changes: Iterable[Transition]) -> tuple[Step, ...]:
     """The events in their order; of its worker's health `changes` those around the failure."""
-    begin, end = found.silent_at - BEFORE, found.resolved_at
-    told = [
-        Step(found.silent_at, "degraded", FIRST_WORDS.get(found.cause, "last heard of")),
-        *(_changed(each) for each in changes if each.at >= begin and (end is None or each.at <= end)),
+    begin, end = investigation.silent_at - BEFORE, investigation.resolved_at
+    happened = [
+        Step(investigation.silent_at, "degraded", FIRST_WORDS.get(investigation.cause, "last heard of")),
+        *(_changed(change) for change in changes if change.at >= begin and (end is None or change.at <= end)),
         *(step for move in moves for step in _moved(move)),
     ]
-    if found.resolved_at:
-        told.append(Step(found.resolved_at, "healthy", f"resolved by {found.resolved_by}: {found.note}"))
-    return tuple(sorted(told, key=lambda step: step.at))
+    if investigation.resolved_at:
+        happened.append(
+            Step(investigation.resolved_at, "healthy", f"resolved by {investigation.resolved_by}: {investigation.note}")
+        )
+    return tuple(sorted(happened, key=lambda step: step.at))
 
 
 def last_words(evidence: Mapping[str, Json]) -> tuple[str, ...]:
     """Sentences on the worker's last heartbeat and on its attempts that failed last."""
     beat, ends = evidence.get("beat") or {}, [end for end in evidence.get("ends") or () if end.get("end") == "failed"]
     running = len(beat.get("attempts", ()))
-    told = [f"It ran {running} {'job' if running == 1 else 'jobs'} when it was last heard of"] if beat else []
-    told += [f"GPU {gpu.get('index')}: {gpu['reason']}" for gpu in beat.get("gpus", ()) if gpu.get("reason")]
-    told += [reason] if (reason := beat.get("gpu_reason")) else []
-    told += [_memory(gpu) for gpu in beat.get("gpus", ()) if (gpu.get("memory") or {}).get("free") is not None]
-    return (*told, *(_end(end) for end in ends))
+    sentences = [f"It ran {running} {'job' if running == 1 else 'jobs'} when it was last heard of"] if beat else []
+    sentences += [f"GPU {gpu.get('index')}: {gpu['reason']}" for gpu in beat.get("gpus", ()) if gpu.get("reason")]
+    sentences += [reason] if (reason := beat.get("gpu_reason")) else []
+    sentences += [_memory(gpu) for gpu in beat.get("gpus", ()) if (gpu.get("memory") or {}).get("free") is not None]
+    return (*sentences, *(_end(end) for end in ends))
 
 
-def figures(found: Investigation) -> tuple[Figure, ...]:
+def figures(investigation: Investigation) -> tuple[Figure, ...]:
     """The figures of the last minutes before the failure; one that nobody measured is left out."""
-    rows = [(datetime.fromisoformat(row["at"]), row) for row in found.evidence.get("samples") or () if row.get("at")]
+    rows = [
+        (datetime.fromisoformat(row["at"]), row) for row in investigation.evidence.get("samples") or () if row.get("at")
+    ]
     if not rows:
         return ()
-    seconds = max(600.0, (found.silent_at - min(at for at, _ in rows)).total_seconds() + 60)
+    seconds = max(600.0, (investigation.silent_at - min(at for at, _ in rows)).total_seconds() + 60)
     wanted = (("Use", "utilisation", 1, " %"), ("Memory", "vram_used", 1, " %"), ("Load", "load", 1, " %"))
     drawn = [
-        _figure(name, [(at, _share(row.get(field), whole)) for at, row in rows], unit, seconds, found.silent_at)
+        _figure(name, [(at, _share(row.get(field), whole)) for at, row in rows], unit, seconds, investigation.silent_at)
         for name, field, whole, unit in (*wanted, ("Temperature", "temperature_c", HOTTEST_C, " °C"))
     ]
     return tuple(figure for figure in drawn if figure)
@@ -110,9 +114,9 @@ def _moved(move: Move) -> list[Step]:
 
 def _end(end: Mapping[str, Json]) -> str:
     how = f"signal {end['signal']}" if end.get("signal") else f"exit code {end.get('exit_code')}"
-    known = how if end.get("signal") or end.get("exit_code") is not None else str(end.get("cause") or "unknown")
+    death = how if end.get("signal") or end.get("exit_code") is not None else str(end.get("cause") or "unknown")
     error = f": {str(end['error'])[:200]}" if end.get("error") else ""
-    return f"Attempt {end.get('number')} of job {end.get('job')} ended by {known}{error}"
+    return f"Attempt {end.get('number')} of job {end.get('job')} ended by {death}{error}"
 
 
 def _memory(gpu: Mapping[str, Json]) -> str:
@@ -128,12 +132,12 @@ def _share(value: float | None, whole: float) -> float | None:
 def _figure(
     name: str, points: Sequence[tuple[datetime, float | None]], unit: str, seconds: float, silent_at: datetime
 ) -> Figure | None:
-    known = [share for _, share in points if share is not None]
-    if not known:
+    measured = [share for _, share in points if share is not None]
+    if not measured:
         return None
     # One minute later: a line's right end is a whole minute, and the last sample must lie before it.
     end = silent_at + timedelta(minutes=1)
     lines = sparkline.draw([MinuteSample(at, share, None) for at, share in points], None, seconds, end).lines
-    last, highest = round(100 * known[-1]), round(100 * max(known))
+    last, highest = round(100 * measured[-1]), round(100 * max(measured))
     words = f"{name.lower()} before the failure: last {last}{unit}, highest {highest}{unit}"
     return Figure(name, Spark(lines, words), f"{last}{unit}")

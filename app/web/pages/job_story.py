@@ -67,7 +67,7 @@ def tell(
         _entry(
             attempt,
             hosts,
-            tuple(each for each in late if each.attempt == attempt.number),
+            tuple(report for report in late if report.attempt == attempt.number),
             overlaps.get(attempt.number),
             own_state,
         )
@@ -120,11 +120,11 @@ def _began(attempt: Attempt, own_state: bool) -> str:
 def _ended(attempt: Attempt) -> str:
     if attempt.end is None:
         return ""
-    told = _END_WORDS[attempt.end] + _after(attempt)
+    ending = _END_WORDS[attempt.end] + _after(attempt)
     says_no_more = attempt.cause in (None, Cause.WORKFLOW, attempt.end) or attempt.end is AttemptEnd.SUCCEEDED
     cause = _CAUSE_WORDS.get(attempt.cause or "", attempt.cause)
     rule = f"a rule of its workflow says: {_THEN_WORDS[attempt.then]}" if attempt.then else ""
-    parts = [told if says_no_more else f"{told}: {cause}", _death(attempt), rule, _lost(attempt)]
+    parts = [ending if says_no_more else f"{ending}: {cause}", _death(attempt), rule, _lost(attempt)]
     return "; ".join(part for part in parts if part)
 
 
@@ -159,8 +159,8 @@ def _death(attempt: Attempt) -> str:
 
 
 def _signal(number: int) -> str:
-    known = {each.value: each.name for each in signal.Signals}
-    return known.get(number, f"signal {number}")
+    names = {each.value: each.name for each in signal.Signals}
+    return names.get(number, f"signal {number}")
 
 
 def _lost(attempt: Attempt) -> str:

@@ -141,8 +141,8 @@ def _story(ledger: Ledger, job: Job, tried: Sequence[Attempt], hosts: bool) -> t
 
 
 def _checkpoints(ledger: Ledger, job: Job) -> tuple[tuple[str, Checkpoint], ...]:
-    kept = attempts.checkpoints(ledger, job.id, CHECKPOINTS)
-    return tuple((job_story.anchor(each.attempt, each.number), each) for each in kept)
+    newest = attempts.checkpoints(ledger, job.id, CHECKPOINTS)
+    return tuple((job_story.anchor(saved.attempt, saved.number), saved) for saved in newest)
 
 
 def _output(file: dict[str, object]) -> OutputRow:

@@ -39,7 +39,7 @@ class JobsView:
 @page()
 def listed() -> ResponseReturnValue:
     """The page of jobs."""
-    offered = sorted({each.workflow.name for each in workflows.declared(services().ledger)})
+    offered = sorted({offer.workflow.name for offer in workflows.declared(services().ledger)})
     asked = {"state": request.args.get("state", ""), "workflow": request.args.get("workflow", "")}
     return render_template("jobs/list.html", view=_jobs(), states=JobState, workflows=offered, asked=asked)
 
@@ -57,10 +57,10 @@ def _jobs() -> JobsView:
     filters = {name: word for name, word in asked.items() if word}
     running = _found(JobState.RUNNING, workflow=workflow, limit=LIVE_MOST) if not state and not cursor else []
     states = (JobState(state),) if state in set(map(str, JobState)) else NOT_RUNNING
-    found = _found(*states, workflow=workflow, limit=PAGE_ROWS + 1, cursor=cursor)
-    shown = [*running, *found[:PAGE_ROWS]]
+    rows = _found(*states, workflow=workflow, limit=PAGE_ROWS + 1, cursor=cursor)
+    shown = [*running, *rows[:PAGE_ROWS]]
     names = fleet.names(services().ledger, [job.worker for job in shown]) if caller().sees_all else {}
-    more = cursor_of(shown[-1].created_at, shown[-1].id) if len(found) > PAGE_ROWS else None
+    more = cursor_of(shown[-1].created_at, shown[-1].id) if len(rows) > PAGE_ROWS else None
     return JobsView(
         rows=tuple(job_row(job, names, caller().sees_all) for job in shown),
         query=_query({**filters, **({"cursor": cursor} if cursor else {})}),

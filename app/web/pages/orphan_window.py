@@ -22,18 +22,22 @@ SILENT = (Health.DEGRADED, Health.DOWN)
 
 def overlaps(ledger: Ledger, job: Job, tried: Sequence[Attempt]) -> dict[int, datetime]:
     """By the attempt's number, the moment when the last of its processes is gone, whatever happens."""
-    taken = [each for each in tried if each.end is AttemptEnd.TAKEN_AWAY and each.started_at and each.ended_at]
+    taken = [
+        attempt for attempt in tried if attempt.end is AttemptEnd.TAKEN_AWAY and attempt.started_at and attempt.ended_at
+    ]
     if not taken or job.spec.strict:
         return {}
     pool = policy.read(ledger)
+    if pool.strict:
+        return {}
     # Counted from the failover, which came after the host's last heartbeat: the true end is no later.
     longest = timedelta(seconds=(job.spec.max_orphan_s or pool.max_orphan_s) + ORPHAN_KILL_S)
-    until = {each.number: each.ended_at + longest for each in taken if each.ended_at}
+    until = {attempt.number: attempt.ended_at + longest for attempt in taken if attempt.ended_at}
     now, over = datetime.now(timezone.utc), _over(ledger, job)
     return {
-        each.number: until[each.number]
-        for each in taken
-        if not pool.strict and until[each.number] > now and each.number not in over and _cut_off(ledger, each)
+        attempt.number: until[attempt.number]
+        for attempt in taken
+        if until[attempt.number] > now and attempt.number not in over and _cut_off(ledger, attempt)
     }
 
 

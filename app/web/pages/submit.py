@@ -75,7 +75,7 @@ def _page(
     ledger, settings = services().ledger, services().settings
     return render_template(
         "submit/form.html",
-        offered=sorted({each.workflow.name for each in workflows.declared(ledger)}),
+        offered=sorted({offer.workflow.name for offer in workflows.declared(ledger)}),
         chosen=chosen,
         fields=submit_form.fields(chosen.workflow, params, errors) if chosen else [],
         errors=errors,
@@ -104,8 +104,8 @@ def _asked(old: Job | None) -> dict[str, Any]:
 
 def _chosen(name: str | None) -> Declaration | None:
     """The commonest declaration of this workflow, or of the first workflow when none is named; None if not offered."""
-    found = workflows.declared(services().ledger, [name] if name else None)
-    return found[0] if found else None
+    declared = workflows.declared(services().ledger, [name] if name else None)
+    return declared[0] if declared else None
 
 
 def _old() -> Job | None:

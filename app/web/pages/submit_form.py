@@ -59,7 +59,9 @@ class FormField:
 
 def fields(workflow: Workflow, params: Mapping[str, Json], errors: Errors) -> list[FormField]:
     """The form's fields with these values, or the declared defaults."""
-    return [_field(each, params.get(each.name, each.default), errors) for each in workflow.parameters]
+    return [
+        _field(parameter, params.get(parameter.name, parameter.default), errors) for parameter in workflow.parameters
+    ]
 
 
 def written(form: MultiDict[str, str]) -> dict[str, str]:
@@ -96,7 +98,7 @@ def errors_by_input(errors: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 def params(workflow: Workflow, form: MultiDict[str, str]) -> dict[str, Json]:
     """The parameters in their declared types; empty ones are left out. Raises BadFields naming each bad one."""
-    found: dict[str, Json] = {}
+    values: dict[str, Json] = {}
     errors = []
     for parameter in workflow.parameters:
         try:
@@ -105,10 +107,10 @@ def params(workflow: Workflow, form: MultiDict[str, str]) -> dict[str, Json]:
             errors.append((f"/params/{parameter.name}", str(error)))
             continue
         if value is not None:
-            found[parameter.name] = value
+            values[parameter.name] = value
     if errors:
         raise BadFields(*errors)
-    return found
+    return values
 
 
 def body(workflow: Workflow, form: MultiDict[str, str]) -> dict[str, Any]:
@@ -138,14 +140,14 @@ def _read(parameter: Parameter, text: str) -> Json:
 
 
 def _prefers(text: str) -> dict[str, float]:
-    found = {}
+    weights = {}
     for word in text.replace(",", " ").split():
         tag, _, weight = word.partition("=")
         try:
-            found[tag] = float(weight or 1)
+            weights[tag] = float(weight or 1)
         except ValueError as error:
             raise BadFields(("/prefers", f"{word}: after the = stands a number from 0 to 1")) from error
-    return found
+    return weights
 
 
 def _whole(form: MultiDict[str, str], name: str) -> int | None:

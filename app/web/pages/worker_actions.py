@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from werkzeug.datastructures import MultiDict
 
 from app.actions import worker_setup, workers
-from app.actions.workers import Action, Instruction
+from app.actions.workers import Instruction
 from app.ledger.registry.pauses import Pause
 from app.pool.errors import BadRequest
 from app.pool.model import WorkerId
@@ -78,9 +78,9 @@ def act() -> ResponseReturnValue:
     """
     asked = Filter.of(MultiDict(parse_qsl(request.form.get("query", "").lstrip("?"))))
     if request.form.get("all"):
-        chosen = [WorkerId(each.id) for each in matching(asked)]
+        chosen = [WorkerId(worker.id) for worker in matching(asked)]
     else:
-        chosen = [WorkerId(each) for each in dict.fromkeys(request.form.getlist("worker"))]
+        chosen = [WorkerId(worker) for worker in dict.fromkeys(request.form.getlist("worker"))]
     try:
         if not chosen and not request.form.get("all"):
             raise BadRequest("tick at least one worker")
@@ -98,8 +98,8 @@ def _one(worker: str, instruction: Instruction) -> ResponseReturnValue:
 
 def _nothing_done(error: BadRequest) -> str:
     named = forms.by_field(error.errors)
-    told = "; ".join(f"{field}: {why}" for field, why in named.items()) or str(error)
-    return f"Nothing was done. {told[:1].upper()}{told[1:]}."
+    words = "; ".join(f"{field}: {why}" for field, why in named.items()) or str(error)
+    return f"Nothing was done. {words[:1].upper()}{words[1:]}."
 
 
 def _instruction() -> Instruction:
@@ -114,8 +114,8 @@ def _instruction() -> Instruction:
         body = ActionBody.model_validate(facts)
     except ValidationError as error:
         raise BadRequest("this cannot be done", field_errors(error)) from error
-    found: Action = body.action
-    return Instruction(found, tuple(body.tags), tuple(body.groups), _pause() if found == "pause" else workers.FOREVER)
+    pause = _pause() if body.action == "pause" else workers.FOREVER
+    return Instruction(body.action, tuple(body.tags), tuple(body.groups), pause)
 
 
 def _pause() -> Pause:

@@ -56,8 +56,8 @@ def form_of(
         tags=values.get("tags", ""),
         groups=_ticks(groups, values.getlist("groups")),
         workflows=tuple(
-            Tick(each.name, each.ticked, "" if each.name in offered else "not offered now")
-            for each in _ticks(sorted(offered | set(worker.allowed_workflows)), values.getlist("workflows"))
+            Tick(tick.name, tick.ticked, "" if tick.name in offered else "not offered now")
+            for tick in _ticks(sorted(offered | set(worker.allowed_workflows)), values.getlist("workflows"))
         ),
         slots=values.get("slots", ""),
         slots_offered=worker.slots_offered,
@@ -83,8 +83,8 @@ def number(text: str) -> int | str | None:
     stripped = text.strip()
     if not stripped:
         return None
-    found = whole(stripped)
-    return stripped if found is None else found
+    number = whole(stripped)
+    return stripped if number is None else number
 
 
 def _values(worker: Worker) -> Written:

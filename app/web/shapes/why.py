@@ -93,7 +93,7 @@ class WhyAnswer(BaseModel):
 def explain(job: Job) -> WhyAnswer:
     """Why this job waits or went where it did, as far as the caller may see. Raises Unavailable, RedisError."""
     tried = attempts.of_job(services().ledger, job.id)
-    found = WhyAnswer(
+    bare = WhyAnswer(
         state=job.state,
         waiting=waiting_answer(job),
         summary=None,
@@ -104,11 +104,11 @@ def explain(job: Job) -> WhyAnswer:
         not_looked_at=0,
         placements=_placements(tried),
     )
-    whole = _filtered(found, job) if job.state is JobState.PENDING else found
+    whole = _filtered(bare, job) if job.state is JobState.PENDING else bare
     return whole if caller().sees_all else _without_hosts(whole)
 
 
-def _filtered(found: WhyAnswer, job: Job) -> WhyAnswer:
+def _filtered(answer: WhyAnswer, job: Job) -> WhyAnswer:
     requirement = replace(job.spec.requirement, above_vram_mb=None)  # by_room knows whether there is a larger card
     everyone, rules = [worker for _, worker in _registered().values()], policy.read(services().ledger)
     refused = {worker.id: by_setup(worker, requirement, rules) for worker in everyone}
@@ -121,22 +121,22 @@ def _filtered(found: WhyAnswer, job: Job) -> WhyAnswer:
     facts = {
         "summary": sentence(requirement, len(everyone), turned, len(ready), unseen, ahead(job)),
         "workers": len(everyone),
-        "filters": [_filter_answer(each, job) for each in turned],
+        "filters": [_filter_answer(group, job) for group in turned],
         "ready": len(ready),
         "first_ready": [NamedAnswer(id=w.id, name=w.name, why=None) for w in ready[:NAMED]],
         "not_looked_at": unseen,
     }
-    return found.model_copy(update=facts)
+    return answer.model_copy(update=facts)
 
 
-def _without_hosts(found: WhyAnswer) -> WhyAnswer:
+def _without_hosts(answer: WhyAnswer) -> WhyAnswer:
     unnamed: dict[str, Json] = {"worker": None, "worker_name": None, "runners_up": []}
     facts = {
-        "filters": [each.model_copy(update={"first": []}) for each in found.filters],
+        "filters": [turned.model_copy(update={"first": []}) for turned in answer.filters],
         "first_ready": [],
-        "placements": [each.model_copy(update=unnamed) for each in found.placements],
+        "placements": [placement.model_copy(update=unnamed) for placement in answer.placements],
     }
-    return found.model_copy(update=facts)
+    return answer.model_copy(update=facts)
 
 
 def _to_look_at(everyone: Sequence[Worker], refused: dict[WorkerId, Refusal | None]) -> list[Worker]:
@@ -146,18 +146,18 @@ def _to_look_at(everyone: Sequence[Worker], refused: dict[WorkerId, Refusal | No
     return [*fitting, *lacking][:LOOKED_AT]
 
 
-def _seen(some: Sequence[Worker]) -> dict[WorkerId, Seen]:
-    ids = [worker.id for worker in some]
+def _seen(registered: Sequence[Worker]) -> dict[WorkerId, Seen]:
+    ids = [worker.id for worker in registered]
     beats = services().live.look(ids).beats
-    present = {w.id: b for w in some if (b := beats.get(w.id)) is not None and b.incarnation == w.incarnation}
-    taking = [worker.id for worker in some if takes(worker, present.get(worker.id))]
+    present = {w.id: b for w in registered if (b := beats.get(w.id)) is not None and b.incarnation == w.incarnation}
+    taking = [worker.id for worker in registered if takes(worker, present.get(worker.id))]
     leases = services().live.leases_of(taking) if taking else {}
     return {id_: Seen(present.get(id_), leases.get(id_, {})) for id_ in ids}
 
 
 def _registered() -> Rows:
-    kept: Recent[Rows] = cache.kept(cache.REGISTERED, KEPT_S)
-    return kept.get(lambda former: workers.renewed(services().ledger, former or {}))
+    recent: Recent[Rows] = cache.recent(cache.REGISTERED, KEPT_S)
+    return recent.get(lambda former: workers.renewed(services().ledger, former or {}))
 
 
 def _filter_answer(turned: Turned, job: Job) -> FilterAnswer:
@@ -167,10 +167,10 @@ def _filter_answer(turned: Turned, job: Job) -> FilterAnswer:
 
 
 def _placements(tried: Sequence[Attempt]) -> list[PlacementAnswer]:
-    kept = [(each, each.placement) for each in reversed(tried) if each.placement]
-    others = {WorkerId(other["worker"]) for _, record in kept for other in record["runners_up"]}
+    placed = [(attempt, attempt.placement) for attempt in reversed(tried) if attempt.placement]
+    others = {WorkerId(other["worker"]) for _, record in placed for other in record["runners_up"]}
     names = fleet.names(services().ledger, others)
-    return [_placement(each, record, names) for each, record in kept]
+    return [_placement(attempt, record, names) for attempt, record in placed]
 
 
 def _placement(attempt: Attempt, record: Mapping[str, Json], names: Mapping[WorkerId, str]) -> PlacementAnswer:

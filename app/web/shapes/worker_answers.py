@@ -130,9 +130,9 @@ def worker_answers(
     ]
 
 
-def _own(worker: Worker, found: LiveBeat | None) -> LiveBeat | None:
+def _own(worker: Worker, beat: LiveBeat | None) -> LiveBeat | None:
     # A former incarnation's beat may still be in Redis; it says nothing of the present one.
-    return found if found and found.beat.incarnation == worker.incarnation else None
+    return beat if beat and beat.beat.incarnation == worker.incarnation else None
 
 
 def _answer(
