@@ -33,7 +33,7 @@ from agent.main import AgentParts, Main
 from agent.processes import become_subreaper, carried_by, kill_all
 from agent.redis_client import connect
 from agent.slot.starter import SlotProcesses
-from app.pool.admission import Admission, Offer, WhoIs
+from app.pool.agent_http import Admission, Offer, WhoIs
 from app.pool.backoff import Backoff, Outage
 from app.pool.errors import PoolError, Unavailable
 from app.pool.keys import Keys

@@ -10,7 +10,7 @@ import socket
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from app.pool.admission import WhoIs
+from app.pool.agent_http import WhoIs
 from app.pool.codec import to_json
 from app.pool.errors import SettingsError
 

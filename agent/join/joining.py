@@ -24,7 +24,7 @@ import redis
 
 from agent.join.identity import PoolMembership, load_membership, save_membership
 from agent.redis_client import connect
-from app.pool.admission import Admission, Offer
+from app.pool.agent_http import Admission, Offer
 from app.pool.codec import from_plain, to_json
 from app.pool.errors import PoolError, Unavailable
 from app.pool.keys import JOIN_MS, Keys

@@ -12,7 +12,7 @@ from pathlib import Path
 from app.actions.services import Services
 from app.ledger.registry import joins, workers, workflows
 from app.ledger.registry.joins import Join
-from app.pool.admission import Check, WhoIs
+from app.pool.agent_http import Check, WhoIs
 from app.pool.codec import from_json
 from app.pool.model import Health
 

@@ -18,7 +18,7 @@ from app.ledger import events, policy, tokens
 from app.ledger.db import Ledger
 from app.ledger.registry import joins, workers
 from app.ledger.registry.joins import Join
-from app.pool.admission import Admission, Check, Offer
+from app.pool.agent_http import Admission, Check, Offer
 from app.pool.codec import from_json
 from app.pool.errors import BadRequest
 from app.pool.model import Worker

@@ -22,7 +22,7 @@ from redis import Redis
 from app.ledger import tokens
 from app.ledger.db import Ledger
 from app.ledger.registry import joins
-from app.pool.admission import Offer
+from app.pool.agent_http import Offer
 from app.pool.codec import plain
 from app.pool.model import Gpu, Parameter, Worker, WorkerId, Workflow, new_id
 from app.pool.protocol import Beat, GpuFigures, Memory

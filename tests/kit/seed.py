@@ -15,7 +15,7 @@ from app.ledger import events, investigations, jobs, reports, waiting
 from app.ledger.db import Ledger
 from app.ledger.investigations import SuspectedCause
 from app.ledger.registry import joins, samples, workers
-from app.pool.admission import Offer
+from app.pool.agent_http import Offer
 from app.pool.codec import plain, to_json
 from app.pool.keys import Keys
 from app.pool.model import FileFact, Gpu, Health, Job, JobSpec, Json, Parameter, Requirement, Worker, Workflow

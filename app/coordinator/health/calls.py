@@ -15,8 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import Any
 
-from app.pool.admission import WhoIs
-from app.pool.call import NoAnswer, who_is
+from app.pool.agent_http import NoAnswer, WhoIs, who_is
 from app.pool.model import Worker, WorkerId
 
 CALL_S = 1.0

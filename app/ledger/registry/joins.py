@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from app.ledger import news
 from app.ledger.db import Ledger, Row
 from app.ledger.registry.workers import worker_of
-from app.pool.admission import Offer
+from app.pool.agent_http import Offer
 from app.pool.codec import from_plain, plain
 from app.pool.model import Health, Worker, WorkerId, new_id
 

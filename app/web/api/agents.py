@@ -10,7 +10,7 @@ from pydantic import BaseModel, RootModel
 from app.actions import joins
 from app.ledger import tokens
 from app.ledger.registry.joins import Join
-from app.pool.admission import Admission, Check, Offer
+from app.pool.agent_http import Admission, Check, Offer
 from app.pool.codec import plain
 from app.pool.protocol import Wanted
 from app.web.http import blueprints

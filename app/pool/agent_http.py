@@ -1,14 +1,22 @@
-"""What an agent and the server say to each other when it joins, and what it answers on its address; as JSON.
+"""What agents and servers say to each other over HTTP, as JSON: the join, and a call to an agent's own address.
 
 Unknown fields are ignored in both directions, as in protocol.py.
+
+A call asks who is there now. Three answers are told apart because they prove different things: somebody
+answered (and says who), the host refused (nobody listens there), or nothing came back (which proves nothing).
 """
 
 from __future__ import annotations
 
+import http.client
 from dataclasses import dataclass, field
+from enum import Enum
 
+from app.pool.codec import from_json
 from app.pool.model import Gpu, WorkerId, Workflow
 from app.pool.protocol import Wanted
+
+MOST_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -71,3 +79,24 @@ class WhoIs:
     hostname: str
     name: str
     version: str
+
+
+class NoAnswer(Enum):
+    """How a call failed to tell who is there."""
+
+    REFUSED = "refused"
+    SILENT = "silent"
+
+
+def who_is(address: str, port: int, timeout_s: float) -> WhoIs | NoAnswer:
+    """Who answers GET / on this address and port; raises nothing. All but an agent's own answer counts as silence."""
+    connection = http.client.HTTPConnection(address, port, timeout=timeout_s)
+    try:
+        connection.request("GET", "/")
+        return from_json(WhoIs, connection.getresponse().read(MOST_BYTES))
+    except ConnectionRefusedError:
+        return NoAnswer.REFUSED
+    except (OSError, http.client.HTTPException, ValueError):
+        return NoAnswer.SILENT
+    finally:
+        connection.close()
