@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from app.ledger import attempts, investigations
 from app.ledger.investigations import SuspectedCause
 from app.ledger.registry import workers
-from app.pool.model import AttemptEnd, Health, JobState
-from app.pool.protocol import Cause, LeaseState
+from app.pool.model import AttemptEnd, Health, JobState, Requirement, WaitingFor
+from app.pool.protocol import LeaseState
+from app.web.shapes.job_answers import waiting_answer
 from tests.kit.actors import submit
 from tests.kit.coordinator_scene import CoordinatorScene, state_of
 from tests.kit.peer import Peer
-
-OTHER_WORDS = "other words"
-KINDS = tuple(cause.value for cause in Cause)  # what code may decide by, beside a sentence in the same column
-SENTENCES = {
-    "workers": ("reason",),
-    "worker_transitions": ("cause",),
-    "attempts": ("cause", "error"),
-    "jobs": ("error",),
-    "refused_reports": ("why",),
-    "events": ("sentence",),
-    "notifications": ("sentence",),
-    "worker_blocks": ("why",),
-}
-EXCHANGE = """
-CREATE FUNCTION exchange_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {exchanges} RETURN NEW; END $$;
-CREATE TRIGGER exchange BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION exchange_{table}();
-"""
-ONE = "IF NEW.{column} IS NOT NULL AND NEW.{column} <> ALL ({kinds}) THEN NEW.{column} := {words}; END IF;"
+from tests.kit.sentences import OTHER_WORDS, exchange
 
 
 @pytest.fixture(autouse=True)
 def exchanged(database_url: str) -> None:
-    """Whatever is written into a column for people becomes other words, whoever writes it."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        for table, columns in SENTENCES.items():
-            exchanges = [
-                ONE.format(column=column, kinds="ARRAY[" + ",".join(map(repr, KINDS)) + "]", words=repr(OTHER_WORDS))
-                for column in columns
-            ]
-            statement = EXCHANGE.format(table=table, exchanges=" ".join(exchanges))
-            connection.execute(sql.SQL(statement))
+    exchange(database_url)
 
 
 def later(scene: CoordinatorScene, seconds: int, *beating: Peer) -> None:
@@ -152,3 +126,21 @@ def test_a_cause_of_a_later_release_counts_as_the_jobs_own_failure(scene: Coordi
     job = scene.job(order.job)
     assert (job.attempt, job.failures) == (2, 1)
     assert attempts.of_job(scene.ledger, order.job)[0].end is AttemptEnd.FAILED
+
+
+def test_what_a_job_waits_for_is_known_without_its_words(scene: CoordinatorScene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer)
+    peer.end(order, "failed", cause="workflow", error="bad frame")
+    scene.step()
+    scene.running(peer)
+    behind = submit(scene.ledger)
+    unable = submit(scene.ledger, Requirement("burn", tags=("nobody-has-it",)))
+    scene.later(1, peer)
+
+    waits = {job: scene.job(job) for job in (behind.id, unable.id)}
+    assert {job.waiting for job in waits.values()} == {OTHER_WORDS}
+    assert waits[behind.id].waiting_for is WaitingFor.SLOT
+    assert waits[unable.id].waiting_for is WaitingFor.WORKER
+    kinds = {job: (answer := waiting_answer(scene.job(job))) and answer.kind for job in (*waits, order.job)}
+    assert kinds == {behind.id: "slot", unable.id: "worker", order.job: "time"}
