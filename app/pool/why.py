@@ -50,7 +50,7 @@ def by_setup(worker: Worker, requirement: Requirement, policy: Policy) -> Refusa
 def by_room(
     fitting: Collection[Worker], seen: Mapping[WorkerId, Seen], job: Job, policy: Policy
 ) -> dict[WorkerId, Refusal | None]:
-    """The same of workers whose beats and leases are known; None for one that could take the job now."""
+    """The refusals of workers whose beats and leases are known; None for one that could take the job now."""
     beating = {worker.id: _as_it_beats(worker, seen[worker.id].beat) for worker in fitting}
 
     def anybody(requirement: Requirement, without: Collection[WorkerId]) -> bool:
@@ -114,7 +114,7 @@ class Turned:
 
 
 def by_filter(refused: Iterable[tuple[Worker, Refusal]], named: int) -> list[Turned]:
-    """Those that turned away most come first; so many workers of each are named."""
+    """The filters that turned workers away, those of most workers first; `named` workers of each are named."""
     found: dict[str, list[tuple[Worker, str]]] = {}
     for worker, why in refused:
         found.setdefault(why.filter, []).append((worker, why.why))

@@ -68,7 +68,7 @@ class Backfill:
         return self._kept.get(job)
 
     def barred_from_next(self, ahead: Iterable[KeptWorker], requirement: Requirement) -> frozenset[WorkerId]:
-        """Those of the workers kept for jobs ahead that the next job, with this requirement, may not be given.
+        """The workers kept for jobs ahead that the next job, with this requirement, may not be given.
 
         Counts the slots that the job may take of the others.
         """

@@ -24,7 +24,7 @@ from app.coordinator.budget import DISPATCH_S, Budget
 from app.coordinator.fleet import Fleet
 from app.coordinator.placement.assign import Assigner, Placed
 from app.coordinator.placement.backfill import Backfill, KeptWorker
-from app.coordinator.placement.fairness import Order, Queue, in_order, last_read, queue_of
+from app.coordinator.placement.fairness import OrderedJobs, Queue, in_order, last_read, queue_of
 from app.coordinator.placement.index import Index, level_of
 from app.coordinator.placement.place import Run, Unplaced
 from app.coordinator.placement.unschedulable import UnschedulableClasses
@@ -141,7 +141,7 @@ class Dispatch:
 
     def _turn(
         self, look: Look, heads: Sequence[WaitingJob], last: Collection[JobId], without_room: Collection[str]
-    ) -> Order:
+    ) -> OrderedJobs:
         """Put jobs in their order, and keep workers for the first of each large class that finds no room."""
         large = self._unschedulable.large.intersection(without_room)
         firsts = waiting.heads(self._ledger, large & look.full, 1)

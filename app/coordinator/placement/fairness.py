@@ -27,7 +27,7 @@ class Queue(NamedTuple):
     owner: str
 
 
-class Order(NamedTuple):
+class OrderedJobs(NamedTuple):
     """Jobs in their order: those that certainly come next, and those before which an unread job may come."""
 
     certain: list[WaitingJob]
@@ -50,7 +50,7 @@ def in_order(
     slots_of: Callable[[WaitingJob], int],
     unserved_s: Callable[[Queue], float],
     last: Collection[JobId] = (),
-) -> Order:
+) -> OrderedJobs:
     """Put jobs in their order.
 
     held: slots in use, by owner. slots_of: how many slots a job takes. unserved_s: for how many seconds a queue was
@@ -61,7 +61,7 @@ def in_order(
         waited_s = min(members[0].age_s, unserved_s(queue))
         owners = tiers.setdefault(queue.priority + int(waited_s // STEP_S), {})
         owners.setdefault(queue.owner, []).extend(members)
-    given, order = Counter(held), Order([], [])
+    given, order = Counter(held), OrderedJobs([], [])
     reached = order.certain
     for tier in sorted(tiers, reverse=True):
         for job in _in_turns(tiers[tier], given, slots_of, last):

@@ -30,7 +30,7 @@ REBUILDS = 12  # within so many every headroom is written anew, changed or not
 
 
 def level_of(requirement: Requirement) -> Requirement:
-    """The same demand, but for the memory of the highest level below it."""
+    """The demand with the memory of the highest level below its own."""
     return replace(
         requirement,
         min_vram_mb=_level_mb(requirement.min_vram_mb),
