@@ -10,9 +10,9 @@ import socket
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from app.pool.agent_http import WhoIs
 from app.pool.codec import to_json
 from app.pool.errors import SettingsError
-from app.pool.protocol import WhoIs
 
 log = logging.getLogger(__name__)
 
