@@ -114,11 +114,11 @@ def test_the_page_tells_it_by_a_plain_link_and_hides_hosts_from_creators(web: We
 def test_creators_are_told_no_hosts(web: Web) -> None:
     won, other = joined(web, "won-01"), joined(web, "other-02")
     pauses.set_intents(web.ledger, [other], Intent.PAUSED, by="root", note="fans of rack 7")
-    placed, waiting = web.submit()["id"], web.submit()["id"]
+    placed, pending = web.submit()["id"], web.submit()["id"]
     record = {**RECORD, "runners_up": [{"worker": other, "score": 0.3, "queued": False}]}
     waiting.assign(web.ledger, [waiting.Assignment(placed, 1, won, 1, placement=record)])
-    for job in (placed, waiting):
+    for job in (placed, pending):
         told, all_of_it = (str(web.get(f"/jobs/{job}/why", token)) for token in (web.creator, web.admin))
         assert "won-01" in all_of_it
         assert not [word for word in ("won-01", "other-02", won, other, "rack 7") if word in told]
-    assert "1 is paused" in web.get(f"/jobs/{waiting}/why", web.creator)["summary"]
+    assert "1 is paused" in web.get(f"/jobs/{pending}/why", web.creator)["summary"]
