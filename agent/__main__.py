@@ -33,11 +33,11 @@ from agent.main import AgentParts, Main
 from agent.processes import become_subreaper, carried_by, kill_all
 from agent.redis_client import connect
 from agent.slot.starter import SlotProcesses
+from app.pool.agent_http import Admission, Offer, WhoIs
 from app.pool.backoff import Backoff, Outage
 from app.pool.errors import PoolError, Unavailable
 from app.pool.keys import Keys
 from app.pool.loop import Bell, start_thread, stop_on_signals
-from app.pool.protocol import Admission, Offer, WhoIs
 from app.pool.settings import AgentSettings
 
 log = logging.getLogger(__name__)

@@ -145,7 +145,7 @@ class Job:
         """Save a state (JSON, up to 256 KiB), and files that belong to it, from which the next attempt can go on.
 
         The files are moved into a folder of this checkpoint; the paths where they lie from now on are returned, in
-        the given order. They must not change any more. A file of an earlier checkpoint may be given again: it is
+        the given order. They must not change after that. A file of an earlier checkpoint may be given again: it is
         linked. Every checkpoint stands alone, so name all files that the next attempt needs.
 
         Raises ValueError when the state is no JSON or too large, when two files have the same name, and for what is

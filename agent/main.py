@@ -7,7 +7,7 @@ no server can delay it.
 The order within a turn matters. What has been heard comes first, then the check that the beat process lives: without
 it nobody moves the deadlines on, and main kills every job and ends with an error. Only then attempts and slots are
 looked at, and at last the beat is told of all of it. When the bell's thread or the outbox's dies, main ends in the
-same way; when the address' dies it says good-bye first. Its supervisor starts it anew.
+same way; when the address' dies it says good-bye first. Its supervisor starts it again.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class AttemptHandle:
         self._deadline = deadline
         self._timeout_s: int | None = introduction["timeout_s"]
         self._overtime_at: float | None = None  # when its guard should have killed it for that
-        # By pidfd: a pid given anew is not hit. None: it has died already.
+        # Pidfds, so that no later process of that pid is hit. None: it has died already.
         self._pidfd = _pidfd(self.pid)
         self._slot_pidfd = _pidfd(slot.pid)
 

@@ -124,7 +124,7 @@ class Outbox:
         self.bell.ring()
 
     def leave(self, seconds: float) -> bool:
-        """Wait until everything was sent and read. True when it was within so many seconds."""
+        """Wait until everything was sent and read. False when that took longer than `seconds`."""
         self._leaving = True
         self.bell.ring()
         return self._settled.wait(seconds)
@@ -194,7 +194,7 @@ class Outbox:
                 self._settled.set()
 
     def pause(self, seconds: float) -> None:
-        """Let so much time pass, unless the bell is stopped or main's bell listener has reached Redis."""
+        """Wait for `seconds`, unless the bell is stopped or main's bell listener has reached Redis."""
         end = time.monotonic() + seconds
         while not self._back and (left := end - time.monotonic()) > 0 and self.bell.wait(left):
             pass

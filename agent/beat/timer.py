@@ -17,7 +17,7 @@ class BeatTimer:
         self._last_at = -math.inf
 
     def within(self, seconds: float) -> None:
-        """Beat in so many seconds at the latest."""
+        """Beat within these seconds."""
         self._wanted_at = min(self._wanted_at, time.monotonic() + seconds)
 
     def hurry(self) -> None:

@@ -10,13 +10,13 @@ import socket
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from app.pool.agent_http import WhoIs
 from app.pool.codec import to_json
 from app.pool.errors import SettingsError
-from app.pool.protocol import WhoIs
 
 log = logging.getLogger(__name__)
 
-CALLER_S = 2.0  # a caller that says nothing for so long is dropped
+CALLER_S = 2.0  # after which a caller that says nothing is dropped
 
 
 class Address:

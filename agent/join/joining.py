@@ -24,11 +24,12 @@ import redis
 
 from agent.join.identity import PoolMembership, load_membership, save_membership
 from agent.redis_client import connect
+from app.pool.agent_http import Admission, Offer
 from app.pool.codec import from_plain, to_json
 from app.pool.errors import PoolError, Unavailable
 from app.pool.keys import JOIN_MS, Keys
 from app.pool.loop import Bell
-from app.pool.protocol import Admission, Offer, Wanted
+from app.pool.protocol import Wanted
 from app.pool.settings import AgentSettings
 
 log = logging.getLogger(__name__)

@@ -127,7 +127,7 @@ class SlotProcesses:
                 slot.process.send_signal(signal.SIGTERM)
 
     def stop(self, within_s: float) -> None:
-        """Kill every slot that has not ended within so many seconds."""
+        """Kill every slot that has not ended after `within_s` seconds."""
         end = time.monotonic() + within_s
         for slot in self._slots:
             if slot.process:

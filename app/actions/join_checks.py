@@ -12,9 +12,9 @@ from pathlib import Path
 from app.actions.services import Services
 from app.ledger.registry import joins, workers, workflows
 from app.ledger.registry.joins import Join
+from app.pool.agent_http import Check, WhoIs
 from app.pool.codec import from_json
 from app.pool.model import Health
-from app.pool.protocol import Check, WhoIs
 
 CALL_S = 3
 PROOF_BYTES = 4096

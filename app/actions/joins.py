@@ -18,10 +18,11 @@ from app.ledger import events, policy, tokens
 from app.ledger.db import Ledger
 from app.ledger.registry import joins, workers
 from app.ledger.registry.joins import Join
+from app.pool.agent_http import Admission, Check, Offer
 from app.pool.codec import from_json
 from app.pool.errors import BadRequest
 from app.pool.model import Worker
-from app.pool.protocol import Admission, Check, Offer, Wanted
+from app.pool.protocol import Wanted
 from app.pool.wanted import wanted_of
 
 LONGEST_S = 30  # from the offer to the last look for the present incarnation

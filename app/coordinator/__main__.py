@@ -16,8 +16,7 @@ from app.coordinator.health.presence import ASK_S, Presence
 from app.coordinator.hints import Hints
 from app.coordinator.leader import Leadership
 from app.coordinator.stores import Stores, connect
-from app.coordinator.upkeep import retention
-from app.coordinator.upkeep.output_gc import TIDY_S, OutputGc
+from app.coordinator.upkeep import output_gc, retention
 from app.pool.backoff import Backoff, Outage
 from app.pool.errors import PoolError, Unavailable
 from app.pool.loop import Bell, Loop, start_thread, stop_on_signals
@@ -107,18 +106,20 @@ def main() -> int:
     hints = Hints(stores.redis, stores.keys, bell.ring)
     coordinator = Coordinator(stores, leadership, hints, bell, boot_id())
     presence = Loop("presence", coordinator.ask_presence, ASK_S, Bell())
-    keep = Loop("retention", lambda: retention.step(stores.ledger), retention.EVERY_S, Bell())
-    tidy = Loop("tidy", OutputGc(stores.ledger, settings.output_folder).step, TIDY_S, Bell())
+    kept_rows = Loop("retention", lambda: retention.step(stores.ledger), retention.EVERY_S, Bell())
+    outputs = output_gc.OutputGc(stores.ledger, settings.output_folder)
+    output_files = Loop("output GC", outputs.step, output_gc.EVERY_S, Bell())
+    loops = (presence, kept_rows, output_files)
     threads = [
         start_thread("leader", leadership.run, stopping.fail),
         start_thread("hints", hints.run, stopping.fail),
-        start_thread("decide", coordinator.run, stopping.fail),
-        *[start_thread(loop.name, loop.run, stopping.fail) for loop in (presence, keep, tidy)],
+        start_thread("control loop", coordinator.run, stopping.fail),
+        *[start_thread(loop.name, loop.run, stopping.fail) for loop in loops],
     ]
     while stopping.wait(3600):
         pass
-    for each in (bell, leadership.bell, hints.bell, presence.bell, keep.bell, tidy.bell):
-        each.stop()
+    for waiting in (bell, leadership.bell, hints.bell, *(loop.bell for loop in loops)):
+        waiting.stop()
     if _joined(threads):
         stores.ledger.close()
     return 1 if stopping.failed else 0  # its supervisor starts it anew

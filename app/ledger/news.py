@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.ledger import events
-from app.ledger.db import Ledger
+from app.ledger.db import Ledger, Row
 from app.pool.duration import duration
 from app.pool.model import Health, JobId, WorkerId
 
@@ -34,33 +34,15 @@ def moved(tx: Ledger, job: JobId, attempt: int) -> None:
     row = tx.one("attempt_moved_from", job=job, attempt=attempt)
     if row is None:
         return
-    name = row["name"] or row["workflow"]
-    way = (
-        f"from {row['worker_name']} to {row['to_name']}"
-        if row["worker_id"] != row["to_worker"]
-        else (f"away from {row['worker_name']} and back")
-    )
-    lost = f"{row['lost_steps']} steps, " if row["lost_steps"] is not None else ""
-    work = f"; {lost}{duration(row['lost_s'])} of work are repeated" if row["lost_s"] else ""
     events.tell(
         tx,
         row["owner"],
         "job.moved",
-        f"{name} moved {way}: {row['cause']}{work}",
+        _moved_sentence(row),
         about=f"{job}:{row['number']}",
         job=job,
         worker=row["worker_id"],
-        facts={
-            "attempt": row["number"],
-            "from": row["worker_id"],
-            "from_name": row["worker_name"],
-            "to": row["to_worker"],
-            "to_name": row["to_name"],
-            "cause": row["cause"],
-            "lost_s": row["lost_s"],
-            "lost_steps": row["lost_steps"],
-            "waited_s": row["waited_s"],
-        },
+        facts=_moved_facts(row),
     )
 
 
@@ -70,3 +52,21 @@ def poison(tx: Ledger, jobs: Sequence[JobId], deaths: int) -> set[JobId]:
     for row in failed:
         events.record(tx, "job.failed", row["error"], job=row["id"])
     return {row["id"] for row in failed}
+
+
+def _moved_sentence(row: Row) -> str:
+    name, away = row["name"] or row["workflow"], row["worker_id"] != row["to_worker"]
+    way = f"from {row['worker_name']} to {row['to_name']}" if away else f"away from {row['worker_name']} and back"
+    lost = f"{row['lost_steps']} steps, " if row["lost_steps"] is not None else ""
+    work = f"; {lost}{duration(row['lost_s'])} of work are repeated" if row["lost_s"] else ""
+    return f"{name} moved {way}: {row['cause']}{work}"
+
+
+def _moved_facts(row: Row) -> dict[str, object]:
+    return {
+        "attempt": row["number"],
+        "from": row["worker_id"],
+        "from_name": row["worker_name"],
+        "to": row["to_worker"],
+        **{name: row[name] for name in ("to_name", "cause", "lost_s", "lost_steps", "waited_s")},
+    }

@@ -18,6 +18,7 @@ from app.pool.matching import Refusal, offered, refusal, takes_jobs
 from app.pool.model import Gpu, Health, JobId, Requirement, Worker
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState, Memory
+from app.pool.status import Clause
 
 NEVER = {"slots": "size", "cards": "gpus", "free vram": "vram"}  # the filter that an idle worker fails by
 COARSE_MB = 64  # memory in use is rounded up to so much: a smaller change is not worth a write
@@ -132,7 +133,7 @@ def unfit(worker: Worker, requirement: Requirement, policy: Policy) -> Refusal |
         return None
     bare = Room(worker.slots, worker.slots, 0, _idle_cards(worker.gpus, policy.vram_reserve_mb))
     never = capacity_refusal(bare, wants)
-    return Refusal(NEVER[never.filter], f"{never.why}, even when idle") if never else None
+    return None if never is None else Refusal(NEVER[never.filter], _even_when_idle(never.clause))
 
 
 def could_give_mb(worker: Worker, beat: Beat | None, policy: Policy, cards: int = 1) -> int:
@@ -166,17 +167,20 @@ def foreign_mb(worker: Worker, beat: Beat) -> dict[str, int]:
 def capacity_refusal(has: Room, wants: Need) -> Refusal | None:
     """Why a worker that matches cannot take one more now; None when it can."""
     if has.held + wants.slots > has.places(wants):
-        return Refusal("slots", _slots_why(has, wants))
+        return Refusal("slots", _slots_clause(has, wants))
     if wants.cards:
         whole = [card for card in has.cards if not card.held and (card.usable_mb or 0) >= wants.least_mb]
         if len(whole) < wants.cards:
-            return Refusal("cards", f"has {len(whole)} free GPUs of {len(has.cards)}, {wants.cards} are needed")
+            return Refusal(
+                "cards", Clause("has", f"{len(whole)} free GPUs of {len(has.cards)}, {wants.cards} are needed")
+            )
     elif wants.least_mb:
         most = max((card.free_mb for card in has.cards), default=0)
         if has.cards and all(card.usable_mb is None for card in has.cards):
-            return Refusal("free vram", f"does not say how much is free on its GPUs, {wants.least_mb} MiB are needed")
+            unknown = f"not say how much is free on its GPUs, {wants.least_mb} MiB are needed"
+            return Refusal("free vram", Clause("does", unknown))
         if most < wants.least_mb:
-            return Refusal("free vram", f"has {most} MiB free on one GPU, less than {wants.least_mb}")
+            return Refusal("free vram", Clause("has", f"{most} MiB free on one GPU, less than {wants.least_mb}"))
     return None
 
 
@@ -220,10 +224,14 @@ def _card(gpu: Gpu, use: Use | None, leases: Iterable[Lease], reserve_mb: int) -
     return Card(gpu.uuid, usable, reserved, bool(on), any(lease.whole for lease in on))
 
 
-def _slots_why(has: Room, wants: Need) -> str:
+def _even_when_idle(clause: Clause) -> Clause:
+    return Clause(clause.verb, f"{clause.rest}, even when idle")
+
+
+def _slots_clause(has: Room, wants: Need) -> Clause:
     most = has.places(wants)
     if not has.slots:
-        return "has no slot process at the moment"
+        return Clause("has", "no slot process at the moment")
     if wants.slots > 1:
-        return f"has {max(0, most - has.held)} free slots of {most}, {wants.slots} are needed"
-    return f"is full ({has.held} of {most})"
+        return Clause("has", f"{max(0, most - has.held)} free slots of {most}, {wants.slots} are needed")
+    return Clause("is", f"full ({has.held} of {most})")

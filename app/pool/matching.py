@@ -6,26 +6,31 @@ second (load, free slots, free VRAM) is not here: that is decided when a worker 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.pool.model import Intent, Requirement, WaitingFor, WaitingReason, Worker, Workflow
+from app.pool.status import Clause
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """The first filter that turned a worker away, and why in words."""
+    """The first filter that turned a worker away, and why."""
 
     filter: str
-    why: str
+    clause: Clause
+
+    @property
+    def why(self) -> str:
+        """Why, as it is said of this one worker."""
+        return self.clause.of(1)
 
 
 def refusal(worker: Worker, requirement: Requirement) -> Refusal | None:
     """Why this worker, as it is set up, may not take such a job; None when it may."""
     for name, check in FILTERS:
-        why = check(worker, requirement)
-        if why:
-            return Refusal(name, why)
+        clause = check(worker, requirement)
+        if clause:
+            return Refusal(name, clause)
     return None
 
 
@@ -56,55 +61,51 @@ def nobody_offers(workflow: str) -> WaitingReason:
     return WaitingReason(WaitingFor.WORKER, f"no worker offers {workflow}")
 
 
-def _workflow(worker: Worker, requirement: Requirement) -> str | None:
+def _workflow(worker: Worker, requirement: Requirement) -> Clause | None:
     if requirement.workflow and offered(worker, requirement.workflow) is None:
-        return f"does not offer {requirement.workflow}"
+        return Clause("does", f"not offer {requirement.workflow}")
     return None
 
 
-def _only(worker: Worker, requirement: Requirement) -> str | None:
+def _only(worker: Worker, requirement: Requirement) -> Clause | None:
     if requirement.only_workers and worker.id not in requirement.only_workers:
-        return "is not among the named workers"
+        return Clause("is", "not among the named workers")
     return None
 
 
-def _excluded(worker: Worker, requirement: Requirement) -> str | None:
-    return "is excluded" if worker.id in requirement.exclude_workers else None
+def _excluded(worker: Worker, requirement: Requirement) -> Clause | None:
+    return Clause("is", "excluded") if worker.id in requirement.exclude_workers else None
 
 
-def _tags(worker: Worker, requirement: Requirement) -> str | None:
+def _tags(worker: Worker, requirement: Requirement) -> Clause | None:
     lacking = sorted(set(requirement.tags) - all_tags(worker))
-    return f"lacks {_listed(lacking)}" if lacking else None
+    return Clause("lacks", ", ".join(lacking)) if lacking else None
 
 
-def _group(worker: Worker, requirement: Requirement) -> str | None:
+def _group(worker: Worker, requirement: Requirement) -> Clause | None:
     if requirement.group and requirement.group not in worker.groups:
-        return f"is not in group {requirement.group}"
+        return Clause("is", f"not in group {requirement.group}")
     return None
 
 
-def _vram(worker: Worker, requirement: Requirement) -> str | None:
+def _vram(worker: Worker, requirement: Requirement) -> Clause | None:
     if requirement.min_vram_mb is None:
         return None
     largest = largest_mb(worker)
     if largest >= requirement.min_vram_mb:
         return None
-    return f"has {largest} MiB on its largest GPU, less than {requirement.min_vram_mb}"
+    return Clause("has", f"{largest} MiB on its largest GPU, less than {requirement.min_vram_mb}")
 
 
-def _gpus(worker: Worker, requirement: Requirement) -> str | None:
+def _gpus(worker: Worker, requirement: Requirement) -> Clause | None:
     if not requirement.gpus or len(worker.gpus) >= requirement.gpus:
         return None
-    return f"has {len(worker.gpus)} GPUs, fewer than {requirement.gpus}"
+    return Clause("has", f"{len(worker.gpus)} GPUs, fewer than {requirement.gpus}")
 
 
-def _blocked(worker: Worker, requirement: Requirement) -> str | None:
+def _blocked(worker: Worker, requirement: Requirement) -> Clause | None:
     until = worker.blocked.get(requirement.workflow)
-    return f"blocked for {requirement.workflow} on {worker.name} {until}" if until else None
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
+    return Clause("blocked", f"for {requirement.workflow} on {worker.name} {until}") if until else None
 
 
 FILTERS = (

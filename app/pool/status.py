@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from app.pool.model import Health, Intent, Job, JobState, Worker
+
+PLURALS = {"is": "are", "has": "have", "does": "do", "lacks": "lack"}  # all other verbs here are the same
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A verb that agrees with the number of workers, and what follows it."""
+
+    verb: str  # as it is said of one
+    rest: str
+
+    def of(self, workers: int = 1) -> str:
+        """The clause as it is said of so many workers, without their names."""
+        return f"{self.verb if workers == 1 else PLURALS.get(self.verb, self.verb)} {self.rest}"
+
 
 FREE_SLOT = "waits for a free slot"  # how the sentence begins of a job that some worker could run
 
 WORKER_STATUSES = ("down", "left", "degraded", "paused", "healthy")
-STANDING: Mapping[str, tuple[str, str]] = {  # in a sentence, of one worker and of many
-    **{word: (f"is {word}", f"are {word}") for word in WORKER_STATUSES},
-    "left": ("has left", "have left"),
+STANDING: Mapping[str, Clause] = {  # in a sentence
+    **{word: Clause("is", word) for word in WORKER_STATUSES},
+    "left": Clause("has", "left"),
 }
 
 

@@ -15,7 +15,7 @@ from app.pool.matching import Refusal
 from app.pool.model import Health, Job, JobId, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState
-from app.pool.status import STANDING, pause_words, worker_status
+from app.pool.status import STANDING, Clause, pause_words, worker_status
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def by_setup(worker: Worker, requirement: Requirement, policy: Policy) -> Refusa
 def by_room(
     fitting: Collection[Worker], seen: Mapping[WorkerId, Seen], job: Job, policy: Policy
 ) -> dict[WorkerId, Refusal | None]:
-    """The same of workers whose beats and leases are known; None for one that could take the job now."""
+    """Why each of these workers, whose beats and leases are known, is not given the job; None where it could be."""
     beating = {worker.id: _as_it_beats(worker, seen[worker.id].beat) for worker in fitting}
 
     def anybody(requirement: Requirement, without: Collection[WorkerId]) -> bool:
@@ -79,15 +79,15 @@ def _verdict(
     if refused:
         return refused
     if worker.id in avoided:
-        return Refusal("failed", "failed this job before")
+        return Refusal("failed", Clause("failed", "this job before"))
     older = seen.leases.get(job)
     if older is not None and older.state is not LeaseState.ENDED:
-        return Refusal("older attempt", "may still have an older attempt of it")
+        return Refusal("older attempt", Clause("may", "still have an older attempt of it"))
     if seen.beat is None or not takes(worker, seen.beat):
-        return Refusal("heartbeat", "has no heartbeat at the moment, or says good-bye")
+        return Refusal("heartbeat", Clause("has", "no heartbeat at the moment, or says good-bye"))
     if not has_card_above(worker, seen.beat, requirement, policy):
         most_mb, above_mb = could_give_mb(worker, seen.beat, policy), requirement.above_vram_mb
-        return Refusal("vram", f"has {most_mb} MiB to give on one GPU; the job ran out of {above_mb}")
+        return Refusal("vram", Clause("has", f"{most_mb} MiB to give on one GPU; the job ran out of {above_mb}"))
     has = room(worker, seen.beat, seen.leases, policy)
     return capacity_refusal(has, need(worker, requirement))
 
@@ -101,7 +101,8 @@ def _standing(worker: Worker) -> Refusal | None:
     if status == Health.HEALTHY:
         return None
     reason = pause_words(worker) or worker.reason
-    return Refusal(status, STANDING[status][0] + (f" ({reason})" if reason else ""))
+    standing = STANDING[status]
+    return Refusal(status, Clause(standing.verb, f"{standing.rest} ({reason})") if reason else standing)
 
 
 @dataclass(frozen=True)

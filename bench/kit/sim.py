@@ -22,9 +22,10 @@ from redis import Redis
 from app.ledger import tokens
 from app.ledger.db import Ledger
 from app.ledger.registry import joins
+from app.pool.agent_http import Offer
 from app.pool.codec import plain
 from app.pool.model import Gpu, Parameter, Worker, WorkerId, Workflow, new_id
-from app.pool.protocol import Beat, GpuFigures, Memory, Offer
+from app.pool.protocol import Beat, GpuFigures, Memory
 
 WORK = Workflow("work", "python", parameters=(Parameter("seconds", "float", default=0.0),), vram_mb=0)
 JOINED_AT_ONCE = 200  # in one transaction: joins one by one would take minutes

@@ -11,8 +11,9 @@ from app.ledger import jobs, reports, tokens, waiting
 from app.ledger.db import Ledger
 from app.ledger.registry import joins
 from app.ledger.waiting import WaitingClass, WaitingJob
+from app.pool.agent_http import Offer
 from app.pool.model import Gpu, Job, JobSpec, Requirement, Worker, Workflow
-from app.pool.protocol import Offer, Report
+from app.pool.protocol import Report
 from tests.kit.services import eventually
 
 ANY = Requirement("burn")

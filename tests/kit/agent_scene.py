@@ -21,9 +21,10 @@ from agent.join.lock import path_of
 from agent.processes import carried_by, kill_all
 from app.coordinator.attempts.envelopes import Envelopes
 from app.pool import keys
+from app.pool.agent_http import Admission, Offer
 from app.pool.codec import from_json, plain, to_json
 from app.pool.model import JobId, WorkerId, new_id
-from app.pool.protocol import Admission, Beat, Lease, LeaseState, Offer, Order, Report, Wanted
+from app.pool.protocol import Beat, Lease, LeaseState, Order, Report, Wanted
 from tests.kit.processes import of_job, parent
 from tests.kit.services import eventually
 

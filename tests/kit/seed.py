@@ -15,10 +15,11 @@ from app.ledger import events, investigations, jobs, reports, waiting
 from app.ledger.db import Ledger
 from app.ledger.investigations import SuspectedCause
 from app.ledger.registry import joins, samples, workers
+from app.pool.agent_http import Offer
 from app.pool.codec import plain, to_json
 from app.pool.keys import Keys
 from app.pool.model import FileFact, Gpu, Health, Job, JobSpec, Json, Parameter, Requirement, Worker, Workflow
-from app.pool.protocol import AttemptRef, Beat, GpuFigures, Memory, Offer, Report, Reservation
+from app.pool.protocol import AttemptRef, Beat, GpuFigures, Memory, Report, Reservation
 
 TTL_MS = 600_000  # a seeded worker beats once and shall be live for the whole test
 TRANSCODE = Workflow(

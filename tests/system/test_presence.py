@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from agent.beat.bell import BellListener
 from agent.join.address import Address
 from app.ledger import events, investigations, jobs, policy, tokens
+from app.pool.agent_http import WhoIs
 from app.pool.model import Health, JobState
-from app.pool.protocol import LeaseState, Order, WhoIs
+from app.pool.protocol import LeaseState, Order
 from tests.kit.actors import submit
 from tests.kit.coordinator_scene import BOOT_ID, CoordinatorScene, state_of
 from tests.kit.peer import Peer

@@ -75,6 +75,8 @@ def test_a_worker_that_is_blocked_for_a_workflow_is_refused_for_that_one_alone()
     blocked = replace(WORKER, blocked={"burn": "until 14:05 UTC (3 failures in a row while others succeed)"})
 
     assert matching.refusal(blocked, Requirement("transcode")) is None
-    assert matching.refusal(blocked, Requirement("burn")) == matching.Refusal(
-        "blocked", "blocked for burn on render-1 until 14:05 UTC (3 failures in a row while others succeed)"
+    refused = matching.refusal(blocked, Requirement("burn"))
+    assert refused is not None and (refused.filter, refused.why) == (
+        "blocked",
+        "blocked for burn on render-1 until 14:05 UTC (3 failures in a row while others succeed)",
     )

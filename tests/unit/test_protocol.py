@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from app.pool.agent_http import Offer
 from app.pool.codec import from_json, to_json
 from app.pool.model import FileFact, Gpu, JobId, Parameter, WorkerId, Workflow
-from app.pool.protocol import AttemptRef, Beat, GpuFigures, Lease, LeaseState, Memory, Offer, Order, Report, ResumePoint
+from app.pool.protocol import AttemptRef, Beat, GpuFigures, Lease, LeaseState, Memory, Order, Report, ResumePoint
 
 BEAT = Beat(
     WorkerId("w"),

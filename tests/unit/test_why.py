@@ -13,7 +13,7 @@ from app.pool.matching import Refusal
 from app.pool.model import Gpu, Health, Intent, Job, JobId, JobSpec, JobState, Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, GpuFigures, Lease, LeaseState, Memory
-from app.pool.status import WORKER_STATUSES
+from app.pool.status import WORKER_STATUSES, Clause
 from app.pool.why import Seen, Turned, by_filter, by_room, by_setup
 from app.web.shapes.why_words import sentence, won, words
 
@@ -97,7 +97,7 @@ def test_where_it_failed_is_avoided_only_while_another_could_run_it() -> None:
     asked = replace(ANY, failed_on=frozenset({one.id}))
     assert verdict(one, asked) is None
     both = by_room([one, two], {w.id: seen(w) for w in (one, two)}, asked, Policy())
-    assert (both[one.id], both[two.id]) == (Refusal("failed", "failed this job before"), None)
+    assert (both[one.id], both[two.id]) == (Refusal("failed", Clause("failed", "this job before")), None)
 
 
 def test_a_larger_card_is_asked_for_only_where_there_is_one() -> None:
@@ -111,8 +111,8 @@ def test_a_larger_card_is_asked_for_only_where_there_is_one() -> None:
 def test_the_sentence_counts_each_filter_and_names_the_first_few() -> None:
     needs = Requirement("burn", tags=("optix",))
     many = [worker(f"w{number:04}") for number in range(7)]
-    refused = [(each, Refusal("tags", "lacks optix")) for each in many]
-    turned = by_filter([*refused, (worker("p"), Refusal("paused", "is paused"))], 5)
+    refused = [(each, Refusal("tags", Clause("lacks", "optix"))) for each in many]
+    turned = by_filter([*refused, (worker("p"), Refusal("paused", Clause("is", "paused")))], 5)
     assert [(each.filter, each.workers, len(each.first)) for each in turned] == [("tags", 7, 5), ("paused", 1, 1)]
     assert sentence(needs, 9, turned, 1, 0) == "9 workers: 7 lack optix, 1 is paused, 1 could take it now"
     assert sentence(needs, 0, [], 0, 0) == "no worker has joined the pool yet"

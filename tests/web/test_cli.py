@@ -26,8 +26,8 @@ from app.__main__ import main
 from app.ledger import jobs, tokens, waiting
 from app.ledger.db import Ledger
 from app.ledger.registry import joins
+from app.pool.agent_http import Offer
 from app.pool.model import FileFact, Job, JobId, Parameter, Worker, Workflow
-from app.pool.protocol import Offer
 from app.up.processes import free_port
 from tests.kit.actors import found, join, offer, running, tell
 from tests.kit.services import eventually

@@ -15,9 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import Any
 
-from app.pool.call import NoAnswer, who_is
+from app.pool.agent_http import NoAnswer, WhoIs, who_is
 from app.pool.model import Worker, WorkerId
-from app.pool.protocol import WhoIs
 
 CALL_S = 1.0
 CALL_AGAIN_S = 10.0  # one that listens and has not answered yet

@@ -23,7 +23,7 @@ class Verdict:
     """A change of health, and why in a sentence. `proven`: its processes are gone, or as good as."""
 
     to: Health
-    cause: str
+    reason: str
     proven: bool = False
     degraded_as: Degraded | None = None
 

@@ -17,9 +17,9 @@ import redis
 
 from app.coordinator.health.calls import Calls, Life, LossKind, has_address, is_itself, life_of
 from app.coordinator.stores import Stores
+from app.pool.agent_http import WhoIs
 from app.pool.live import AT_ONCE, KEEPALIVE_S
 from app.pool.model import Worker, WorkerId
-from app.pool.protocol import WhoIs
 
 log = logging.getLogger(__name__)
 

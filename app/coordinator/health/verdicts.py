@@ -125,14 +125,14 @@ class HealthMonitor:
         """Write a change of health and do what follows; False when somebody else had moved it."""
         status = worker_status(replace(worker, health=verdict.to))
         with self._ledger.transaction() as tx:
-            if not workers.set_health(tx, worker, verdict.to, verdict.cause, status, verdict.degraded_as):
+            if not workers.set_health(tx, worker, verdict.to, verdict.reason, status, verdict.degraded_as):
                 return False
             if verdict.to is Health.DOWN:
                 reached, silence_s = self._presence.reached(worker), self.sightings.silence_s(worker.id)
                 beat = self.sightings.newest(worker.id)
-                incident.begin(tx, worker, beat, verdict.cause, silence_s, proven=verdict.proven, reached=reached)
-        log.warning("health: worker=%s %s -> %s cause=%s", worker.id, worker.health, verdict.to, verdict.cause)
-        self._fleet.set_health(worker.id, verdict.to, verdict.cause, verdict.degraded_as)
+                incident.begin(tx, worker, beat, verdict.reason, silence_s, proven=verdict.proven, reached=reached)
+        log.warning("health: worker=%s %s -> %s cause=%s", worker.id, worker.health, verdict.to, verdict.reason)
+        self._fleet.set_health(worker.id, verdict.to, verdict.reason, verdict.degraded_as)
         point("health.changed")
         self._follow(worker, verdict)
         return True
@@ -143,11 +143,11 @@ class HealthMonitor:
         elif verdict.to is Health.DEGRADED:
             self._presence.call(worker)  # the answer tells a host that is silent from a Redis out of its reach
             leave = verdict.degraded_as is Degraded.TAKES_NOTHING
-            self._failover.take_back_all(worker.id, verdict.cause, leave=leave)
+            self._failover.take_back_all(worker.id, verdict.reason, leave=leave)
         elif verdict.to is Health.DOWN:
             self._fall(worker, verdict)
         elif verdict.to is Health.LEFT:
-            self._failover.take_away_all(worker.id, verdict.cause)
+            self._failover.take_away_all(worker.id, verdict.reason)
 
     def _fall(self, worker: Worker, verdict: Verdict) -> None:
         if verdict.proven:
@@ -156,7 +156,7 @@ class HealthMonitor:
         held = jobs.held(self._ledger, worker.id)
         if any(attempt.strict for attempt in held):
             self._owing.add(worker.id)
-        self._failover.take_from_down(held, verdict.cause, self.certainty(worker))
+        self._failover.take_from_down(held, verdict.reason, self.certainty(worker))
 
     def _settle(self, worker: Worker, verdict: Verdict) -> bool:
         """Change it, if the verdict holds when all that the worker has reported is applied."""

@@ -22,7 +22,6 @@ from app.pool.policy import Policy
 from app.pool.status import FREE_SLOT, STANDING, worker_status
 
 NAMED = 3  # workers in one sentence
-PLURALS = {"lacks": "lack", "has": "have", "is": "are", "does": "do"}
 AGAIN_S = 1.0  # after it, a class is asked about again
 REST = 10.0  # then nobody is asked about again for this many times as long as asking took: a tenth of the time
 LOOK_AT = 16  # workers
@@ -101,15 +100,9 @@ def why_waiting(
         return _busy([worker for worker in fitting if worker.id not in avoided] or fitting, requirement)
     if all(refusal is not None and refusal.filter == "workflow" for _, refusal in refusals):
         return nobody_offers(requirement.workflow)
-    counts = Counter(refusal.why for _, refusal in refusals if refusal is not None)
-    clauses = (f"{count} {_of_several(why, count)}" for why, count in sorted(counts.items()))
-    return WaitingReason(WaitingFor.WORKER, f"no worker fits: {'; '.join(clauses)}")
-
-
-def _of_several(why: str, count: int) -> str:
-    """Reasons begin with a verb that speaks of one worker."""
-    verb, _, rest = why.partition(" ")
-    return f"{PLURALS.get(verb, verb)} {rest}" if count > 1 else why
+    counts = Counter(refusal.clause for _, refusal in refusals if refusal is not None)
+    said = (f"{count} {clause.of(count)}" for clause, count in sorted(counts.items(), key=lambda each: each[0].of(1)))
+    return WaitingReason(WaitingFor.WORKER, f"no worker fits: {'; '.join(said)}")
 
 
 def _busy(fitting: Sequence[Worker], requirement: Requirement) -> WaitingReason:
@@ -121,7 +114,7 @@ def _busy(fitting: Sequence[Worker], requirement: Requirement) -> WaitingReason:
         return WaitingReason(WaitingFor.SLOT, f"{FREE_SLOT}{_and_what(needs, requirement)}: {_names(ready)} {full}")
     if all(worker.health is Health.LEFT for worker in fitting):
         return WaitingReason(WaitingFor.WORKER, _left(fitting))
-    standing = "; ".join(f"{worker.name} {STANDING[statuses[worker.id]][0]}" for worker in fitting[:NAMED])
+    standing = "; ".join(f"{worker.name} {STANDING[statuses[worker.id]].of(1)}" for worker in fitting[:NAMED])
     words = f"no worker that could run it takes jobs now: {standing}{_more(fitting)}"
     return WaitingReason(WaitingFor.WORKER, words)
 

@@ -95,7 +95,7 @@ class OpenAttempts:
         if beat is not None and beat.leaving:
             return "its worker leaves"
         if worker.health is not Health.HEALTHY or worker.intent is not Intent.ACTIVE:
-            return f"its worker takes no new jobs: it {STANDING[worker_status(worker)][0]}"
+            return f"its worker takes no new jobs: it {STANDING[worker_status(worker)].of(1)}"
         refused = refusal(worker, attempt.requirement)
         return f"its worker does not fit any more ({refused.filter}): {refused.why}" if refused else None
 

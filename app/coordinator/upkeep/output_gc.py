@@ -16,7 +16,7 @@ from app.ledger.db import Ledger
 
 log = logging.getLogger(__name__)
 
-TIDY_S = 30.0
+EVERY_S = 30.0
 AFTER_ORPHANS_S = 60.0  # beyond max_orphan_s: by then no cut-off attempt writes there
 AT_ONCE = 200
 
@@ -45,5 +45,5 @@ class OutputGc:
             return True
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():
-            log.warning("tidy: %s cannot be removed", folder)
+            log.warning("output GC: %s cannot be removed", folder)
         return not folder.exists()

@@ -11,9 +11,9 @@ from psycopg.types.json import Jsonb
 from app.ledger import news
 from app.ledger.db import Ledger, Row
 from app.ledger.registry.workers import worker_of
+from app.pool.agent_http import Offer
 from app.pool.codec import from_plain, plain
 from app.pool.model import Health, Worker, WorkerId, new_id
-from app.pool.protocol import Offer
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from pydantic import BaseModel, RootModel
 from app.actions import joins
 from app.ledger import tokens
 from app.ledger.registry.joins import Join
+from app.pool.agent_http import Admission, Check, Offer
 from app.pool.codec import plain
-from app.pool.protocol import Admission, Check, Offer, Wanted
+from app.pool.protocol import Wanted
 from app.web.http import blueprints
 from app.web.http.auth import bearer_secret, caller
 from app.web.http.problems import problem

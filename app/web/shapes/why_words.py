@@ -8,24 +8,24 @@ from datetime import datetime
 from app.pool.load import WORDS
 from app.pool.model import Json, Requirement
 from app.pool.policy import CAPABILITY_FIRST, LEAST_LOADED, ROUND_ROBIN
-from app.pool.status import STANDING
+from app.pool.status import STANDING, Clause
 from app.pool.why import Turned
 from app.web.http.filters import number, percent
 
-TURNED = {  # by filter: of one worker that it turned away, and of many
+TURNED: Mapping[str, Clause] = {
     **STANDING,
-    "only": ("is not among the named workers", "are not among the named workers"),
-    "excluded": ("is excluded", "are excluded"),
-    "vram": ("has too little GPU memory", "have too little GPU memory"),
-    "gpus": ("has too few GPUs", "have too few GPUs"),
-    "blocked": ("is blocked for this workflow", "are blocked for this workflow"),
-    "failed": ("failed this job before", "failed this job before"),
-    "older attempt": ("may still have an older attempt", "may still have an older attempt"),
-    "heartbeat": ("has no heartbeat", "have no heartbeat"),
-    "slots": ("is full", "are full"),
-    "size": ("has too few slots", "have too few slots"),
-    "cards": ("has too few free GPUs", "have too few free GPUs"),
-    "free vram": ("has too little free GPU memory", "have too little free GPU memory"),
+    "only": Clause("is", "not among the named workers"),
+    "excluded": Clause("is", "excluded"),
+    "vram": Clause("has", "too little GPU memory"),
+    "gpus": Clause("has", "too few GPUs"),
+    "blocked": Clause("is", "blocked for this workflow"),
+    "failed": Clause("failed", "this job before"),
+    "older attempt": Clause("may", "still have an older attempt"),
+    "heartbeat": Clause("has", "no heartbeat"),
+    "slots": Clause("is", "full"),
+    "size": Clause("has", "too few slots"),
+    "cards": Clause("has", "too few free GPUs"),
+    "free vram": Clause("has", "too little free GPU memory"),
 }
 WINS = {
     ROUND_ROBIN: "whose turn it was",
@@ -52,16 +52,19 @@ def sentence(
 
 
 def words(turned: Turned, requirement: Requirement) -> str:
-    """What the workers that one filter turned away are or lack."""
-    one = turned.workers == 1
-    if turned.filter == "workflow":
-        return f"{'does' if one else 'do'} not offer {requirement.workflow}"
-    if turned.filter == "tags":
+    """What these workers are or lack."""
+    return _clause(turned.filter, requirement).of(turned.workers)
+
+
+def _clause(turned_by: str, requirement: Requirement) -> Clause:
+    if turned_by == "workflow":
+        return Clause("does", f"not offer {requirement.workflow}")
+    if turned_by == "tags":
         tags = ", ".join(requirement.tags)
-        return f"{'lacks' if one else 'lack'} {tags if len(requirement.tags) == 1 else f'one of {tags}'}"
-    if turned.filter == "group":
-        return f"{'is' if one else 'are'} not in group {requirement.group}"
-    return TURNED[turned.filter][not one]
+        return Clause("lacks", tags if len(requirement.tags) == 1 else f"one of {tags}")
+    if turned_by == "group":
+        return Clause("is", f"not in group {requirement.group}")
+    return TURNED[turned_by]
 
 
 def won(record: Mapping[str, Json]) -> str:
