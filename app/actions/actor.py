@@ -18,5 +18,5 @@ class Actor:
 
     @property
     def sees_all(self) -> bool:
-        """Whether the actor may see hosts and others' jobs; a creator sees only their own jobs."""
+        """True when the actor may see hosts and others' jobs; a creator sees only their own jobs."""
         return self.role in ("admin", "read")

@@ -141,7 +141,7 @@ def _unblock(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instructi
 def _outcomes(
     ledger: Ledger, chosen: Sequence[WorkerId], done: Mapping[WorkerId, str], refusal: str
 ) -> list[WorkerOutcome]:
-    """One outcome a worker: what was `done` to it, else `refusal` where it is registered."""
+    """An outcome for each worker: what was `done` to it, else `refusal` where it is registered."""
     registered = pauses.intents(ledger, chosen)
     return [
         WorkerOutcome(worker, registered[worker][0], worker in done, done.get(worker, refusal))

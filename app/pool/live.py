@@ -36,7 +36,7 @@ class LiveBeat:
 
 
 @dataclass(frozen=True)
-class Look:
+class BeatReading:
     """Beats and generation, read in one MULTI: a wipe between two reads would make everybody look dead."""
 
     generation: str | None  # None: Redis has none, or it changed meanwhile
@@ -51,7 +51,7 @@ class Live:
         self._redis = redis
         self._keys = keys
 
-    def look(self, workers: Sequence[WorkerId]) -> Look:
+    def look(self, workers: Sequence[WorkerId]) -> BeatReading:
         """The generation, and the beats of these workers."""
         return Looks(self._redis, self._keys).look(workers)
 
@@ -140,7 +140,7 @@ class Looks:
         self._texts: dict[WorkerId, str] = {}
         self._beats: dict[WorkerId, Beat] = {}
 
-    def look(self, workers: Sequence[WorkerId]) -> Look:
+    def look(self, workers: Sequence[WorkerId]) -> BeatReading:
         """The generation, None where it changed meanwhile, and the beats of these workers. Raises RedisError."""
         generations, texts = self._read(workers)
         new = {w: text for w, text in zip(workers, texts) if text is not None and self._texts.get(w) != text}
@@ -150,7 +150,7 @@ class Looks:
         beats = {w: known[w] for w, text in zip(workers, texts) if text is not None and w not in unreadable}
         self._texts = {w: text for w, text in zip(workers, texts) if w in beats and text is not None}
         self._beats = beats
-        return Look(generations.pop() if len(generations) == 1 else None, beats, frozenset(parsed))
+        return BeatReading(generations.pop() if len(generations) == 1 else None, beats, frozenset(parsed))
 
     def _read(self, workers: Sequence[WorkerId]) -> tuple[set[str | None], list[str | None]]:
         """Read in parts, each in one MULTI with the generation, so that no other client waits for long."""

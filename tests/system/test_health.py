@@ -16,7 +16,7 @@ from app.coordinator.hints import Hint, Hints
 from app.ledger import events, investigations, policy, tokens
 from app.ledger.registry import workers
 from app.pool.keys import queue
-from app.pool.live import Look
+from app.pool.live import BeatReading
 from app.pool.loop import Bell, Loop
 from app.pool.model import Health, JobState
 from tests.kit.actors import submit
@@ -276,7 +276,7 @@ def test_a_silent_worker_s_queue_is_empty_when_it_is_degraded(scene: Coordinator
     job = submit(scene.ledger)
     scene.step()
     assert scene.stores.rq.llen(f"rq:queue:{queue(peer.id)}") == 1
-    scene.leader.health.judge(Look(scene.stores.live.generation(), {}))
+    scene.leader.health.judge(BeatReading(scene.stores.live.generation(), {}))
     peer.silent()
     scene.later(36)
     assert peer.queued() == 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from app.coordinator.fleet import Fleet
 from app.coordinator.health.failure_detector import Clock, Sight, first_sight, seen
 from app.coordinator.stores import Stores
-from app.pool.live import Look, Looks
+from app.pool.live import BeatReading, Looks
 from app.pool.model import Worker, WorkerId
 from app.pool.protocol import Beat
 
@@ -48,7 +48,7 @@ class Sightings:
         self._clock.forgive()
         self._looked = self._clock.read()
 
-    def look(self) -> Look:
+    def look(self) -> BeatReading:
         """Read all beats. Raises RedisError: then nothing is judged, and the time does not count as silence."""
         look = self._looks.look(list(self._fleet.workers))
         self._clock.tick()
@@ -58,7 +58,7 @@ class Sightings:
         """Another call of Redis got through, by whatever thread: the time until now counts."""
         self._clock.tick()
 
-    def take(self, look: Look, changed: Collection[WorkerId]) -> Observed:
+    def take(self, look: BeatReading, changed: Collection[WorkerId]) -> Observed:
         """Take this look's beats of all workers that are in doubt by it, and of these `changed` ones.
 
         Raises RedisError.
@@ -115,7 +115,7 @@ class Sightings:
         sights = [(self._fleet.workers[worker], self._sights[worker]) for worker in self._unsettled]
         return [(worker, sight) for worker, sight in sights if not sight.beating]
 
-    def _in_doubt(self, look: Look) -> set[WorkerId]:
+    def _in_doubt(self, look: BeatReading) -> set[WorkerId]:
         workers = self._fleet.workers.keys()
         unseen = (workers - look.beats.keys()) | (workers - self._sights.keys())
         return unseen | ((look.fresh | self._unsettled) & workers)

@@ -26,7 +26,7 @@ from app.coordinator.stores import Stores
 from app.ledger import jobs
 from app.ledger.registry import workers
 from app.pool.faults import point
-from app.pool.live import Look
+from app.pool.live import BeatReading
 from app.pool.model import Degraded, Health, Worker, WorkerId
 from app.pool.protocol import Beat, Cause, Report
 from app.pool.status import down_words, worker_status
@@ -82,7 +82,7 @@ class HealthMonitor:
         """Remember that these workers are no longer present, until it is settled what became of them."""
         self._suspected.update({loss.worker: loss for loss in losses})
 
-    def judge(self, look: Look) -> Judgement:
+    def judge(self, look: BeatReading) -> Judgement:
         """Judge by this look and by who is suspected. Raises RedisError, Unavailable; may be called again."""
         joined = any(self._has_joined(look.beats[worker]) for worker in look.fresh)
         changed = self._changed()

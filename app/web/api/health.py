@@ -1,4 +1,4 @@
-"""Whether this process lives (/healthz), and whether the pool can take and run jobs (/readyz)."""
+"""Health over HTTP: this process lives (/healthz); the pool can take and run jobs (/readyz)."""
 
 from __future__ import annotations
 

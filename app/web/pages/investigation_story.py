@@ -36,7 +36,7 @@ HOTTEST_C = 100  # the top of the temperature's line
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happened."""
+    """An event of the story."""
 
     at: datetime
     tone: str

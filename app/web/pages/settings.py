@@ -24,7 +24,7 @@ SECTIONS = (PLACEMENT, FAILOVER, FAILURES)
 
 @dataclass(frozen=True)
 class Setting:
-    """One field of the form."""
+    """A field of the form."""
 
     name: str
     label: str

@@ -34,7 +34,7 @@ def media_type_of(file: FileFact) -> str:
 
 
 def send(job: Job, name: str) -> Response:
-    """One output; ranges and conditional requests are understood. Raises Missing."""
+    """The answer with one output; it serves ranges and conditional requests. Raises Missing."""
     result = jobs.result(services().ledger, job.id)
     # Only names that the accepted end reported: no name of a request ever becomes a path.
     file = next((file for file in files_of(result) if file.name == name), None) if result else None

@@ -27,7 +27,7 @@ class _Facts:
 
 
 def answers_of(registered: list[Worker]) -> list[WorkerAnswer]:
-    """These workers with beats, leases and scores, uptimes and open investigations. Raises RedisError."""
+    """Workers with beats, leases, scores, uptimes and open investigations. Raises Unavailable, RedisError."""
     ledger, ids = services().ledger, [worker.id for worker in registered]
     uptimes, open_ones = workers.uptimes_s(ledger, ids), investigations.open_of(ledger, ids)
     return worker_answers(registered, services().live, uptimes, open_ones)
