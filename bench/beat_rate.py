@@ -52,7 +52,7 @@ def measure(url: str, server: int) -> None:
 def _write(url: str, names: Sequence[WorkerId]) -> None:
     """What the coordinator has written for each of these."""
     wanted = to_json(Wanted(1, "active", 0, round(INTERVAL_S * 1000), 2, 0, 600))
-    lease = to_json(Lease(1, LeaseState.CLAIMED, nonce=token_hex(8)))
+    lease = to_json(Lease(attempt=1, state=LeaseState.CLAIMED, nonce=token_hex(8)))
     with Redis.from_url(url) as client:
         client.set(KEYS.generation, token_hex(16))
         for name in names:

@@ -134,17 +134,13 @@ class LeaseState(TextEnum):
     ENDED = "ended"  # its end was applied and its reservation is over; the entry goes after a newer beat
 
 
-@dataclass(frozen=True)
-class Lease:
-    """An attempt as its worker is told of it; until it has ended also its reservation of slots and VRAM."""
+@dataclass(frozen=True, kw_only=True)
+class Lease(Reservation):
+    """An attempt as its worker is told of it, with what it holds there until it has ended."""
 
     attempt: int
     state: LeaseState
     nonce: str | None = None
-    gpus: tuple[str, ...] = ()
-    vram_mb: int = 0  # on each of its GPUs
-    whole: bool = False  # those GPUs are for it alone
-    slots: int = 1
     why: str | None = None  # of a revoked one: a Revocation
     grace_s: float = 0.0
     incarnation: int | None = None  # of its worker when it was given

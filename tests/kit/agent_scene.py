@@ -137,7 +137,7 @@ class AgentScene:
         """Dispatch an attempt."""
         job = job or JobId(new_id())
         order = Order(job, attempt, self.worker, self.incarnation, workflow, more.pop("params", {}), **more)
-        self.lease(job, Lease(attempt, LeaseState.GIVEN), ring=False)
+        self.lease(job, Lease(attempt=attempt, state=LeaseState.GIVEN), ring=False)
         self.send(order)
         return job
 
@@ -160,7 +160,7 @@ class AgentScene:
             self.ring()
 
     def revoke(self, job: JobId, why: str, grace_s: float = 0.0, attempt: int = 1) -> None:
-        self.lease(job, Lease(attempt, LeaseState.REVOKED, why=why, grace_s=grace_s))
+        self.lease(job, Lease(attempt=attempt, state=LeaseState.REVOKED, why=why, grace_s=grace_s))
 
     def ring(self) -> int:
         """Who heard it."""
@@ -215,9 +215,11 @@ class AgentScene:
         if report.kind == "claim":
             lease = self._lease(report)
             if lease and (lease.attempt, lease.state) == (report.attempt, LeaseState.GIVEN):
-                self.lease(report.job or JobId(""), Lease(report.attempt, LeaseState.CLAIMED, nonce=report.nonce))
+                self.lease(
+                    report.job or JobId(""), Lease(attempt=report.attempt, state=LeaseState.CLAIMED, nonce=report.nonce)
+                )
         elif report.kind == "end" and (lease := self._lease(report)) and lease.state is not LeaseState.REVOKED:
-            self.lease(report.job or JobId(""), Lease(report.attempt, LeaseState.ENDED))
+            self.lease(report.job or JobId(""), Lease(attempt=report.attempt, state=LeaseState.ENDED))
 
     def _lease(self, report: Report) -> Lease | None:
         text = self.redis.hget(self.keys.lease(self.worker), report.job or "")

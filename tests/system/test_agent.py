@@ -67,7 +67,9 @@ def test_a_cancelled_job_is_asked_first_and_what_escaped_it_is_killed(pool: Agen
     eventually(lambda: not pool.listed())
 
 
-@pytest.mark.parametrize("lease", [Lease(1, LeaseState.REVOKED, why="taken away"), Lease(2, LeaseState.GIVEN)])
+@pytest.mark.parametrize(
+    "lease", [Lease(attempt=1, state=LeaseState.REVOKED, why="taken away"), Lease(attempt=2, state=LeaseState.GIVEN)]
+)
 def test_an_attempt_whose_lease_is_revoked_or_higher_is_killed(pool: AgentScene, lease: Lease) -> None:
     pool.working()
     job = pool.running("stubborn")

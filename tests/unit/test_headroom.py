@@ -110,7 +110,7 @@ def test_without_gpus_a_job_that_names_nothing_takes_none() -> None:
 
 def test_why_a_worker_has_no_room_now_is_said_in_words() -> None:
     worker = replace(WORKER, gpus=(CARD,))
-    lease = Lease(1, LeaseState.CLAIMED, gpus=("g0",), vram_mb=6_000)
+    lease = Lease(attempt=1, state=LeaseState.CLAIMED, gpus=("g0",), vram_mb=6_000)
     measured = beat(GpuFigures("g0", 0, memory=Memory(0, 0)))
     has = capacity_room(worker, measured, {JobId("j1"): lease}, Policy())
     assert has == Room(2, 2, 1, (Card("g0", 9_744, 6_000, held=True),))

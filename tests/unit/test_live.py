@@ -17,7 +17,7 @@ from app.pool.protocol import Beat, Lease, LeaseState
 
 KEYS = Keys("pool:")
 A, B, C = (WorkerId(letter * 12) for letter in "abc")
-LEASE = Lease(2, LeaseState.CLAIMED, nonce="n", gpus=("GPU-1",), vram_mb=512)
+LEASE = Lease(attempt=2, state=LeaseState.CLAIMED, nonce="n", gpus=("GPU-1",), vram_mb=512)
 
 
 def beat(worker: WorkerId, seq: int = 1) -> Beat:

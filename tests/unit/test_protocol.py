@@ -23,7 +23,7 @@ BEAT = Beat(
 )
 MESSAGES = [
     BEAT,
-    Lease(1, LeaseState.CLAIMED, nonce="n", gpus=("GPU-1",), vram_mb=10),
+    Lease(attempt=1, state=LeaseState.CLAIMED, nonce="n", gpus=("GPU-1",), vram_mb=10),
     Report("checkpoint", WorkerId("w"), 1, JobId("j"), 1, number=4, state={"a": [1]}, files=(FileFact("f", 1, "0"),)),
     Order(JobId("j"), 2, WorkerId("w"), 1, "t", {"p": 1}, resume=ResumePoint(1, 1, {"done": 3})),
     Offer("m", "b", "h", "n", 1, "1", 1, gpus=(Gpu("u", 0, "X", 9),), workflows=(Workflow("t", "python"),)),

@@ -11,9 +11,9 @@ from app.pool.protocol import Beat, GpuFigures, Lease, LeaseState, Memory
 SMALL, LARGE = Gpu("GPU-1", 0, "X", 8192), Gpu("GPU-2", 1, "X", 24576)
 JOB, OTHER, ENDED = JobId("a" * 12), JobId("b" * 12), JobId("c" * 12)
 HELD = {
-    JOB: Lease(1, LeaseState.CLAIMED, gpus=("GPU-1",), vram_mb=3000),
-    OTHER: Lease(1, LeaseState.CLAIMED, gpus=("GPU-1", "GPU-2"), vram_mb=2000),
-    ENDED: Lease(1, LeaseState.ENDED, gpus=("GPU-1",), vram_mb=1000),
+    JOB: Lease(attempt=1, state=LeaseState.CLAIMED, gpus=("GPU-1",), vram_mb=3000),
+    OTHER: Lease(attempt=1, state=LeaseState.CLAIMED, gpus=("GPU-1", "GPU-2"), vram_mb=2000),
+    ENDED: Lease(attempt=1, state=LeaseState.ENDED, gpus=("GPU-1",), vram_mb=1000),
 }
 
 

@@ -19,7 +19,7 @@ from app.web.shapes.why_words import sentence, won, words
 
 BURN = Workflow("burn", "python", vram_mb=0)
 CARD = Gpu("GPU-1", 0, "RTX", 24_000)
-LEASE = Lease(1, "given", slots=1)  # type: ignore[arg-type]
+LEASE = Lease(attempt=1, state="given", slots=1)  # type: ignore[arg-type]
 
 
 def worker(name: str, **rest: Any) -> Worker:

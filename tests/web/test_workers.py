@@ -42,7 +42,7 @@ def test_live_figures_come_from_the_beat_and_the_leases(web: Web) -> None:
     admission = web.join(web.offer(gpus=[CARD], slots=2))
     figures = GpuFigures("GPU-1", 0, utilisation=0.5, memory=Memory(6_000, 0, 18_000), temperature_c=60)
     web.beat(admission, gpus=(figures,), tags=("sdxl",))
-    lease = to_json(Lease(1, LeaseState.CLAIMED))
+    lease = to_json(Lease(attempt=1, state=LeaseState.CLAIMED))
     web.services.redis.hset(f"pool:lease:{admission['worker']}", "a" * 12, lease)
 
     worker = only(web)
