@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 import redis
 
-from agent.attempt.outbox import KEPT_LINES, MOST_WAITING, Outbox
+from agent.attempt.outbox import IDLE_S, KEPT_LINES, MOST_WAITING, Outbox
 from agent.redis_client import connect
 from app.pool.codec import from_json
 from app.pool.loop import Bell
@@ -192,30 +192,29 @@ def test_a_pause_is_over_when_redis_is_seen_again(client: redis.Redis) -> None:
     assert not thread.is_alive()
 
 
-class Counted(Bell):
-    """A bell that knows how often it was waited for."""
+class Watched(Bell):
+    """A bell that knows for how long it is being waited for."""
 
-    waits = 0
+    seconds = 0.0
 
     def wait(self, seconds: float) -> bool:
-        self.waits += 1
+        self.seconds = seconds
         return super().wait(seconds)
 
 
 def test_an_outbox_rests_when_what_it_could_not_send_was_forgotten(client: redis.Redis) -> None:
     way = Away(client)
     outbox = Outbox(way, OUT)  # type: ignore[arg-type]
-    outbox.bell = bell = Counted()
+    outbox.bell = bell = Watched()
     tried = threading.Event()
     way.lost = tried.set
     outbox.put(report("claim"))
-    thread = threading.Thread(target=outbox.run)
+    thread = threading.Thread(target=outbox.run, daemon=True)
     thread.start()
     assert tried.wait(5)
     outbox.forget(JOB, 1)
     way.lost = None
-    time.sleep(1)
-    assert bell.waits < 20
+    eventually(lambda: bell.seconds == IDLE_S)  # it turns no more
     bell.stop()
     thread.join(5)
     assert not thread.is_alive()
