@@ -29,6 +29,7 @@ from tests.kit.processes import of_job, parent
 from tests.kit.services import eventually
 
 JOIN_TOKEN = "let-me-in"
+DEADLINE_S = 60.0  # for a busy host; every wait ends with its event
 STEPS = ("quick", "marks", "shot", "stubborn", "polite", "silent", "tags")
 WORKFLOWS = "".join(
     f'[workflows.{name}]\nrunner = "python"\ntarget = "tests.kit.steps:{name}"\n'
@@ -115,7 +116,7 @@ class AgentScene:
         """An agent that has joined and waits for work."""
         before = self.incarnation
         agent = self.start(**environment)
-        eventually(lambda: self.incarnation > before and (beat := self.beat()) and beat.free_slots, 20)
+        eventually(lambda: self.incarnation > before and (beat := self.beat()) and beat.free_slots, DEADLINE_S)
         return agent
 
     def beat(self) -> Beat | None:
@@ -173,12 +174,12 @@ class AgentScene:
             before = self.beat()
             assert before is not None
             self.ring()
-            eventually(lambda seq=before.seq: (beat := self.beat()) and beat.seq > seq)  # type: ignore[misc]
+            eventually(lambda seq=before.seq: (beat := self.beat()) and beat.seq > seq, DEADLINE_S)  # type: ignore[misc]
 
     def running(self, workflow: str, **more: Any) -> JobId:
         """A job whose workflow has said its first progress."""
         job = self.put(workflow, **more)
-        self.until("progress", job)
+        self.until("progress", job, DEADLINE_S)
         return job
 
     def of(self, kind: str, job: JobId | None = None, attempt: int = 1) -> list[Report]:

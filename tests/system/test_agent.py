@@ -14,10 +14,12 @@ import pytest
 from agent.processes import carried_by
 from app.pool.model import JobId, new_id
 from app.pool.protocol import Lease, LeaseState, Order
-from tests.kit.agent_scene import AgentScene, ended
+from tests.kit.agent_scene import DEADLINE_S, AgentScene, ended
 from tests.kit.nvml import Card, Driver
 from tests.kit.processes import children
 from tests.kit.services import eventually
+
+pytestmark = pytest.mark.timeout(180)  # for a busy host
 
 
 @pytest.fixture
@@ -105,18 +107,17 @@ def test_an_agent_that_was_replaced_kills_its_jobs_and_ends_with_an_error(pool: 
 
 
 def test_a_good_bye_leaves_a_checkpoint_a_stopped_end_and_comes_last(pool: AgentScene) -> None:
-    agent = pool.working()
+    agent = pool.working(MUSTER_GRACE_S="60")  # the order is looked at: a busy host may take its time
     job = pool.running("polite")
     waiting = pool.put("quick")
     agent.terminate()
-    code, said = ended(agent, 8)
+    code, said = ended(agent, 50)
     assert code == 0, said
     assert pool.queued() == 1 and not pool.of("claim", waiting)
-    assert [each.kind for each in pool.reports if each.kind in ("checkpoint", "end", "goodbye")] == [
-        "checkpoint",
-        "end",
-        "goodbye",
-    ]
+    pool.until("goodbye")  # after two seconds the agent leaves it unread
+    kinds = [report.kind for report in pool.reports if report.kind in ("checkpoint", "end", "goodbye")]
+    # Each once, or oftener: what is kept is said again once an interval.
+    assert list(dict.fromkeys(kinds)) == ["checkpoint", "end", "goodbye"] and kinds[-1] == "goodbye"
     assert pool.of("end", job)[0].end == "stopped"
     assert not pool.processes()
 
@@ -173,16 +174,27 @@ def test_a_changed_interval_holds_from_the_next_beat(pool: AgentScene) -> None:
     assert beat and (beat.interval_ms, beat.ttl_ms) == (700, 2333)
 
 
+def working_with_a_card(pool: AgentScene, driver: Driver) -> None:
+    """Start agents until one has its card: on a busy host the driver may not answer in time for an agent's join."""
+    for _ in range(5):
+        agent = pool.working(**driver.environ, MUSTER_GPUS="GPU-1")
+        if pool.offers[-1].gpus:
+            return
+        agent.kill()
+        ended(agent)
+    raise AssertionError("no agent was told of its card in time")
+
+
 def test_the_first_figures_of_a_card_are_beaten_at_once(redis_url: str, rq_url: str, tmp_path: Path) -> None:
     driver = Driver(tmp_path / "nvml")
     driver.say(Card("GPU-1", total=1000, hangs=("nvmlDeviceGetPowerUsage",)))
     with AgentScene(redis_url, rq_url, tmp_path, interval_ms=300_000) as pool:
-        pool.working(**driver.environ, MUSTER_GPUS="GPU-1")
+        working_with_a_card(pool, driver)
         pool.look_twice()  # from now on nothing else has it beat
         blind = pool.beat()
         assert blind and blind.gpu_reason and blind.gpus[0].memory.free is None
         driver.say(Card("GPU-1", total=1000))
-        eventually(lambda: (beat := pool.beat()) and beat.gpus[0].memory.free == 1000)
+        eventually(lambda: (beat := pool.beat()) and beat.gpus[0].memory.free == 1000, DEADLINE_S)
 
 
 def want_slots(pool: AgentScene, slots: int | None) -> None:

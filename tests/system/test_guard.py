@@ -229,7 +229,7 @@ def test_an_idle_slot_stops_at_once(main: SlotScene) -> None:
 
 
 def test_no_process_of_an_attempt_shows_a_secret_of_the_agents(rq_url: str, tmp_path: Path) -> None:
-    secrets = dict.fromkeys(SECRETS, "mst_hidden")
+    secrets = dict.fromkeys({*SECRETS, "MUSTER_AGENT_REDIS_URL", "MUSTER_AGENT_RQ_REDIS_URL"}, "mst_hidden")
     with SlotScene(rq_url, tmp_path, {**secrets, "MUSTER_SEEN": "mst_shown"}) as main:
         line = main.running("polite")
         shown = [Path(f"/proc/{pid}/environ").read_bytes() for pid in (main.slot.pid, *main.processes(line.job))]
