@@ -35,16 +35,16 @@ from app.pool.faults import point
 from app.pool.model import JobId, Requirement, WaitingFor, WaitingReason, WorkerId
 
 PORTIONS = (32, 256)  # jobs that are placed in one round trip, and assigned in one statement: at first, and later
-HEADS, MORE, MOST_HEADS = 4, 8, 512  # of each queue: at first, so many times as many each time, and at most
-SERVED_S = 3600.0  # what a queue was given so long ago says nothing of its turn
-TOLD = 64  # jobs that are told that an older attempt of theirs is in the way
+HEADS, MORE, MOST_HEADS = 4, 8, 512  # jobs read of each queue: at first, growth with each look, limit
+SERVED_S = 3600.0  # service older than this does not count
+MOST_NOTED = 64  # jobs that say that an older attempt of theirs is in the way
 Kin = tuple[Requirement, int, str]  # what ages together: a demand, priority and owner
 OLDER_ATTEMPT = WaitingReason(
     WaitingFor.SLOT, "who has a free slot for it may still have an older attempt of it, which has to end first"
 )
 
 
-class Candidate(NamedTuple):
+class NextJob(NamedTuple):
     """A job whose turn it is, and the workers that are kept for jobs ahead of it."""
 
     job: WaitingJob
@@ -55,9 +55,9 @@ class Candidate(NamedTuple):
 class DispatchState:
     """What one step knows and finds out of the classes, by name."""
 
-    demands: Mapping[str, WaitingClass]  # as they stand now: without what nobody could satisfy of what failures ask for
+    demands: Mapping[str, WaitingClass]  # of this step: wishes that no worker can meet are left out
     full: set[str]  # that nobody has room for
-    turned_away: set[str] = field(default_factory=set)  # of these, those of which a job was refused
+    turned_away: set[str] = field(default_factory=set)  # full classes of which a job was refused in this step
     reasons: dict[str, WaitingReason] = field(default_factory=dict)  # as far as they are known without a closer look
     in_the_way: dict[JobId, WaitingReason] = field(default_factory=dict)  # jobs with an older attempt where room is
     knows_kept: bool = False  # workers were kept for large jobs
@@ -90,8 +90,8 @@ class Dispatch:
         self._classes: dict[str, WaitingClass] = {}  # as they are in the ledger
         self._levels: dict[str, Requirement] = {}  # by class, as far as they were asked for
         self._latest = DispatchState({}, set())
-        self._served: dict[Kin, float] = {}  # when jobs of this kin were given something; before we led is as never
-        self._was_told = True  # whether any job had a reason of its own; what an older leader told is not known
+        self._served: dict[Kin, float] = {}  # when jobs of this kin were given something; before this term is not known
+        self._noted_jobs = True  # some job has a reason of its own; what an older leader noted is not known
 
     def step(self, sweep: bool) -> bool:
         """Place what can be placed now, and note why the rest waits.
@@ -120,7 +120,7 @@ class Dispatch:
         budget, read_each, progress = Budget(self._now, DISPATCH_S), HEADS, True
         while open_classes := state.demands.keys() - state.full:
             heads = waiting.heads(self._ledger, open_classes, read_each)
-            # Where all that was read has an older attempt in the way, the order goes on behind it.
+            # Where older attempts are in the way of every job that was read, look behind these.
             last = last_read(heads, read_each) if progress else set()
             ranking = self._rank(state, heads, last, state.full.union(full_before))
             placed, assigned = self._give(state, ranking.certain)
@@ -163,8 +163,8 @@ class Dispatch:
         asked once for all classes: else each would have to be refused by a script call of its own.
         """
         placed = assigned = 0
-        candidates, sizes = self._candidates(state, jobs), chain(PORTIONS, repeat(PORTIONS[-1]))
-        while portion := list(islice(candidates, next(sizes))):
+        next_jobs, sizes = self._next_jobs(state, jobs), chain(PORTIONS, repeat(PORTIONS[-1]))
+        while portion := list(islice(next_jobs, next(sizes))):
             reserved = self._place(state, portion)
             moved = self._assigner.assign(reserved)
             self._served |= {self._kin(queue_of(each.job)): self._now() for each in moved}
@@ -175,21 +175,21 @@ class Dispatch:
         state.reasons |= self._backfill.reasons(state.demands[name] for name in unexplained)
         return placed, assigned
 
-    def _candidates(self, state: DispatchState, jobs: Iterable[WaitingJob]) -> Iterator[Candidate]:
-        """The jobs of classes that may have room, each with the workers that are kept for jobs ahead of it."""
+    def _next_jobs(self, state: DispatchState, jobs: Iterable[WaitingJob]) -> Iterator[NextJob]:
+        """The jobs whose class may have room, each with the workers that are kept for jobs ahead of it."""
         ahead: list[KeptWorker] = []
         for job in jobs:
             if job.class_name not in state.full:
                 requirement = state.demands[job.class_name].requirement
-                yield Candidate(job, self._backfill.barred_from_next(ahead, requirement) if ahead else frozenset())
+                yield NextJob(job, self._backfill.barred_from_next(ahead, requirement) if ahead else frozenset())
             if kept := self._backfill.kept_for(job.id):
                 ahead.append(kept)
 
-    def _place(self, state: DispatchState, candidates: Sequence[Candidate]) -> list[Placed]:
+    def _place(self, state: DispatchState, next_jobs: Sequence[NextJob]) -> list[Placed]:
         """Reserve places, and note which classes are full by that."""
         grouped = [
             (state.demands[name], barred, [each.job for each in members])
-            for (name, barred), members in groupby(candidates, lambda each: (each.job.class_name, each.barred))
+            for (name, barred), members in groupby(next_jobs, lambda each: (each.job.class_name, each.barred))
         ]
         runs = [
             Run(demand.requirement, jobs, demand.failed_on.union(barred, self._fleet.outdated))
@@ -211,10 +211,10 @@ class Dispatch:
 
     def _note(self, state: DispatchState, sweep: bool) -> None:
         self._unschedulable.step(state.demands, state.full, state.reasons)
-        own = dict(list(state.in_the_way.items())[:TOLD])
-        if own or self._was_told or sweep:
+        own = dict(list(state.in_the_way.items())[:MOST_NOTED])
+        if own or self._noted_jobs or sweep:
             waiting.note_jobs(self._ledger, own)
-        self._was_told = bool(own)
+        self._noted_jobs = bool(own)
         if sweep:
             now = self._now()
             self._served = {kin: at for kin, at in self._served.items() if now < at + SERVED_S}

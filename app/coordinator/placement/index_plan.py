@@ -55,7 +55,7 @@ class Source:
 
 @dataclass(eq=False)
 class OpenDemand:
-    """A demand that has sets. One that shares none has a name and sources of its own; offsets stand in their scores."""
+    """A demand that has sets. Where it shares none it has a name of its own, and offsets are part of the scores."""
 
     requirement: Requirement
     used_at: float
@@ -176,7 +176,7 @@ class IndexPlan:
         return terms_of(requirement, self.strategy_of(requirement))
 
     def _learn(self) -> None:
-        """Class the workers by the terms of the demands that share sets."""
+        """Classify the workers by the terms of all demands that share sets."""
         terms = frozenset(term for demand in self._sharing() for term in self._terms_of(demand.requirement))
         if terms != self._classes.terms:
             self._classes.learn(terms, self._classes.under(terms))

@@ -22,8 +22,8 @@ from app.pool.policy import Policy
 from app.pool.status import FREE_SLOT, STANDING, worker_status
 
 NAMED = 3  # workers in one sentence
-AGAIN_S = 1.0  # after it, a class is asked about again
-REST = 10.0  # then nobody is asked about again for this many times as long as asking took: a tenth of the time
+AGAIN_S = 1.0  # between two looks at one class
+REST = 10.0  # a round is followed by a rest ten times as long as it took
 LOOK_AT = 16  # workers
 
 
@@ -44,8 +44,8 @@ class UnschedulableClasses:
     ) -> None:
         """Note why the jobs of those classes wait that found no room.
 
-        classes: all with due jobs, as they stand now. waiting_now: the names of those without room.
-        known: why some of these wait, where that is known already. Raises Unavailable, and may be repeated.
+        classes: those with due jobs. waiting_now: the names of those without room. known: why some of these wait.
+        Raises Unavailable, and may be repeated.
         """
         self._asked = {name: at for name, at in self._asked.items() if name in waiting_now}
         self._noted = {name: reason for name, reason in self._noted.items() if name in classes}
