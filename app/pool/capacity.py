@@ -141,13 +141,12 @@ def unfit(worker: Worker, requirement: Requirement, policy: Policy) -> Refusal |
     return None if never is None else Refusal(NEVER[never.filter], _even_when_idle(never.clause))
 
 
-def could_give_mb(worker: Worker, beat: Beat | None, policy: Policy, cards: int = 1) -> int:
-    """The most MiB that a job could have on each of so many cards if none of our jobs ran there.
+def could_give_mb(worker: Worker, beat: Beat | None, policy: Policy) -> int:
+    """The most MiB that a job could have on one card if none of our jobs ran there; 0 of a worker without cards.
 
-    What foreign processes use counts where there is a beat. 0 if the worker has fewer cards.
+    What foreign processes use counts where there is a beat.
     """
-    most = sorted((card.free_mb for card in _bare_cards(worker, beat, policy)), reverse=True)
-    return most[cards - 1] if len(most) >= cards else 0
+    return max((card.free_mb for card in _bare_cards(worker, beat, policy)), default=0)
 
 
 def has_card_above(worker: Worker, beat: Beat | None, requirement: Requirement, policy: Policy) -> bool:

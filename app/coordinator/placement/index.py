@@ -151,8 +151,7 @@ class Index:
         return found
 
     def _is_one_too_many(self, requirement: Requirement) -> bool:
-        memories = self._plan.memories() | {(requirement.min_vram_mb, requirement.above_vram_mb)}
-        return len(memories) > MOST_MEMORIES
+        return self._plan.memories >= MOST_MEMORIES and not self._plan.has_memory(requirement)
 
     def _renew(self, workers: Iterable[WorkerId]) -> None:
         texts = {worker: self._headroom(worker) for worker in workers}

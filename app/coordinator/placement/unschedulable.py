@@ -35,7 +35,6 @@ class UnschedulableClasses:
         self._fleet = fleet
         self._now = now
         self._asked: dict[str, float] = {}  # when, by class
-        self._noted: dict[str, WaitingReason] = {}
         self._rests_until = 0.0
         self.large: set[str] = set()  # names of classes whose jobs take more of a worker than a slot
 
@@ -48,20 +47,16 @@ class UnschedulableClasses:
         Raises Unavailable, and may be repeated.
         """
         self._asked = {name: at for name, at in self._asked.items() if name in waiting_now}
-        self._noted = {name: reason for name, reason in self._noted.items() if name in classes}
         self.large &= classes.keys()  # a class that finds room now and then stays as large as it was
         budget, reasons = Budget(self._now, LOOK_S), dict[str, WaitingReason]()
         for name in sorted(waiting_now, key=lambda name: (self._asked.get(name, 0.0), name)):
             if self._is_asked_too_soon(name, budget.began) or budget.is_spent:
                 break
             self._asked[name] = budget.began
-            reason = known.get(name) or self._why(classes[name])
-            if reason != self._noted.get(name):
-                reasons[name] = reason
+            reasons[name] = known.get(name) or self._why(classes[name])
             if self._is_large(classes[name]):
                 self.large.add(name)
-        waiting.note_classes(self._ledger, reasons)
-        self._noted |= reasons
+        waiting.note_classes(self._ledger, reasons)  # also what was noted before: a row may have gone meanwhile
         self._rests_until = max(self._rests_until, budget.began + REST * budget.used_s)
 
     def _is_asked_too_soon(self, name: str, now: float) -> bool:
