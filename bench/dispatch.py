@@ -26,8 +26,8 @@ from app.coordinator.fleet import Fleet
 from app.coordinator.placement.dispatch import Dispatch
 from app.coordinator.placement.index import Index
 from app.coordinator.stores import Stores
-from app.ledger import jobs, waiting
-from app.ledger.jobs import OpenAttempt
+from app.ledger import jobs, open_attempts, waiting
+from app.ledger.open_attempts import OpenAttempt
 from app.pool.model import JobId, JobSpec
 from bench.kit.figures import percentile, publish
 from bench.kit.situations import AT_ONCE, BURN, FAILED, SITUATIONS, Situation
@@ -164,7 +164,7 @@ class Scene:
 
     def _placed(self) -> dict[JobId, OpenAttempt]:
         """What was given since the last look. Raises AssertionError where nothing was."""
-        found = {each.job: each for each in jobs.held(self._ledger) if each.job not in self._held}
+        found = {each.job: each for each in open_attempts.held(self._ledger) if each.job not in self._held}
         assert found, "nothing was placed"
         return found
 

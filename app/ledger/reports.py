@@ -13,7 +13,7 @@ from enum import Enum
 import psycopg
 from psycopg.types.json import Jsonb
 
-from app.ledger import failures, jobs, news
+from app.ledger import failures, news, open_attempts
 from app.ledger.db import Ledger
 from app.ledger.failures import Failure, Shortage
 from app.pool.codec import from_plain, plain, to_json
@@ -100,7 +100,7 @@ def apply(tx: Ledger, report: Report, shortage: Shortage | None = None) -> Appli
 def _claim(tx: Ledger, report: Report) -> Applied:
     assert report.job is not None
     nonce = report.nonce or ""
-    if claimed := jobs.claim(tx, report.job, report.attempt, report.worker, report.incarnation, nonce):
+    if claimed := open_attempts.claim(tx, report.job, report.attempt, report.worker, report.incarnation, nonce):
         if report.attempt > 1:
             news.moved(tx, report.job, report.attempt)
         return Applied.CLAIMED if claimed == "now" else Applied.REPEATED

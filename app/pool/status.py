@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -113,6 +114,19 @@ def pause_words(worker: Worker) -> str | None:
         return None
     note = f": {worker.paused_note}" if worker.paused_note else ""
     return f"by {worker.paused_by or 'somebody'}, {until_words(worker.paused_until)}{note}"
+
+
+def signal_name(number: int) -> str:
+    """A signal's name, or "signal 40" for a number that Python has no name for, as for most real-time signals."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def ended_words(code: int) -> str:
+    """How a process ended, from its exit code, which is negative for a signal: "exit code 3", "killed by SIGKILL"."""
+    return f"exit code {code}" if code >= 0 else f"killed by {signal_name(-code)}"
 
 
 def job_status(job: Job) -> JobStatus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.ledger import groups, jobs
+from app.ledger import groups, jobs, open_attempts
 from app.ledger.registry import workers
 from app.pool.model import Health, Job, WaitingFor, WaitingReason, Worker
 from tests.kit.seed import Seed
@@ -67,7 +67,7 @@ def _moved(seed: Seed, lost: Worker, to: Worker) -> Job:
     job = seed.run(seed.job("Trailer, final cut", params={"input": "/srv/a.mov", "api_token": "hunter2"}), lost, 0.5)
     seed.report(job, lost, "checkpoint", number=3, fraction=0.4, state={"segment": 3})
     seed.health(lost, Health.DOWN, "its process was killed by SIGKILL")
-    jobs.take_away_all(seed.ledger, lost.id, "render-05 went down: its process was killed by SIGKILL")
+    open_attempts.take_away_all(seed.ledger, lost.id, "render-05 went down: its process was killed by SIGKILL")
     return seed.run(seed.now(job), to, 0.55, "segment 6 of 10")
 
 

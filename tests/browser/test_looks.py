@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import ViewportSize
 
-from app.ledger import investigations, jobs, policy
+from app.ledger import investigations, open_attempts, policy
 from app.pool.model import Health
 from tests.browser import scenes
 from tests.kit.browser import DESK, PHONE, Visitor, looks, violations
@@ -79,7 +79,7 @@ def test_an_investigation_with_long_words_fits_its_page(admin: Visitor) -> None:
     job = seed.run(seed.job("N" * 200), worker, 0.4)
     one = seed.investigate(worker, "out of memory", "w" * 300)
     seed.health(worker, Health.DOWN, "c" * 300)
-    jobs.take_away_all(seed.ledger, worker.id, "c" * 300)
+    open_attempts.take_away_all(seed.ledger, worker.id, "c" * 300)
     assert investigations.add_note(seed.ledger, one, "a" * 100, "t" * 2000)
     for size in (DESK, PHONE):
         admin.page.set_viewport_size(size)

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.ledger import blocks, events, jobs, policy, reports
+from app.ledger import blocks, events, open_attempts, policy, reports
 from app.ledger.db import Ledger
 from app.ledger.registry import workers
 from app.ledger.reports import Applied
@@ -131,7 +131,7 @@ def test_a_time_limit_and_a_death_are_the_jobs_own_error(ledger: Ledger, cause: 
 def test_what_was_taken_away_or_back_says_nothing_of_the_worker(ledger: Ledger) -> None:
     bad, _ = two(ledger)
     running(ledger, bad)
-    jobs.take_away_all(ledger, bad.id, "silent")
+    open_attempts.take_away_all(ledger, bad.id, "silent")
 
     assert fail(ledger, bad) is Applied.BARRED
 

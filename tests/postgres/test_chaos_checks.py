@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from app.ledger import groups, jobs
+from app.ledger import groups, open_attempts
 from app.ledger.db import Ledger
 from app.ledger.registry import setups
 from app.ledger.registry.setups import Setup
@@ -91,5 +91,5 @@ def test_who_waits_beside_a_worker_that_fits_is_seen(ledger: Ledger, rows: Any) 
     assert [(row["job"], row["worker"]) for row in idle()] == [(job.id, worker.id)]
     assign(ledger, job, worker)
     assert idle() == []
-    jobs.take_back(ledger, job.id, 1, "for a test")
+    open_attempts.take_back(ledger, job.id, 1, "for a test")
     assert idle() == []  # it may be kept from where it was

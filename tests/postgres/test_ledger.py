@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from app.ledger import attempts, jobs, waiting
+from app.ledger import attempts, jobs, open_attempts, waiting
 from app.ledger.db import Ledger
 from app.ledger.registry import joins, pauses, workers
 from app.ledger.reports import Applied
@@ -51,7 +51,7 @@ def test_a_second_delivery_is_refused(ledger: Ledger) -> None:
 def test_a_stale_envelope_is_refused(ledger: Ledger) -> None:
     worker = join(ledger)
     job = assign(ledger, submit(ledger), worker)
-    assert jobs.take_back(ledger, job.id, 1, "re-tagged")
+    assert open_attempts.take_back(ledger, job.id, 1, "re-tagged")
 
     assert tell(ledger, worker, job, 1, "claim", nonce="n") is Applied.REFUSED
     assert found(ledger, job).attempt == 2
@@ -93,7 +93,7 @@ def test_a_degraded_worker_is_assigned_nothing(ledger: Ledger) -> None:
 def test_a_slow_worker_is_refused_after_failover(ledger: Ledger) -> None:
     slow, fresh = join(ledger, "slow"), join(ledger, "fresh")
     job = running(ledger, slow)
-    jobs.take_away_all(ledger, slow.id, "silent")
+    open_attempts.take_away_all(ledger, slow.id, "silent")
     running(ledger, fresh, found(ledger, job))
 
     assert tell(ledger, fresh, job, 2, "checkpoint", number=1, state={"frame": 10}) is Applied.KEPT
@@ -111,7 +111,7 @@ def test_a_checkpoint_of_a_later_attempt_counts_more_than_a_higher_number_of_an_
     worker = join(ledger)
     job = running(ledger, worker)
     assert tell(ledger, worker, job, 1, "checkpoint", number=7, state="old") is Applied.KEPT
-    jobs.take_away(ledger, job.id, 1, "drain")
+    open_attempts.take_away(ledger, job.id, 1, "drain")
     running(ledger, worker, found(ledger, job))
 
     assert tell(ledger, worker, job, 2, "checkpoint", number=1, state="new") is Applied.KEPT
@@ -124,7 +124,7 @@ def test_the_end_wins_over_a_take_away_that_comes_after_it(ledger: Ledger) -> No
     job = running(ledger, worker)
 
     assert tell(ledger, worker, job, 1, "end", end="succeeded", result=1) is Applied.ENDED
-    assert jobs.take_away_all(ledger, worker.id, "silent") == []
+    assert open_attempts.take_away_all(ledger, worker.id, "silent") == []
     assert found(ledger, job).state is JobState.SUCCEEDED
 
 
@@ -143,7 +143,7 @@ def test_taking_away_and_ending_at_once_leave_one_outcome(ledger: Ledger) -> Non
         job = running(ledger, worker)
         end, taken = _together(
             lambda job=job: tell(ledger, worker, job, 1, "end", end="succeeded"),
-            lambda: jobs.take_away_all(ledger, worker.id, "silent"),
+            lambda: open_attempts.take_away_all(ledger, worker.id, "silent"),
         )
         now = found(ledger, job)
         assert (end is Applied.ENDED) == (not taken) == (now.state is JobState.SUCCEEDED)
@@ -217,8 +217,8 @@ def test_a_strict_job_is_not_taken_away_on_mere_silence(ledger: Ledger) -> None:
     worker = join(ledger)
     job = running(ledger, worker, submit(ledger, strict=True))
 
-    assert jobs.take_away_all(ledger, worker.id, "silent") == []
-    taken = jobs.take_away_all(ledger, worker.id, "silent for long", spare_strict=False)
+    assert open_attempts.take_away_all(ledger, worker.id, "silent") == []
+    taken = open_attempts.take_away_all(ledger, worker.id, "silent for long", spare_strict=False)
     assert [t.job for t in taken] == [job.id]
 
 
@@ -227,7 +227,7 @@ def test_progress_is_never_shown_below_the_checkpoint(ledger: Ledger) -> None:
     job = running(ledger, worker)
     tell(ledger, worker, job, 1, "progress", number=1, fraction=0.5)
     tell(ledger, worker, job, 1, "checkpoint", number=1, state={}, fraction=0.4)
-    jobs.take_away(ledger, job.id, 1, "silent")
+    open_attempts.take_away(ledger, job.id, 1, "silent")
     assert found(ledger, job).progress == 0.4
 
     running(ledger, worker, found(ledger, job))

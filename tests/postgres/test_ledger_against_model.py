@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from app.ledger import attempts, jobs, waiting
+from app.ledger import attempts, jobs, open_attempts, waiting
 from app.ledger.db import Ledger
 from app.ledger.reports import Applied
 from app.pool.model import Job, JobState, Worker
@@ -138,7 +138,9 @@ class LedgerVerbs(RuleBasedStateMachine):
     @rule(which=WHICH, older=OLDER, running=st.booleans())
     def take(self, which: int, older: int, running: bool) -> None:
         it = self.jobs[which]
-        verb, state = (jobs.take_away, JobState.RUNNING) if running else (jobs.take_back, JobState.ASSIGNED)
+        verb, state = (
+            (open_attempts.take_away, JobState.RUNNING) if running else (open_attempts.take_back, JobState.ASSIGNED)
+        )
         taken = verb(self.ledger, it.job.id, it.attempt - older, "for a test")
         assert (taken is not None) == (it.state is state and not older)
         if taken:

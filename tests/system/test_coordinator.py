@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.coordinator.hints import Hint
-from app.ledger import attempts, jobs
+from app.ledger import attempts, jobs, open_attempts
 from app.pool.keys import queue
 from app.pool.model import JobState, WorkerId
 from app.pool.protocol import LeaseState
@@ -70,7 +70,7 @@ def test_a_claim_of_an_attempt_that_was_taken_back_is_refused(scene: Coordinator
     scene.step()
     order = peer.pop()
     assert order is not None
-    jobs.take_back(scene.ledger, job.id, 1, "test")
+    open_attempts.take_back(scene.ledger, job.id, 1, "test")
     peer.claim(order)
     scene.step()
     assert scene.job(job.id).attempt == 2

@@ -13,7 +13,7 @@ from app.coordinator.health.calls import LossKind
 from app.coordinator.health.presence import Loss
 from app.coordinator.hints import Hint
 from app.coordinator.upkeep.output_gc import OutputGc
-from app.ledger import attempts, events, investigations, jobs, policy
+from app.ledger import attempts, events, investigations, jobs, open_attempts, policy
 from app.ledger.registry import workers
 from app.pool.errors import Unavailable
 from app.pool.model import AttemptEnd, Health, JobState
@@ -92,7 +92,7 @@ def test_a_job_without_limits_takes_the_pool_s_and_its_own_goes_first(scene: Coo
     peer = scene.peer()
     order = scene.running(peer, stall_s=5)
     assert (order.timeout_s, order.stall_s, order.strict) == (300, 5, True)
-    (held,) = jobs.held(scene.ledger)
+    (held,) = open_attempts.held(scene.ledger)
     assert (held.timeout_s, held.strict) == (300, True)
 
 
@@ -183,7 +183,7 @@ def test_a_refused_second_delivery_leaves_the_lease_to_the_first(scene: Coordina
 def test_a_lease_of_an_older_incarnation_keeps_no_job_waiting(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer)
-    jobs.take_away(scene.ledger, order.job, 1, "the pool stopped before the lease was marked")
+    open_attempts.take_away(scene.ledger, order.job, 1, "the pool stopped before the lease was marked")
     scene.new_leader()
     again = Peer(scene.stores, scene.ledger)
     again.beat()

@@ -9,7 +9,7 @@ from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.leases import Leases
 from app.coordinator.attempts.revoke import Failover
 from app.coordinator.fleet import Fleet
-from app.ledger import attempts, jobs, policy
+from app.ledger import attempts, open_attempts, policy
 from app.pool.model import AttemptEnd, Gpu, Job, JobState, Requirement
 from tests.kit.actors import submit
 from tests.kit.coordinator_scene import CoordinatorScene, begun, end
@@ -139,7 +139,7 @@ def test_a_job_is_not_moved_again_and_again_for_a_worker_that_it_is_not_given_to
 
 def test_what_has_started_meanwhile_is_not_taken_back(scene: CoordinatorScene) -> None:
     order = scene.running(scene.peer())
-    (held,) = jobs.held(scene.ledger)
+    (held,) = open_attempts.held(scene.ledger)
     fleet = Fleet(scene.stores)
     failover = Failover(scene.stores, fleet, Leases(scene.stores), Envelopes(scene.stores.rq))
     assert not failover.take_back(held, "for a test")

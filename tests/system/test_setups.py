@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from app.coordinator.hints import Hint
-from app.ledger import attempts, groups, jobs
+from app.ledger import attempts, groups, open_attempts
 from app.ledger.registry import pauses, setups
 from app.ledger.registry.pauses import Pause
 from app.pool.codec import from_json
@@ -125,7 +125,7 @@ def test_slots_grow_when_the_agent_has_followed_and_shrink_at_once(scene: Coordi
         peer.end(order)
         peer.beat()
         scene.step()
-    assert (len(jobs.held(scene.ledger, peer.id)), peer.queued()) == (1, 1)
+    assert (len(open_attempts.held(scene.ledger, peer.id)), peer.queued()) == (1, 1)
 
 
 def test_a_queue_depth_lets_jobs_wait_behind_the_slots(scene: CoordinatorScene) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.ledger import events, investigations, jobs
+from app.ledger import events, investigations, jobs, open_attempts
 from app.ledger.investigations import SuspectedCause
 from app.ledger.registry import pauses, workers
 from app.pool.model import Health, Intent, Worker
@@ -35,7 +35,7 @@ def test_an_investigation_names_the_jobs_that_moved_and_how_fast(web: Web) -> No
     job = running(web.ledger, lost)
     one = opened(web, lost)
     assert workers.set_health(web.ledger, lost, Health.DOWN, "silent: no heartbeat for 45 s", "down")
-    jobs.take_away_all(web.ledger, lost.id, "render-1 is down")
+    open_attempts.take_away_all(web.ledger, lost.id, "render-1 is down")
     again = jobs.find(web.ledger, job.id)
     assert again
     tell(web.ledger, other, assign(web.ledger, again, other), 2, "claim", nonce="m")
@@ -53,7 +53,7 @@ def test_an_investigation_names_the_jobs_that_moved_and_how_fast(web: Web) -> No
         "What the pool saw: silent: no heartbeat for 35.2 s",
         "It ran 1 job when it was last heard of",
         "GPU 0: GPU is lost",
-        "ended by signal 9: Killed",
+        "ended by SIGKILL: Killed",
         "temperature before the failure: last 71 °C",
         "Continued on render-2, ",
         "Down: silent: no heartbeat for 45 s",

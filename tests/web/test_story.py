@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from app.ledger import attempts, investigations, jobs, policy
+from app.ledger import attempts, investigations, jobs, open_attempts, policy
 from app.ledger.investigations import SuspectedCause
 from app.ledger.registry import workers
 from app.pool.model import Health, Job, JobId, Worker
@@ -19,7 +19,7 @@ def down(web: Web, worker: Worker, cause: SuspectedCause = SuspectedCause.HOST_S
     """The worker has failed, and its running jobs are taken away."""
     assert workers.set_health(web.ledger, worker, Health.DOWN, "silent", "down")
     investigations.begin(web.ledger, worker.id, worker.incarnation, cause, {}, 1.0)
-    jobs.take_away_all(web.ledger, worker.id, "silent", spare_strict=False)
+    open_attempts.take_away_all(web.ledger, worker.id, "silent", spare_strict=False)
 
 
 def until(web: Web, job: JobId) -> dict[int, datetime]:
@@ -38,7 +38,7 @@ def test_checkpoints_are_paged_newest_first_and_a_later_attempt_is_newer(web: We
     job = running(web.ledger, first)
     for number in (7, 8):
         checkpoint(web, first, job, number)
-    jobs.take_away_all(web.ledger, first.id, "silent")
+    open_attempts.take_away_all(web.ledger, first.id, "silent")
     again = jobs.find(web.ledger, job.id)
     assert again
     again = assign(web.ledger, again, second)

@@ -19,9 +19,9 @@ from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.leases import Batch, Leases
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
-from app.ledger import events, jobs, news, reports
+from app.ledger import events, jobs, news, open_attempts, reports
 from app.ledger.db import Ledger
-from app.ledger.jobs import OpenAttempt, Taken
+from app.ledger.open_attempts import OpenAttempt, Taken
 from app.pool.duration import duration
 from app.pool.faults import point
 from app.pool.model import JobId, JobState, WorkerId
@@ -49,14 +49,14 @@ class Failover:
 
     def take_back_all(self, worker: WorkerId, cause: str, leave: bool = False) -> None:
         """Make what has not started there pending again; with `leave` its envelopes stay, to be refused."""
-        self._take(lambda tx: jobs.take_back_all(tx, worker, cause), cause, leave=leave)
+        self._take(lambda tx: open_attempts.take_back_all(tx, worker, cause), cause, leave=leave)
 
     def take_away_all(self, worker: WorkerId, cause: str) -> None:
         """Take all from a worker without processes: strict jobs too, and what nobody else could run."""
         self._take(
             lambda tx: [
-                *jobs.take_back_all(tx, worker, cause),
-                *jobs.take_away_all(tx, worker, cause, spare_strict=False),
+                *open_attempts.take_back_all(tx, worker, cause),
+                *open_attempts.take_away_all(tx, worker, cause, spare_strict=False),
             ],
             cause,
             gone=True,
@@ -86,7 +86,7 @@ class Failover:
 
     def take_back(self, held: OpenAttempt, cause: str) -> list[Taken]:
         """Take back an attempt that has not started; returns nothing where a claim came first."""
-        return self._take(lambda tx: _taken(jobs.take_back(tx, held.job, held.attempt, cause)), cause)
+        return self._take(lambda tx: _taken(open_attempts.take_back(tx, held.job, held.attempt, cause)), cause)
 
     def take_gone(self, held: OpenAttempt, cause: str, died: bool = False) -> list[Taken]:
         """Take an attempt of which no process is left: nobody has to be told, and its slot is free."""
@@ -134,7 +134,7 @@ class Failover:
     def _over(self, held: OpenAttempt) -> bool:
         """True for a cancelled attempt: it is not taken, it is over."""
         if held.state is JobState.CANCELLED:
-            jobs.end_cancelled(self._ledger, held.worker, held.job, held.attempt)
+            open_attempts.end_cancelled(self._ledger, held.worker, held.job, held.attempt)
         return held.state is JobState.CANCELLED
 
     def _take(
@@ -180,8 +180,8 @@ class Failover:
 
 
 def _one(tx: Ledger, held: OpenAttempt, cause: str, *, spare_strict: bool, died: bool = False) -> list[Taken]:
-    taken = jobs.take_back(tx, held.job, held.attempt, cause)
-    return _taken(taken or jobs.take_away(tx, held.job, held.attempt, cause, spare_strict, died))
+    taken = open_attempts.take_back(tx, held.job, held.attempt, cause)
+    return _taken(taken or open_attempts.take_away(tx, held.job, held.attempt, cause, spare_strict, died))
 
 
 def _taken(found: Taken | None) -> list[Taken]:

@@ -23,7 +23,7 @@ from app.coordinator.health.failure_detector import Sight, Verdict, judge, takes
 from app.coordinator.health.presence import Loss, Presence
 from app.coordinator.health.sightings import Sightings
 from app.coordinator.stores import Stores
-from app.ledger import jobs
+from app.ledger import open_attempts
 from app.ledger.registry import workers
 from app.pool.faults import point
 from app.pool.live import BeatReading
@@ -153,7 +153,7 @@ class HealthMonitor:
         if verdict.proven:
             self._proven.add(life_of(worker))
             self._died_at[worker.id] = self._now()
-        held = jobs.held(self._ledger, worker.id)
+        held = open_attempts.held(self._ledger, worker.id)
         if any(attempt.strict for attempt in held):
             self._owing.add(worker.id)
         self._failover.take_from_down(held, verdict.reason, self.certainty(worker))
@@ -217,7 +217,9 @@ class HealthMonitor:
         self._owing &= down.keys()
         for id_ in [id_ for id_ in self._owing if self.sightings.is_silenced(id_)]:
             worker = down[id_]
-            self._failover.take_from_down(jobs.held(self._ledger, id_), down_words(worker), self.certainty(worker))
+            self._failover.take_from_down(
+                open_attempts.held(self._ledger, id_), down_words(worker), self.certainty(worker)
+            )
             self._owing.discard(id_)
 
     def _outdates(self, end: Report) -> bool:

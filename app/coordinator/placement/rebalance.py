@@ -16,8 +16,8 @@ from app.coordinator.attempts.revoke import Failover
 from app.coordinator.budget import LOOK_S, Budget
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
-from app.ledger import jobs
-from app.ledger.jobs import OpenAttempt
+from app.ledger import open_attempts
+from app.ledger.open_attempts import OpenAttempt
 from app.pool.capacity import Room, capacity_refusal, need, room, slots
 from app.pool.keys import envelope_id
 from app.pool.matching import refusal
@@ -55,12 +55,12 @@ class Rebalance:
         kept: the workers that are kept for large jobs, on which nothing could. Raises Unavailable or RedisError, and
         may be repeated.
         """
-        queued = jobs.slots_queued(self._stores.ledger)
+        queued = open_attempts.slots_queued(self._stores.ledger)
         crowded = [worker for worker, used in queued.items() if used > self._slots(worker)]
         if not crowded:
             return False
         budget = Budget(self._now, LOOK_S)
-        attempts = jobs.held_by_worker(self._stores.ledger)
+        attempts = open_attempts.held_by_worker(self._stores.ledger)
         free = self._free(attempts, kept())
         self._moved = {key: at for key, at in self._moved.items() if key[1] in free and budget.began < at + APART_S}
         took_back = False

@@ -16,7 +16,7 @@ from app.coordinator.health import incident
 from app.coordinator.health.verdicts import HealthMonitor
 from app.coordinator.recovery.snapshot import AttemptKey, Snapshot, refs
 from app.coordinator.stores import Stores
-from app.ledger.jobs import OpenAttempt
+from app.ledger.open_attempts import OpenAttempt
 from app.pool.keys import envelope_id
 from app.pool.matching import refusal
 from app.pool.model import Health, Intent, JobState, Worker

@@ -5,7 +5,7 @@ The ledger is right about what is to run, and a worker's beat about what does ru
 one look: an attempt is missing when two beats that began after the first look omit it, and a lease may go
 after a newer beat.
 
-Two comparisons make it: of what the ledger holds as open (open_attempts.py), and of what lies in Redis, by
+Two comparisons make it: of what the ledger holds as open (recovery/open_attempts.py), and of what lies in Redis, by
 worker (remainders.py). Between them stuck slots are found, which need both.
 """
 
@@ -27,7 +27,7 @@ from app.coordinator.recovery.remainders import Remainders
 from app.coordinator.recovery.snapshot import AttemptKey, Snapshot
 from app.coordinator.recovery.stuck_slots import StuckSlots
 from app.coordinator.stores import Stores
-from app.ledger import jobs, waiting
+from app.ledger import jobs, open_attempts, waiting
 from app.pool.model import JobId, JobState, WaitingFor, WaitingReason, WorkerId
 from app.pool.protocol import LeaseState
 
@@ -86,7 +86,7 @@ class Reconcile:
         found = jobs.find(self._stores.ledger, job)
         if found is None or found.state is not JobState.CANCELLED or found.worker is None:
             return
-        running = [attempt for attempt in jobs.held(self._stores.ledger, found.worker) if attempt.job == job]
+        running = [attempt for attempt in open_attempts.held(self._stores.ledger, found.worker) if attempt.job == job]
         for attempt in running:
             self._failover.cancelled(attempt, self._fleet.policy.cancel_grace_s)
         if not running:
@@ -94,7 +94,7 @@ class Reconcile:
 
     def _look(self) -> Snapshot:
         """At all workers that have something to compare, and at the next batch of the quiet ones."""
-        held = jobs.held_by_worker(self._stores.ledger)
+        held = open_attempts.held_by_worker(self._stores.ledger)
         touched = self._leases.touched()
         lively = (held.keys() | touched | self._busy | self._lively()) & self._fleet.workers.keys()
         workers = [*lively, *(worker for worker in self._batches.next(self._fleet.workers) if worker not in lively)]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.coordinator.attempts.envelopes import QueuedEnvelopes
-from app.ledger.jobs import OpenAttempt
+from app.ledger.open_attempts import OpenAttempt
 from app.pool.keys import envelope_parts
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Beat, Lease

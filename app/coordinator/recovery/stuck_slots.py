@@ -12,7 +12,7 @@ from app.coordinator.attempts.envelopes import QueuedEnvelopes
 from app.coordinator.fleet import Fleet
 from app.coordinator.health.failure_detector import takes_nothing
 from app.coordinator.health.verdicts import HealthMonitor
-from app.ledger.jobs import OpenAttempt
+from app.ledger.open_attempts import OpenAttempt
 from app.pool.keys import envelope_id
 from app.pool.model import Health, JobState, WorkerId
 

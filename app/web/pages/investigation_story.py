@@ -14,7 +14,7 @@ from app.ledger.registry.samples import MinuteSample
 from app.ledger.registry.workers import Transition
 from app.pool.duration import duration
 from app.pool.model import Json
-from app.pool.status import counted
+from app.pool.status import counted, signal_name
 from app.web.http.filters import gib
 from app.web.pages import sparkline
 from app.web.pages.sparkline import Spark
@@ -114,7 +114,7 @@ def _moved(move: Move) -> list[Step]:
 
 
 def _end(end: Mapping[str, Json]) -> str:
-    how = f"signal {end['signal']}" if end.get("signal") else f"exit code {end.get('exit_code')}"
+    how = signal_name(int(end["signal"])) if end.get("signal") else f"exit code {end.get('exit_code')}"
     death = how if end.get("signal") or end.get("exit_code") is not None else str(end.get("cause") or "unknown")
     error = f": {str(end['error'])[:200]}" if end.get("error") else ""
     return f"Attempt {end.get('number')} of job {end.get('job')} ended by {death}{error}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +10,7 @@ from typing import Any
 from app.pool.duration import duration
 from app.pool.model import Attempt, AttemptEnd
 from app.pool.protocol import Cause
-from app.pool.status import counted
+from app.pool.status import counted, signal_name
 from app.web.http.filters import percent
 
 TONES = {
@@ -155,13 +154,8 @@ def _after(attempt: Attempt) -> str:
 
 def _death(attempt: Attempt) -> str:
     if attempt.signal:
-        return f"its process was ended by {_signal(attempt.signal)}"
+        return f"its process was ended by {signal_name(attempt.signal)}"
     return f"its process ended with exit code {attempt.exit_code}" if attempt.exit_code else ""
-
-
-def _signal(number: int) -> str:
-    names = {each.value: each.name for each in signal.Signals}
-    return names.get(number, f"signal {number}")
 
 
 def _lost(attempt: Attempt) -> str:
