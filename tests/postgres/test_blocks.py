@@ -46,7 +46,7 @@ def two(ledger: Ledger) -> tuple[Worker, Worker]:
 def test_the_third_failure_in_a_row_while_another_succeeds_blocks_with_the_reason(ledger: Ledger) -> None:
     bad, good = two(ledger)
 
-    assert fail(ledger, bad) is Applied.BARRED
+    assert fail(ledger, bad) is Applied.WORKER_BARRED
 
     [words] = blocked(ledger, bad).values()
     [block] = blocks.listed(ledger, bad.id)
@@ -118,14 +118,14 @@ def test_ends_that_say_nothing_of_the_worker_neither_count_nor_end_the_row(ledge
 
     outcomes = [fail(ledger, bad, **end), *(fail(ledger, bad) for _ in range(2))]
 
-    assert outcomes == [Applied.ENDED, Applied.ENDED, Applied.BARRED]
+    assert outcomes == [Applied.ENDED, Applied.ENDED, Applied.WORKER_BARRED]
 
 
 @pytest.mark.parametrize("cause", ["timeout", "stall", "guard"])
 def test_a_time_limit_and_a_death_are_the_jobs_own_error(ledger: Ledger, cause: str) -> None:
     bad, _ = two(ledger)
 
-    assert fail(ledger, bad, cause=cause) is Applied.BARRED
+    assert fail(ledger, bad, cause=cause) is Applied.WORKER_BARRED
 
 
 def test_what_was_taken_away_or_back_says_nothing_of_the_worker(ledger: Ledger) -> None:
@@ -133,20 +133,20 @@ def test_what_was_taken_away_or_back_says_nothing_of_the_worker(ledger: Ledger) 
     running(ledger, bad)
     open_attempts.take_away_all(ledger, bad.id, "silent")
 
-    assert fail(ledger, bad) is Applied.BARRED
+    assert fail(ledger, bad) is Applied.WORKER_BARRED
 
 
 def test_other_workflows_are_not_touched(ledger: Ledger) -> None:
     bad, _ = two(ledger)
     paint = submit(ledger, Requirement("paint"), max_failures=1)
 
-    assert fail(ledger, bad, paint) is not Applied.BARRED
-    assert fail(ledger, bad) is Applied.BARRED
+    assert fail(ledger, bad, paint) is not Applied.WORKER_BARRED
+    assert fail(ledger, bad) is Applied.WORKER_BARRED
     assert list(blocked(ledger, bad)) == ["burn"]
 
 
 @pytest.mark.parametrize(
-    ("before", "told"), [(1, [Applied.ENDED, Applied.BARRED]), (2, [Applied.BARRED, Applied.ENDED])]
+    ("before", "told"), [(1, [Applied.ENDED, Applied.WORKER_BARRED]), (2, [Applied.WORKER_BARRED, Applied.ENDED])]
 )
 def test_two_reports_at_once_open_one_block(
     ledger: Ledger, database_url: str, before: int, told: list[Applied]
@@ -179,7 +179,7 @@ def test_a_forgiven_worker_is_counted_anew(ledger: Ledger) -> None:
     assert (event.actor, event.sentence) == ("root", "bad may run burn again: root forgave it")
     assert fail(ledger, bad) is Applied.ENDED
     succeed(ledger, good)
-    assert [fail(ledger, bad) for _ in range(2)] == [Applied.ENDED, Applied.BARRED]
+    assert [fail(ledger, bad) for _ in range(2)] == [Applied.ENDED, Applied.WORKER_BARRED]
 
 
 def test_a_block_ends_when_its_time_is_over_and_only_once(ledger: Ledger, database_url: str) -> None:
@@ -200,6 +200,6 @@ def test_how_many_and_how_long_are_settings(ledger: Ledger) -> None:
     job = running(ledger, bad)
     succeed(ledger, good)
 
-    assert tell(ledger, bad, job, 1, "end", end="failed", cause="workflow") is Applied.BARRED
+    assert tell(ledger, bad, job, 1, "end", end="failed", cause="workflow") is Applied.WORKER_BARRED
     [block] = blocks.listed(ledger, bad.id)
     assert blocked(ledger, bad) == {"burn": f"until {block.until:%Y-%m-%d %H:%M} UTC (a failure while others succeed)"}

@@ -96,7 +96,7 @@ def test_a_slow_worker_is_refused_after_failover(ledger: Ledger) -> None:
     open_attempts.take_away_all(ledger, slow.id, "silent")
     running(ledger, fresh, found(ledger, job))
 
-    assert tell(ledger, fresh, job, 2, "checkpoint", number=1, state={"frame": 10}) is Applied.KEPT
+    assert tell(ledger, fresh, job, 2, "checkpoint", number=1, state={"frame": 10}) is Applied.STORED
     assert tell(ledger, slow, job, 1, "checkpoint", number=9, state={"frame": 99}) is Applied.REFUSED
     assert tell(ledger, slow, job, 1, "end", end="succeeded", result="old") is Applied.REFUSED
     newest = attempts.newest_checkpoints(ledger, [job.id]).get(job.id)
@@ -110,11 +110,11 @@ def test_a_slow_worker_is_refused_after_failover(ledger: Ledger) -> None:
 def test_a_checkpoint_of_a_later_attempt_counts_more_than_a_higher_number_of_an_earlier(ledger: Ledger) -> None:
     worker = join(ledger)
     job = running(ledger, worker)
-    assert tell(ledger, worker, job, 1, "checkpoint", number=7, state="old") is Applied.KEPT
+    assert tell(ledger, worker, job, 1, "checkpoint", number=7, state="old") is Applied.STORED
     open_attempts.take_away(ledger, job.id, 1, "drain")
     running(ledger, worker, found(ledger, job))
 
-    assert tell(ledger, worker, job, 2, "checkpoint", number=1, state="new") is Applied.KEPT
+    assert tell(ledger, worker, job, 2, "checkpoint", number=1, state="new") is Applied.STORED
     newest = attempts.newest_checkpoints(ledger, [job.id]).get(job.id)
     assert newest is not None and newest.state == "new"
 

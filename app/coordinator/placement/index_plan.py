@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from app.coordinator.placement.scoring import Order, offset, order
+from app.coordinator.placement.scoring import ScoreKey, offset, order
 from app.coordinator.placement.worker_classes import Terms, Traits, WorkerClasses, terms_of
 from app.pool.capacity import Need, need
 from app.pool.matching import refusal
@@ -40,7 +40,7 @@ class Membership:
 
     name: str
     needs: Need
-    order: Order
+    order: ScoreKey
     offset: float = 0.0
 
 

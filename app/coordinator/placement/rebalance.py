@@ -27,7 +27,7 @@ from app.pool.protocol import Lease
 MOVED = "a slot is free elsewhere"
 APART_S = 10.0  # between two moves of one job for the sake of one worker
 
-OpenAttempts = Mapping[WorkerId, list[OpenAttempt]]
+AttemptsByWorker = Mapping[WorkerId, list[OpenAttempt]]
 
 
 class Rebalance:
@@ -78,7 +78,7 @@ class Rebalance:
         worker, beat = self._fleet.workers.get(worker_id), self._fleet.beats.get(worker_id)
         return slots(worker, beat) if worker and beat else float("inf")
 
-    def _behind(self, crowded: Collection[WorkerId], attempts: OpenAttempts) -> list[OpenAttempt]:
+    def _behind(self, crowded: Collection[WorkerId], attempts: AttemptsByWorker) -> list[OpenAttempt]:
         """The attempts for which their workers have no slot, oldest first."""
         queues = self._envelopes.waiting(crowded)
         behind = [each for id_ in crowded for each in self._behind_on(id_, attempts.get(id_, []), queues[id_])]
@@ -94,7 +94,7 @@ class Rebalance:
             if used > self._slots(worker):
                 yield attempt
 
-    def _free(self, attempts: OpenAttempts, kept: Collection[WorkerId]) -> dict[WorkerId, Room]:
+    def _free(self, attempts: AttemptsByWorker, kept: Collection[WorkerId]) -> dict[WorkerId, Room]:
         """The rooms of the workers that have a free slot."""
         used = {id_: sum(each.reserved.slots for each in members) for id_, members in attempts.items()}
         schedulable = [worker.id for worker in self._fleet.schedulable() if worker.id not in kept]
