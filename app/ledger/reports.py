@@ -185,7 +185,8 @@ def _stopped(tx: Ledger, report: Report) -> Applied:
 
 def _late(tx: Ledger, report: Report) -> Applied:
     """Apply an end whose attempt does not run: it was cancelled, told before, or taken away meanwhile."""
-    if tx.do("attempt_end_cancelled", worker=report.worker, job=report.job, attempt=report.attempt):
+    assert report.job is not None
+    if open_attempts.end_cancelled(tx, report.worker, report.job, report.attempt):
         return Applied.ENDED
     if tx.one("attempt_ended_as", end_word=report.end, **_whose(report)):
         return Applied.ENDED

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import psycopg
 import pytest
 
-from app.ledger import blocks, events, open_attempts, policy, reports
+from app.ledger import blocks, events, failures, open_attempts, policy, reports
 from app.ledger.db import Ledger
 from app.ledger.registry import workers
 from app.ledger.reports import Applied
-from app.pool.model import Job, Requirement, Worker
-from app.pool.protocol import Report
+from app.pool.model import Job, Requirement, Then, Worker
+from app.pool.protocol import Cause, Report
 from tests.kit.actors import join, overlapping, running, submit, tell
 
 
@@ -203,3 +203,22 @@ def test_how_many_and_how_long_are_settings(ledger: Ledger) -> None:
     assert tell(ledger, bad, job, 1, "end", end="failed", cause="workflow") is Applied.WORKER_BARRED
     [block] = blocks.listed(ledger, bad.id)
     assert blocked(ledger, bad) == {"burn": f"until {block.until:%Y-%m-%d %H:%M} UTC (a failure while others succeed)"}
+
+
+@pytest.mark.parametrize("then", [None, *get_args(Then)])
+@pytest.mark.parametrize("cause", Cause)
+def test_code_and_schema_agree_which_failures_speak_against_a_worker(
+    ledger: Ledger, database_url: str, cause: Cause, then: Then | None
+) -> None:
+    worker = join(ledger)
+    job = running(ledger, worker)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        end = "UPDATE attempts SET end_word = 'failed', ended_at = now(), cause = %s, then_word = %s"
+        connection.execute(end, (str(cause), then))
+        [telling] = connection.execute("SELECT count(*) FROM telling_ends").fetchall()
+        indexes = connection.execute(
+            "SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'attempts_telling%%'"
+        ).fetchall()
+    report = Report("end", worker.id, 1, job.id, job.attempt, end="failed", cause=cause, then=then)
+    assert telling == (failures.speaks_against_worker(report),)
+    assert len({index.partition(" WHERE ")[2] for (index,) in indexes}) == 1  # the view's condition, or plans lose them

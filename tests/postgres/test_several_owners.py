@@ -15,7 +15,8 @@ from app.pool.model import Health, Intent, Requirement, Worker
 from app.pool.protocol import Report
 from tests.kit.actors import join, overlapping, running, submit, tell
 
-TOO_MANY = "it is not paused, since the pool pauses one worker in five at most, and never the last that takes jobs"
+TOO_MANY = "it is not paused, since the pool pauses one worker in five at most"
+THE_LAST = "it is not paused, since no other healthy worker takes jobs"
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_the_last_worker_that_takes_jobs_is_never_paused_so(ledger: Ledger, othe
 
     assert now(ledger, last).intent is Intent.ACTIVE
     assert looked_into(ledger, last)
-    assert events.notifications(ledger, "root")[0].sentence.endswith(TOO_MANY)
+    assert events.notifications(ledger, "root")[0].sentence.endswith(THE_LAST)
 
 
 def test_what_people_have_paused_is_not_counted_in_that_fifth(ledger: Ledger, pool: list[Worker]) -> None:
