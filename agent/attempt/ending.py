@@ -8,6 +8,7 @@ from typing import Literal
 
 from agent.attempt.reporter import Reporter
 from app.pool.protocol import Cause, Report
+from app.pool.status import ended_words
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def oom_killed(number: int | None, starved: bool) -> bool:
 
 def killed_by(number: int, starved: bool) -> str:
     """In words, how a process was killed."""
-    return f"killed by {signal.Signals(number).name}{OUT_OF_MEMORY if oom_killed(number, starved) else ''}"
+    return f"{ended_words(-number)}{OUT_OF_MEMORY if oom_killed(number, starved) else ''}"
 
 
 def _end(reporter: Reporter, why: EndReason, number: int | None, exit_code: int | None) -> Report:

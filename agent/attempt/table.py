@@ -58,7 +58,7 @@ class Attempts:
         return [handle.ref for handle in self._table]
 
     def guards(self) -> dict[AttemptRef, int]:
-        """The pid of handle attempt's guard, below which all of the attempt's processes are."""
+        """The pid of each attempt's guard; all processes of the attempt are below it."""
         return {handle.ref: handle.pid for handle in self._table if handle.gone_at is None}
 
     def tags(self) -> list[str]:

@@ -20,8 +20,10 @@ from agent.processes import ATTEMPT_VARIABLE, JOB_VARIABLE
 from app.pool.codec import plain
 from app.pool.model import Workflow
 from app.pool.protocol import Order
+from app.pool.text import LineBuffer
 
 CHECKPOINTS = ".checkpoints"
+LONGEST_BYTES = 64 * 1024  # of a line whose end is waited for
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class OutputPipe:
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
-        self._partial = b""
+        self._buffer = LineBuffer(LONGEST_BYTES)
         self.gone = False
 
     def fileno(self) -> int:
@@ -105,14 +107,12 @@ class OutputPipe:
     def lines(self) -> list[str]:
         """The lines that have come since the last call; at the end, or when it grows too long, also half a line."""
         try:
-            chunk = os.read(self._fd, 64 * 1024)
+            chunk = os.read(self._fd, LONGEST_BYTES)
         except BlockingIOError:
             return []
         self.gone = not chunk
-        *whole, self._partial = (self._partial + chunk).split(b"\n")
-        if self._partial and (self.gone or len(self._partial) > 64 * 1024):
-            whole, self._partial = [*whole, self._partial], b""
-        return [line.decode(errors="replace") for line in whole]
+        lines = self._buffer.rest() if self.gone else self._buffer.feed(chunk)
+        return [line.decode(errors="replace") for line in lines]
 
 
 def first_line(order: Order, workflow: Workflow, folders: Folders, deadline_fd: int) -> Message:

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 
 from agent.gpus.sampler import GpuSample, command
 from agent.processes import end_child
-from app.pool.backoff import Backoff
+from app.pool.backoff import Backoff, Outage
 from app.pool.codec import from_json, to_json
 from app.pool.model import Gpu
 from app.pool.protocol import GpuFigures
+from app.pool.text import LineBuffer
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class SamplerReader:
         self._figures_at: float | None = None  # of the newest sample with cards, or the first start
         self._start_at = 0.0
         self._fruitless = 0  # samplers in a row that gave no cards
-        self._missing = False  # figures are missing, as the log says
+        self._missing = Outage(log, "GPUs", "GPUs: figures again")
 
     def step(self, now: float) -> None:
         """Read what the sampler said and see that one runs; call it each second."""
@@ -157,11 +158,12 @@ class SamplerReader:
 
     def _log(self, now: float) -> None:
         """Log once when figures begin to be missing, and when they are there again."""
-        reason = self._reason(now)
-        if bool(reason) == self._missing or not (self._samples or self._silent(now)):
-            return
-        self._missing = bool(reason)
-        log.log(logging.WARNING if reason else logging.INFO, "GPUs: %s", reason or "figures again")
+        if not (self._samples or self._silent(now)):
+            return  # the driver is being asked for the first time
+        if reason := self._reason(now):
+            self._missing.failed(reason)
+        else:
+            self._missing.over()
 
 
 class _Sampler:
@@ -172,13 +174,12 @@ class _Sampler:
         assert self.process.stdout is not None
         self._pipe = self.process.stdout.fileno()
         os.set_blocking(self._pipe, False)
-        self._partial = b""
+        self._lines = LineBuffer()
 
     def read(self) -> Iterator[GpuSample]:
         """The samples that have come since the last call."""
         while chunk := self._chunk():
-            *lines, self._partial = (self._partial + chunk).split(b"\n")
-            yield from (from_json(GpuSample, line) for line in lines)
+            yield from (from_json(GpuSample, line) for line in self._lines.feed(chunk))
 
     def _chunk(self) -> bytes:
         try:

@@ -7,6 +7,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from app.pool.text import LineBuffer
+
 Message = dict[str, Any]
 
 CHUNK = 256 * 1024
@@ -21,7 +23,7 @@ class Link:
         end.setblocking(False)
         self._most_unsent = most_unsent
         self._end = end
-        self._partial = b""
+        self._lines = LineBuffer()
         self._unsent = bytearray()
         self.gone = False
 
@@ -58,8 +60,7 @@ class Link:
             chunk = self._read()
             if not chunk:
                 break
-            *lines, self._partial = (self._partial + chunk).split(b"\n")
-            messages += [json.loads(line) for line in lines]
+            messages += [json.loads(line) for line in self._lines.feed(chunk)]
         return messages
 
     def close(self) -> None:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import logging
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.pool.model import Gpu, WorkerId
 from app.pool.settings import AgentSettings
+from app.pool.text import write_private
+
+log = logging.getLogger(__name__)
 
 MACHINE_ID = Path("/etc/machine-id")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -39,7 +42,9 @@ class PoolMembership:
 def identify(settings: AgentSettings, gpus: tuple[Gpu, ...]) -> Identity:
     """Machine id, boot id, and the SHA-256 of machine id and GPU UUIDs, or without a GPU the worker's name and pool.
 
-    Two pools may each have a worker of this host's name; no two may have the same GPU.
+    Two pools may each have a worker of this host's name; no two may have the same GPU. The server's hash of the same
+    facts, `identity_of` in app/ledger/registry/joins.py, differs without a GPU: it stays within one pool, and has no
+    need to name it.
     """
     machine_id = settings.host_id or _machine_id(settings.home)
     boot_id = settings.boot_id or BOOT_ID.read_text().strip()
@@ -52,14 +57,23 @@ def load_membership(home: Path) -> PoolMembership:
     try:
         fields = json.loads(_membership(home).read_text())
         return PoolMembership(WorkerId(fields["worker"]), tuple(fields["tokens"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except FileNotFoundError:
+        return PoolMembership()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        # Not the error's repr: it may hold the tokens.
+        log.warning(
+            "membership cannot be read: path=%s: %s: %s; this agent needs a join token",
+            _membership(home),
+            type(error).__name__,
+            error,
+        )
         return PoolMembership()
 
 
 def save_membership(home: Path, membership: PoolMembership) -> None:
     """Write the membership down whole or not at all, readable by this user alone. Raises OSError."""
     text = json.dumps({"worker": membership.worker, "tokens": membership.tokens})
-    _write_private(_membership(home), text)
+    write_private(_membership(home), text)
 
 
 def _membership(home: Path) -> Path:
@@ -77,15 +91,5 @@ def _machine_id(home: Path) -> str:
 
 def _made_machine_id(path: Path) -> str:
     if not path.exists():
-        _write_private(path, uuid.uuid4().hex)
+        write_private(path, uuid.uuid4().hex)
     return path.read_text().strip()
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

@@ -1,7 +1,7 @@
 """The workflow process, in the output folder: forked by a guard, or started as `python -m agent.runners <fd>`.
 
 It waits for the first line, which comes only when the claim was accepted; until then nothing of the workflow runs.
-This is one of the three places that catch everything: an error of the workflow is its end.
+Whatever the workflow raises is caught here, SystemExit too, because an error of the workflow is its end.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ from agent.ipc.wire import Signals, Wire
 from agent.runners import children
 from app.pool.errors import PoolError
 from app.pool.model import LIMITS, Json, Workflow
+from app.pool.status import ended_words
+from app.pool.text import LineBuffer
 
 CHECKPOINT_VARIABLE = "MUSTER_CHECKPOINT"
 PLACE = re.compile(r"\{(\w+)\}")
@@ -51,9 +53,9 @@ def run(job: Job, workflow: Workflow, wire: Wire, signals: Signals) -> None:
     if job.stopping:
         # Also after exit code 0: a command that saved its state and left in order looks the same as a
         # finished one, and doing its last part again harms nobody.
-        raise Stopped(_how(command.returncode))
+        raise Stopped(ended_words(command.returncode))
     if command.returncode != 0:
-        raise CommandFailed("\n".join([_how(command.returncode), *lines.last]), command.returncode)
+        raise CommandFailed("\n".join([ended_words(command.returncode), *lines.last]), command.returncode)
 
 
 def arguments(workflow: Workflow, params: Mapping[str, Json]) -> list[str]:
@@ -106,16 +108,12 @@ def _follow(job: Job, command: subprocess.Popen[bytes], lines: _Lines, wire: Wir
         lines.read_rest(output.fileno())
 
 
-def _how(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
-
-
 class _Lines:
     """The command's output, line by line: understood, or put into the log."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._partial = b""
+        self._buffer = LineBuffer(_LONGEST)
         self.last: deque[str] = deque(maxlen=LAST_LINES)
 
     def read(self, fd: int) -> bool:
@@ -124,10 +122,7 @@ class _Lines:
             chunk = os.read(fd, _CHUNK)
         except BlockingIOError:
             return True
-        *lines, self._partial = (self._partial + chunk).split(b"\n")
-        if len(self._partial) > _LONGEST:
-            lines, self._partial = [*lines, self._partial], b""
-        self._take(lines)
+        self._take(self._buffer.feed(chunk))
         return bool(chunk)
 
     def read_rest(self, fd: int) -> None:
@@ -135,8 +130,7 @@ class _Lines:
         os.set_blocking(fd, False)
         for _ in range(1 + (1 << 20) // _CHUNK):
             self.read(fd)
-        if self._partial:
-            self._take([self._partial])
+        self._take(self._buffer.rest())
 
     def _take(self, lines: list[bytes]) -> None:
         plain: list[str] = []

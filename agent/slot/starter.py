@@ -26,12 +26,12 @@ from agent.processes import WORKER_VARIABLE
 from app.pool.backoff import Backoff
 from app.pool.codec import to_json
 from app.pool.model import WorkerId
+from app.pool.settings import without_secrets
+from app.pool.status import ended_words
 
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
-# A slot does not get them: what it was started with stands in /proc, there and for each workflow that it forks.
-SECRETS = ("MUSTER_JOIN_TOKEN", "MUSTER_TOKEN", "MUSTER_SECRET_KEY", "REDIS_URL", "RQ_REDIS_URL", "DATABASE_URL")
 
 BACKOFF = Backoff(0.2, 30.0)
 LONG_LIFE_S = 60.0  # after which a death counts as a first one again
@@ -175,7 +175,7 @@ class SlotProcesses:
         if slot.surplus:
             self._drop(slot)
         elif not self._leaving:
-            log.warning("slot process died: worker=%s slot=%d exit=%s", slot.setup.worker, slot.number, _how(code))
+            log.warning("slot process died, %s: worker=%s slot=%d", ended_words(code), slot.setup.worker, slot.number)
 
     @staticmethod
     def _wait(slot: SlotProcess, now: float) -> None:
@@ -206,11 +206,10 @@ def start_slot(
 
 
 def _slots_environment(agents: Mapping[str, str], worker: WorkerId) -> dict[str, str]:
-    """The agent's environment without its secrets; the worker's id is by what every process of a slot is found."""
-    shown = {name: value for name, value in agents.items() if name not in SECRETS}
+    """The agent's environment with the worker's id, by which every process of a slot is found.
+
+    Without secrets: what a slot was started with stands in /proc, there and for each workflow that it forks.
+    """
+    shown = without_secrets(agents)
     path = os.pathsep.join(filter(None, (str(ROOT), shown.get("PYTHONPATH"))))
     return {**shown, "PYTHONPATH": path, WORKER_VARIABLE: worker}
-
-
-def _how(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else str(code)

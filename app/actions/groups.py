@@ -16,6 +16,7 @@ from app.ledger.groups import Group
 from app.ledger.registry import pauses
 from app.pool.errors import BadFields
 from app.pool.model import WorkerId
+from app.pool.status import counted
 
 
 def find(ledger: Ledger, name: str) -> Group:
@@ -86,7 +87,7 @@ def delete(
 
 def waiting_words(group: Group) -> str:
     """How many jobs wait for the group, in words."""
-    return f"{group.waiting} waiting job{' is' if group.waiting == 1 else 's are'} bound to {group.name}"
+    return f"{counted(group.waiting, 'waiting job', 'is')} bound to {group.name}"
 
 
 def _lock(tx: Ledger, name: str, matches: Matches | None, move_to: str | None = None) -> Group:

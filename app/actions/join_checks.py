@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import time
@@ -12,13 +11,11 @@ from pathlib import Path
 from app.actions.services import Services
 from app.ledger.registry import joins, workers, workflows
 from app.ledger.registry.joins import Join
-from app.pool.agent_http import Check, WhoIs
-from app.pool.codec import from_json
+from app.pool.agent_http import CALL_ERRORS, Check, ask_who
 from app.pool.model import Health
 
 CALL_S = 3
 PROOF_BYTES = 4096
-ANSWER_BYTES = 64 * 1024
 PROOF_NAME = re.compile(r"\.join-[0-9A-Za-z_-]{1,64}")
 ALONE = "alone"
 
@@ -70,21 +67,12 @@ def _callback(services: Services, join: Join) -> CheckResult:
         return PASSED
     step = f"open {address}:{port} for the server, or unset MUSTER_ADDRESS to join without being called"
     try:
-        there = _who_is(address, port)
-    except (OSError, ValueError, http.client.HTTPException) as error:
+        there = ask_who(address, port, CALL_S)
+    except CALL_ERRORS as error:
         return False, f"nobody answers at {address}:{port}: {error}", step
     if (there.worker, there.incarnation) != (join.worker, join.incarnation):
         return False, f"at {address}:{port} answers {there.name} on {there.hostname}, not this agent", step
     return PASSED
-
-
-def _who_is(address: str, port: int) -> WhoIs:
-    connection = http.client.HTTPConnection(address, port, timeout=CALL_S)
-    try:
-        connection.request("GET", "/", headers={"Connection": "close"})
-        return from_json(WhoIs, connection.getresponse().read(ANSWER_BYTES))
-    finally:
-        connection.close()
 
 
 def _alone(services: Services, join: Join) -> CheckResult:

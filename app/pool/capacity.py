@@ -14,13 +14,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from app.pool.matching import Refusal, offered, refusal, takes_jobs
+from app.pool.matching import Refusal, RefusedBy, offered, refusal, takes_jobs
 from app.pool.model import Gpu, Health, JobId, Requirement, Worker
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState, Memory
 from app.pool.status import Clause
 
-NEVER = {"slots": "size", "cards": "gpus", "free vram": "vram"}  # the filter that an idle worker fails by
+# The filter that an idle worker fails by, for each that a busy one does.
+NEVER = {RefusedBy.SLOTS: RefusedBy.SIZE, RefusedBy.CARDS: RefusedBy.GPUS, RefusedBy.FREE_VRAM: RefusedBy.VRAM}
 COARSE_MB = 64  # memory in use is rounded up to so much: a smaller change is not worth a write
 
 
@@ -167,20 +168,22 @@ def foreign_mb(worker: Worker, beat: Beat) -> dict[str, int]:
 def capacity_refusal(has: Room, wants: Need) -> Refusal | None:
     """Why a worker that matches cannot take one more now; None when it can."""
     if has.held + wants.slots > has.places(wants):
-        return Refusal("slots", _slots_clause(has, wants))
+        return Refusal(RefusedBy.SLOTS, _slots_clause(has, wants))
     if wants.cards:
         whole = [card for card in has.cards if not card.held and (card.usable_mb or 0) >= wants.least_mb]
         if len(whole) < wants.cards:
             return Refusal(
-                "cards", Clause("has", f"{len(whole)} free GPUs of {len(has.cards)}, {wants.cards} are needed")
+                RefusedBy.CARDS, Clause("has", f"{len(whole)} free GPUs of {len(has.cards)}, {wants.cards} are needed")
             )
     elif wants.least_mb:
         most = max((card.free_mb for card in has.cards), default=0)
         if has.cards and all(card.usable_mb is None for card in has.cards):
             unknown = f"not say how much is free on its GPUs, {wants.least_mb} MiB are needed"
-            return Refusal("free vram", Clause("does", unknown))
+            return Refusal(RefusedBy.FREE_VRAM, Clause("does", unknown))
         if most < wants.least_mb:
-            return Refusal("free vram", Clause("has", f"{most} MiB free on one GPU, less than {wants.least_mb}"))
+            return Refusal(
+                RefusedBy.FREE_VRAM, Clause("has", f"{most} MiB free on one GPU, less than {wants.least_mb}")
+            )
     return None
 
 

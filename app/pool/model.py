@@ -232,23 +232,24 @@ class FileFact:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A kept saved state. `files` lie under the attempt's checkpoint folder of this number."""
+    """A saved state that was accepted. `files` lie under the attempt's checkpoint folder of this number."""
 
     job: JobId
     attempt: int
     number: int
     state: Json
+    at: datetime
     files: tuple[FileFact, ...] = ()
     fraction: float = 0.0
-    at: datetime | None = None
+    kept: bool = True  # False once its files were deleted
 
 
 @dataclass(frozen=True)
 class JobSpec:
     """What a person submits, validated; the ledger adds the rest.
 
-    The one list of these fields: the ledger's rows, the API's bodies and answers, forms and pages are made from it
-    and from Requirement.
+    The one list of these fields: the ledger's rows, the API's bodies and answers and a job's page are made from it
+    and from Requirement. The submit form and the command line ask for some of them, which they name themselves.
     """
 
     requirement: Requirement

@@ -16,7 +16,7 @@ from app.pool.errors import BadRequest
 
 @dataclass(frozen=True)
 class Clocks:
-    """The durations of protocols.md's table that follow from the beat's interval; seconds."""
+    """The durations that follow from the interval between heartbeats; seconds."""
 
     interval_s: float
     missed_beats: int

@@ -148,7 +148,11 @@ class Lease(Reservation):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the coordinator wants of a worker; the number rises with each change."""
+    """What the coordinator wants of a worker; the number rises with each change.
+
+    Agents obey `interval_ms`, `missed_beats`, `max_orphan_s` and `slots`, and no other: the coordinator alone acts on
+    the intent and the queue depth, and nobody on `restart`. All fields stay, since earlier agents expect them.
+    """
 
     number: int
     intent: str

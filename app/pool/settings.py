@@ -20,6 +20,21 @@ DEFAULT_PORT = 8046
 RQ_DATABASE = 0
 POOL_DATABASE = 1
 
+# Variables that open the pool's stores, its API or its join. No job may see them, and an agent gets of them its
+# join token at most: how to reach Redis it learns at the join, and PostgreSQL it never reaches.
+SECRETS = frozenset(
+    {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "RQ_REDIS_URL",
+        "MUSTER_AGENT_REDIS_URL",
+        "MUSTER_AGENT_RQ_REDIS_URL",
+        "MUSTER_SECRET_KEY",
+        "MUSTER_TOKEN",
+        "MUSTER_JOIN_TOKEN",
+    }
+)
+
 Environment = Mapping[str, str]
 
 
@@ -97,6 +112,11 @@ class AgentSettings:
             host_id=environ.get("MUSTER_HOST_ID") or None,
             boot_id=environ.get("MUSTER_BOOT_ID") or None,
         )
+
+
+def without_secrets(environ: Environment) -> dict[str, str]:
+    """The environment without SECRETS."""
+    return {name: value for name, value in environ.items() if name not in SECRETS}
 
 
 def home_folder(environ: Environment) -> Path:

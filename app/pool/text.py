@@ -1,12 +1,17 @@
-"""Text that every store can hold: PostgreSQL's text and jsonb hold neither NUL nor half of a surrogate pair.
+"""Text as stores hold it, as it comes out of pipes, and as private files keep it.
 
-The rule has two uses. What people, programs and beats send is refused, so that they learn of it: `unstorable`. What a
-workflow printed must not cost its report, so there a replacement stands for what cannot be held: `storable`.
+PostgreSQL's text and jsonb hold neither NUL nor half of a surrogate pair. What people, programs and beats send is
+refused for that, so that they learn of it: `unstorable`. What a workflow printed must not cost its report, so there a
+replacement stands for what cannot be held: `storable`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import tempfile
+from pathlib import Path
 
 from app.pool.model import Json
 
@@ -43,3 +48,47 @@ def storable(value: Json) -> Json:
     if isinstance(value, list):
         return [storable(item) for item in value]
     return value
+
+
+class LineBuffer:
+    """Bytes that come in pieces, given back as lines without their ends; an unfinished line waits for the rest."""
+
+    def __init__(self, longest: int | None = None) -> None:
+        """`longest`: bytes of an unfinished line beyond which it is given back as it is; None: it always waits."""
+        self._longest = longest
+        self._partial = b""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that are whole with this chunk."""
+        *lines, self._partial = (self._partial + chunk).split(b"\n")
+        if self._longest is not None and len(self._partial) > self._longest:
+            lines += self.rest()
+        return lines
+
+    def rest(self) -> list[bytes]:
+        """The unfinished line, where nothing more comes; none when there is none."""
+        rest, self._partial = self._partial, b""
+        return [rest] if rest else []
+
+
+def write_private(path: Path, text: str, *, first_wins: bool = False) -> None:
+    """Write a file that only its owner may read; whoever dies in between, the old one or the new is there whole.
+
+    A missing folder is made. `first_wins`: a file that is there stays, so that processes which start together agree
+    on one. Raises OSError.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft_fd, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # with mode 600
+    draft = Path(name)
+    try:
+        with os.fdopen(draft_fd, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # before the rename: after a power cut the new name may not stand for an empty file
+        if first_wins:
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+        else:
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from app.ledger import tokens
 from app.ledger.db import Ledger
 from app.pool.errors import PoolError
+from app.pool.text import write_private
 
 
 class Home:
@@ -41,12 +42,3 @@ class Home:
         _, secret = tokens.create(ledger, kind, owner)
         write_private(file, secret + "\n")
         return secret
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read; a kill in between leaves the old one."""
-    aside = path.with_name(path.name + ".new")
-    aside.unlink(missing_ok=True)
-    aside.touch(mode=0o600)
-    aside.write_text(text)
-    aside.replace(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -10,20 +11,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.pool.settings import without_secrets
 from app.up.processes import Program
+
+log = logging.getLogger(__name__)
 
 GRACE_S = 5  # `up` ends within 10 s
 GPUS_S = 10
-# What agents and their jobs must not see: they learn at the join how to reach Redis, and never reach PostgreSQL.
-SERVERS_OWN = {
-    "DATABASE_URL",
-    "REDIS_URL",
-    "RQ_REDIS_URL",
-    "MUSTER_AGENT_REDIS_URL",
-    "MUSTER_AGENT_RQ_REDIS_URL",
-    "MUSTER_SECRET_KEY",
-    "MUSTER_TOKEN",
-}
 
 
 def local_agents(
@@ -33,7 +27,7 @@ def local_agents(
     gpus = _gpus()
     count = (len(gpus) or 1) if workers is None else workers
     base = environment.get("MUSTER_NAME") or socket.gethostname()
-    common = {name: value for name, value in environment.items() if name not in SERVERS_OWN} | {
+    common = without_secrets(environment) | {
         "MUSTER_SERVER": server,
         "MUSTER_JOIN_TOKEN": join_token,
         "MUSTER_ADDRESS": address,
@@ -55,10 +49,14 @@ def local_agents(
 
 
 def _gpus() -> list[str]:
-    """UUIDs of the host's GPUs, asked in a child: a driver may hang, and what agents are made of is not ours."""
+    """UUIDs of the host's GPUs, none where they cannot be asked.
+
+    A child asks: a driver may hang, and what agents are made of is not ours.
+    """
     argv = [sys.executable, "-m", "agent.gpus.inventory"]
     try:
         found = subprocess.run(argv, stdout=subprocess.PIPE, timeout=GPUS_S, env=os.environ, check=True)
         return [gpu["uuid"] for gpu in json.loads(found.stdout)["gpus"]]
-    except (subprocess.SubprocessError, ValueError, KeyError):
+    except (subprocess.SubprocessError, ValueError, KeyError) as error:
+        log.warning("the agents here get no GPUs, because this host's could not be listed: %s", error)
         return []

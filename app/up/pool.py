@@ -16,10 +16,11 @@ from app.ledger import migrate
 from app.ledger.db import Ledger
 from app.pool.errors import PoolError, Unavailable
 from app.pool.settings import POOL_DATABASE, RQ_DATABASE, Environment, redis_urls
+from app.pool.text import write_private
 from app.up.embedded import Server
 from app.up.embedded.postgresql import postgresql
 from app.up.embedded.valkey import valkey
-from app.up.home import Home, write_private
+from app.up.home import Home
 from app.up.local_agents import local_agents
 from app.up.processes import Program, listen_problem
 from app.up.reach import check_postgresql, check_redis

@@ -12,7 +12,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging import Formatter, LogRecord
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -20,6 +20,8 @@ from typing import NoReturn
 
 from app.pool.backoff import Backoff
 from app.pool.errors import PoolError
+from app.pool.status import ended_words
+from app.pool.text import LineBuffer
 from app.up.processes import Process, Program, kill_group, start
 
 OURS = "up"
@@ -43,7 +45,7 @@ class SupervisedProgram:
     log: RotatingFileHandler
     process: Process | None = None
     pipe: int = -1
-    partial: bytes = b""
+    lines: LineBuffer = field(default_factory=lambda: LineBuffer(LINE_BYTES))
     started_at: float = 0.0
     start_at: float = 0.0
     failures: int = 0
@@ -156,19 +158,15 @@ class Supervisor:
     def _read(self, child: SupervisedProgram) -> None:
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(child.pipe, LINE_BYTES):
-                *lines, child.partial = (child.partial + chunk).split(b"\n")
-                for line in lines:
-                    self._pass_on(child, line)
-                if len(child.partial) >= LINE_BYTES:
-                    self._pass_on(child, child.partial)
-                    child.partial = b""
+                self._pass_on(child, child.lines.feed(chunk))
             # The end of the pipe: all who wrote into it have closed it.
             with contextlib.suppress(KeyError):
                 self._selector.unregister(child.pipe)
 
-    def _pass_on(self, child: SupervisedProgram, line: bytes) -> None:
-        child.last_line = line.decode(errors="replace").rstrip()
-        _write(child.program.name, child.log, child.last_line, shown=child.shown)
+    def _pass_on(self, child: SupervisedProgram, lines: list[bytes]) -> None:
+        for line in lines:
+            child.last_line = line.decode(errors="replace").rstrip()
+            _write(child.program.name, child.log, child.last_line, shown=child.shown)
 
     def _bury(self) -> None:
         for child in self._children.values():
@@ -180,9 +178,7 @@ class Supervisor:
 
     def _close(self, child: SupervisedProgram) -> None:
         self._read(child)  # its last words
-        if child.partial:
-            self._pass_on(child, child.partial)
-            child.partial = b""
+        self._pass_on(child, child.lines.rest())
         with contextlib.suppress(KeyError):
             self._selector.unregister(child.pipe)
         os.close(child.pipe)
@@ -195,8 +191,7 @@ class Supervisor:
         wait_s = BACKOFF.after(child.failures + 1)
         child.start_at = time.monotonic() + wait_s
         then = f"it starts again in {wait_s:.1f} s" if self._restart else "it is not started again"
-        how = f"signal {-status}" if status < 0 else f"exit code {status}"
-        self.say(f"{child.program.name} ended with {how}; {then}")
+        self.say(f"{child.program.name} ended ({ended_words(status)}); {then}")
 
 
 def _signal_pipe() -> int:

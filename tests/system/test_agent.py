@@ -222,6 +222,15 @@ def test_an_idle_slot_goes_before_one_that_works(pool: AgentScene) -> None:
     assert pool.processes(job) and pool.listed() == {(job, 1)}
 
 
+def test_main_outlives_a_slot_that_was_killed_by_a_signal_without_a_name(pool: AgentScene) -> None:
+    agent = pool.working()
+    [slot] = children(agent.pid, "agent.slot.process")
+    os.kill(slot, signal.SIGRTMIN + 6)
+    eventually(lambda: children(agent.pid, "agent.slot.process") not in ([], [slot]))
+    pool.until("end", pool.put("quick"))
+    assert agent.poll() is None
+
+
 def test_a_wanted_number_of_slots_is_known_from_the_join_on(pool: AgentScene) -> None:
     pool.write_wanted(replace(pool.wanted, slots=2))
     pool.working()

@@ -151,6 +151,17 @@ def test_a_host_without_a_machine_id_keeps_a_made_one(tmp_path: Path, monkeypatc
     assert first == second and len(first.machine_id) == 32
 
 
+@pytest.mark.parametrize("text", [b"{", b"\xff", b"[]", b'{"worker": "w1"}'])
+def test_a_membership_that_cannot_be_read_is_none_and_the_log_names_its_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: bytes
+) -> None:
+    none = identity.PoolMembership()
+    assert identity.load_membership(tmp_path) == none and not caplog.text
+    (tmp_path / "membership.json").write_bytes(text)
+    assert identity.load_membership(tmp_path) == none
+    assert f"path={tmp_path / 'membership.json'}" in caplog.text
+
+
 def test_a_lock_is_held_until_the_last_process_that_inherited_it_is_gone() -> None:
     digest = new_id() * 3
     first = HostLock.open(digest)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.processes import carried_by, kill_all
+from app.pool.settings import SECRETS
 from tests.kit.cgroups import limited
 from tests.kit.services import eventually
 from tests.kit.slot_scene import SlotScene
@@ -228,7 +229,8 @@ def test_an_idle_slot_stops_at_once(main: SlotScene) -> None:
 
 
 def test_no_process_of_an_attempt_shows_a_secret_of_the_agents(rq_url: str, tmp_path: Path) -> None:
-    with SlotScene(rq_url, tmp_path, {"MUSTER_TOKEN": "mst_hidden", "MUSTER_SEEN": "mst_shown"}) as main:
+    secrets = dict.fromkeys(SECRETS, "mst_hidden")
+    with SlotScene(rq_url, tmp_path, {**secrets, "MUSTER_SEEN": "mst_shown"}) as main:
         line = main.running("polite")
         shown = [Path(f"/proc/{pid}/environ").read_bytes() for pid in (main.slot.pid, *main.processes(line.job))]
     assert len(shown) >= 2

@@ -40,8 +40,9 @@ def test_a_workflow_runs_on_while_the_slots_redis_does_not_answer(main: SlotScen
 def test_a_slot_leaves_though_redis_does_not_answer(main: SlotScene) -> None:
     main.redis.client_pause(20_000, all=False)
     main.slot.send_signal(signal.SIGTERM)
-    main.slot.wait(timeout=5)
+    code = main.slot.wait(timeout=5)
     main.redis.client_unpause()
+    assert code == -signal.SIGALRM  # its farewell to Redis was cut short
 
 
 def test_a_slot_does_not_keep_what_rq_remembers_of_the_past(main: SlotScene) -> None:
@@ -51,7 +52,7 @@ def test_a_slot_does_not_keep_what_rq_remembers_of_the_past(main: SlotScene) -> 
     main.told("ready")
     eventually(lambda: not main.redis.exists(put.key))
     main.slot.send_signal(signal.SIGTERM)
-    main.slot.wait(timeout=5)
+    assert main.slot.wait(timeout=5) == 0
     main.restart()
     main.told("ready")
     eventually(lambda: main.queue.finished_job_registry.get_job_count(cleanup=False) == 0)

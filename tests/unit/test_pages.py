@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 from app.ledger.registry.samples import MinuteSample
 from app.pool.duration import duration
 from app.pool.model import Attempt, AttemptEnd, Health, JobId, WorkerId
+from app.pool.status import WorkerStatus
 from app.web.http import filters
 from app.web.http.fleet_filter import Filter
 from app.web.pages import job_story, sparkline
@@ -25,7 +26,7 @@ ROW = WorkerRow(
     name="render-01",
     hostname="rack.studio",
     version="1",
-    status="healthy",
+    status=WorkerStatus.HEALTHY,
     reason=None,
     slots=1,
     started=1,
@@ -118,10 +119,11 @@ def test_a_story_for_those_who_see_no_hosts_names_none() -> None:
     assert (entry.worker, entry.worker_name) == (None, None)
 
 
-def test_a_death_is_told_by_its_signal() -> None:
-    dead = replace(ATTEMPT, end=AttemptEnd.FAILED, cause="guard", signal=9, ended_at=NOW)
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (40, "signal 40")])
+def test_a_death_is_told_by_its_signal(number: int, name: str) -> None:
+    dead = replace(ATTEMPT, end=AttemptEnd.FAILED, cause="guard", signal=number, ended_at=NOW)
     [entry] = job_story.tell([dead], hosts=True)
-    assert "its process was ended by SIGKILL" in entry.sentences[1]
+    assert f"its process was ended by {name}" in entry.sentences[1]
 
 
 def test_a_failure_is_told_with_its_exit_code_its_cause_and_what_a_rule_says() -> None:

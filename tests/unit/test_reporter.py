@@ -11,6 +11,7 @@ from agent.attempt.ending import CANCEL, DEADLINE, ending, failure
 from agent.attempt.reporter import LOG_BATCH, PROGRESS_S, Reporter
 from app.pool.model import LIMITS, JobId, WorkerId
 from app.pool.protocol import Cause, Order
+from app.pool.status import ended_words
 from tests.kit.services import eventually
 
 ORDER = Order(JobId("0123456789ab"), 3, WorkerId("abcdefghjkmn"), 1, "burn", {})
@@ -98,11 +99,22 @@ def test_a_deadline_is_no_failure_and_a_timeout_is_one(reporter: Reporter) -> No
     assert ending(reporter, failure(Cause.TIMEOUT, "too long"), -9).end == "failed"
 
 
-def test_a_silent_death_is_told_with_its_signal_and_last_lines(reporter: Reporter) -> None:
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGRTMIN + 6, "signal 40")])
+def test_a_silent_death_is_told_with_its_signal_and_last_lines(reporter: Reporter, number: int, name: str) -> None:
     reporter.log(["one", "two"])
-    end = ending(reporter, None, -signal.SIGSEGV)
-    assert (end.end, end.signal, end.exit_code) == ("failed", signal.SIGSEGV, None)
-    assert end.error == "its process was killed by SIGSEGV\none\ntwo"
+    end = ending(reporter, None, -number)
+    assert (end.end, end.signal, end.exit_code) == ("failed", number, None)
+    assert end.error == f"its process was killed by {name}\none\ntwo"
+
+
+def test_a_death_has_words_whether_or_not_its_signal_has_a_name() -> None:
+    assert [ended_words(code) for code in (0, 3, -9, -signal.SIGRTMIN, -40)] == [
+        "exit code 0",
+        "exit code 3",
+        "killed by SIGKILL",
+        "killed by SIGRTMIN",
+        "killed by signal 40",
+    ]
 
 
 @pytest.mark.parametrize(

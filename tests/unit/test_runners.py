@@ -79,7 +79,12 @@ def test_a_command_finds_the_last_checkpoint_in_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "error"), [("echo sorry; exit 3", "exit code 3\nsorry"), ("kill -SEGV $$", "killed by SIGSEGV")]
+    ("script", "error"),
+    [
+        ("echo sorry; exit 3", "exit code 3\nsorry"),
+        ("kill -SEGV $$", "killed by SIGSEGV"),
+        ("kill -40 $$", "killed by signal 40"),
+    ],
 )
 def test_a_command_that_fails_says_how_and_its_last_words(tmp_path: Path, script: str, error: str) -> None:
     with WorkflowScene(tmp_path / "out", shell(script), {}) as child:

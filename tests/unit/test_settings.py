@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from app.pool.errors import SettingsError
-from app.pool.settings import AgentSettings, ServerSettings, redis_urls
+from app.pool.settings import SECRETS, AgentSettings, ServerSettings, redis_urls
+from app.up import local_agents
 
 SERVER = {"DATABASE_URL": "postgresql://localhost/m", "REDIS_URL": "redis://localhost:6379", "MUSTER_HOME": "/srv/m"}
 
@@ -70,3 +72,22 @@ def test_no_gpu_named_means_every_gpu_and_an_empty_list_means_none() -> None:
 def test_a_number_that_is_none_is_named_with_its_limits(text: str) -> None:
     with pytest.raises(SettingsError, match=r"MUSTER_SLOTS is .*from 1 to 64"):
         AgentSettings.from_environment({"MUSTER_SLOTS": text})
+
+
+def test_agents_that_up_starts_get_their_join_token_and_no_other_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_agents, "_gpus", list)
+    servers = {**dict.fromkeys(SECRETS, "hidden"), "MUSTER_SLOTS": "2"}
+    [program] = local_agents.local_agents(tmp_path, None, "http://127.0.0.1:1", "127.0.0.1", "let-me-in", servers)
+    environment = program.environment or {}
+    assert {name: environment.get(name) for name in SECRETS & environment.keys()} == {"MUSTER_JOIN_TOKEN": "let-me-in"}
+    assert environment["MUSTER_SLOTS"] == "2"
+
+
+def test_gpus_that_cannot_be_listed_are_none_and_the_log_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert local_agents._gpus() == []
+    assert "this host's could not be listed" in caplog.text and "exit status 1" in caplog.text

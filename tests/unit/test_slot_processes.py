@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -67,6 +68,19 @@ def test_one_that_died_while_it_started_leaves_its_turn(slots: SlotProcesses, th
     theirs[0].close()
     assert slots.hear(first[0], 0.1) is None
     assert [each.number for each in started(slots, 0.1)] == [2]
+
+
+def test_a_slot_killed_by_a_signal_without_a_name_is_buried_as_any_other(
+    slots: SlotProcesses, theirs: dict[int, socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
+    slot = started(slots, 0.0)[0]
+    process = slot.process
+    assert process is not None
+    process.send_signal(signal.SIGRTMIN + 6)
+    theirs[0].close()
+    assert slots.hear(slot, 0.1) is None
+    assert process.returncode == -40 and process.pid not in slots.pids()
+    assert "slot process died, killed by signal 40: " in caplog.text
 
 
 def test_a_slot_that_cannot_be_started_is_tried_again_and_costs_no_other(

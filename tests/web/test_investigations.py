@@ -53,7 +53,7 @@ def test_an_investigation_names_the_jobs_that_moved_and_how_fast(web: Web) -> No
         "What the pool saw: silent: no heartbeat for 35.2 s",
         "It ran 1 job when it was last heard of",
         "GPU 0: GPU is lost",
-        "ended by signal 9: Killed",
+        "ended by SIGKILL: Killed",
         "temperature before the failure: last 71 °C",
         "Continued on render-2, ",
         "Down: silent: no heartbeat for 45 s",

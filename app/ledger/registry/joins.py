@@ -34,7 +34,11 @@ class Join:
 
 
 def identity_of(offer: Offer) -> str:
-    """A hash that makes a re-join the same worker: of machine id and GPU UUIDs, or the name where there is no GPU."""
+    """A hash that makes a re-join the same worker: of machine id and GPU UUIDs, or the name where there is no GPU.
+
+    The agent's own hash, `identify` in agent/join/identity.py, differs without a GPU: it also holds the pool, since a
+    host's agents of several pools must not take one another for themselves.
+    """
     cards = sorted(gpu.uuid for gpu in offer.gpus) or [f"name {offer.name}"]
     return hashlib.sha256("\n".join([offer.machine_id, *cards]).encode()).hexdigest()
 

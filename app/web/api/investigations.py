@@ -16,7 +16,7 @@ from app.pool.model import WorkerId
 from app.web.http import blueprints
 from app.web.http.auth import caller
 from app.web.http.responses import answer
-from app.web.http.schemas import LISTED, LISTED_MOST, Body, Id, Query
+from app.web.http.schemas import Body, Id, PageQuery
 from app.web.http.services import services
 from app.web.shapes.investigations import NoteBody, NoteText, page_of
 
@@ -75,13 +75,11 @@ class InvestigationPath(BaseModel):
     investigation: Id
 
 
-class InvestigationsQuery(Query):
+class InvestigationsQuery(PageQuery):
     """Which of them."""
 
     open: bool = Field(False, description="only those that nobody has resolved")
     worker: Id | None = None
-    cursor: str | None = Field(None, max_length=200, description="`next` of the page before")
-    limit: int = Field(LISTED, ge=1, le=LISTED_MOST)
 
 
 @blueprint.get("/admin/investigations", responses={200: InvestigationList})

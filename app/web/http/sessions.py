@@ -5,10 +5,8 @@ Only pages have sessions, with a CSRF token on every form; the API takes no cook
 
 from __future__ import annotations
 
-import os
 import secrets
 from datetime import timedelta
-from pathlib import Path
 
 from flask import Flask, request, session
 from flask.sessions import SecureCookieSessionInterface
@@ -17,6 +15,7 @@ from flask_wtf.csrf import CSRFProtect
 from app.actions.actor import Actor
 from app.ledger import sessions, tokens
 from app.pool.settings import ServerSettings
+from app.pool.text import write_private
 from app.web.http.auth import PEOPLE, actor_of
 from app.web.http.services import services
 
@@ -80,18 +79,5 @@ def secret_key(settings: ServerSettings) -> str:
         return settings.secret_key
     path = settings.home / "secret-key"
     if not path.exists():
-        _keep(path, secrets.token_hex(32))
+        write_private(path, secrets.token_hex(32), first_wins=True)
     return path.read_text()
-
-
-def _keep(path: Path, key: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mine = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    mine.touch(mode=0o600)
-    mine.write_text(key)
-    try:
-        os.link(mine, path)  # of two processes that start together one wins, and none reads a half-written key
-    except FileExistsError:
-        return
-    finally:
-        mine.unlink()

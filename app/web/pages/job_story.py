@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Any
 from app.pool.duration import duration
 from app.pool.model import Attempt, AttemptEnd
 from app.pool.protocol import Cause
+from app.pool.status import counted, signal_name
 from app.web.http.filters import percent
 
 TONES = {
@@ -154,18 +154,13 @@ def _after(attempt: Attempt) -> str:
 
 def _death(attempt: Attempt) -> str:
     if attempt.signal:
-        return f"its process was ended by {_signal(attempt.signal)}"
+        return f"its process was ended by {signal_name(attempt.signal)}"
     return f"its process ended with exit code {attempt.exit_code}" if attempt.exit_code else ""
-
-
-def _signal(number: int) -> str:
-    names = {each.value: each.name for each in signal.Signals}
-    return names.get(number, f"signal {number}")
 
 
 def _lost(attempt: Attempt) -> str:
     """The work since the last checkpoint, in time and, where the workflow counts them, in steps."""
-    steps = f"{attempt.lost_steps} step{'' if attempt.lost_steps == 1 else 's'}" if attempt.lost_steps else ""
+    steps = counted(attempt.lost_steps, "step") if attempt.lost_steps else ""
     time = duration(attempt.lost_s) if attempt.lost_s and attempt.lost_s >= 1 else ""
     lost = ", ".join(part for part in (time, steps) if part)
     return f"{lost} of work lost" if lost else ""

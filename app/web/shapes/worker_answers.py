@@ -14,7 +14,7 @@ from app.pool.load import Load, Parts, means, measured
 from app.pool.matching import offered
 from app.pool.model import Gpu, Health, Intent, JobId, Worker, WorkerId
 from app.pool.protocol import GpuFigures, Lease, LeaseState
-from app.pool.status import pause_words, worker_status
+from app.pool.status import WorkerStatus, pause_words, worker_status
 
 
 class MemoryAnswer(BaseModel):
@@ -77,7 +77,7 @@ class WorkerAnswer(BaseModel):
     slots_offered: int
     slots_started: int | None  # that could run something, now or when what they run has ended; null without heartbeat
     queue_depth: int | None  # null: the pool's
-    status: str
+    status: WorkerStatus
     reason: str | None
     health: Health
     intent: Intent
