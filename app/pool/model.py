@@ -173,7 +173,7 @@ class Requirement:
     gpus: int | None = described(None, "number of GPUs", between=(1, 64))
     only_workers: tuple[WorkerId, ...] = described((), "the only workers")
     exclude_workers: tuple[WorkerId, ...] = described((), "excluded workers")
-    above_vram_mb: int | None = None  # it ran out of GPU memory on a card with so much free: a card with more
+    above_vram_mb: int | None = None  # its last card had so much free and was too small: a card with more
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 -- Jobs that wait to be placed; a condition on them reads jobs_due. A job whose time is ahead is none of them.
 CREATE VIEW due_jobs AS
-SELECT id, attempt, class, priority, owner, created_at, waiting, workflow, requires, prefers, group_name, min_vram_mb,
+SELECT id, attempt, class, priority, owner, created_at, workflow, requires, prefers, group_name, min_vram_mb,
        above_vram_mb, gpus, only_workers, exclude_workers, failed_on
 FROM jobs WHERE state = 'pending' AND not_before IS NULL;
 

@@ -151,7 +151,7 @@ WITH moved AS (
         error = CASE WHEN %(state)s = 'succeeded' THEN NULL WHEN %(failure)s > 0 THEN %(error)s ELSE error END,
         not_before = now() + make_interval(secs => %(retry_s)s), waiting = %(waiting)s, waiting_for = %(waiting_for)s,
         failed_on = CASE WHEN %(failure)s > 0
-            THEN ARRAY(SELECT DISTINCT unnest(failed_on || %(worker)s) ORDER BY 1) ELSE failed_on END,
+            THEN ARRAY(SELECT DISTINCT unnest(failed_on || %(worker)s) COLLATE "C" ORDER BY 1) ELSE failed_on END,
         above_vram_mb = greatest(above_vram_mb, %(above_vram_mb)s),
         progress = CASE WHEN %(state)s = 'succeeded' THEN 1 WHEN %(state)s = 'pending' THEN
             coalesce((SELECT c.fraction FROM checkpoints c WHERE c.job_id = jobs.id

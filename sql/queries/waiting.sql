@@ -85,22 +85,15 @@ FROM attempts JOIN jobs ON jobs.id = attempts.job_id WHERE attempts.end_word IS 
 -- name: waiting_count
 SELECT count(*) AS jobs FROM jobs WHERE state = 'pending';
 
--- name: waiting_note_jobs
--- Why these wait for other reasons than their class.
-UPDATE jobs SET waiting = note.why, waiting_for = note.waiting_for
-FROM jsonb_to_recordset(%(notes)s) AS note(job text, why text, waiting_for text)
-WHERE jobs.id = note.job AND jobs.state = 'pending' AND jobs.waiting IS DISTINCT FROM note.why;
-
--- name: waiting_clear_jobs
--- All others wait as their class does.
-UPDATE due_jobs SET waiting = NULL
-WHERE waiting IS NOT NULL AND NOT id = ANY(%(but)s)
-  AND id NOT IN (SELECT id FROM barred);
-
 -- name: waiting_note_barred
 -- Why a repetition waits that waiting_heads leaves out.
 UPDATE jobs SET waiting = %(why)s, waiting_for = %(waiting_for)s
 WHERE id IN (SELECT id FROM barred) AND waiting IS DISTINCT FROM %(why)s;
+
+-- name: waiting_clear_barred
+-- Due jobs that are not barred any longer wait as their class does.
+UPDATE jobs SET waiting = NULL
+WHERE state = 'pending' AND not_before IS NULL AND waiting IS NOT NULL AND id NOT IN (SELECT id FROM barred);
 
 -- name: waiting_note_classes
 -- What dispatch knows takes the place of what was guessed before it looked.

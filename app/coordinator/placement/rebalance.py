@@ -1,8 +1,7 @@
 """Rebalance: nothing stays behind a busy slot while another one that fits is free.
 
-Jobs stand behind slots where a queue depth is set, or was, and where slots have become fewer. An attempt that its own
-worker is about to start is left alone: what a slot has popped, and the next ones in the worker's queue, as many as it
-has slots for.
+Jobs stand behind slots where a queue depth is set, or was, and where slots have become fewer. Attempts that their own
+worker is about to start stay: those that a slot has popped, and at the head of its queue one for each of its slots.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Rebalance:
         self._failover = failover
         self._envelopes = envelopes
         self._now = now
-        # For which worker a job was moved, and when: a worker that stays free and was not given it will not be.
+        # When a job was moved for the sake of a worker: one that was not given it then will not be given it now.
         self._moved: dict[tuple[JobId, WorkerId], float] = {}
 
     def step(self, kept: Callable[[], Collection[WorkerId]]) -> bool:

@@ -46,13 +46,3 @@ def _spare(worker: Worker, requirement: Requirement, needs: Need) -> float:
     """Tags beyond the required and the preferred ones; memory beyond the need on the largest fitting card."""
     wished = {*requirement.tags, *(tag for tag, _ in requirement.prefers)}
     return len(all_tags(worker) - wished) + max(0, largest_mb(worker) - needs.least_mb) / TAG_MB
-
-
-QUEUED = {"load": 1e9, "turn": 2.0**52}  # as in settle.lua
-
-
-def shown(strategy: str, score: float) -> dict[str, float | bool]:
-    """A score for people: without what is added for a mere place behind the slots, which is said instead."""
-    added = QUEUED[order(strategy)]
-    queued = score >= added
-    return {"score": round(score - added if queued else score, 6), "queued": queued}
