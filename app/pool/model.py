@@ -322,7 +322,9 @@ class Attempt:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     end: AttemptEnd | None = None
-    cause: str | None = None  # a Cause as its worker reported it; of what was taken, a sentence
+    cause: str | None = (
+        None  # a Cause as its worker reported it; "cancelled" of a cancelled one; a sentence of a taken one
+    )
     then: Then | None = None  # what a rule of its workflow said of its failure
     error: str | None = None
     signal: int | None = None

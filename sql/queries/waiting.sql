@@ -9,9 +9,9 @@ WHERE state = 'pending' AND not_before <= coalesce(%(now)s, now());
 -- name: waiting_class_names
 -- Each class with due jobs: one look into jobs_due for each, however many jobs it has (a loose index scan).
 WITH RECURSIVE found AS (
-    (SELECT class FROM jobs WHERE state = 'pending' AND not_before IS NULL ORDER BY class LIMIT 1)
+    (SELECT class FROM due_jobs ORDER BY class LIMIT 1)
     UNION ALL
-    SELECT (SELECT class FROM jobs WHERE state = 'pending' AND not_before IS NULL AND class > found.class
+    SELECT (SELECT class FROM due_jobs WHERE class > found.class
             ORDER BY class LIMIT 1)
     FROM found WHERE found.class IS NOT NULL
 )
@@ -22,7 +22,7 @@ SELECT class AS class_name FROM found WHERE class IS NOT NULL;
 SELECT one.* FROM unnest(%(names)s::text[]) AS named(class) CROSS JOIN LATERAL (
     SELECT class AS class_name, workflow, requires, prefers, group_name, min_vram_mb, above_vram_mb, gpus, only_workers,
            exclude_workers, failed_on
-    FROM jobs WHERE state = 'pending' AND not_before IS NULL AND jobs.class = named.class
+    FROM due_jobs WHERE class = named.class
     ORDER BY class, -priority, owner LIMIT 1
 ) one;
 
@@ -31,23 +31,20 @@ SELECT one.* FROM unnest(%(names)s::text[]) AS named(class) CROSS JOIN LATERAL (
 -- that it repeats has no process left.
 WITH RECURSIVE queues AS (
     SELECT first.* FROM unnest(%(classes)s::text[]) AS wanted(class) CROSS JOIN LATERAL (
-        SELECT jobs.class, -priority AS rank, owner FROM jobs
-        WHERE state = 'pending' AND not_before IS NULL AND jobs.class = wanted.class
-        ORDER BY jobs.class, -priority, owner LIMIT 1
+        SELECT class, -priority AS rank, owner FROM due_jobs WHERE class = wanted.class
+        ORDER BY class, -priority, owner LIMIT 1
     ) first
     UNION ALL
     SELECT next.* FROM queues CROSS JOIN LATERAL (
-        SELECT jobs.class, -priority AS rank, owner FROM jobs
-        WHERE state = 'pending' AND not_before IS NULL AND jobs.class = queues.class
+        SELECT class, -priority AS rank, owner FROM due_jobs WHERE class = queues.class
           AND (-priority, owner) > (queues.rank, queues.owner)
-        ORDER BY jobs.class, -priority, owner LIMIT 1
+        ORDER BY class, -priority, owner LIMIT 1
     ) next
 )
 SELECT head.*, extract(epoch FROM now() - head.created_at)::float8 AS age_s
 FROM queues CROSS JOIN LATERAL (
-    SELECT id, attempt, class AS class_name, priority, owner, created_at FROM jobs
-    WHERE state = 'pending' AND not_before IS NULL AND jobs.class = queues.class
-      AND -priority = queues.rank AND jobs.owner = queues.owner AND id NOT IN (SELECT id FROM barred)
+    SELECT id, attempt, class AS class_name, priority, owner, created_at FROM due_jobs WHERE class = queues.class
+      AND -priority = queues.rank AND owner = queues.owner AND id NOT IN (SELECT id FROM barred)
     ORDER BY created_at, id
     LIMIT %(each)s
 ) head;
@@ -109,4 +106,4 @@ WHERE %(known)s AND classes.why <> excluded.why;
 -- name: waiting_forget_classes
 -- Classes in which nothing waits.
 DELETE FROM classes WHERE NOT EXISTS (
-    SELECT 1 FROM jobs WHERE state = 'pending' AND not_before IS NULL AND jobs.class = classes.name);
+    SELECT 1 FROM due_jobs WHERE class = classes.name);

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from app.coordinator.placement.scoring import Order, offset, order
+from app.coordinator.placement.scoring import ScoreKey, offset, order
 from app.coordinator.placement.worker_classes import Terms, Traits, WorkerClasses, terms_of
 from app.pool.capacity import Need, need
 from app.pool.matching import refusal
@@ -43,7 +43,7 @@ class Membership:
 
     name: str
     needs: Need
-    order: Order
+    order: ScoreKey
     offset: float = 0.0
 
 
