@@ -27,7 +27,7 @@ class DirectivesWriter:
         self._done: dict[WorkerId, tuple[Wanted, int]] = {}  # numbered 0; and the incarnation
 
     def write(self) -> None:
-        """Bring the hashes of changed workers and of the next batch up to date, and ring the workers whose hash has changed.
+        """Bring the hashes of changed workers and of the next batch up to date, and ring where a hash has changed.
 
         Raises RedisError; may be called again.
         """
