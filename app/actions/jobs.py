@@ -18,7 +18,7 @@ from app.pool.matching import nobody_offers
 from app.pool.model import ENDED, Job, JobId, JobSpec, JobState, WaitingReason
 from app.pool.settings import ServerSettings
 
-Errors = list[tuple[str, str]]
+FieldErrors = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def check(tx: Ledger, settings: ServerSettings, actor: Actor, specs: Mapping[str
     """
     declared = _declared(tx, {spec.requirement.workflow for spec in specs.values()})
     gone = set(groups.pin(tx, {group for spec in specs.values() if (group := spec.requirement.group) is not None}))
-    errors: Errors = []
+    errors: FieldErrors = []
     submissions = []
     for place, spec in specs.items():
         workflow = spec.requirement.workflow
@@ -124,11 +124,11 @@ def _owner(actor: Actor, place: str, spec: JobSpec) -> str:
     return owner
 
 
-def _group_errors(gone: Container[str], group: str | None) -> Errors:
+def _group_errors(gone: Container[str], group: str | None) -> FieldErrors:
     return [("/group", f"there is no group {group}")] if group is not None and group in gone else []
 
 
-def _params_errors(declared: Sequence[Declaration], spec: JobSpec, settings: ServerSettings) -> Errors:
+def _params_errors(declared: Sequence[Declaration], spec: JobSpec, settings: ServerSettings) -> FieldErrors:
     """The errors by the declaration that fits best: where hosts declare differently, one that fits is enough."""
     tried = [parameters.problems(d.workflow.parameters, spec.params, settings.input_folders) for d in declared]
     wrong = min(tried, key=len, default=[])

@@ -19,8 +19,8 @@ PROOF_BYTES = 4096
 PROOF_NAME = re.compile(r"\.join-[0-9A-Za-z_-]{1,64}")
 ALONE = "alone"
 
-Verdict = tuple[bool, str, str]  # passed, what was seen, the next step
-PASSED: Verdict = (True, "", "")
+CheckResult = tuple[bool, str, str]  # passed, what was seen, the next step
+PASSED: CheckResult = (True, "", "")
 
 
 def look(services: Services, join: Join) -> list[Check]:
@@ -28,13 +28,13 @@ def look(services: Services, join: Join) -> list[Check]:
     return [_timed(name, check, services, join) for name, check in CHECKS]
 
 
-def _timed(name: str, check: Callable[[Services, Join], Verdict], services: Services, join: Join) -> Check:
+def _timed(name: str, check: Callable[[Services, Join], CheckResult], services: Services, join: Join) -> Check:
     began = time.monotonic()
     ok, detail, next_step = check(services, join)
     return Check(name, ok, round(time.monotonic() - began, 3), detail, next_step)
 
 
-def _redis(services: Services, join: Join) -> Verdict:
+def _redis(services: Services, join: Join) -> CheckResult:
     answer = services.redis.get(services.keys.join(join.nonce))
     step = "let this host reach the Redis server at the address that the join's answer named, and start the agent again"
     if answer is None:
@@ -42,7 +42,7 @@ def _redis(services: Services, join: Join) -> Verdict:
     return PASSED if answer == join.answer else (False, "the answer in Redis is another one", step)
 
 
-def _output(services: Services, join: Join) -> Verdict:
+def _output(services: Services, join: Join) -> CheckResult:
     folder = services.settings.output_folder
     step = f"mount the same folder as MUSTER_OUTPUT on this host and on the server (there: {folder})"
     if not PROOF_NAME.fullmatch(join.offer.proof_file):
@@ -61,7 +61,7 @@ def _small_file(path: Path) -> str:
         return file.read(PROOF_BYTES).decode("utf-8", "replace")
 
 
-def _callback(services: Services, join: Join) -> Verdict:
+def _callback(services: Services, join: Join) -> CheckResult:
     address, port = join.offer.address, join.offer.port
     if not address or not port:
         return PASSED
@@ -75,7 +75,7 @@ def _callback(services: Services, join: Join) -> Verdict:
     return PASSED
 
 
-def _alone(services: Services, join: Join) -> Verdict:
+def _alone(services: Services, join: Join) -> CheckResult:
     present = workers.find(services.ledger, join.worker)
     if present is None:
         return PASSED
@@ -97,7 +97,7 @@ def _alone(services: Services, join: Join) -> Verdict:
     return PASSED
 
 
-def _same_workflows(services: Services, join: Join) -> Verdict:
+def _same_workflows(services: Services, join: Join) -> CheckResult:
     offered = {workflow.name: workflow for workflow in join.offer.workflows}
     differing = {
         declared.workflow.name
@@ -111,7 +111,7 @@ def _same_workflows(services: Services, join: Join) -> Verdict:
     return True, f"other workers declare {names} differently", step
 
 
-CHECKS: tuple[tuple[str, Callable[[Services, Join], Verdict]], ...] = (
+CHECKS: tuple[tuple[str, Callable[[Services, Join], CheckResult]], ...] = (
     ("redis", _redis),
     ("output", _output),
     ("callback", _callback),

@@ -106,10 +106,10 @@ def main() -> int:
     hints = Hints(stores.redis, stores.keys, bell.ring)
     coordinator = Coordinator(stores, leadership, hints, bell, boot_id())
     presence = Loop("presence", coordinator.ask_presence, ASK_S, Bell())
-    kept_rows = Loop("retention", lambda: retention.step(stores.ledger), retention.EVERY_S, Bell())
+    retention_loop = Loop("retention", lambda: retention.step(stores.ledger), retention.EVERY_S, Bell())
     outputs = output_gc.OutputGc(stores.ledger, settings.output_folder)
-    output_files = Loop("output GC", outputs.step, output_gc.EVERY_S, Bell())
-    loops = (presence, kept_rows, output_files)
+    output_loop = Loop("output GC", outputs.step, output_gc.EVERY_S, Bell())
+    loops = (presence, retention_loop, output_loop)
     threads = [
         start_thread("leader", leadership.run, stopping.fail),
         start_thread("hints", hints.run, stopping.fail),

@@ -94,7 +94,7 @@ class ControlLoop:
         self._reports = Reports(stores, self.fleet, leases)
         self.health = HealthMonitor(stores, self.fleet, self._reports, failover, self.presence, now)
         self._directives = DirectivesWriter(stores, self.fleet, directed)
-        self._sampling = Sampling(stores, self.fleet, self.health.sightings)
+        self._sampling = Sampling(stores, self.fleet, self.health.sightings, now)
         self._reconcile = Reconcile(stores, self.fleet, failover, self.health, leases, envelopes, now, batches=compared)
         self._index = Index(stores, self.fleet)
         self._dispatch = Dispatch(stores, self.fleet, self._index, leases, envelopes, now)

@@ -106,17 +106,10 @@ def count(ledger: Ledger) -> int:
     return int(row["jobs"]) if row else 0
 
 
-def note_jobs(ledger: Ledger, reasons: Mapping[JobId, WaitingReason]) -> None:
-    """Write why these pending jobs wait; all others that are due wait for the same reason as their class."""
-    if reasons:
-        notes = [{"job": job, "why": why.words, "waiting_for": why.waiting_for} for job, why in reasons.items()]
-        ledger.do("waiting_note_jobs", notes=Jsonb(notes))
-    ledger.do("waiting_clear_jobs", but=list(reasons))
-
-
 def note_barred(ledger: Ledger, why: WaitingReason) -> None:
-    """Write why jobs wait that repeat a strict job which has processes left."""
+    """Write why jobs wait that repeat a strict job which has processes left; all others wait as their class does."""
     ledger.do("waiting_note_barred", why=why.words, waiting_for=why.waiting_for)
+    ledger.do("waiting_clear_barred")
 
 
 def note_classes(ledger: Ledger, reasons: Mapping[str, WaitingReason]) -> None:

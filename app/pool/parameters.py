@@ -15,7 +15,7 @@ from pathlib import Path
 from app.pool.model import Json, Parameter
 from app.pool.text import unstorable
 
-Problem = tuple[str, str]  # (parameter, what is wrong)
+BadValue = tuple[str, str]  # (parameter, what is wrong)
 
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -25,7 +25,7 @@ def problems(
     params: Mapping[str, Json],
     folders: Sequence[Path] = (),
     must_exist: bool = False,
-) -> list[Problem]:
+) -> list[BadValue]:
     """Everything that is wrong with the parameters, in the declaration's order; empty when all is well.
 
     File parameters must lie under one of `folders` (links resolved) when there are any. `must_exist`: the caller will

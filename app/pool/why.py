@@ -1,8 +1,8 @@
 """Why a job waits: which filter turned which worker away. Pure.
 
 By the filters that fill the eligible sets (matching.py) and the room that placement looks for (capacity.py).
-What only the leader knows is in the sentence that it notes: a worker that it keeps for a larger job. That a
-worker has just said its newest beat is not true any more nobody notes; it is over with the next beat.
+What only the leader knows, that it keeps a worker for a larger job, is in the reason that it notes. One thing is noted
+nowhere: a worker that has just called its own beat outdated. The next beat settles it.
 """
 
 from __future__ import annotations

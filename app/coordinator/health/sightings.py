@@ -19,7 +19,7 @@ from app.pool.protocol import Beat
 
 @dataclass(frozen=True)
 class Observed:
-    """What one look has told: whose health may be another one by it, and of whom something is new."""
+    """The result of a look: workers whose health may change, and workers with news."""
 
     doubtful: frozenset[WorkerId]
     new: frozenset[WorkerId]
@@ -35,7 +35,7 @@ class Sightings:
         self._clock = Clock(lambda: fleet.policy.heartbeat_interval_s, now)
         self._sights: dict[WorkerId, Sight] = {}
         self._newest: dict[WorkerId, Beat] = {}  # also when it has expired
-        self._unsettled: frozenset[WorkerId] = frozenset()  # whose sight changes when a look finds nothing new
+        self._unsettled: frozenset[WorkerId] = frozenset()  # workers whose sight changes at every look
         self._silence_before_s: dict[WorkerId, float] = {}
         self._looked = self._clock.read()
         self._begun = False  # every worker was looked at once: whoever is unknown has joined since

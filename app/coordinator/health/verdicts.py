@@ -36,14 +36,14 @@ log = logging.getLogger(__name__)
 GOODBYE = "said good-bye"
 LAST_WORDS_S = 1.0  # a beat that was under way when its worker died does not revive it
 LEAST_APART = 0.9  # of an interval, two beats
-NEWER_S = 1.0  # or a tenth of its interval: the time for a newer beat after a presence was lost
+NEWER_S = 1.0  # seconds for a newer beat after a lost presence, or a tenth of the interval if longer
 
 
 @dataclass(frozen=True)
 class Judgement:
     """What came of one look."""
 
-    changed: frozenset[WorkerId]  # whose headroom, or whose right to be given jobs, may be another one
+    changed: frozenset[WorkerId]  # workers whose headroom or right to jobs may have changed
     joined: bool  # a worker has joined anew, though no bell said so
     undecided: bool  # something will be decided within moments: the next look is to come soon
 
@@ -211,7 +211,7 @@ class HealthMonitor:
         return loss.kind is LossKind.DEAD or not (sight.seq > loss.seq or self._presence.listens(worker))
 
     def _settle_strict(self) -> None:
-        """Take strict attempts from workers that are down, once their silence is so long that these have ended."""
+        """Take strict attempts from workers that are down, once their silence proves that these have ended."""
         down = {worker.id: worker for worker in self._fleet.workers.values() if worker.health is Health.DOWN}
         self._proven &= {life_of(worker) for worker in down.values()}
         self._owing &= down.keys()

@@ -22,8 +22,8 @@ from app.pool.policy import Policy
 from app.pool.status import FREE_SLOT, STANDING, WorkerStatus, listed, worker_status
 
 NAMED = 3  # workers in one sentence
-AGAIN_S = 1.0  # after it, a class is asked about again
-REST = 10.0  # then nobody is asked about again for this many times as long as asking took: a tenth of the time
+AGAIN_S = 1.0  # between two looks at one class
+REST = 10.0  # a round is followed by a rest ten times as long as it took
 LOOK_AT = 16  # workers
 
 
@@ -35,7 +35,6 @@ class UnschedulableClasses:
         self._fleet = fleet
         self._now = now
         self._asked: dict[str, float] = {}  # when, by class
-        self._noted: dict[str, WaitingReason] = {}
         self._rests_until = 0.0
         self.large: set[str] = set()  # names of classes whose jobs take more of a worker than a slot
 
@@ -44,24 +43,20 @@ class UnschedulableClasses:
     ) -> None:
         """Note why the jobs of those classes wait that found no room.
 
-        classes: all with due jobs, as they stand now. waiting_now: the names of those without room.
-        known: why some of these wait, where that is known already. Raises Unavailable, and may be repeated.
+        classes: those with due jobs. waiting_now: the names of those without room. known: why some of these wait.
+        Raises Unavailable, and may be repeated.
         """
         self._asked = {name: at for name, at in self._asked.items() if name in waiting_now}
-        self._noted = {name: reason for name, reason in self._noted.items() if name in classes}
         self.large &= classes.keys()  # a class that finds room now and then stays as large as it was
         budget, reasons = Budget(self._now, LOOK_S), dict[str, WaitingReason]()
         for name in sorted(waiting_now, key=lambda name: (self._asked.get(name, 0.0), name)):
             if self._is_asked_too_soon(name, budget.began) or budget.is_spent:
                 break
             self._asked[name] = budget.began
-            reason = known.get(name) or self._why(classes[name])
-            if reason != self._noted.get(name):
-                reasons[name] = reason
+            reasons[name] = known.get(name) or self._why(classes[name])
             if self._is_large(classes[name]):
                 self.large.add(name)
-        waiting.note_classes(self._ledger, reasons)
-        self._noted |= reasons
+        waiting.note_classes(self._ledger, reasons)  # also what was noted before: a row may have gone meanwhile
         self._rests_until = max(self._rests_until, budget.began + REST * budget.used_s)
 
     def _is_asked_too_soon(self, name: str, now: float) -> bool:

@@ -31,7 +31,7 @@ from app.ledger import jobs, open_attempts, waiting
 from app.pool.model import JobId, JobState, WaitingFor, WaitingReason, WorkerId
 from app.pool.protocol import LeaseState
 
-BARRED = WaitingReason(WaitingFor.WORKER, "waits until the strict job that it repeats has no process left")
+REPEATS_STRICT = WaitingReason(WaitingFor.WORKER, "waits until the strict job that it repeats has no process left")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Reconcile:
         for worker, _, _ in waits:
             batch.ring(worker)
         batch.send()
-        waiting.note_barred(self._stores.ledger, BARRED)
+        waiting.note_barred(self._stores.ledger, REPEATS_STRICT)
         return Reconciled(soon=bool(waits) or lies)
 
     def cancelled(self, job: JobId) -> None:

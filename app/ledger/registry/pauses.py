@@ -25,15 +25,15 @@ class Pause:
 
 
 @dataclass(frozen=True)
-class Moved:
-    """A worker whose intent was moved; `until` is the end of its pause, None for one without."""
+class IntentChange:
+    """A worker whose intent changed; `until` is the end of its pause, None for one without."""
 
     id: WorkerId
     name: str
     until: datetime | None
 
 
-def pause(ledger: Ledger, which: Sequence[WorkerId], length: Pause, actor: str) -> list[Moved]:
+def pause(ledger: Ledger, which: Sequence[WorkerId], length: Pause, actor: str) -> list[IntentChange]:
     """Pause workers, also paused ones until another time; returns whom. Raises Unavailable."""
     with ledger.transaction() as tx:
         paused = set_intents(
@@ -46,7 +46,7 @@ def pause(ledger: Ledger, which: Sequence[WorkerId], length: Pause, actor: str) 
         return paused
 
 
-def resume(ledger: Ledger, which: Sequence[WorkerId], actor: str) -> list[Moved]:
+def resume(ledger: Ledger, which: Sequence[WorkerId], actor: str) -> list[IntentChange]:
     """Let the paused ones among these workers take jobs again; returns whom. Raises Unavailable."""
     with ledger.transaction() as tx:
         resumed = set_intents(tx, which, Intent.ACTIVE)
@@ -73,7 +73,7 @@ def set_intents(
     for_s: float | None = None,
     by: str | None = None,
     note: str | None = None,
-) -> list[Moved]:
+) -> list[IntentChange]:
     """Pause workers (also paused ones, until another time), or resume the paused ones among them; returns whom."""
     rows = ledger.all(
         "workers_set_intent",
@@ -84,7 +84,7 @@ def set_intents(
         by=by,
         note=note,
     )
-    return [Moved(row["id"], row["name"], row["paused_until"]) for row in rows]
+    return [IntentChange(row["id"], row["name"], row["paused_until"]) for row in rows]
 
 
 def intents(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, tuple[str, Intent]]:

@@ -18,7 +18,7 @@ from app.web.http.auth import caller
 from app.web.http.responses import answer
 from app.web.http.schemas import Body, Id, PageQuery
 from app.web.http.services import services
-from app.web.shapes.investigations import NoteBody, Text, page_of
+from app.web.shapes.investigations import NoteBody, NoteText, page_of
 
 blueprint = blueprints.group("investigations", reads=("admin", "read"))
 
@@ -66,7 +66,7 @@ class InvestigationWhole(InvestigationAnswer):
 class ResolveBody(Body):
     """What was found."""
 
-    note: Text
+    note: NoteText
 
 
 class InvestigationPath(BaseModel):

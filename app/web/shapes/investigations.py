@@ -24,7 +24,7 @@ def _written(text: str) -> str:
     return text.strip()
 
 
-Text = Annotated[
+NoteText = Annotated[
     str,
     AfterValidator(_written),
     # The pattern is for the document; the validator says in words what is wrong.
@@ -39,7 +39,7 @@ Text = Annotated[
 class NoteBody(Body):
     """A note."""
 
-    text: Text
+    text: NoteText
 
 
 def page_of(

@@ -105,7 +105,7 @@ class WorkerList(BaseModel):
     next: str | None
 
 
-Leases = Mapping[JobId, Lease]
+LeasesByJob = Mapping[JobId, Lease]
 
 
 def worker_answers(
@@ -138,7 +138,7 @@ def _own(worker: Worker, beat: LiveBeat | None) -> LiveBeat | None:
 def _answer(
     worker: Worker,
     live: LiveBeat | None,
-    leases: Leases,
+    leases: LeasesByJob,
     load: Load | None,
     uptime_s: float | None,
     investigation: str | None,
@@ -195,7 +195,7 @@ def _heard(worker: Worker, live: LiveBeat | None) -> datetime | None:
     return datetime.now(timezone.utc) - timedelta(seconds=live.age_s) if live else worker.last_heartbeat
 
 
-def _count(leases: Leases, state: LeaseState) -> int:
+def _count(leases: LeasesByJob, state: LeaseState) -> int:
     return sum(lease.state is state for lease in leases.values())
 
 
