@@ -80,8 +80,8 @@ def delete(
         if group.waiting and not (move_to or force):
             raise Conflict(f"{waiting_words(group)}; name another group for them (move_to), or let them wait (force)")
         groups.delete(tx, name, move_to)
-        told = f"; its jobs go to {move_to}" if move_to else f"; {waiting_words(group)}" if group.waiting else ""
-        events.record(tx, "group.deleted", f"{actor.name} deleted the group {name}{told}", actor=actor.name)
+        jobs_after = f"; its jobs go to {move_to}" if move_to else f"; {waiting_words(group)}" if group.waiting else ""
+        events.record(tx, "group.deleted", f"{actor.name} deleted the group {name}{jobs_after}", actor=actor.name)
     services.ring_groups()
 
 

@@ -98,8 +98,8 @@ def _changed(worker: WorkerId, change: Change | None) -> WorkerOutcome:
         return WorkerOutcome(worker, None, False, NOBODY)
     if change.refused:
         return WorkerOutcome(worker, change.worker.name, False, change.refused)
-    told = setups.words(setup_of(change.worker), change.after)
-    return WorkerOutcome(worker, change.worker.name, True, told or UNCHANGED)
+    changed = setups.words(setup_of(change.worker), change.after)
+    return WorkerOutcome(worker, change.worker.name, True, changed or UNCHANGED)
 
 
 def _tag(worker: Worker, instruction: Instruction) -> Setup | str:
