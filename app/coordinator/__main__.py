@@ -28,7 +28,7 @@ STOP_S = 1.5  # SIGTERM ends us within 2 s; what is cut off is found by the next
 
 
 class Coordinator:
-    """Steps while this process leads; while Redis or PostgreSQL is away it says so once, and tries again."""
+    """Steps while this process leads; tries again while Redis or PostgreSQL is away, and logs that once."""
 
     def __init__(self, stores: Stores, leadership: Leadership, hints: Hints, bell: Bell, boot_id: str) -> None:
         self._stores = stores
@@ -53,7 +53,7 @@ class Coordinator:
         self._change(0)
 
     def ask_presence(self) -> None:
-        """Ask who listens, while this process leads; for a thread of its own."""
+        """Ask who listens, while this process leads. Runs in a thread of its own."""
         control_loop = self._control_loop
         if control_loop is not None:
             control_loop.ask_presence()

@@ -44,7 +44,7 @@ class Leadership:
         return self._terms if self._leads and believed else 0
 
     def finished_step(self) -> None:
-        """The loop says that it has come round once more."""
+        """Note that the loop has finished a step."""
         self._finished_at = time.monotonic()
 
     def run(self) -> None:

@@ -86,7 +86,7 @@ def refused_reports(ledger: Ledger, job: JobId) -> list[Row]:
 
 
 def remains(ledger: Ledger, orphan_s: float, limit: int) -> list[AttemptFiles]:
-    """Attempts of ended jobs whose files are there still.
+    """Attempts of ended jobs that have files left.
 
     Where a cut-off attempt may be running on, `orphan_s` seconds have passed since the job's end, or its own
     max_orphan_s where that is longer.

@@ -54,7 +54,7 @@ def forgive(ledger: Ledger, workers: Sequence[WorkerId], workflow: str | None, a
 
 
 def over(ledger: Ledger) -> int:
-    """End the blocks whose time is over; returns of how many workers."""
+    """End the blocks whose time is over; returns how many workers had any."""
     return len(_end(ledger, POOL, "blocks_over"))
 
 

@@ -32,7 +32,7 @@ class Group:
 
     @property
     def version(self) -> str:
-        """The version token of what people set (name, strategy, members); an ETag is made of it."""
+        """The version token of what people set (name, strategy, members); its ETag is made of it."""
         return sha256(to_json([self.name, self.strategy, sorted(self.workers)]).encode()).hexdigest()[:16]
 
 

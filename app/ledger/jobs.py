@@ -55,7 +55,10 @@ def submit_all(
     specs: Sequence[JobSpec],
     waiting: Mapping[str, WaitingReason] = MappingProxyType({}),
 ) -> list[Job]:
-    """Make new pending jobs, all or none, and return them in this order; `waiting` by workflow, as in submit."""
+    """Make new pending jobs, all or none, and return them in this order; `waiting` by workflow, as in submit.
+
+    Raises Unavailable, and Collided with `waiting`. A call that is repeated makes the jobs twice.
+    """
     facts = [_row_of(spec) for spec in specs]
     with ledger.transaction() if waiting else nullcontext(ledger) as tx:
         rows = tx.all("jobs_submit", jobs=Jsonb(facts))
@@ -110,7 +113,7 @@ def listed(
 
 
 def cancel(ledger: Ledger, job: JobId) -> Job | None:
-    """Cancel it, wherever it is; None when it had ended (or there is none)."""
+    """Cancel a job, wherever it is; None when it had ended, or there is none. May be repeated."""
     row = ledger.one("job_cancel", id=job, cause=str(AttemptEnd.CANCELLED))
     return job_of(row) if row else None
 
@@ -124,7 +127,7 @@ def result(ledger: Ledger, job: JobId) -> Result | None:
 
 
 def results(ledger: Ledger, jobs: Sequence[JobId]) -> dict[JobId, Json]:
-    """What these jobs gave, of those that have succeeded."""
+    """The results of these jobs, of those that have succeeded."""
     return {row["job_id"]: row["result"] for row in ledger.all("results_of_jobs", jobs=list(jobs))}
 
 

@@ -54,7 +54,10 @@ class Taken:
 
 
 def claim(ledger: Ledger, job: JobId, attempt: int, worker: WorkerId, incarnation: int, nonce: str) -> Claimed | None:
-    """When exactly this attempt was started by this claim: assigned becomes running. None when it may not start."""
+    """Start exactly this attempt: assigned becomes running. None when it may not start.
+
+    May be repeated with the same nonce: a claim that was accepted is then found as "before".
+    """
     row = ledger.one("job_claim", job=job, attempt=attempt, worker=worker, incarnation=incarnation, nonce=nonce)
     return None if row is None else "before" if row["before"] else "now"
 
@@ -88,7 +91,7 @@ def take_away_all(ledger: Ledger, worker: WorkerId, cause: str, spare_strict: bo
 
 
 def end_cancelled(ledger: Ledger, worker: WorkerId, job: JobId, attempt: int) -> bool:
-    """The last process of a cancelled attempt is gone; False when that was known."""
+    """Close a cancelled attempt whose last process is gone; False when it was closed before."""
     return 1 == _end_cancelled(ledger, worker, job, attempt)
 
 

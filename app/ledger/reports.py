@@ -30,14 +30,14 @@ NOT_THE_JOBS = frozenset({Cause.DEADLINE, Cause.SLOT, Cause.AGENT})
 
 
 class Applied(Enum):
-    """What became of a report, and so of its lease."""
+    """The fate of a report, and so of its lease."""
 
     STORED = "stored"  # progress, checkpoint, log: the lease stays
     CLAIMED = "claimed"
-    REPEATED = "repeated"  # a claim that was sent again: its lease is to say so, should Redis have forgotten it
+    REPEATED = "repeated"  # a claim that was sent again: its lease is written again, in case Redis forgot it
     ENDED = "ended"
-    WORKER_BARRED = "barred"  # ended, and its worker may no longer take what it took: the fleet is to be read anew
-    REFUSED = "refused"  # its attempt is not (or no longer) the worker's: the lease is to be revoked
+    WORKER_BARRED = "barred"  # ended, and its worker may no longer take what it took: the fleet is read again
+    REFUSED = "refused"  # its attempt is not (or no longer) the worker's: the lease is revoked
     DOUBLED = "doubled"  # a second delivery is refused; the lease is that of the first, and stays
     IGNORED = "ignored"  # late or repeated, and nothing follows from it
 
@@ -184,7 +184,7 @@ def _stopped(tx: Ledger, report: Report) -> Applied:
 
 
 def _late(tx: Ledger, report: Report) -> Applied:
-    """Apply an end whose attempt does not run: it was cancelled, told before, or taken away meanwhile."""
+    """Apply an end whose attempt does not run: it was cancelled, reported before, or taken away meanwhile."""
     assert report.job is not None
     if open_attempts.end_cancelled(tx, report.worker, report.job, report.attempt):
         return Applied.ENDED
@@ -229,7 +229,7 @@ def _whose(report: Report) -> dict[str, object]:
 
 
 def _storable(report: Report) -> Report:
-    """The report with replacements for what PostgreSQL cannot hold: a print of it must not cost a job its end."""
+    """The report with replacements for what PostgreSQL cannot hold, so that a stray print costs no job its end."""
     written = to_json(report)
     if "\\u0000" in written or unstorable(written):  # \u0000: JSON's way to write NUL, or those letters themselves
         return from_plain(Report, storable(plain(report)))

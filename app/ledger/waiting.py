@@ -63,7 +63,7 @@ class Assignment:
 
 
 def due(ledger: Ledger, now: datetime | None = None) -> int:
-    """Let jobs whose time has come wait like all others; returns how many."""
+    """Let jobs whose time has come wait like all others; returns how many. May be repeated."""
     return ledger.do("waiting_due", now=now)
 
 
@@ -81,7 +81,7 @@ def classes(ledger: Ledger, known: Mapping[str, WaitingClass]) -> dict[str, Wait
 
 
 def heads(ledger: Ledger, classes: Collection[str], each: int) -> list[WaitingJob]:
-    """The first jobs of each queue of these classes, at most so many of each queue, in no order."""
+    """The first jobs of each queue of these classes, at most `each` of a queue, in no order."""
     rows = ledger.all("waiting_heads", classes=list(classes), each=each) if classes else []
     return [WaitingJob(**row) for row in rows]
 
@@ -113,7 +113,7 @@ def note_barred(ledger: Ledger, why: WaitingReason) -> None:
 
 
 def note_classes(ledger: Ledger, reasons: Mapping[str, WaitingReason]) -> None:
-    """Write why the jobs of these classes wait."""
+    """Write why the jobs of these classes wait; may be repeated."""
     if reasons:
         ledger.do("waiting_note_classes", notes=class_notes(reasons), known=True)
 

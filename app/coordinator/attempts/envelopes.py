@@ -22,7 +22,7 @@ from app.pool.keys import FUNCTION, envelope_id, queue
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Order
 
-RESULT_TTL_S = 300  # what RQ leaves of an attempt, for whoever looks at rq-dashboard
+RESULT_TTL_S = 300  # how long RQ keeps what is left of an attempt, for people at rq-dashboard
 NO_TIMEOUT = -1  # the guard enforces time limits
 
 

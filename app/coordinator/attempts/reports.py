@@ -36,7 +36,7 @@ class StreamEntry:
 
     worker: WorkerId
     id: str
-    report: Report | None  # None: not to be understood
+    report: Report | None  # None: it cannot be understood
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Outcome:
     """What came of the reports that were applied."""
 
     freed: bool = False  # a slot may be free, or a job pending
-    barred: bool = False  # a worker may not take from now on what the fleet in memory says
-    refused: bool = False  # a lease was revoked that is to go soon
+    barred: bool = False  # a worker may no longer take what the fleet in memory says
+    refused: bool = False  # a lease was revoked and is to go soon
 
     def __or__(self, other: Outcome) -> Outcome:
         freed, barred = self.freed or other.freed, self.barred or other.barred
@@ -67,7 +67,7 @@ class Reports:
     def apply(self, workers: Iterable[WorkerId], hear: Callable[[Report], object]) -> None:
         """Apply all that these workers have reported; `hear` then receives each report.
 
-        Raises RedisError, Unavailable, and what `hear` raises. To be called again then: what was applied and not yet
+        Raises RedisError, Unavailable, and what `hear` raises. Call it again then: what was applied and not yet
         deleted is applied and heard once more, which changes nothing.
         """
         for portion in portions(sorted(workers), STREAMS_A_READ):

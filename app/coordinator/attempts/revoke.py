@@ -2,8 +2,8 @@
 
 The ledger moves first and raises the attempt's number in the same statement, so whatever the worker still
 sends of the old attempt is refused; then lease and envelope follow. Dying between the two costs nothing:
-reconcile finds a lease without an attempt. It is the callers' duty to apply reports before they take
-anything, so that a result which has arrived is never thrown away.
+reconcile finds a lease without an attempt. Callers apply reports before they take anything,
+so that a result which has arrived is never thrown away.
 Every call raises Unavailable before anything has changed, or RedisError when the ledger has moved, and may be
 repeated.
 """
@@ -89,13 +89,13 @@ class Failover:
         return self._take(lambda tx: _taken(open_attempts.take_back(tx, attempt.job, attempt.attempt, cause)), cause)
 
     def take_gone(self, attempt: OpenAttempt, cause: str, died: bool = False) -> list[Taken]:
-        """Take an attempt of which no process is left: nobody has to be told, and its slot is free."""
+        """Take an attempt that has no process left: its worker need not be told, and its slot is free."""
         if self._over(attempt):
             return []
         return self._take(partial(_one, attempt=attempt, cause=cause, spare_strict=False, died=died), cause, gone=True)
 
     def overdue(self, attempt: OpenAttempt) -> None:
-        """Fail an attempt that its worker should have ended long ago, as its worker would have reported it.
+        """Fail an attempt as its worker should have reported it long ago.
 
         A strict one is only revoked: it is over when its end is known.
         """
@@ -138,7 +138,7 @@ class Failover:
         return self._fleet.healthy_fits(requirement, frozenset({attempt.worker}))
 
     def _over(self, attempt: OpenAttempt) -> bool:
-        """True for a cancelled attempt: it is not taken, it is over."""
+        """True for a cancelled attempt, which is closed here: it is over, not taken."""
         if attempt.state is JobState.CANCELLED:
             open_attempts.end_cancelled(self._ledger, attempt.worker, attempt.job, attempt.attempt)
         return attempt.state is JobState.CANCELLED

@@ -1,7 +1,7 @@
-"""Presence: who listens on a worker's bell, and what a call tells when nobody does any longer.
+"""Presence: who listens on a worker's bell, and what a call tells once nobody listens.
 
-The kernel closes a dead agent's subscription within milliseconds, so its loss is the fastest hint that
-there is. It is a hint only, because a healthy agent loses a connection too: health decides what follows.
+The kernel closes a dead agent's subscription within milliseconds, so its loss is the fastest hint of all.
+It is only a hint, because a healthy agent can lose a connection too: health decides what follows.
 `step` has a thread of its own, and calls have theirs: no call to an agent's address may delay the leader's loop.
 """
 
@@ -41,7 +41,7 @@ class Loss:
 
 
 class Presence:
-    """One term's watch over the bells of the workers that it is told of; `losses` hands out what it found."""
+    """One term's watch over the bells of the workers given to `watch`; `losses` hands out what it found."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class Presence:
         return [count for part in parts for _, count in part]  # in the order in which they were asked for
 
     def _lost_of(self, watched: list[Worker], counts: list[int]) -> list[Worker]:
-        """The workers that listened and do so no longer; whoever listens as at the last look is passed over."""
+        """The workers that listened and do so no longer; one that listens as at the last look is passed over."""
         with self._lock:
             current = self._watched is watched
             before = self._counts if current else []

@@ -1,4 +1,4 @@
-"""What is written of each worker once a minute: its status, its last heartbeat, a sample of its figures."""
+"""Sampling: once a minute each worker's status, last heartbeat and figures are written."""
 
 from __future__ import annotations
 

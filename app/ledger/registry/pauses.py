@@ -34,7 +34,7 @@ class IntentChange:
 
 
 def pause(ledger: Ledger, which: Sequence[WorkerId], length: Pause, actor: str) -> list[IntentChange]:
-    """Pause workers, also paused ones until another time; returns whom. Raises Unavailable."""
+    """Pause workers, paused ones until another time; returns the workers that changed. Raises Unavailable."""
     with ledger.transaction() as tx:
         paused = set_intents(
             tx, which, Intent.PAUSED, until=length.until, for_s=length.for_s, by=actor, note=length.note
@@ -47,7 +47,7 @@ def pause(ledger: Ledger, which: Sequence[WorkerId], length: Pause, actor: str) 
 
 
 def resume(ledger: Ledger, which: Sequence[WorkerId], actor: str) -> list[IntentChange]:
-    """Let the paused ones among these workers take jobs again; returns whom. Raises Unavailable."""
+    """Resume the paused ones among these workers; returns the workers that changed. Raises Unavailable."""
     with ledger.transaction() as tx:
         resumed = set_intents(tx, which, Intent.ACTIVE)
         sentences = {each.id: f"{actor} resumed {each.name}" for each in resumed}
@@ -74,7 +74,7 @@ def set_intents(
     by: str | None = None,
     note: str | None = None,
 ) -> list[IntentChange]:
-    """Pause workers (also paused ones, until another time), or resume the paused ones among them; returns whom."""
+    """Pause workers, paused ones until another time, or resume the paused ones; returns the workers that changed."""
     rows = ledger.all(
         "workers_set_intent",
         workers=list(workers),
