@@ -8,7 +8,6 @@ import pytest
 
 from app.ledger import waiting
 from app.pool.model import Health, WaitingFor, WaitingReason
-from app.pool.status import capitalised
 from tests.kit.seed import Seed
 from tests.kit.sentences import OTHER_WORDS, exchange
 from tests.kit.web import HTML, Web, signed_in
@@ -56,7 +55,7 @@ def test_pages_and_answers_show_other_words_beside_the_same_states(web: Web, see
         f"/workers/{well.id}": ("runs",),
         "/jobs": ("waiting", "failed", "running"),
         f"/jobs/{broken.id}": ("failed", OTHER_WORDS),
-        f"/jobs/{reasons[WaitingFor.SLOT].id}?why=1": ("waiting", capitalised(OTHER_WORDS), "lack tag-slot"),
+        f"/jobs/{reasons[WaitingFor.SLOT].id}?why=1": ("waiting", OTHER_WORDS, "lack tag-slot"),
         f"/investigations/{investigation}": ("host silent",),
         "/notifications": (OTHER_WORDS,),
     }
