@@ -36,7 +36,7 @@ FIELD = "report"
 LOOK_S = 0.05  # how often a leaving agent asks whether all has been read: no event says so
 IDLE_S = 60.0
 
-AttemptKey = tuple[JobId | None, int]
+JobAttempt = tuple[JobId | None, int]
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Outbox:
         self._client = client
         self._key = key
         self._lock = threading.Lock()
-        self._kept: dict[AttemptKey, AttemptReports] = {}
+        self._kept: dict[JobAttempt, AttemptReports] = {}
         self._unsent: list[Report] = []
         self._again = False  # send again all that is kept
         self._back = False  # Redis answers again: a pause is over

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from agent import files
 from agent.context import Job, Stopped
+from agent.ipc.link import Message
 from agent.ipc.start import Start
 from agent.ipc.wire import Signals, Wire
 from agent.limits import check_json
@@ -23,8 +24,6 @@ from app.pool import parameters, settings
 from app.pool.codec import from_plain, plain
 from app.pool.errors import BadRequest, LeaseLost, PoolError
 from app.pool.model import LIMITS, Json
-
-Message = dict[str, Json]
 
 
 def main(fd: int) -> None:

@@ -16,6 +16,7 @@ from app.ledger.groups import Group
 from app.ledger.registry import pauses
 from app.pool.errors import BadFields
 from app.pool.model import WorkerId
+from app.pool.status import counted
 
 
 def find(ledger: Ledger, name: str) -> Group:
@@ -79,14 +80,14 @@ def delete(
         if group.waiting and not (move_to or force):
             raise Conflict(f"{waiting_words(group)}; name another group for them (move_to), or let them wait (force)")
         groups.delete(tx, name, move_to)
-        told = f"; its jobs go to {move_to}" if move_to else f"; {waiting_words(group)}" if group.waiting else ""
-        events.record(tx, "group.deleted", f"{actor.name} deleted the group {name}{told}", actor=actor.name)
+        jobs_after = f"; its jobs go to {move_to}" if move_to else f"; {waiting_words(group)}" if group.waiting else ""
+        events.record(tx, "group.deleted", f"{actor.name} deleted the group {name}{jobs_after}", actor=actor.name)
     services.ring_groups()
 
 
 def waiting_words(group: Group) -> str:
     """How many jobs wait for the group, in words."""
-    return f"{group.waiting} waiting job{' is' if group.waiting == 1 else 's are'} bound to {group.name}"
+    return f"{counted(group.waiting, 'waiting job', 'is')} bound to {group.name}"
 
 
 def _lock(tx: Ledger, name: str, matches: Matches | None, move_to: str | None = None) -> Group:

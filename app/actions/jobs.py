@@ -13,12 +13,12 @@ from app.ledger.db import Ledger
 from app.ledger.registry import workflows
 from app.ledger.registry.workflows import Declaration
 from app.pool import parameters
-from app.pool.errors import BadFields, BadRequest
+from app.pool.errors import BadFields, BadRequest, pointer
 from app.pool.matching import nobody_offers
 from app.pool.model import ENDED, Job, JobId, JobSpec, JobState, WaitingReason
 from app.pool.settings import ServerSettings
 
-Errors = list[tuple[str, str]]
+FieldErrors = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ def check(tx: Ledger, settings: ServerSettings, actor: Actor, specs: Mapping[str
     """
     declared = _declared(tx, {spec.requirement.workflow for spec in specs.values()})
     gone = set(groups.pin(tx, {group for spec in specs.values() if (group := spec.requirement.group) is not None}))
-    errors: Errors = []
+    errors: FieldErrors = []
     submissions = []
-    for pointer, spec in specs.items():
+    for place, spec in specs.items():
         workflow = spec.requirement.workflow
         offers = declared.get(workflow, [])
         wrong = _group_errors(gone, spec.requirement.group) + _params_errors(offers, spec, settings)
-        errors += [(pointer + field, why) for field, why in wrong]
-        owned = replace(spec, owner=_owner(actor, pointer, spec))
+        errors += [(place + field, why) for field, why in wrong]
+        owned = replace(spec, owner=_owner(actor, place, spec))
         submissions.append(Submission(owned, None if offers else nobody_offers(workflow)))
     if errors:
         raise BadFields(*errors)
@@ -117,19 +117,19 @@ def _declared(tx: Ledger, names: set[str]) -> dict[str, list[Declaration]]:
     return declared
 
 
-def _owner(actor: Actor, pointer: str, spec: JobSpec) -> str:
+def _owner(actor: Actor, place: str, spec: JobSpec) -> str:
     owner = spec.owner or actor.name
     if owner != actor.name and actor.role != "admin":
-        raise Forbidden(f"only admins may name another owner: {pointer}/owner")
+        raise Forbidden(f"only admins may name another owner: {place}/owner")
     return owner
 
 
-def _group_errors(gone: Container[str], group: str | None) -> Errors:
+def _group_errors(gone: Container[str], group: str | None) -> FieldErrors:
     return [("/group", f"there is no group {group}")] if group is not None and group in gone else []
 
 
-def _params_errors(declared: Sequence[Declaration], spec: JobSpec, settings: ServerSettings) -> Errors:
+def _params_errors(declared: Sequence[Declaration], spec: JobSpec, settings: ServerSettings) -> FieldErrors:
     """The errors by the declaration that fits best: where hosts declare differently, one that fits is enough."""
     tried = [parameters.problems(d.workflow.parameters, spec.params, settings.input_folders) for d in declared]
     wrong = min(tried, key=len, default=[])
-    return [(f"/params/{name.replace('~', '~0').replace('/', '~1')}", why) for name, why in wrong]
+    return [(pointer("params", name), why) for name, why in wrong]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import time
@@ -12,18 +11,16 @@ from pathlib import Path
 from app.actions.services import Services
 from app.ledger.registry import joins, workers, workflows
 from app.ledger.registry.joins import Join
-from app.pool.agent_http import Check, WhoIs
-from app.pool.codec import from_json
+from app.pool.agent_http import CALL_ERRORS, Check, ask_who
 from app.pool.model import Health
 
 CALL_S = 3
 PROOF_BYTES = 4096
-ANSWER_BYTES = 64 * 1024
 PROOF_NAME = re.compile(r"\.join-[0-9A-Za-z_-]{1,64}")
 ALONE = "alone"
 
-Verdict = tuple[bool, str, str]  # passed, what was seen, the next step
-PASSED: Verdict = (True, "", "")
+CheckResult = tuple[bool, str, str]  # passed, what was seen, the next step
+PASSED: CheckResult = (True, "", "")
 
 
 def look(services: Services, join: Join) -> list[Check]:
@@ -31,13 +28,13 @@ def look(services: Services, join: Join) -> list[Check]:
     return [_timed(name, check, services, join) for name, check in CHECKS]
 
 
-def _timed(name: str, check: Callable[[Services, Join], Verdict], services: Services, join: Join) -> Check:
+def _timed(name: str, check: Callable[[Services, Join], CheckResult], services: Services, join: Join) -> Check:
     began = time.monotonic()
     ok, detail, next_step = check(services, join)
     return Check(name, ok, round(time.monotonic() - began, 3), detail, next_step)
 
 
-def _redis(services: Services, join: Join) -> Verdict:
+def _redis(services: Services, join: Join) -> CheckResult:
     answer = services.redis.get(services.keys.join(join.nonce))
     step = "let this host reach the Redis server at the address that the join's answer named, and start the agent again"
     if answer is None:
@@ -45,7 +42,7 @@ def _redis(services: Services, join: Join) -> Verdict:
     return PASSED if answer == join.answer else (False, "the answer in Redis is another one", step)
 
 
-def _output(services: Services, join: Join) -> Verdict:
+def _output(services: Services, join: Join) -> CheckResult:
     folder = services.settings.output_folder
     step = f"mount the same folder as MUSTER_OUTPUT on this host and on the server (there: {folder})"
     if not PROOF_NAME.fullmatch(join.offer.proof_file):
@@ -64,30 +61,21 @@ def _small_file(path: Path) -> str:
         return file.read(PROOF_BYTES).decode("utf-8", "replace")
 
 
-def _callback(services: Services, join: Join) -> Verdict:
+def _callback(services: Services, join: Join) -> CheckResult:
     address, port = join.offer.address, join.offer.port
     if not address or not port:
         return PASSED
     step = f"open {address}:{port} for the server, or unset MUSTER_ADDRESS to join without being called"
     try:
-        there = _who_is(address, port)
-    except (OSError, ValueError, http.client.HTTPException) as error:
+        there = ask_who(address, port, CALL_S)
+    except CALL_ERRORS as error:
         return False, f"nobody answers at {address}:{port}: {error}", step
     if (there.worker, there.incarnation) != (join.worker, join.incarnation):
         return False, f"at {address}:{port} answers {there.name} on {there.hostname}, not this agent", step
     return PASSED
 
 
-def _who_is(address: str, port: int) -> WhoIs:
-    connection = http.client.HTTPConnection(address, port, timeout=CALL_S)
-    try:
-        connection.request("GET", "/", headers={"Connection": "close"})
-        return from_json(WhoIs, connection.getresponse().read(ANSWER_BYTES))
-    finally:
-        connection.close()
-
-
-def _alone(services: Services, join: Join) -> Verdict:
+def _alone(services: Services, join: Join) -> CheckResult:
     present = workers.find(services.ledger, join.worker)
     if present is None:
         return PASSED
@@ -109,7 +97,7 @@ def _alone(services: Services, join: Join) -> Verdict:
     return PASSED
 
 
-def _same_workflows(services: Services, join: Join) -> Verdict:
+def _same_workflows(services: Services, join: Join) -> CheckResult:
     offered = {workflow.name: workflow for workflow in join.offer.workflows}
     differing = {
         declared.workflow.name
@@ -123,7 +111,7 @@ def _same_workflows(services: Services, join: Join) -> Verdict:
     return True, f"other workers declare {names} differently", step
 
 
-CHECKS: tuple[tuple[str, Callable[[Services, Join], Verdict]], ...] = (
+CHECKS: tuple[tuple[str, Callable[[Services, Join], CheckResult]], ...] = (
     ("redis", _redis),
     ("output", _output),
     ("callback", _callback),

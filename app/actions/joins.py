@@ -62,7 +62,10 @@ def find(ledger: Ledger, join: str) -> Join:
 
 
 def confirm(services: Services, join: Join) -> Confirmation:
-    """Check the join, register its worker and ring. Raises Forbidden where its join token was spent meanwhile."""
+    """Check the join, register its worker and ring; may be repeated.
+
+    Raises Forbidden where its join token was spent meanwhile; Unavailable, Collided, RedisError.
+    """
     checks = [] if join.confirmed else join_checks.look(services, join)
     failed = [check for check in checks if not check.ok]
     if [check.name for check in failed] == [join_checks.ALONE] and join.age_s < LONGEST_S:

@@ -24,8 +24,8 @@ def change(services: Services, actor: Actor, changes: Mapping[str, Json], matche
     with services.ledger.transaction() as tx:
         written = _write(tx, actor, changes, matches)
         if changes:
-            told = ", ".join(f"{name} = {getattr(written, name)}" for name in changes)
-            events.record(tx, "settings.changed", f"{actor.name} set {told}", actor=actor.name)
+            settings = ", ".join(f"{name} = {getattr(written, name)}" for name in changes)
+            events.record(tx, "settings.changed", f"{actor.name} set {settings}", actor=actor.name)
     services.ring("settings")
     return written
 

@@ -18,6 +18,7 @@ from app.ledger.registry.pauses import Pause
 from app.ledger.registry.setups import Change, Setup, setup_of
 from app.pool.errors import BadFields
 from app.pool.model import Worker, WorkerId
+from app.pool.status import until_words
 
 Action = Literal["tag", "untag", "group", "ungroup", "pause", "resume", "unblock"]
 FOREVER = Pause()
@@ -97,8 +98,8 @@ def _changed(worker: WorkerId, change: Change | None) -> WorkerOutcome:
         return WorkerOutcome(worker, None, False, NOBODY)
     if change.refused:
         return WorkerOutcome(worker, change.worker.name, False, change.refused)
-    told = setups.words(setup_of(change.worker), change.after)
-    return WorkerOutcome(worker, change.worker.name, True, told or UNCHANGED)
+    changed = setups.words(setup_of(change.worker), change.after)
+    return WorkerOutcome(worker, change.worker.name, True, changed or UNCHANGED)
 
 
 def _tag(worker: Worker, instruction: Instruction) -> Setup | str:
@@ -122,7 +123,8 @@ def _ungroup(worker: Worker, instruction: Instruction) -> Setup | str:
 
 
 def _pause(ledger: Ledger, actor: Actor, chosen: Sequence[WorkerId], instruction: Instruction) -> list[WorkerOutcome]:
-    paused = {worker.id: _until(worker.until) for worker in pauses.pause(ledger, chosen, instruction.pause, actor.name)}
+    moved = pauses.pause(ledger, chosen, instruction.pause, actor.name)
+    paused = {worker.id: f"paused {until_words(worker.until, 'until it is resumed')}" for worker in moved}
     return _outcomes(ledger, chosen, paused, NOT_PAUSED)
 
 
@@ -149,10 +151,6 @@ def _outcomes(
         else WorkerOutcome(worker, None, False, NOBODY)
         for worker in chosen
     ]
-
-
-def _until(moment: datetime | None) -> str:
-    return f"paused until {moment:%Y-%m-%d %H:%M} UTC" if moment else "paused until it is resumed"
 
 
 SETUPS: Mapping[str, Callable[[Worker, Instruction], Setup | str]] = {

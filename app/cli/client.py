@@ -28,7 +28,7 @@ PAGE = 200  # the most that a list gives at once
 # A pool's server is called directly, whatever proxy the environment names for the internet.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-Query = Mapping[str, str | int | bool | None | Sequence[str]]
+QueryParameters = Mapping[str, str | int | bool | None | Sequence[str]]
 
 
 class ServerRefused(PoolError):
@@ -63,7 +63,7 @@ class Client:
         token = environ.get("MUSTER_TOKEN") or (_line(home / "admin-token") if server == local.rstrip("/") else None)
         return cls(server, token)
 
-    def get(self, path: str, query: Query | None = None) -> Any:
+    def get(self, path: str, query: QueryParameters | None = None) -> Any:
         """The JSON that GET answers."""
         return self._json("GET", path, None, query)
 
@@ -83,7 +83,7 @@ class Client:
         """The JSON that DELETE answers; None for an empty answer."""
         return self._json("DELETE", path)
 
-    def pages(self, path: str, query: Query | None = None, most: float = inf) -> Iterator[Any]:
+    def pages(self, path: str, query: QueryParameters | None = None, most: float = inf) -> Iterator[Any]:
         """The items of a list, read page by page, at most `most`."""
         cursor: str | None = None
         while most > 0:
@@ -99,7 +99,7 @@ class Client:
         method: str,
         path: str,
         body: Json = None,
-        query: Query | None = None,
+        query: QueryParameters | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         try:
@@ -120,7 +120,7 @@ class Client:
             time.sleep(RETRY_S)
 
     def _request(
-        self, method: str, path: str, body: Json, query: Query | None, headers: Mapping[str, str]
+        self, method: str, path: str, body: Json, query: QueryParameters | None, headers: Mapping[str, str]
     ) -> urllib.request.Request:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         return urllib.request.Request(

@@ -31,12 +31,12 @@ INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
 @click.option("--strict", is_flag=True, help="No overlap of attempts.")
 @as_json
 def submit(
-    workflow: str, params: tuple[str, ...], prefers: tuple[str, ...], wait: bool, as_json: bool, **wishes: Any
+    workflow: str, params: tuple[str, ...], prefers: tuple[str, ...], wait: bool, as_json: bool, **demands: Any
 ) -> None:
     """Submit a job of WORKFLOW."""
     client = Client.from_environment()
     body = {"workflow": workflow, "params": typed_params(client, workflow, params), "prefers": preferences(prefers)}
-    body |= {name: list(value) if isinstance(value, tuple) else value for name, value in wishes.items()}
+    body |= {name: list(value) if isinstance(value, tuple) else value for name, value in demands.items()}
     job = client.submit("/jobs", body)
     if not wait:
         show.as_json(job) if as_json else click.echo(job["id"])

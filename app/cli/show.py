@@ -12,17 +12,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from app.pool.status import JobStatus, WorkerStatus
+
 Shown = Mapping[str, Any]
 
 PIPE_COLUMNS = 10_000
-COLOURS = {
-    "healthy": "green",
-    "succeeded": "green",
-    "running": "cyan",
-    "degraded": "yellow",
-    "down": "red",
-    "failed": "red",
-    "cancelled": "magenta",
+COLOURS: Mapping[str, str] = {  # by what the API calls `status`
+    WorkerStatus.HEALTHY: "green",
+    WorkerStatus.DEGRADED: "yellow",
+    WorkerStatus.DOWN: "red",
+    JobStatus.RUNNING: "cyan",
+    JobStatus.MOVING: "cyan",
+    JobStatus.SUCCEEDED: "green",
+    JobStatus.FAILED: "red",
+    JobStatus.CANCELLED: "magenta",
 }
 
 
@@ -159,7 +162,7 @@ def _state(token: Shown) -> str:
 
 def _word(status: str) -> Text:
     found = Text()
-    return found.append(status, COLOURS.get(status.split(" ", 1)[0]))
+    return found.append(status, COLOURS.get(status))
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str | Text]], empty: str) -> None:

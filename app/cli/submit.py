@@ -22,14 +22,10 @@ def typed_params(client: Client, workflow: str, words: Sequence[str]) -> dict[st
 
 def preferences(words: Sequence[str]) -> dict[str, float]:
     """`tag=weight` words, of weight 1 without one. Raises PoolError naming a word that does not fit."""
-    found = {}
-    for word in words:
-        tag, _, weight = word.partition("=")
-        try:
-            found[tag] = float(weight or 1)
-        except ValueError:
-            raise PoolError(f"--prefer {word}: write it as a tag, or as tag=weight with a weight from 0 to 1") from None
-    return found
+    try:
+        return parameters.preferences(words)
+    except ValueError as error:
+        raise PoolError(f"--prefer {error}") from error
 
 
 def batch_of(text: str) -> list[Json]:

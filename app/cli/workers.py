@@ -75,10 +75,10 @@ def worker_ids(words: Sequence[str], known: Sequence[Mapping[str, Any]]) -> list
         raise PoolError(f"there is no worker {', '.join(unknown)}; `python -m app workers` lists them")
     several = {word: found for word, found in meant.items() if len(found) > 1}
     if several:
-        told = "; ".join(
+        choices = "; ".join(
             f"{len(found)} workers are named {word}: {', '.join(found)}" for word, found in several.items()
         )
-        raise PoolError(f"{told}; say which by id")
+        raise PoolError(f"{choices}; say which by id")
     return [found[0] for found in meant.values()]
 
 

@@ -28,7 +28,7 @@ STOP_S = 1.5  # SIGTERM ends us within 2 s; what is cut off is found by the next
 
 
 class Coordinator:
-    """Steps while this process leads; while Redis or PostgreSQL is away it says so once, and tries again."""
+    """Steps while this process leads; tries again while Redis or PostgreSQL is away, and logs that once."""
 
     def __init__(self, stores: Stores, leadership: Leadership, hints: Hints, bell: Bell, boot_id: str) -> None:
         self._stores = stores
@@ -53,7 +53,7 @@ class Coordinator:
         self._change(0)
 
     def ask_presence(self) -> None:
-        """Ask who listens, while this process leads; for a thread of its own."""
+        """Ask who listens, while this process leads. Runs in a thread of its own."""
         control_loop = self._control_loop
         if control_loop is not None:
             control_loop.ask_presence()
@@ -106,10 +106,10 @@ def main() -> int:
     hints = Hints(stores.redis, stores.keys, bell.ring)
     coordinator = Coordinator(stores, leadership, hints, bell, boot_id())
     presence = Loop("presence", coordinator.ask_presence, ASK_S, Bell())
-    kept_rows = Loop("retention", lambda: retention.step(stores.ledger), retention.EVERY_S, Bell())
+    retention_loop = Loop("retention", lambda: retention.step(stores.ledger), retention.EVERY_S, Bell())
     outputs = output_gc.OutputGc(stores.ledger, settings.output_folder)
-    output_files = Loop("output GC", outputs.step, output_gc.EVERY_S, Bell())
-    loops = (presence, kept_rows, output_files)
+    output_loop = Loop("output GC", outputs.step, output_gc.EVERY_S, Bell())
+    loops = (presence, retention_loop, output_loop)
     threads = [
         start_thread("leader", leadership.run, stopping.fail),
         start_thread("hints", hints.run, stopping.fail),

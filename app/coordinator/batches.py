@@ -1,7 +1,7 @@
-"""A large fleet is looked at in batches, so that no look takes long and no worker is left out.
+"""Batches: a large fleet is looked at part by part, so that no look takes long and no worker is left out.
 
 A small fleet is looked at whole each time. What needs attention at once is found by hints; the batches
-are the sweep that makes right what no hint told of.
+are the sweep that puts right what no hint named.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Round:
         return not self._left
 
     def begin(self, workers: Iterable[WorkerId]) -> None:
-        """Begin anew with these; whoever was left of the round before is forgotten."""
+        """Begin again with these workers; what was left of the round before is forgotten."""
         self._left = list(workers)
 
     def next(self, fleet: Mapping[WorkerId, object], size: int) -> list[WorkerId]:

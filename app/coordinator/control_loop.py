@@ -2,17 +2,17 @@
 
 Nothing else decides, so nothing races with it but the world. The order of a step:
 
-1. The fleet is read anew where it may be another one, since all that follows is decided by it.
+1. The fleet is read again where it may have changed, since all that follows depends on it.
 2. Reports are applied before anything is judged or taken: a result that has arrived is never thrown away.
 3. Cancelled jobs are ended where they are: by then their own ends, if they came first, have been applied.
-4. Whether this process still leads is asked here, because the steps before change nothing by what it knows,
-   and those after do: a process that was frozen and thawed knows an old world.
+4. The loop asks here whether this process still leads. The steps before change nothing by what it knows, those
+   after do, and a process that was frozen and thawed knows an old world.
 5. Health is judged. It takes attempts from workers that it gives up on, so this comes before placing.
 6. Reconcile compares what ledger, leases, envelopes and beats say; it needs the health that was just judged,
-   and writes the scores by which is placed.
+   and writes the scores by which jobs are placed.
 7. Jobs are placed, last: by then slots are free and jobs pending by all that came before.
 
-Hints say where to look first. What is due by time is looked at whether or not a hint told of it.
+Hints say where to look first. What is due by time is looked at with or without a hint.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ QUIET_S = 10.0  # within which the streams are read of all that have nothing to 
 
 
 class Due(Flag):
-    """What a step has to do beside applying the reports that it was told of."""
+    """What a step has to do beside applying the reports that hints named."""
 
     FLEET = auto()  # read workers and policy anew, and reconcile
     SWEEP = auto()  # read the streams of all that may have something to report, end blocks and pauses that are over
@@ -94,7 +94,7 @@ class ControlLoop:
         self._reports = Reports(stores, self.fleet, leases)
         self.health = HealthMonitor(stores, self.fleet, self._reports, failover, self.presence, now)
         self._directives = DirectivesWriter(stores, self.fleet, directed)
-        self._sampling = Sampling(stores, self.fleet, self.health.sightings)
+        self._sampling = Sampling(stores, self.fleet, self.health.sightings, now)
         self._reconcile = Reconcile(stores, self.fleet, failover, self.health, leases, envelopes, now, batches=compared)
         self._index = Index(stores, self.fleet)
         self._dispatch = Dispatch(stores, self.fleet, self._index, leases, envelopes, now)
@@ -202,7 +202,7 @@ class ControlLoop:
         return joined | (Due.DISPATCH if judgement.changed else NOTHING)
 
     def _start_over(self) -> None:
-        """Nobody's turn was before: everything is compared with everything."""
+        """Begin every batch again: everything is compared with everything."""
         for batches in self._batches:
             batches.restart()
 

@@ -68,11 +68,11 @@ class Fleet:
         return True
 
     def unheard(self, worker: WorkerId) -> None:
-        """Redis has no beat of its present incarnation."""
+        """Forget the worker's beat: Redis has none of its present incarnation."""
         self.beats.pop(worker, None)
 
     def distrust(self, worker: WorkerId, incarnation: int, seq: int) -> None:
-        """By its own word this beat, its newest, is no longer true: it is given nothing until the next."""
+        """Give the worker nothing until its next beat: it has said itself that its newest is no longer true."""
         self._outdated[worker] = (incarnation, seq)
 
     @property

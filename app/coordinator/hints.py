@@ -24,7 +24,7 @@ from app.pool.subscription import listen
 log = logging.getLogger(__name__)
 
 FLAGS = "Ktx"  # events by key; of streams; of what expired
-BLIND_S = 0.2  # where the server sends no events, reports are looked for so often
+BLIND_S = 0.2  # seconds between reads of reports where the server sends no events
 LISTEN_S = 1.0
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from app.ledger import leader
+from app.pool.backoff import Outage
 from app.pool.errors import Unavailable
 from app.pool.loop import Bell
 
@@ -32,7 +33,7 @@ class Leadership:
         self._leads = False
         self._pinged_at = 0.0
         self._finished_at = time.monotonic()
-        self._silent = False
+        self._outage = Outage(log, "leader: this coordinator does not lead")
         self.bell = Bell()
 
     @property
@@ -43,7 +44,7 @@ class Leadership:
         return self._terms if self._leads and believed else 0
 
     def finished_step(self) -> None:
-        """The loop says that it has come round once more."""
+        """Note that the loop has finished a step."""
         self._finished_at = time.monotonic()
 
     def run(self) -> None:
@@ -62,7 +63,7 @@ class Leadership:
     def _lead(self, session: leader.LeaderSession) -> str | None:
         """Wait for the lock and keep it; returns why it was given up, None when the bell was stopped."""
         while not session.try_lock():
-            self._silent = False
+            self._outage.over()
             if not self.bell.wait(PING_S):
                 return None
         self._won()
@@ -75,14 +76,12 @@ class Leadership:
 
     def _won(self) -> None:
         self._finished_at = self._pinged_at = time.monotonic()
-        self._silent = False
+        self._outage.over()
         self._terms += 1
         self._leads = True
         log.info("leader: this coordinator leads, term=%d", self._terms)
         self._changed()
 
     def _lost(self, why: str) -> None:
-        if self._leads or not self._silent:
-            log.warning("leader: this coordinator does not lead: %s", why)
-        self._silent = True
+        self._outage.failed(why)
         self._leads = False

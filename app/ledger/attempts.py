@@ -58,9 +58,11 @@ def of_worker(
     ]
 
 
-def checkpoints(ledger: Ledger, job: JobId, limit: int = 200) -> list[Checkpoint]:
-    """The kept checkpoints of a job, newest first, `limit` at most."""
-    return [_checkpoint(row) for row in ledger.all("checkpoints_of_job", job=job, limit=limit)]
+def checkpoints(ledger: Ledger, job: JobId, before: tuple[int, int] | None = None, limit: int = 50) -> list[Checkpoint]:
+    """The checkpoints of a job, newest first, after the (attempt, number) `before`, with whether their files remain."""
+    attempt, number = before or (None, None)
+    rows = ledger.all("checkpoints_of_job", job=job, attempt=attempt, number=number, limit=limit)
+    return [_checkpoint(row) for row in rows]
 
 
 def newest_checkpoints(ledger: Ledger, jobs: Sequence[JobId]) -> dict[JobId, Checkpoint]:
@@ -84,7 +86,7 @@ def refused_reports(ledger: Ledger, job: JobId) -> list[Row]:
 
 
 def remains(ledger: Ledger, orphan_s: float, limit: int) -> list[AttemptFiles]:
-    """Attempts of ended jobs whose files are there still.
+    """Attempts of ended jobs that have files left.
 
     Where a cut-off attempt may be running on, `orphan_s` seconds have passed since the job's end, or its own
     max_orphan_s where that is longer.
@@ -125,7 +127,16 @@ def _attempt(row: Row) -> Attempt:
 
 def _checkpoint(row: Row) -> Checkpoint:
     files = from_plain(tuple[FileFact, ...], row["files"])
-    return Checkpoint(row["job_id"], row["attempt"], row["number"], row["state"], files, row["fraction"], row["at"])
+    return Checkpoint(
+        job=row["job_id"],
+        attempt=row["attempt"],
+        number=row["number"],
+        state=row["state"],
+        files=files,
+        fraction=row["fraction"],
+        at=row["at"],
+        kept=row.get("kept", True),
+    )
 
 
 def _line(row: Row) -> LogLine:

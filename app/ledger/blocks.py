@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 
 from app.ledger import events
 from app.ledger.db import Ledger
@@ -32,17 +32,20 @@ class Block:
 
 def open_due(tx: Ledger, worker: WorkerId, workflow: str, policy: Policy) -> bool:
     """Block the worker for this workflow when its last attempts there say so; False when not, or when it is blocked."""
-    row = tx.one(
-        "block_open",
-        worker=worker,
-        workflow=workflow,
-        failures=policy.block_failures,
-        block_s=policy.block_s,
-    )
+    failures = policy.block_failures
+    why = f"{'a failure' if failures == 1 else f'{failures} failures in a row'} while others succeed"
+    row = tx.one("block_open", worker=worker, workflow=workflow, failures=failures, block_s=policy.block_s, why=why)
     if row is None:
         return False
-    events.record(tx, "worker.blocked", f"{row['name']} is blocked for {workflow} {row['words']}", worker=worker)
+    ends = words(why, row["since"], row["until"])
+    events.record(tx, "worker.blocked", f"{row['name']} is blocked for {workflow} {ends}", worker=worker)
     return True
+
+
+def words(why: str, since: datetime, until: datetime) -> str:
+    """When a block ends, and why it began, as matching.py puts it after the workflow and the worker's name."""
+    form = "%H:%M" if until < since + timedelta(days=1) else "%Y-%m-%d %H:%M"
+    return f"until {until.astimezone(timezone.utc):{form}} UTC ({why})"
 
 
 def forgive(ledger: Ledger, workers: Sequence[WorkerId], workflow: str | None, actor: str) -> set[WorkerId]:
@@ -51,7 +54,7 @@ def forgive(ledger: Ledger, workers: Sequence[WorkerId], workflow: str | None, a
 
 
 def over(ledger: Ledger) -> int:
-    """End the blocks whose time is over; returns of how many workers."""
+    """End the blocks whose time is over; returns how many workers had any."""
     return len(_end(ledger, POOL, "blocks_over"))
 
 

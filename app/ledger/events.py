@@ -49,12 +49,12 @@ def record(
     job: JobId | None = None,
     actor: str = "pool",
 ) -> None:
-    """Write down what happened, in one sentence."""
+    """Write down what happened, in one sentence. Not to be repeated: each call is an event."""
     ledger.do("event_record", kind=kind, sentence=sentence, worker=worker, job=job, actor=actor)
 
 
 def record_of_workers(ledger: Ledger, kind: str, sentences: Mapping[WorkerId, str], actor: str = "pool") -> None:
-    """Write down what happened to each of these workers, in a sentence each."""
+    """Write down what happened to each of these workers, in a sentence each. Not to be repeated, like `record`."""
     rows = [{"worker": worker, "sentence": sentence} for worker, sentence in sentences.items()]
     if rows:
         ledger.do("events_record_of_workers", kind=kind, actor=actor, rows=Jsonb(rows))

@@ -44,12 +44,20 @@ def follows(report: Report, failures: int, max_failures: int, shortage: Shortage
 
 def bars(tx: Ledger, report: Report, workflow: str) -> bool:
     """Block or pause the worker for what failed on it, if that is due; True when it may no longer take what it took."""
-    if report.then == "later" or report.cause == Cause.GPU_MEMORY:
-        return False  # says nothing of the worker
+    if not speaks_against_worker(report):
+        return False
     # The lock comes first: then all that others have written is seen, and of two that see the same one acts.
     tx.one("worker_lock", worker=report.worker)
     blocked = blocks.open_due(tx, report.worker, workflow, policy.read(tx))
     return several_owners.pause_due(tx, report.worker) or blocked
+
+
+def speaks_against_worker(report: Report) -> bool:
+    """False for a failure by what all workers lack, or by a card that was too small.
+
+    The view telling_ends says the same of the ends that the ledger keeps, and two indexes repeat its condition.
+    """
+    return report.then != "later" and report.cause != Cause.GPU_MEMORY
 
 
 def _waits(report: Report, shortage: Shortage | None) -> bool:

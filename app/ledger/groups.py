@@ -32,7 +32,7 @@ class Group:
 
     @property
     def version(self) -> str:
-        """The version token of what people set (name, strategy, members); an ETag is made of it."""
+        """The version token of what people set (name, strategy, members); its ETag is made of it."""
         return sha256(to_json([self.name, self.strategy, sorted(self.workers)]).encode()).hexdigest()[:16]
 
 
@@ -90,12 +90,12 @@ def fill(tx: Ledger, name: str, members: Sequence[WorkerId], actor: str) -> None
     assert group is not None
     wanted = frozenset(members)
 
-    def wish(worker: Worker) -> setups.Setup:
+    def new_setup(worker: Worker) -> setups.Setup:
         others = tuple(each for each in worker.groups if each != name)
         mine = (name,) if worker.id in wanted else ()
         return replace(setups.setup_of(worker), groups=tuple(sorted((*others, *mine))))
 
-    changes = setups.change(tx, sorted(wanted ^ frozenset(group.workers)), wish, actor)
+    changes = setups.change(tx, sorted(wanted ^ frozenset(group.workers)), new_setup, actor)
     refused = {id_: f"{each.worker.name} {each.refused}" for id_, each in changes.items() if each.refused}
     if refused:
         places = [(f"/workers/{place}", refused[id_]) for place, id_ in enumerate(members) if id_ in refused]

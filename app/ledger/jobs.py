@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from app.ledger.db import Ledger, Row
 from app.pool.model import (
+    AttemptEnd,
     Job,
     JobId,
     JobSpec,
@@ -54,27 +55,27 @@ def submit_all(
     specs: Sequence[JobSpec],
     waiting: Mapping[str, WaitingReason] = MappingProxyType({}),
 ) -> list[Job]:
-    """Make new pending jobs, all or none, and return them in this order; `waiting` by workflow, as in submit."""
+    """Make new pending jobs, all or none, and return them in this order; `waiting` by workflow, as in submit.
+
+    Raises Unavailable, and Collided with `waiting`. A call that is repeated makes the jobs twice.
+    """
     facts = [_row_of(spec) for spec in specs]
     with ledger.transaction() if waiting else nullcontext(ledger) as tx:
         rows = tx.all("jobs_submit", jobs=Jsonb(facts))
-        guesses = _guesses(rows, waiting)
-        if guesses:
+        if guesses := _guess(rows, waiting):
             tx.do("waiting_note_classes", notes=class_notes(guesses), known=False)
-    made = {row["id"]: job_of({**row, **_class_reason(row, guesses)}) for row in rows}
+    made = {row["id"]: job_of(row) for row in rows}
     return [made[fact["id"]] for fact in facts]
 
 
-def _guesses(rows: Iterable[Row], waiting: Mapping[str, WaitingReason]) -> dict[str, WaitingReason]:
-    """Why classes wait of which nothing is known, by name."""
-    unknown = {row["class_name"]: row for row in rows if row["class_why"] is None and row["not_before"] is None}
-    guessed = {name: waiting.get(row["workflow"]) for name, row in unknown.items()}
-    return {name: reason for name, reason in guessed.items() if reason is not None}
-
-
-def _class_reason(row: Row, guesses: Mapping[str, WaitingReason]) -> Row:
-    guess = guesses.get(row["class_name"]) if row["class_why"] is None and row["not_before"] is None else None
-    return {"class_why": guess.words, "class_waiting_for": guess.waiting_for} if guess else {}
+def _guess(rows: Iterable[Row], waiting: Mapping[str, WaitingReason]) -> dict[str, WaitingReason]:
+    """Give due jobs whose class has no reason yet the one guessed for their workflow; returns these by class."""
+    guesses = {}
+    for row in rows:
+        if row["class_why"] is None and row["not_before"] is None and (guess := waiting.get(row["workflow"])):
+            guesses[row["class_name"]] = guess
+            row.update(class_why=guess.words, class_waiting_for=guess.waiting_for)
+    return guesses
 
 
 def class_notes(reasons: Mapping[str, WaitingReason]) -> Jsonb:
@@ -112,8 +113,8 @@ def listed(
 
 
 def cancel(ledger: Ledger, job: JobId) -> Job | None:
-    """Cancel it, wherever it is; None when it had ended (or there is none)."""
-    row = ledger.one("job_cancel", id=job)
+    """Cancel a job, wherever it is; None when it had ended, or there is none. May be repeated."""
+    row = ledger.one("job_cancel", id=job, cause=str(AttemptEnd.CANCELLED))
     return job_of(row) if row else None
 
 
@@ -126,7 +127,7 @@ def result(ledger: Ledger, job: JobId) -> Result | None:
 
 
 def results(ledger: Ledger, jobs: Sequence[JobId]) -> dict[JobId, Json]:
-    """What these jobs gave, of those that have succeeded."""
+    """The results of these jobs, of those that have succeeded."""
     return {row["job_id"]: row["result"] for row in ledger.all("results_of_jobs", jobs=list(jobs))}
 
 

@@ -27,7 +27,7 @@ class LeaderSession:
         return row is not None and bool(row[0])
 
     def ping(self) -> None:
-        """Keep the session alive. Raises psycopg.OperationalError when it has ended."""
+        """Keep the session alive; may be repeated. Raises psycopg.OperationalError once the session has ended."""
         self._connection.execute("SELECT true")
 
 

@@ -54,7 +54,10 @@ class Taken:
 
 
 def claim(ledger: Ledger, job: JobId, attempt: int, worker: WorkerId, incarnation: int, nonce: str) -> Claimed | None:
-    """When exactly this attempt was started by this claim: assigned becomes running. None when it may not start."""
+    """Start exactly this attempt: assigned becomes running. None when it may not start.
+
+    May be repeated with the same nonce: a claim that was accepted is then found as "before".
+    """
     row = ledger.one("job_claim", job=job, attempt=attempt, worker=worker, incarnation=incarnation, nonce=nonce)
     return None if row is None else "before" if row["before"] else "now"
 
@@ -83,13 +86,13 @@ def take_back_all(ledger: Ledger, worker: WorkerId, cause: str) -> list[Taken]:
 def take_away_all(ledger: Ledger, worker: WorkerId, cause: str, spare_strict: bool = True) -> list[Taken]:
     """Make everything that runs on this worker pending again, and close what was cancelled there."""
     taken = _take(ledger, STARTED, AttemptEnd.TAKEN_AWAY, cause, worker=worker, spare_strict=spare_strict)
-    ledger.do("attempt_end_cancelled", job=None, attempt=None, worker=worker)
+    _end_cancelled(ledger, worker)
     return taken
 
 
 def end_cancelled(ledger: Ledger, worker: WorkerId, job: JobId, attempt: int) -> bool:
-    """The last process of a cancelled attempt is gone; False when that was known."""
-    return 1 == ledger.do("attempt_end_cancelled", worker=worker, job=job, attempt=attempt)
+    """Close a cancelled attempt whose last process is gone; False when it was closed before."""
+    return 1 == _end_cancelled(ledger, worker, job, attempt)
 
 
 def held(ledger: Ledger, worker: WorkerId | None = None) -> list[OpenAttempt]:
@@ -124,6 +127,11 @@ def held_by_worker(ledger: Ledger) -> dict[WorkerId, list[OpenAttempt]]:
 def slots_queued(ledger: Ledger) -> dict[WorkerId, int]:
     """Of each worker with attempts that have not started: the slots that all its attempts take."""
     return {row["worker"]: row["slots"] for row in ledger.all("jobs_slots_queued")}
+
+
+def _end_cancelled(ledger: Ledger, worker: WorkerId, job: JobId | None = None, attempt: int | None = None) -> int:
+    cause = str(AttemptEnd.CANCELLED)  # its end's word: a job is cancelled by people, and a worker's Cause adds nothing
+    return ledger.do("attempt_end_cancelled", worker=worker, job=job, attempt=attempt, cause=cause)
 
 
 def _take(

@@ -30,14 +30,14 @@ NOT_THE_JOBS = frozenset({Cause.DEADLINE, Cause.SLOT, Cause.AGENT})
 
 
 class Applied(Enum):
-    """What became of a report, and so of its lease."""
+    """The fate of a report, and so of its lease."""
 
-    KEPT = "kept"  # progress, checkpoint, log: the lease stays
+    STORED = "stored"  # progress, checkpoint, log: the lease stays
     CLAIMED = "claimed"
-    REPEATED = "repeated"  # a claim that was sent again: its lease is to say so, should Redis have forgotten it
+    REPEATED = "repeated"  # a claim that was sent again: its lease is written again, in case Redis forgot it
     ENDED = "ended"
-    BARRED = "barred"  # ended, and its worker may no longer take what it took: the fleet is to be read anew
-    REFUSED = "refused"  # its attempt is not (or no longer) the worker's: the lease is to be revoked
+    WORKER_BARRED = "barred"  # ended, and its worker may no longer take what it took: the fleet is read again
+    REFUSED = "refused"  # its attempt is not (or no longer) the worker's: the lease is revoked
     DOUBLED = "doubled"  # a second delivery is refused; the lease is that of the first, and stays
     IGNORED = "ignored"  # late or repeated, and nothing follows from it
 
@@ -114,7 +114,7 @@ def _claim(tx: Ledger, report: Report) -> Applied:
 def _progress(tx: Ledger, report: Report) -> Applied:
     fraction = min(1.0, max(0.0, report.fraction or 0.0))
     moved = tx.do("report_progress", fraction=fraction, text=report.text, number=report.number, **_whose(report))
-    return Applied.KEPT if moved else Applied.IGNORED
+    return Applied.STORED if moved else Applied.IGNORED
 
 
 def _checkpoint(tx: Ledger, report: Report) -> Applied:
@@ -127,7 +127,7 @@ def _checkpoint(tx: Ledger, report: Report) -> Applied:
         **_whose(report),
     )
     if kept:
-        return Applied.KEPT
+        return Applied.STORED
     if tx.one("report_checkpoint_known", job=report.job, attempt=report.attempt, number=report.number):
         return Applied.IGNORED
     return _refuse(tx, report, "a checkpoint of an attempt that does not run (any more)")
@@ -142,7 +142,7 @@ def _log(tx: Ledger, report: Report) -> Applied:
         number=report.number,
         lines=list(report.lines),
     )
-    return Applied.KEPT
+    return Applied.STORED
 
 
 def _end(tx: Ledger, report: Report, shortage: Shortage | None) -> Applied:
@@ -174,7 +174,7 @@ def _failed(tx: Ledger, report: Report, shortage: Shortage | None) -> Applied:
     failed = failures.follows(report, 1 + row["failures"], row["max_failures"], shortage)
     if not _move(tx, report, failed.state, AttemptEnd.FAILED, failed):
         return _late(tx, report)
-    return Applied.BARRED if failures.bars(tx, report, row["workflow"]) else Applied.ENDED
+    return Applied.WORKER_BARRED if failures.bars(tx, report, row["workflow"]) else Applied.ENDED
 
 
 def _stopped(tx: Ledger, report: Report) -> Applied:
@@ -184,8 +184,9 @@ def _stopped(tx: Ledger, report: Report) -> Applied:
 
 
 def _late(tx: Ledger, report: Report) -> Applied:
-    """Apply an end whose attempt does not run: it was cancelled, told before, or taken away meanwhile."""
-    if tx.do("attempt_end_cancelled", worker=report.worker, job=report.job, attempt=report.attempt):
+    """Apply an end whose attempt does not run: it was cancelled, reported before, or taken away meanwhile."""
+    assert report.job is not None
+    if open_attempts.end_cancelled(tx, report.worker, report.job, report.attempt):
         return Applied.ENDED
     if tx.one("attempt_ended_as", end_word=report.end, **_whose(report)):
         return Applied.ENDED
@@ -228,7 +229,7 @@ def _whose(report: Report) -> dict[str, object]:
 
 
 def _storable(report: Report) -> Report:
-    """The report with replacements for what PostgreSQL cannot hold: a print of it must not cost a job its end."""
+    """The report with replacements for what PostgreSQL cannot hold, so that a stray print costs no job its end."""
     written = to_json(report)
     if "\\u0000" in written or unstorable(written):  # \u0000: JSON's way to write NUL, or those letters themselves
         return from_plain(Report, storable(plain(report)))

@@ -21,11 +21,13 @@ def pause_due(tx: Ledger, worker: WorkerId) -> bool:
     if row is None:
         return False
     tx.one("pool_pauses_lock")  # first: of two pauses at once, the second counts the first
-    paused = 1 == tx.do("worker_pause_by_pool", worker=worker)
+    why_not = _why_not(tx, worker, Intent(row["intent"]))
+    if why_not is None:
+        tx.do("worker_pause_by_pool", worker=worker)
     why = f"jobs of {len(row['owners'])} owners failed on it in a row: {', '.join(row['owners'])}"
     _investigate(tx, worker, row, why)
-    _tell(tx, worker, row, why, paused)
-    return paused
+    _tell(tx, worker, row, why, why_not)
+    return why_not is None
 
 
 def _investigate(tx: Ledger, worker: WorkerId, row: Row, why: str) -> None:
@@ -36,8 +38,9 @@ def _investigate(tx: Ledger, worker: WorkerId, row: Row, why: str) -> None:
             investigations.add_note(tx, investigation, "pool", why)
 
 
-def _tell(tx: Ledger, worker: WorkerId, row: Row, why: str, paused: bool) -> None:
-    follows = "it is paused until a person resumes it" if paused else "it is not paused, " + _why_not(row)
+def _tell(tx: Ledger, worker: WorkerId, row: Row, why: str, why_not: str | None) -> None:
+    paused = why_not is None
+    follows = "it is paused until a person resumes it" if paused else f"it is not paused, since {why_not}"
     sentence = f"{row['name']} is to be looked into: {why}; {follows}"
     kind = "worker.paused" if paused else "worker.suspected"
     events.record(tx, kind, sentence, worker=worker)
@@ -45,7 +48,12 @@ def _tell(tx: Ledger, worker: WorkerId, row: Row, why: str, paused: bool) -> Non
     events.tell_admins(tx, kind, sentence, about=f"{worker}:{row['at'].isoformat()}", worker=worker, facts=facts)
 
 
-def _why_not(row: Row) -> str:
-    if row["intent"] != Intent.ACTIVE:
-        return f"since it is {row['intent']}"
-    return "since the pool pauses one worker in five at most, and never the last that takes jobs"
+def _why_not(tx: Ledger, worker: WorkerId, intent: Intent) -> str | None:
+    """Why the pool does not pause this worker; None when it does."""
+    if intent is not Intent.ACTIVE:
+        return f"it is {intent}"
+    others = tx.one("pool_pauses_others", worker=worker)
+    assert others is not None
+    if not others["take_jobs"]:
+        return "no other healthy worker takes jobs"
+    return "the pool pauses one worker in five at most" if others["enough_paused"] else None

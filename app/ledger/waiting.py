@@ -63,7 +63,7 @@ class Assignment:
 
 
 def due(ledger: Ledger, now: datetime | None = None) -> int:
-    """Let jobs whose time has come wait like all others; returns how many."""
+    """Let jobs whose time has come wait like all others; returns how many. May be repeated."""
     return ledger.do("waiting_due", now=now)
 
 
@@ -81,7 +81,7 @@ def classes(ledger: Ledger, known: Mapping[str, WaitingClass]) -> dict[str, Wait
 
 
 def heads(ledger: Ledger, classes: Collection[str], each: int) -> list[WaitingJob]:
-    """The first jobs of each queue of these classes, at most so many of each queue, in no order."""
+    """The first jobs of each queue of these classes, at most `each` of a queue, in no order."""
     rows = ledger.all("waiting_heads", classes=list(classes), each=each) if classes else []
     return [WaitingJob(**row) for row in rows]
 
@@ -106,21 +106,14 @@ def count(ledger: Ledger) -> int:
     return int(row["jobs"]) if row else 0
 
 
-def note_jobs(ledger: Ledger, reasons: Mapping[JobId, WaitingReason]) -> None:
-    """Write why these pending jobs wait; all others that are due wait for the same reason as their class."""
-    if reasons:
-        notes = [{"job": job, "why": why.words, "waiting_for": why.waiting_for} for job, why in reasons.items()]
-        ledger.do("waiting_note_jobs", notes=Jsonb(notes))
-    ledger.do("waiting_clear_jobs", but=list(reasons))
-
-
 def note_barred(ledger: Ledger, why: WaitingReason) -> None:
-    """Write why jobs wait that repeat a strict job which has processes left."""
+    """Write why jobs wait that repeat a strict job which has processes left; all others wait as their class does."""
     ledger.do("waiting_note_barred", why=why.words, waiting_for=why.waiting_for)
+    ledger.do("waiting_clear_barred")
 
 
 def note_classes(ledger: Ledger, reasons: Mapping[str, WaitingReason]) -> None:
-    """Write why the jobs of these classes wait."""
+    """Write why the jobs of these classes wait; may be repeated."""
     if reasons:
         ledger.do("waiting_note_classes", notes=class_notes(reasons), known=True)
 

@@ -17,6 +17,7 @@ from app.pool.model import Gpu, WorkerId, Workflow
 from app.pool.protocol import Wanted
 
 MOST_BYTES = 16 * 1024
+CALL_ERRORS = (OSError, http.client.HTTPException, ValueError)  # the last: an answer that no agent gives
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,21 @@ class NoAnswer(Enum):
     SILENT = "silent"
 
 
-def who_is(address: str, port: int, timeout_s: float) -> WhoIs | NoAnswer:
-    """Who answers GET / on this address and port; raises nothing. All but an agent's own answer counts as silence."""
+def ask_who(address: str, port: int, timeout_s: float) -> WhoIs:
+    """What the agent on this address and port answers to GET /. Raises one of CALL_ERRORS where no agent answers."""
     connection = http.client.HTTPConnection(address, port, timeout=timeout_s)
     try:
-        connection.request("GET", "/")
+        connection.request("GET", "/", headers={"Connection": "close"})
         return from_json(WhoIs, connection.getresponse().read(MOST_BYTES))
-    except ConnectionRefusedError:
-        return NoAnswer.REFUSED
-    except (OSError, http.client.HTTPException, ValueError):
-        return NoAnswer.SILENT
     finally:
         connection.close()
+
+
+def who_is(address: str, port: int, timeout_s: float) -> WhoIs | NoAnswer:
+    """Who answers GET / on this address and port; raises nothing. All but an agent's own answer counts as silence."""
+    try:
+        return ask_who(address, port, timeout_s)
+    except ConnectionRefusedError:
+        return NoAnswer.REFUSED
+    except CALL_ERRORS:
+        return NoAnswer.SILENT

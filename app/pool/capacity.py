@@ -14,14 +14,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from app.pool.matching import Refusal, offered, refusal, takes_jobs
+from app.pool.matching import Refusal, RefusedBy, offered, refusal, takes_jobs
 from app.pool.model import Gpu, Health, JobId, Requirement, Worker
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState, Memory
 from app.pool.status import Clause
 
-NEVER = {"slots": "size", "cards": "gpus", "free vram": "vram"}  # the filter that an idle worker fails by
-COARSE_MB = 64  # memory in use is rounded up to so much: a smaller change is not worth a write
+# The filter that an idle worker fails by, for each that a busy one does.
+NEVER = {RefusedBy.SLOTS: RefusedBy.SIZE, RefusedBy.CARDS: RefusedBy.GPUS, RefusedBy.FREE_VRAM: RefusedBy.VRAM}
+COARSE_MB = 64  # memory in use is rounded up to this step: smaller changes are not worth a write
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Need:
 
     slots: int = 1
     vram_mb: int = 0  # of a card that it shares
-    cards: int = 0  # so many for itself; 0: it shares one
+    cards: int = 0  # whole cards; 0: it shares one
     least_mb: int = 0  # free on each of its cards
 
 
@@ -69,9 +70,9 @@ class Room:
     wide: bool = False  # some lease holds several slots
 
     def places(self, wants: Need) -> int:
-        """How many slots and places there are for such jobs.
+        """How many slots, and places behind them, there are for such jobs.
 
-        Where one job takes several slots the worker's other slot processes are idle: what stood behind would begin.
+        A job of several slots leaves slot processes idle, and an idle one would start whatever stands behind.
         """
         return self.slots if self.wide or wants.slots > 1 else self.capacity
 
@@ -89,13 +90,18 @@ def need(worker: Worker, requirement: Requirement) -> Need:
     vram_mb = requirement.min_vram_mb
     if vram_mb is None and not requirement.gpus and declared is not None:
         vram_mb = declared.vram_mb
-    above = 0 if requirement.above_vram_mb is None else requirement.above_vram_mb + 1
     cards = requirement.gpus or (1 if vram_mb is None and worker.gpus else 0)
-    return Need(taken, 0 if cards else vram_mb or 0, cards, max(vram_mb or 0, above))
+    return Need(taken, 0 if cards else vram_mb or 0, cards, max(vram_mb or 0, least_mb(requirement)))
+
+
+def least_mb(requirement: Requirement) -> int:
+    """The MiB that have to be free on a card for such a job, whatever its workflow declares."""
+    above = 0 if requirement.above_vram_mb is None else requirement.above_vram_mb + 1
+    return max(requirement.min_vram_mb or 0, above)
 
 
 def slots(worker: Worker, beat: Beat) -> int:
-    """How many jobs it runs at a time: as many as it has slot processes for; 0 while none has started."""
+    """The number of jobs that the worker can run at a time; 0 until a slot process has started."""
     return min(worker.slots, beat.slots)
 
 
@@ -136,13 +142,12 @@ def unfit(worker: Worker, requirement: Requirement, policy: Policy) -> Refusal |
     return None if never is None else Refusal(NEVER[never.filter], _even_when_idle(never.clause))
 
 
-def could_give_mb(worker: Worker, beat: Beat | None, policy: Policy, cards: int = 1) -> int:
-    """The most that a job could have of a card, or of each of so many, when no other of ours runs there.
+def could_give_mb(worker: Worker, beat: Beat | None, policy: Policy) -> int:
+    """The most MiB that a job could have on one card if none of our jobs ran there; 0 of a worker without cards.
 
-    Without a beat, when nothing foreign runs there either. 0 without so many cards.
+    What foreign processes use counts where there is a beat.
     """
-    most = sorted((card.free_mb for card in _bare_cards(worker, beat, policy)), reverse=True)
-    return most[cards - 1] if len(most) >= cards else 0
+    return max((card.free_mb for card in _bare_cards(worker, beat, policy)), default=0)
 
 
 def has_card_above(worker: Worker, beat: Beat | None, requirement: Requirement, policy: Policy) -> bool:
@@ -167,20 +172,22 @@ def foreign_mb(worker: Worker, beat: Beat) -> dict[str, int]:
 def capacity_refusal(has: Room, wants: Need) -> Refusal | None:
     """Why a worker that matches cannot take one more now; None when it can."""
     if has.held + wants.slots > has.places(wants):
-        return Refusal("slots", _slots_clause(has, wants))
+        return Refusal(RefusedBy.SLOTS, _slots_clause(has, wants))
     if wants.cards:
         whole = [card for card in has.cards if not card.held and (card.usable_mb or 0) >= wants.least_mb]
         if len(whole) < wants.cards:
             return Refusal(
-                "cards", Clause("has", f"{len(whole)} free GPUs of {len(has.cards)}, {wants.cards} are needed")
+                RefusedBy.CARDS, Clause("has", f"{len(whole)} free GPUs of {len(has.cards)}, {wants.cards} are needed")
             )
     elif wants.least_mb:
         most = max((card.free_mb for card in has.cards), default=0)
         if has.cards and all(card.usable_mb is None for card in has.cards):
             unknown = f"not say how much is free on its GPUs, {wants.least_mb} MiB are needed"
-            return Refusal("free vram", Clause("does", unknown))
+            return Refusal(RefusedBy.FREE_VRAM, Clause("does", unknown))
         if most < wants.least_mb:
-            return Refusal("free vram", Clause("has", f"{most} MiB free on one GPU, less than {wants.least_mb}"))
+            return Refusal(
+                RefusedBy.FREE_VRAM, Clause("has", f"{most} MiB free on one GPU, less than {wants.least_mb}")
+            )
     return None
 
 

@@ -89,11 +89,17 @@ def from_json(kind: type[T], text: str | bytes) -> T:
     and for numbers that JSON does not have (NaN, Infinity), wherever they stand.
     """
     try:
-        return from_plain(kind, json.loads(text, parse_constant=_finite, parse_float=_finite))
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        return from_plain(kind, parsed(text))
     except OverflowError as error:
         raise ValueError("too large a number") from error
+
+
+def parsed(text: str | bytes) -> Any:
+    """What a JSON text says. Raises ValueError for NaN, an infinity, and more nesting than Python can follow."""
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def from_plain(kind: type[T], value: Any) -> T:
@@ -199,9 +205,15 @@ def _expected(good: bool, kind: Any, value: Any) -> Any:
     return value
 
 
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
 def _finite(text: str) -> float:
     number = float(text)
-    return float(_expected(math.isfinite(number), "a finite number", text))
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
 
 
 def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:

@@ -3,6 +3,16 @@
 FIELDS = "some fields cannot be taken"
 
 
+def pointer(*parts: str | int) -> str:
+    """The JSON pointer (RFC 6901) of a place in a body, by the names of fields and numbers of items that lead there."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def pointer_parts(place: str) -> list[str]:
+    """The names and numbers that lead to the place of a JSON pointer; the inverse of `pointer`."""
+    return [part.replace("~1", "/").replace("~0", "~") for part in place.split("/")[1:]]
+
+
 class PoolError(Exception):
     """Muster cannot do what was asked; the message says why and what to do next."""
 

@@ -7,10 +7,10 @@ A beat or a lease that cannot be read is named in the log and left out: one text
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -21,6 +21,8 @@ from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Beat, Lease
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 AT_ONCE = 1_000  # keys a call, or workers a pipeline: the server is busy for a millisecond
 CROWDED = 0.8  # of maxclients: a worker more takes several, so there is time to raise it
@@ -99,8 +101,7 @@ class Live:
         """The leases of many workers by worker and job, in steps that keep no other client of Redis waiting."""
         found: dict[WorkerId, dict[JobId, Lease]] = {}
         with self._redis.pipeline(transaction=False) as pipe:
-            for first in range(0, len(workers), AT_ONCE):
-                part = workers[first : first + AT_ONCE]
+            for part in portions(workers, AT_ONCE):
                 for worker in part:
                     pipe.hgetall(self._keys.lease(worker))
                 found |= {worker: parse_leases(fields) for worker, fields in zip(part, pipe.execute())}
@@ -155,7 +156,7 @@ class Looks:
     def _read(self, workers: Sequence[WorkerId]) -> tuple[set[str | None], list[str | None]]:
         """Read in parts, each in one MULTI with the generation, so that no other client waits for long."""
         with self._redis.pipeline(transaction=True) as pipe:
-            parts = [workers[first : first + AT_ONCE] for first in range(0, len(workers), AT_ONCE)] or [()]
+            parts = list(portions(workers, AT_ONCE)) or [()]
             generations: set[str | None] = set()
             texts: list[str | None] = []
             for part in parts:
@@ -166,6 +167,11 @@ class Looks:
                 generations.add(generation)
                 texts += found[0] if found else []
         return generations, texts
+
+
+def portions(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in their order, at most `size` at a time; nothing for no items."""
+    return (items[first : first + size] for first in range(0, len(items), size))
 
 
 def parse_leases(fields: dict[str, str]) -> dict[JobId, Lease]:

@@ -8,15 +8,66 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.pool.model import Intent, Requirement, WaitingFor, WaitingReason, Worker, Workflow
-from app.pool.status import Clause
+from app.pool.model import Intent, Requirement, TextEnum, WaitingFor, WaitingReason, Worker, Workflow
+from app.pool.status import STANDING, Clause, WorkerStatus
+
+NOBODY_JOINED = "no worker has joined the pool yet"
+
+
+class RefusedBy(TextEnum):
+    """What turns a worker away: a word, and the clause that is said of several workers.
+
+    The clause may name what the job requires: {workflow}, {group}, {tags}.
+    """
+
+    general: Clause
+
+    def __new__(cls, word: str, general: Clause) -> RefusedBy:
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.general = general
+        return member
+
+    # By how a worker is set up.
+    WORKFLOW = "workflow", Clause("does", "not offer {workflow}")
+    ONLY = "only", Clause("is", "not among the named workers")
+    EXCLUDED = "excluded", Clause("is", "excluded")
+    TAGS = "tags", Clause("lacks", "{tags}")
+    GROUP = "group", Clause("is", "not in group {group}")
+    VRAM = "vram", Clause("has", "too little GPU memory")
+    GPUS = "gpus", Clause("has", "too few GPUs")
+    SIZE = "size", Clause("has", "too few slots")
+    BLOCKED = "blocked", Clause("is", "blocked for this workflow")
+    # By how it stands.
+    DOWN = "down", STANDING[WorkerStatus.DOWN]
+    LEFT = "left", STANDING[WorkerStatus.LEFT]
+    DEGRADED = "degraded", STANDING[WorkerStatus.DEGRADED]
+    PAUSED = "paused", STANDING[WorkerStatus.PAUSED]
+    HEARTBEAT = "heartbeat", Clause("has", "no heartbeat")
+    # By what it ran before.
+    FAILED = "failed", Clause("failed", "this job before")
+    OLDER_ATTEMPT = "older attempt", Clause("may", "still have an older attempt")
+    # By the room that it has now.
+    SLOTS = "slots", Clause("is", "full")
+    CARDS = "cards", Clause("has", "too few free GPUs")
+    FREE_VRAM = "free vram", Clause("has", "too little free GPU memory")
+
+    def clause(self, requirement: Requirement) -> Clause:
+        """The general clause for a job with this requirement."""
+        tags = ", ".join(requirement.tags)
+        named = {
+            "workflow": requirement.workflow,
+            "group": requirement.group,
+            "tags": tags if len(requirement.tags) == 1 else f"one of {tags}",
+        }
+        return Clause(self.general.verb, self.general.rest.format(**named))
 
 
 @dataclass(frozen=True)
 class Refusal:
     """The first filter that turned a worker away, and why."""
 
-    filter: str
+    filter: RefusedBy
     clause: Clause
 
     @property
@@ -63,18 +114,18 @@ def nobody_offers(workflow: str) -> WaitingReason:
 
 def _workflow(worker: Worker, requirement: Requirement) -> Clause | None:
     if requirement.workflow and offered(worker, requirement.workflow) is None:
-        return Clause("does", f"not offer {requirement.workflow}")
+        return RefusedBy.WORKFLOW.clause(requirement)
     return None
 
 
 def _only(worker: Worker, requirement: Requirement) -> Clause | None:
     if requirement.only_workers and worker.id not in requirement.only_workers:
-        return Clause("is", "not among the named workers")
+        return RefusedBy.ONLY.general
     return None
 
 
 def _excluded(worker: Worker, requirement: Requirement) -> Clause | None:
-    return Clause("is", "excluded") if worker.id in requirement.exclude_workers else None
+    return RefusedBy.EXCLUDED.general if worker.id in requirement.exclude_workers else None
 
 
 def _tags(worker: Worker, requirement: Requirement) -> Clause | None:
@@ -84,7 +135,7 @@ def _tags(worker: Worker, requirement: Requirement) -> Clause | None:
 
 def _group(worker: Worker, requirement: Requirement) -> Clause | None:
     if requirement.group and requirement.group not in worker.groups:
-        return Clause("is", f"not in group {requirement.group}")
+        return RefusedBy.GROUP.clause(requirement)
     return None
 
 
@@ -109,12 +160,12 @@ def _blocked(worker: Worker, requirement: Requirement) -> Clause | None:
 
 
 FILTERS = (
-    ("workflow", _workflow),
-    ("only", _only),
-    ("excluded", _excluded),
-    ("tags", _tags),
-    ("group", _group),
-    ("vram", _vram),
-    ("gpus", _gpus),
-    ("blocked", _blocked),  # last: it ends by itself, what stands before it does not
+    (RefusedBy.WORKFLOW, _workflow),
+    (RefusedBy.ONLY, _only),
+    (RefusedBy.EXCLUDED, _excluded),
+    (RefusedBy.TAGS, _tags),
+    (RefusedBy.GROUP, _group),
+    (RefusedBy.VRAM, _vram),
+    (RefusedBy.GPUS, _gpus),
+    (RefusedBy.BLOCKED, _blocked),  # last: it ends by itself, what stands before it does not
 )

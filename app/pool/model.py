@@ -173,7 +173,7 @@ class Requirement:
     gpus: int | None = described(None, "number of GPUs", between=(1, 64))
     only_workers: tuple[WorkerId, ...] = described((), "the only workers")
     exclude_workers: tuple[WorkerId, ...] = described((), "excluded workers")
-    above_vram_mb: int | None = None  # it ran out of GPU memory on a card with so much free: a card with more
+    above_vram_mb: int | None = None  # its last card had so much free and was too small: a card with more
 
 
 @dataclass(frozen=True)
@@ -232,23 +232,24 @@ class FileFact:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A kept saved state. `files` lie under the attempt's checkpoint folder of this number."""
+    """A saved state that was accepted. `files` lie under the attempt's checkpoint folder of this number."""
 
     job: JobId
     attempt: int
     number: int
     state: Json
+    at: datetime
     files: tuple[FileFact, ...] = ()
     fraction: float = 0.0
-    at: datetime | None = None
+    kept: bool = True  # False once its files were deleted
 
 
 @dataclass(frozen=True)
 class JobSpec:
     """What a person submits, validated; the ledger adds the rest.
 
-    The one list of these fields: the ledger's rows, the API's bodies and answers, forms and pages are made from it
-    and from Requirement.
+    The one list of these fields: the ledger's rows, the API's bodies and answers and a job's page are made from it
+    and from Requirement. The submit form and the command line ask for some of them, which they name themselves.
     """
 
     requirement: Requirement
@@ -321,7 +322,9 @@ class Attempt:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     end: AttemptEnd | None = None
-    cause: str | None = None  # a Cause as its worker reported it; of what was taken, a sentence
+    cause: str | None = (
+        None  # a Cause as its worker reported it; "cancelled" of a cancelled one; a sentence of a taken one
+    )
     then: Then | None = None  # what a rule of its workflow said of its failure
     error: str | None = None
     signal: int | None = None

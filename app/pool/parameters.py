@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from app.pool.model import Json, Parameter
 from app.pool.text import unstorable
 
-Problem = tuple[str, str]  # (parameter, what is wrong)
+BadValue = tuple[str, str]  # (parameter, what is wrong)
 
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -25,7 +25,7 @@ def problems(
     params: Mapping[str, Json],
     folders: Sequence[Path] = (),
     must_exist: bool = False,
-) -> list[Problem]:
+) -> list[BadValue]:
     """Everything that is wrong with the parameters, in the declaration's order; empty when all is well.
 
     File parameters must lie under one of `folders` (links resolved) when there are any. `must_exist`: the caller will
@@ -58,6 +58,18 @@ def typed(parameter: Parameter, text: str) -> Json:
         return int(text) if parameter.type == "int" else float(text)
     except ValueError as error:
         raise ValueError(_EXPECTED[parameter.type]) from error
+
+
+def preferences(words: Iterable[str]) -> dict[str, float]:
+    """`tag=weight` words as weights by tag; of a word without a weight 1. Raises ValueError naming one that misfits."""
+    weights = {}
+    for word in words:
+        tag, _, weight = word.partition("=")
+        try:
+            weights[tag] = float(weight or 1)
+        except ValueError:
+            raise ValueError(f"{word}: write it as a tag, or as tag=weight with a weight from 0 to 1") from None
+    return weights
 
 
 def whole(text: str) -> int | None:

@@ -16,7 +16,7 @@ from app.pool.errors import BadRequest
 
 @dataclass(frozen=True)
 class Clocks:
-    """The durations of protocols.md's table that follow from the beat's interval; seconds."""
+    """The durations that follow from the interval between heartbeats; seconds."""
 
     interval_s: float
     missed_beats: int
@@ -25,11 +25,6 @@ class Clocks:
     def ttl_s(self) -> float:
         """How long Redis keeps a beat, and the silence after which a worker is degraded."""
         return (self.missed_beats + 1 / 3) * self.interval_s
-
-    @property
-    def down_s(self) -> float:
-        """The silence after which a worker is down."""
-        return (self.missed_beats + 1) * self.interval_s
 
     @property
     def strict_term_s(self) -> float:

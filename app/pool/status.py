@@ -3,12 +3,51 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from app.pool.model import Health, Intent, Job, JobState, Worker
+from app.pool.model import Health, Intent, Job, JobState, TextEnum, Worker
 
-PLURALS = {"is": "are", "has": "have", "does": "do", "lacks": "lack"}  # all other verbs here are the same
+PLURALS = {  # all other verbs here are the same
+    "is": "are",
+    "has": "have",
+    "does": "do",
+    "lacks": "lack",
+    "leaves": "leave",
+    "goes": "go",
+    "offers": "offer",
+}
+FREE_SLOT = "waits for a free slot"  # how the sentence begins of a job that some worker could run
+RESUMED = "until somebody resumes it"
+
+
+class JobStatus(TextEnum):
+    """Where a job is, as people see it: a job's state, and what its attempts make of it."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    RUNNING = "running"
+    MOVING = "running (moving)"  # it has run, and goes on elsewhere
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class WorkerStatus(TextEnum):
+    """How a worker stands, as people see it: the first of these that holds."""
+
+    DOWN = "down"
+    LEFT = "left"
+    DEGRADED = "degraded"
+    PAUSED = "paused"
+    HEALTHY = "healthy"
+
+    @property
+    def is_gone(self) -> bool:
+        """True for a worker that has no agent now: it is down or has left."""
+        return self in (WorkerStatus.DOWN, WorkerStatus.LEFT)
 
 
 @dataclass(frozen=True)
@@ -20,16 +59,35 @@ class Clause:
 
     def of(self, workers: int = 1) -> str:
         """The clause as it is said of so many workers, without their names."""
-        return f"{self.verb if workers == 1 else PLURALS.get(self.verb, self.verb)} {self.rest}"
+        return f"{_agreeing(self.verb, workers)} {self.rest}"
 
 
-FREE_SLOT = "waits for a free slot"  # how the sentence begins of a job that some worker could run
-
-WORKER_STATUSES = ("down", "left", "degraded", "paused", "healthy")
-STANDING: Mapping[str, Clause] = {  # in a sentence
-    **{word: Clause("is", word) for word in WORKER_STATUSES},
-    "left": Clause("has", "left"),
+STANDING: Mapping[WorkerStatus, Clause] = {  # in a sentence
+    **{status: Clause("is", status.value) for status in WorkerStatus},
+    WorkerStatus.LEFT: Clause("has", "left"),
 }
+
+
+def counted(number: int, noun: str, verb: str = "") -> str:
+    """The number with its noun in the singular or plural, and a verb that agrees: "1 job is", "2 jobs are"."""
+    words = f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{words} {_agreeing(verb, number)}" if verb else words
+
+
+def listed(names: Sequence[str], most: int, between: str = ", ") -> str:
+    """The first `most` of these names, and how many more there are: "a, b and 3 more"."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return between.join(names[:most]) + more
+
+
+def capitalised(words: str) -> str:
+    """The words with a capital at their beginning; the rest stays as it is."""
+    return words[:1].upper() + words[1:]
+
+
+def until_words(moment: datetime | None, without: str = RESUMED) -> str:
+    """Until when a pause lasts, to the minute in UTC; `without` is said of one that has no end."""
+    return f"until {moment:%Y-%m-%d %H:%M} UTC" if moment else without
 
 
 def down_words(worker: Worker) -> str:
@@ -37,26 +95,25 @@ def down_words(worker: Worker) -> str:
     return worker.reason or "its worker is down"
 
 
-def worker_status(worker: Worker, beating: bool = True) -> str:
-    """The worker's status: the first of WORKER_STATUSES that holds.
+def worker_status(worker: Worker, beating: bool = True) -> WorkerStatus:
+    """The worker's status.
 
     A healthy worker that is not `beating` is degraded, before the coordinator has said so: a page never shows as
     present what was a worker's last word.
     """
     if worker.health is not Health.HEALTHY:
-        return str(worker.health)
+        return WorkerStatus(worker.health)
     if not beating:
-        return str(Health.DEGRADED)
-    return str(Intent.PAUSED if worker.intent is Intent.PAUSED else Health.HEALTHY)
+        return WorkerStatus.DEGRADED
+    return WorkerStatus.PAUSED if worker.intent is Intent.PAUSED else WorkerStatus.HEALTHY
 
 
 def pause_words(worker: Worker) -> str | None:
     """Who paused the worker, until when and why; None for one that is not paused."""
     if worker.intent is not Intent.PAUSED:
         return None
-    until = f"until {worker.paused_until:%Y-%m-%d %H:%M} UTC" if worker.paused_until else "until somebody resumes it"
     note = f": {worker.paused_note}" if worker.paused_note else ""
-    return f"by {worker.paused_by or 'somebody'}, {until}{note}"
+    return f"by {worker.paused_by or 'somebody'}, {until_words(worker.paused_until)}{note}"
 
 
 def signal_name(number: int) -> str:
@@ -72,16 +129,17 @@ def ended_words(code: int) -> str:
     return f"exit code {code}" if code >= 0 else f"killed by {signal_name(-code)}"
 
 
-def job_status(job: Job) -> str:
-    """The job's status: waiting, starting, running, running (moving), cancelling, or how it ended.
-
-    A cancelled job is cancelling until its newest attempt has no process left.
-    """
+def job_status(job: Job) -> JobStatus:
+    """The job's status. A cancelled job is cancelling until its newest attempt has no process left."""
     moving = job.started_at is not None
     if job.state is JobState.PENDING:
-        return "running (moving)" if moving else "waiting"
+        return JobStatus.MOVING if moving else JobStatus.WAITING
     if job.state is JobState.ASSIGNED:
-        return "running (moving)" if moving else "starting"
+        return JobStatus.MOVING if moving else JobStatus.STARTING
     if job.state is JobState.CANCELLED and not job.attempt_ended:
-        return "cancelling"
-    return str(job.state)
+        return JobStatus.CANCELLING
+    return JobStatus(job.state)
+
+
+def _agreeing(verb: str, number: int) -> str:
+    return verb if number == 1 else PLURALS.get(verb, verb)

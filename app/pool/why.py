@@ -1,8 +1,8 @@
 """Why a job waits: which filter turned which worker away. Pure.
 
 By the filters that fill the eligible sets (matching.py) and the room that placement looks for (capacity.py).
-What only the leader knows is in the sentence that it notes: a worker that it keeps for a larger job. That a
-worker has just said its newest beat is not true any more nobody notes; it is over with the next beat.
+What only the leader knows, that it keeps a worker for a larger job, is in the reason that it notes. One thing is noted
+nowhere: a worker that has just called its own beat outdated. The next beat settles it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from app.pool.capacity import capacity_refusal, could_give_mb, has_card_above, need, room, takes, unfit
-from app.pool.matching import Refusal
-from app.pool.model import Health, Job, JobId, Requirement, Worker, WorkerId
+from app.pool.matching import Refusal, RefusedBy
+from app.pool.model import Job, JobId, Requirement, Worker, WorkerId
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState
-from app.pool.status import STANDING, Clause, pause_words, worker_status
+from app.pool.status import Clause, WorkerStatus, pause_words, worker_status
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,17 @@ def _verdict(
     if refused:
         return refused
     if worker.id in avoided:
-        return Refusal("failed", Clause("failed", "this job before"))
+        return Refusal(RefusedBy.FAILED, RefusedBy.FAILED.general)
     older = seen.leases.get(job)
     if older is not None and older.state is not LeaseState.ENDED:
-        return Refusal("older attempt", Clause("may", "still have an older attempt of it"))
+        return Refusal(RefusedBy.OLDER_ATTEMPT, Clause("may", "still have an older attempt of it"))
     if seen.beat is None or not takes(worker, seen.beat):
-        return Refusal("heartbeat", Clause("has", "no heartbeat at the moment, or says good-bye"))
+        return Refusal(RefusedBy.HEARTBEAT, Clause("has", "no heartbeat at the moment, or says good-bye"))
     if not has_card_above(worker, seen.beat, requirement, policy):
         most_mb, above_mb = could_give_mb(worker, seen.beat, policy), requirement.above_vram_mb
-        return Refusal("vram", Clause("has", f"{most_mb} MiB to give on one GPU; the job ran out of {above_mb}"))
+        return Refusal(
+            RefusedBy.VRAM, Clause("has", f"{most_mb} MiB to give on one GPU; the job ran out of {above_mb}")
+        )
     has = room(worker, seen.beat, seen.leases, policy)
     return capacity_refusal(has, need(worker, requirement))
 
@@ -98,25 +100,25 @@ def _as_it_beats(worker: Worker, beat: Beat | None) -> Worker:
 
 def _standing(worker: Worker) -> Refusal | None:
     status = worker_status(worker)
-    if status == Health.HEALTHY:
+    if status is WorkerStatus.HEALTHY:
         return None
-    reason = pause_words(worker) or worker.reason
-    standing = STANDING[status]
-    return Refusal(status, Clause(standing.verb, f"{standing.rest} ({reason})") if reason else standing)
+    reason, turned_by = pause_words(worker) or worker.reason, RefusedBy[status.name]
+    standing = turned_by.general
+    return Refusal(turned_by, Clause(standing.verb, f"{standing.rest} ({reason})") if reason else standing)
 
 
 @dataclass(frozen=True)
 class Turned:
     """How many workers a filter turned away, and the first of them with their reasons."""
 
-    filter: str
+    filter: RefusedBy
     workers: int
     first: tuple[tuple[Worker, str], ...]
 
 
 def by_filter(refused: Iterable[tuple[Worker, Refusal]], named: int) -> list[Turned]:
     """The refusals by filter, the filter that turned most workers away first; so many workers of each are named."""
-    found: dict[str, list[tuple[Worker, str]]] = {}
+    found: dict[RefusedBy, list[tuple[Worker, str]]] = {}
     for worker, why in refused:
         found.setdefault(why.filter, []).append((worker, why.why))
     turned = [Turned(name, len(some), tuple(some[:named])) for name, some in found.items()]

@@ -15,7 +15,7 @@ from app.cli.client import Client
 from app.ledger import migrate
 from app.ledger.db import Ledger
 from app.pool.errors import PoolError, Unavailable
-from app.pool.settings import POOL_DATABASE, RQ_DATABASE, redis_urls
+from app.pool.settings import POOL_DATABASE, RQ_DATABASE, Environment, redis_urls
 from app.pool.text import write_private
 from app.up.embedded import Server
 from app.up.embedded.postgresql import postgresql
@@ -30,8 +30,6 @@ READY_S = 60  # PostgreSQL may have to replay its log after a crash
 CALL_S = 1  # a signal waits as long at most
 # When, after the signal, what has not ended is killed: agents first, the servers last.
 AGENTS_END_S, PARTS_END_S, SERVERS_END_S = 7.5, 8.5, 9.5
-
-Environment = Mapping[str, str]
 
 
 @dataclass(frozen=True)

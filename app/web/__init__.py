@@ -6,5 +6,6 @@ api/     JSON views, described by OpenAPI.
 pages/   HTML views and the fragments that they poll. API and pages never import each other.
 
 Views are thin. A view checks who asks, calls an action (app/actions) or reads the ledger and Redis, and answers.
-Nothing here writes to the ledger but through an action, and nothing decides where a job runs.
+What a request asks for is written by an action alone; http/ writes to the ledger what belongs to requests themselves:
+sessions and idempotency keys. Nothing here decides where a job runs.
 """

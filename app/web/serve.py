@@ -35,7 +35,7 @@ class Web(BaseApplication):  # type: ignore[misc]
 
     def load_config(self) -> None:
         """Set gunicorn up; called by gunicorn. All else keeps gunicorn's defaults, WEB_CONCURRENCY among them."""
-        wished = {
+        options = {
             "bind": self._address,
             "worker_class": "gthread",
             "threads": THREADS,
@@ -49,7 +49,7 @@ class Web(BaseApplication):  # type: ignore[misc]
             "post_fork": _end_with_parent,
             "worker_exit": _close,
         }
-        for name, value in wished.items():
+        for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Flask:

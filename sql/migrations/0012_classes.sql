@@ -8,9 +8,9 @@ ALTER TABLE jobs
 CREATE FUNCTION jobs_class() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.class := left(md5(jsonb_build_array(
-        NEW.workflow, ARRAY(SELECT unnest(NEW.requires) ORDER BY 1), NEW.prefers, NEW.group_name, NEW.min_vram_mb,
-        NEW.above_vram_mb, NEW.gpus, ARRAY(SELECT unnest(NEW.only_workers) ORDER BY 1),
-        ARRAY(SELECT unnest(NEW.exclude_workers) ORDER BY 1), NEW.failed_on)::text), 16);
+        NEW.workflow, ARRAY(SELECT unnest(NEW.requires) COLLATE "C" ORDER BY 1), NEW.prefers, NEW.group_name,
+        NEW.min_vram_mb, NEW.above_vram_mb, NEW.gpus, ARRAY(SELECT unnest(NEW.only_workers) COLLATE "C" ORDER BY 1),
+        ARRAY(SELECT unnest(NEW.exclude_workers) COLLATE "C" ORDER BY 1), NEW.failed_on)::text), 16);
     RETURN NEW;
 END $$;
 CREATE TRIGGER jobs_class
@@ -18,11 +18,12 @@ CREATE TRIGGER jobs_class
                                exclude_workers, failed_on
     ON jobs FOR EACH ROW EXECUTE FUNCTION jobs_class();
 UPDATE jobs SET failed_on = ARRAY(
-    SELECT DISTINCT worker_id FROM attempts WHERE job_id = jobs.id AND end_word = 'failed' ORDER BY 1)
+    SELECT DISTINCT worker_id COLLATE "C" FROM attempts WHERE job_id = jobs.id AND end_word = 'failed' ORDER BY 1)
 WHERE state IN ('pending', 'assigned', 'running');
 
 DROP INDEX jobs_due_memory;
 
 DELETE FROM classes;  -- of the former names; dispatch notes the reasons anew
 UPDATE jobs SET waiting = NULL WHERE state = 'pending' AND not_before IS NULL AND waiting IS NOT NULL;
+UPDATE jobs SET waiting_for = 'time' WHERE state = 'pending' AND waiting IS NOT NULL;
 ALTER TABLE classes ADD COLUMN waiting_for text NOT NULL CHECK (waiting_for IN ('slot', 'worker', 'time'));

@@ -16,9 +16,7 @@ WITH last AS (
     ORDER BY ended_at DESC, assigned_at DESC, job_id LIMIT %(failures)s
 ), opened AS (
     INSERT INTO worker_blocks (worker_id, workflow, why, until)
-    SELECT %(worker)s, %(workflow)s,
-           CASE count(*) WHEN 1 THEN 'a failure' ELSE count(*) || ' failures in a row' END || ' while others succeed',
-           now() + make_interval(secs => %(block_s)s)
+    SELECT %(worker)s, %(workflow)s, %(why)s, now() + make_interval(secs => %(block_s)s)
     FROM last
     HAVING count(*) = %(failures)s AND bool_and(end_word = 'failed') AND (
         SELECT ended_at FROM attempts
@@ -28,7 +26,7 @@ WITH last AS (
     ON CONFLICT (worker_id, workflow) WHERE forgiven_at IS NULL DO NOTHING
     RETURNING why, since, until
 )
-SELECT name, block_words(why, since, until) AS words FROM opened JOIN workers ON workers.id = %(worker)s;
+SELECT name, since, until FROM opened JOIN workers ON workers.id = %(worker)s;
 
 -- name: blocks_forgive
 UPDATE worker_blocks SET forgiven_at = now(), forgiven_by = %(who)s
@@ -70,11 +68,12 @@ RETURNING name, incarnation, intent, owners, now() AS at, extract(epoch FROM now
 -- name: pool_pauses_lock
 SELECT pg_advisory_xact_lock(hashtext('muster pool pauses'));
 
+-- name: pool_pauses_others
+-- Whether workers other than this one take jobs; whether the pool has paused as many as it may: one in five, and one in
+-- a pool of fewer.
+SELECT EXISTS (SELECT 1 FROM workers WHERE id <> %(worker)s AND intent = 'active' AND health = 'healthy') AS take_jobs,
+       (SELECT count(*) FROM workers WHERE intent = 'paused' AND paused_by = 'pool')
+           >= greatest(1, (SELECT count(*) FROM workers) / 5) AS enough_paused;
+
 -- name: worker_pause_by_pool
--- One worker in five at most, and one in a pool of fewer; never the last that could take jobs.
-UPDATE workers SET intent = 'paused', paused_until = NULL, paused_by = 'pool'
-WHERE id = %(worker)s AND intent = 'active'
-  AND EXISTS (SELECT 1 FROM workers other
-              WHERE other.id <> %(worker)s AND other.intent = 'active' AND other.health = 'healthy')
-  AND (SELECT count(*) FROM workers WHERE intent = 'paused' AND paused_by = 'pool')
-      < greatest(1, (SELECT count(*) FROM workers) / 5);
+UPDATE workers SET intent = 'paused', paused_until = NULL, paused_by = 'pool' WHERE id = %(worker)s;

@@ -114,7 +114,7 @@ WITH cancelled AS (
     WHERE id = %(id)s AND state IN ('pending', 'assigned', 'running')
     RETURNING *
 ), ended AS (
-    UPDATE attempts SET end_word = 'cancelled', cause = 'cancelled', ended_at = now()
+    UPDATE attempts SET end_word = 'cancelled', cause = %(cause)s, ended_at = now()
     FROM cancelled
     WHERE attempts.job_id = cancelled.id AND attempts.number = cancelled.attempt AND attempts.started_at IS NULL
     RETURNING attempts.job_id
@@ -151,7 +151,7 @@ WITH moved AS (
         error = CASE WHEN %(state)s = 'succeeded' THEN NULL WHEN %(failure)s > 0 THEN %(error)s ELSE error END,
         not_before = now() + make_interval(secs => %(retry_s)s), waiting = %(waiting)s, waiting_for = %(waiting_for)s,
         failed_on = CASE WHEN %(failure)s > 0
-            THEN ARRAY(SELECT DISTINCT unnest(failed_on || %(worker)s) ORDER BY 1) ELSE failed_on END,
+            THEN ARRAY(SELECT DISTINCT unnest(failed_on || %(worker)s) COLLATE "C" ORDER BY 1) ELSE failed_on END,
         above_vram_mb = greatest(above_vram_mb, %(above_vram_mb)s),
         progress = CASE WHEN %(state)s = 'succeeded' THEN 1 WHEN %(state)s = 'pending' THEN
             coalesce((SELECT c.fraction FROM checkpoints c WHERE c.job_id = jobs.id
@@ -173,7 +173,7 @@ SELECT failures, max_failures, workflow FROM jobs WHERE id = %(job)s;
 
 -- name: attempt_end_cancelled
 -- The last process of a cancelled attempt is gone, or its worker is.
-UPDATE attempts SET end_word = 'cancelled', cause = coalesce(cause, 'cancelled'), ended_at = now()
+UPDATE attempts SET end_word = 'cancelled', cause = coalesce(cause, %(cause)s), ended_at = now()
 FROM jobs
 WHERE jobs.id = attempts.job_id AND jobs.state = 'cancelled' AND attempts.end_word IS NULL
   AND (%(job)s::text IS NULL OR (attempts.job_id = %(job)s AND attempts.number = %(attempt)s))

@@ -44,7 +44,12 @@ SELECT 1 AS found FROM checkpoints WHERE job_id = %(job)s AND attempt = %(attemp
 SELECT DISTINCT ON (job_id) * FROM checkpoints WHERE job_id = ANY(%(jobs)s) ORDER BY job_id, attempt DESC, number DESC;
 
 -- name: checkpoints_of_job
-SELECT * FROM checkpoints WHERE job_id = %(job)s ORDER BY attempt DESC, number DESC LIMIT %(limit)s;
+-- Newest first; `attempt` and `number` are those of the last one already seen. Rows stay when files go.
+SELECT checkpoints.*, attempts.files_removed_at IS NULL AS kept
+FROM checkpoints JOIN attempts ON attempts.job_id = checkpoints.job_id AND attempts.number = checkpoints.attempt
+WHERE checkpoints.job_id = %(job)s
+  AND (%(attempt)s::integer IS NULL OR (checkpoints.attempt, checkpoints.number) < (%(attempt)s, %(number)s))
+ORDER BY checkpoints.attempt DESC, checkpoints.number DESC LIMIT %(limit)s;
 
 -- name: log_append
 -- Lines of an attempt that exists, also of one that was taken away: its log is evidence.

@@ -9,9 +9,9 @@ WHERE state = 'pending' AND not_before <= coalesce(%(now)s, now());
 -- name: waiting_class_names
 -- Each class with due jobs: one look into jobs_due for each, however many jobs it has (a loose index scan).
 WITH RECURSIVE found AS (
-    (SELECT class FROM jobs WHERE state = 'pending' AND not_before IS NULL ORDER BY class LIMIT 1)
+    (SELECT class FROM due_jobs ORDER BY class LIMIT 1)
     UNION ALL
-    SELECT (SELECT class FROM jobs WHERE state = 'pending' AND not_before IS NULL AND class > found.class
+    SELECT (SELECT class FROM due_jobs WHERE class > found.class
             ORDER BY class LIMIT 1)
     FROM found WHERE found.class IS NOT NULL
 )
@@ -22,7 +22,7 @@ SELECT class AS class_name FROM found WHERE class IS NOT NULL;
 SELECT one.* FROM unnest(%(names)s::text[]) AS named(class) CROSS JOIN LATERAL (
     SELECT class AS class_name, workflow, requires, prefers, group_name, min_vram_mb, above_vram_mb, gpus, only_workers,
            exclude_workers, failed_on
-    FROM jobs WHERE state = 'pending' AND not_before IS NULL AND jobs.class = named.class
+    FROM due_jobs WHERE class = named.class
     ORDER BY class, -priority, owner LIMIT 1
 ) one;
 
@@ -31,23 +31,20 @@ SELECT one.* FROM unnest(%(names)s::text[]) AS named(class) CROSS JOIN LATERAL (
 -- that it repeats has no process left.
 WITH RECURSIVE queues AS (
     SELECT first.* FROM unnest(%(classes)s::text[]) AS wanted(class) CROSS JOIN LATERAL (
-        SELECT jobs.class, -priority AS rank, owner FROM jobs
-        WHERE state = 'pending' AND not_before IS NULL AND jobs.class = wanted.class
-        ORDER BY jobs.class, -priority, owner LIMIT 1
+        SELECT class, -priority AS rank, owner FROM due_jobs WHERE class = wanted.class
+        ORDER BY class, -priority, owner LIMIT 1
     ) first
     UNION ALL
     SELECT next.* FROM queues CROSS JOIN LATERAL (
-        SELECT jobs.class, -priority AS rank, owner FROM jobs
-        WHERE state = 'pending' AND not_before IS NULL AND jobs.class = queues.class
+        SELECT class, -priority AS rank, owner FROM due_jobs WHERE class = queues.class
           AND (-priority, owner) > (queues.rank, queues.owner)
-        ORDER BY jobs.class, -priority, owner LIMIT 1
+        ORDER BY class, -priority, owner LIMIT 1
     ) next
 )
 SELECT head.*, extract(epoch FROM now() - head.created_at)::float8 AS age_s
 FROM queues CROSS JOIN LATERAL (
-    SELECT id, attempt, class AS class_name, priority, owner, created_at FROM jobs
-    WHERE state = 'pending' AND not_before IS NULL AND jobs.class = queues.class
-      AND -priority = queues.rank AND jobs.owner = queues.owner AND id NOT IN (SELECT id FROM barred)
+    SELECT id, attempt, class AS class_name, priority, owner, created_at FROM due_jobs WHERE class = queues.class
+      AND -priority = queues.rank AND owner = queues.owner AND id NOT IN (SELECT id FROM barred)
     ORDER BY created_at, id
     LIMIT %(each)s
 ) head;
@@ -88,22 +85,15 @@ FROM attempts JOIN jobs ON jobs.id = attempts.job_id WHERE attempts.end_word IS 
 -- name: waiting_count
 SELECT count(*) AS jobs FROM jobs WHERE state = 'pending';
 
--- name: waiting_note_jobs
--- Why these wait for other reasons than their class.
-UPDATE jobs SET waiting = note.why, waiting_for = note.waiting_for
-FROM jsonb_to_recordset(%(notes)s) AS note(job text, why text, waiting_for text)
-WHERE jobs.id = note.job AND jobs.state = 'pending' AND jobs.waiting IS DISTINCT FROM note.why;
-
--- name: waiting_clear_jobs
--- All others wait as their class does.
-UPDATE jobs SET waiting = NULL
-WHERE state = 'pending' AND not_before IS NULL AND waiting IS NOT NULL AND NOT id = ANY(%(but)s)
-  AND id NOT IN (SELECT id FROM barred);
-
 -- name: waiting_note_barred
 -- Why a repetition waits that waiting_heads leaves out.
 UPDATE jobs SET waiting = %(why)s, waiting_for = %(waiting_for)s
 WHERE id IN (SELECT id FROM barred) AND waiting IS DISTINCT FROM %(why)s;
+
+-- name: waiting_clear_barred
+-- Due jobs that are not barred any longer wait as their class does.
+UPDATE jobs SET waiting = NULL
+WHERE state = 'pending' AND not_before IS NULL AND waiting IS NOT NULL AND id NOT IN (SELECT id FROM barred);
 
 -- name: waiting_note_classes
 -- What dispatch knows takes the place of what was guessed before it looked.
@@ -116,4 +106,4 @@ WHERE %(known)s AND classes.why <> excluded.why;
 -- name: waiting_forget_classes
 -- Classes in which nothing waits.
 DELETE FROM classes WHERE NOT EXISTS (
-    SELECT 1 FROM jobs WHERE state = 'pending' AND not_before IS NULL AND jobs.class = classes.name);
+    SELECT 1 FROM due_jobs WHERE class = classes.name);

@@ -2,9 +2,8 @@
 -- What changes many of them locks them by id before, as the planner's order could let two such statements wait in a ring.
 
 -- name: workers_listed
-SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
-                   WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
-FROM workers ORDER BY name, id;
+SELECT workers.*, blocked FROM workers LEFT JOIN blocked_workflows ON worker_id = workers.id
+ORDER BY name, id;
 
 -- name: workers_versions
 -- Which row stands there of each registered worker: its xmin is another one after every change, but a note's does not
@@ -16,21 +15,17 @@ FROM workers LEFT JOIN (SELECT worker_id, string_agg(id::text, ',' ORDER BY id) 
 ORDER BY name, workers.id;
 
 -- name: workers_found
-SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
-                   WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
-FROM workers WHERE id = ANY(%(ids)s);
+SELECT workers.*, blocked FROM workers LEFT JOIN blocked_workflows ON worker_id = workers.id
+WHERE id = ANY(%(ids)s);
 
 -- name: workers_page
-SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
-                   WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
-FROM workers
+SELECT workers.*, blocked FROM workers LEFT JOIN blocked_workflows ON worker_id = workers.id
 WHERE %(name)s::text IS NULL OR (name, id) > (%(name)s, %(id)s)
 ORDER BY name, id LIMIT %(limit)s;
 
 -- name: worker_find
-SELECT workers.*, (SELECT jsonb_object_agg(workflow, block_words(why, since, until)) FROM worker_blocks
-                   WHERE worker_id = workers.id AND forgiven_at IS NULL) AS blocked
-FROM workers WHERE id = %(id)s;
+SELECT workers.*, blocked FROM workers LEFT JOIN blocked_workflows ON worker_id = workers.id
+WHERE id = %(id)s;
 
 -- name: worker_by_identity
 -- With the condition of its partial index.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import psycopg
 import pytest
 
-from app.ledger import blocks, events, open_attempts, policy, reports
+from app.ledger import blocks, events, failures, open_attempts, policy, reports
 from app.ledger.db import Ledger
 from app.ledger.registry import workers
 from app.ledger.reports import Applied
-from app.pool.model import Job, Requirement, Worker
-from app.pool.protocol import Report
+from app.pool.model import Job, Requirement, Then, Worker
+from app.pool.protocol import Cause, Report
 from tests.kit.actors import join, overlapping, running, submit, tell
 
 
@@ -46,7 +46,7 @@ def two(ledger: Ledger) -> tuple[Worker, Worker]:
 def test_the_third_failure_in_a_row_while_another_succeeds_blocks_with_the_reason(ledger: Ledger) -> None:
     bad, good = two(ledger)
 
-    assert fail(ledger, bad) is Applied.BARRED
+    assert fail(ledger, bad) is Applied.WORKER_BARRED
 
     [words] = blocked(ledger, bad).values()
     [block] = blocks.listed(ledger, bad.id)
@@ -118,14 +118,14 @@ def test_ends_that_say_nothing_of_the_worker_neither_count_nor_end_the_row(ledge
 
     outcomes = [fail(ledger, bad, **end), *(fail(ledger, bad) for _ in range(2))]
 
-    assert outcomes == [Applied.ENDED, Applied.ENDED, Applied.BARRED]
+    assert outcomes == [Applied.ENDED, Applied.ENDED, Applied.WORKER_BARRED]
 
 
 @pytest.mark.parametrize("cause", ["timeout", "stall", "guard"])
 def test_a_time_limit_and_a_death_are_the_jobs_own_error(ledger: Ledger, cause: str) -> None:
     bad, _ = two(ledger)
 
-    assert fail(ledger, bad, cause=cause) is Applied.BARRED
+    assert fail(ledger, bad, cause=cause) is Applied.WORKER_BARRED
 
 
 def test_what_was_taken_away_or_back_says_nothing_of_the_worker(ledger: Ledger) -> None:
@@ -133,20 +133,20 @@ def test_what_was_taken_away_or_back_says_nothing_of_the_worker(ledger: Ledger) 
     running(ledger, bad)
     open_attempts.take_away_all(ledger, bad.id, "silent")
 
-    assert fail(ledger, bad) is Applied.BARRED
+    assert fail(ledger, bad) is Applied.WORKER_BARRED
 
 
 def test_other_workflows_are_not_touched(ledger: Ledger) -> None:
     bad, _ = two(ledger)
     paint = submit(ledger, Requirement("paint"), max_failures=1)
 
-    assert fail(ledger, bad, paint) is not Applied.BARRED
-    assert fail(ledger, bad) is Applied.BARRED
+    assert fail(ledger, bad, paint) is not Applied.WORKER_BARRED
+    assert fail(ledger, bad) is Applied.WORKER_BARRED
     assert list(blocked(ledger, bad)) == ["burn"]
 
 
 @pytest.mark.parametrize(
-    ("before", "told"), [(1, [Applied.ENDED, Applied.BARRED]), (2, [Applied.BARRED, Applied.ENDED])]
+    ("before", "told"), [(1, [Applied.ENDED, Applied.WORKER_BARRED]), (2, [Applied.WORKER_BARRED, Applied.ENDED])]
 )
 def test_two_reports_at_once_open_one_block(
     ledger: Ledger, database_url: str, before: int, told: list[Applied]
@@ -179,7 +179,7 @@ def test_a_forgiven_worker_is_counted_anew(ledger: Ledger) -> None:
     assert (event.actor, event.sentence) == ("root", "bad may run burn again: root forgave it")
     assert fail(ledger, bad) is Applied.ENDED
     succeed(ledger, good)
-    assert [fail(ledger, bad) for _ in range(2)] == [Applied.ENDED, Applied.BARRED]
+    assert [fail(ledger, bad) for _ in range(2)] == [Applied.ENDED, Applied.WORKER_BARRED]
 
 
 def test_a_block_ends_when_its_time_is_over_and_only_once(ledger: Ledger, database_url: str) -> None:
@@ -200,6 +200,25 @@ def test_how_many_and_how_long_are_settings(ledger: Ledger) -> None:
     job = running(ledger, bad)
     succeed(ledger, good)
 
-    assert tell(ledger, bad, job, 1, "end", end="failed", cause="workflow") is Applied.BARRED
+    assert tell(ledger, bad, job, 1, "end", end="failed", cause="workflow") is Applied.WORKER_BARRED
     [block] = blocks.listed(ledger, bad.id)
     assert blocked(ledger, bad) == {"burn": f"until {block.until:%Y-%m-%d %H:%M} UTC (a failure while others succeed)"}
+
+
+@pytest.mark.parametrize("then", [None, *get_args(Then)])
+@pytest.mark.parametrize("cause", Cause)
+def test_code_and_schema_agree_which_failures_speak_against_a_worker(
+    ledger: Ledger, database_url: str, cause: Cause, then: Then | None
+) -> None:
+    worker = join(ledger)
+    job = running(ledger, worker)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        end = "UPDATE attempts SET end_word = 'failed', ended_at = now(), cause = %s, then_word = %s"
+        connection.execute(end, (str(cause), then))
+        [telling] = connection.execute("SELECT count(*) FROM telling_ends").fetchall()
+        indexes = connection.execute(
+            "SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'attempts_telling%%'"
+        ).fetchall()
+    report = Report("end", worker.id, 1, job.id, job.attempt, end="failed", cause=cause, then=then)
+    assert telling == (failures.speaks_against_worker(report),)
+    assert len({index.partition(" WHERE ")[2] for (index,) in indexes}) == 1  # the view's condition, or plans lose them

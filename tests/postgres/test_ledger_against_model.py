@@ -106,7 +106,7 @@ class LedgerVerbs(RuleBasedStateMachine):
         applied = tell(self.ledger, worker, it.job, attempt, "checkpoint", number=number, state=[attempt, number])
         newer = it.checkpoint is None or it.checkpoint < (attempt, number)
         if self._runs(it, worker, attempt) and newer:
-            assert applied is Applied.KEPT
+            assert applied is Applied.STORED
             it.checkpoint = (attempt, number)
         else:
             assert applied in (Applied.IGNORED, Applied.REFUSED)
@@ -122,7 +122,7 @@ class LedgerVerbs(RuleBasedStateMachine):
             cancelled = it.state is JobState.CANCELLED
             assert applied is (Applied.ENDED if told_before == end else Applied.REFUSED) or cancelled
             return
-        assert applied in (Applied.ENDED, Applied.BARRED)
+        assert applied in (Applied.ENDED, Applied.WORKER_BARRED)
         it.ends[(attempt, worker.id, worker.incarnation)] = end
         self._ended(it, end)
 

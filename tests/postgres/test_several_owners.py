@@ -15,7 +15,8 @@ from app.pool.model import Health, Intent, Requirement, Worker
 from app.pool.protocol import Report
 from tests.kit.actors import join, overlapping, running, submit, tell
 
-TOO_MANY = "it is not paused, since the pool pauses one worker in five at most, and never the last that takes jobs"
+TOO_MANY = "it is not paused, since the pool pauses one worker in five at most"
+THE_LAST = "it is not paused, since no other healthy worker takes jobs"
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_the_third_owner_in_a_row_opens_an_investigation_and_pauses_the_worker(
 ) -> None:
     outcomes = [fail(ledger, pool[0], owner) for owner in ("ana", "ana", "ben", "cem")]
 
-    assert outcomes == [Applied.ENDED, Applied.ENDED, Applied.ENDED, Applied.BARRED]
+    assert outcomes == [Applied.ENDED, Applied.ENDED, Applied.ENDED, Applied.WORKER_BARRED]
     bad = now(ledger, pool[0])
     assert (bad.intent, bad.paused_by, bad.paused_until) == (Intent.PAUSED, "pool", None)
     [opened] = investigations.listed(ledger, worker=bad.id)
@@ -131,7 +132,7 @@ def test_the_last_worker_that_takes_jobs_is_never_paused_so(ledger: Ledger, othe
 
     assert now(ledger, last).intent is Intent.ACTIVE
     assert looked_into(ledger, last)
-    assert events.notifications(ledger, "root")[0].sentence.endswith(TOO_MANY)
+    assert events.notifications(ledger, "root")[0].sentence.endswith(THE_LAST)
 
 
 def test_what_people_have_paused_is_not_counted_in_that_fifth(ledger: Ledger, pool: list[Worker]) -> None:
@@ -169,7 +170,7 @@ def test_of_two_workers_that_fail_at_once_one_is_paused_where_one_may_be(
         lambda tx: outcomes.append(reports.apply(tx, last[1])),
     )
 
-    assert outcomes == [Applied.BARRED, Applied.ENDED]
+    assert outcomes == [Applied.WORKER_BARRED, Applied.ENDED]
     assert [now(ledger, each).intent for each in pool[:2]] == [Intent.PAUSED, Intent.ACTIVE]
 
 
@@ -186,7 +187,7 @@ def test_two_reports_at_once_are_looked_into_once(ledger: Ledger, pool: list[Wor
         lambda tx: outcomes.append(reports.apply(tx, ends[1])),
     )
 
-    assert outcomes == [Applied.BARRED, Applied.ENDED]
+    assert outcomes == [Applied.WORKER_BARRED, Applied.ENDED]
     assert len(events.notifications(ledger, "root")) == 1
 
 
@@ -200,7 +201,7 @@ def test_a_worker_that_a_person_resumed_is_counted_anew(ledger: Ledger, pool: li
 
     assert [fail(ledger, pool[0], owner) for owner in ("ana", "ben")] == [Applied.ENDED] * 2
     assert not looked_into(ledger, pool[0])
-    assert fail(ledger, pool[0], "cem") is Applied.BARRED
+    assert fail(ledger, pool[0], "cem") is Applied.WORKER_BARRED
     assert looked_into(ledger, pool[0])
 
 

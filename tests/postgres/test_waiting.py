@@ -16,7 +16,7 @@ from tests.kit.actors import ANY, assign, classes, found, heads, join, running, 
 FAST = Requirement("burn", tags=("fast",))
 
 
-FULL, FAILED = WaitingReason(WaitingFor.SLOT, "all are full"), WaitingReason(WaitingFor.WORKER, "it failed there")
+FULL = WaitingReason(WaitingFor.SLOT, "all are full")
 
 
 def named(ledger: Ledger, requirement: Requirement) -> str:
@@ -62,22 +62,18 @@ def test_a_repetition_waits_for_the_strict_job_that_it_repeats(ledger: Ledger) -
     again = submit(ledger, retry_of=strict.id)
     assert heads(ledger) == []
     waiting.note_barred(ledger, WaitingReason(WaitingFor.WORKER, "not yet"))
-    waiting.note_jobs(ledger, {})
-    assert found(ledger, again).waiting == "not yet"
+    assert (found(ledger, again).waiting, found(ledger, again).waiting_for) == ("not yet", WaitingFor.WORKER)
     tell(ledger, worker, strict, 1, "end", end="cancelled")
     assert [head.id for head in heads(ledger)] == [again.id]
-    waiting.note_jobs(ledger, {})
+    waiting.note_barred(ledger, WaitingReason(WaitingFor.WORKER, "not yet"))
     assert found(ledger, again).waiting is None
 
 
-def test_a_class_s_reason_is_that_of_its_jobs_which_have_none_of_their_own(ledger: Ledger) -> None:
+def test_the_reason_of_a_class_is_that_of_all_its_jobs(ledger: Ledger) -> None:
     one, other = submit(ledger), submit(ledger)
     waiting.note_classes(ledger, {named(ledger, ANY): FULL})
-    waiting.note_jobs(ledger, {other.id: FAILED})
-    assert (found(ledger, one).waiting, found(ledger, other).waiting) == ("all are full", "it failed there")
+    assert {found(ledger, job).waiting for job in (one, other)} == {"all are full"}
     assert submit(ledger).waiting == "all are full"
-    waiting.note_jobs(ledger, {})
-    assert found(ledger, other).waiting == "all are full"
     assigned = assign(ledger, one, join(ledger))
     assert assigned.waiting is None
 

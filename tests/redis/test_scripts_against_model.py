@@ -179,14 +179,14 @@ class Scripts(RuleBasedStateMachine):
     )
     def place(self, who: int, jobs: list[JobId], name: str, vram_mb: int, excluded: set[WorkerId]) -> None:
         waits = [waiting(job, attempt=self._next(job)) for job in jobs]
-        run, source = Run(Requirement(name), waits, excluded), Source(name, 0.0, NEEDS[name])
+        run, source = Run(Requirement(name, min_vram_mb=vram_mb), waits, excluded), Source(name, 0.0, NEEDS[name])
         answers = script(self.leaders[who].redis, "placement/place")(
             keys=[KEYS.load, KEYS.turn],
             args=[
                 KEYS.lease_prefix,
                 KEYS.worker_prefix,
                 KEYS.eligible_prefix,
-                argument(run, [source], Need(vram_mb=vram_mb, least_mb=vram_mb)),
+                argument(run, [source], "load"),
             ],
         )
         full = False  # for one job of a run, and so for those behind it

@@ -10,6 +10,7 @@ from app.ledger import jobs
 from app.pool.model import JobState, Requirement
 from tests.kit.actors import submit
 from tests.kit.coordinator_scene import BELL, CARD, FAST, CoordinatorScene, begun, end, state
+from tests.kit.peer import Peer
 
 SMALL, LARGE = Requirement("burn", min_vram_mb=8_000), Requirement("burn", min_vram_mb=20_000)
 
@@ -173,3 +174,34 @@ def test_a_worker_that_was_kept_takes_what_stands_behind_a_slot_when_nothing_nee
     jobs.cancel(scene.ledger, large.id)
     scene.later(3, kept, other)
     assert scene.job(behind.id).worker == kept.id
+
+
+def crowded(scene: CoordinatorScene, count: int) -> list[Peer]:
+    """Workers with a free slot each, and 14 GiB of memory left."""
+    peers = [scene.wide(2, f"render-{number}", replace(CARD, uuid=f"GPU-{number}")) for number in range(count)]
+    for peer in peers:
+        held = Requirement("burn", min_vram_mb=10_000, only_workers=(peer.id,))
+        scene.running(peer, requirement=held, owner="carl")
+    return peers
+
+
+def test_one_worker_is_kept_for_large_jobs_that_differ_by_a_mebibyte(scene: CoordinatorScene) -> None:
+    peers = crowded(scene, 3)
+    for number in range(3):
+        submit(scene.ledger, Requirement("burn", min_vram_mb=20_000 + number), priority=60)
+    scene.later(2, *peers)
+    small = [submit(scene.ledger, Requirement("burn", min_vram_mb=4_000), owner="bob") for _ in range(3)]
+    scene.leader.step(BELL)
+    assert state(scene, *small) == [JobState.ASSIGNED, JobState.ASSIGNED, JobState.PENDING]
+
+
+def test_who_comes_before_the_large_job_is_not_told_that_it_comes_first(scene: CoordinatorScene) -> None:
+    peers = crowded(scene, 1)
+    submit(scene.ledger, LARGE, priority=10)
+    scene.later(2, *peers)
+    high = [submit(scene.ledger, Requirement("burn", min_vram_mb=4_000), priority=90, owner="bob") for _ in range(3)]
+    scene.leader.step(BELL)
+    assert state(scene, *high) == [JobState.ASSIGNED, JobState.PENDING, JobState.PENDING]
+    assert scene.job(high[1].id).waiting == (
+        "waits for a free slot on a card with enough memory free: render-0 is busy"
+    )

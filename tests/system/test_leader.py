@@ -159,7 +159,7 @@ def test_it_goes_on_when_postgresql_cuts_every_connection(
     eventually(lambda: leader.held(scene.ledger))
     with psycopg.connect(database_url, autocommit=True) as session:
         session.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     assert assigned_within(scene, Peer(scene.stores, scene.ledger), 15)

@@ -223,3 +223,40 @@ def test_a_job_whose_older_attempt_is_left_on_the_free_worker_hides_no_other(
     other = submit(scene.ledger)
     scene.later(1, peer)
     assert state(scene, scene.job(order.job), other) == [JobState.PENDING, JobState.ASSIGNED]
+
+
+def test_a_class_whose_last_job_went_and_that_is_there_again_has_its_reason_again(scene: CoordinatorScene) -> None:
+    peer = scene.peer()
+    scene.running(peer)
+    first = submit(scene.ledger)
+    scene.later(1, peer)
+    assert scene.job(first.id).waiting is not None
+    jobs.cancel(scene.ledger, first.id)
+    assert waiting.forget_classes(scene.ledger) == 1  # as reconcile does between two looks
+    again = submit(scene.ledger)
+    scene.later(2, peer)
+    assert scene.job(again.id).waiting == "waits for a free slot: render-1 is full"
+
+
+def test_jobs_that_find_no_room_take_no_turns_from_their_owner(scene: CoordinatorScene) -> None:
+    full = scene.wide(1, "render-1", CARD)
+    scene.running(full, requirement=Requirement("burn", min_vram_mb=10_000))
+    for number in range(6):
+        submit(scene.ledger, Requirement("burn", min_vram_mb=20_000 + number))
+    scene.later(2, full)
+    bob = [submit(scene.ledger, owner="bob") for _ in range(6)]
+    ana = submit(scene.ledger)
+    scene.wide(4, "plain")
+    assert state(scene, ana, *bob[:3]) == [JobState.ASSIGNED] * 4
+
+
+def test_a_step_ends_in_time_though_many_amounts_of_memory_share_sets_without_room(scene: CoordinatorScene) -> None:
+    for number in range(10):
+        scene.wide(1, f"render-{number}", replace(CARD, uuid=f"GPU-{number}", vram_mb=18_000))
+    amounts = [17_800 + number for number in range(1_000)]
+    specs = [JobSpec(Requirement("burn", min_vram_mb=amount), owner="ana") for amount in amounts]
+    jobs.submit_all(scene.ledger, specs)
+    scene.stores.redis.config_resetstat()
+    scene.leader.step(BELL)
+    calls = scene.stores.redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+    assert calls < 300  # one for each class would be a thousand

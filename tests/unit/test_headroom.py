@@ -14,7 +14,7 @@ from app.coordinator.placement.index_plan import Membership
 from app.coordinator.placement.unschedulable import why_waiting
 from app.pool.capacity import Card, Need, Room, capacity_refusal, need, takes, unfit
 from app.pool.capacity import room as capacity_room
-from app.pool.matching import Refusal
+from app.pool.matching import Refusal, RefusedBy
 from app.pool.model import Gpu, Health, Intent, JobId, Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import DEFAULTS, Policy
 from app.pool.protocol import AttemptRef, Beat, GpuFigures, Lease, LeaseState, Memory
@@ -116,16 +116,22 @@ def test_why_a_worker_has_no_room_now_is_said_in_words() -> None:
     assert has == Room(2, 2, 1, (Card("g0", 9_744, 6_000, held=True),))
     assert capacity_refusal(has, Need(vram_mb=3_000, least_mb=3_000)) is None
     small = capacity_refusal(has, Need(vram_mb=4_000, least_mb=4_000))
-    assert small == Refusal("free vram", Clause("has", "3744 MiB free on one GPU, less than 4000"))
-    assert capacity_refusal(has, Need(cards=1)) == Refusal("cards", Clause("has", "0 free GPUs of 1, 1 are needed"))
-    assert capacity_refusal(has, Need(slots=2)) == Refusal("slots", Clause("has", "1 free slots of 2, 2 are needed"))
-    assert capacity_refusal(replace(has, held=2), Need()) == Refusal("slots", Clause("is", "full (2 of 2)"))
+    assert small == Refusal(RefusedBy.FREE_VRAM, Clause("has", "3744 MiB free on one GPU, less than 4000"))
+    assert capacity_refusal(has, Need(cards=1)) == Refusal(
+        RefusedBy.CARDS, Clause("has", "0 free GPUs of 1, 1 are needed")
+    )
+    assert capacity_refusal(has, Need(slots=2)) == Refusal(
+        RefusedBy.SLOTS, Clause("has", "1 free slots of 2, 2 are needed")
+    )
+    assert capacity_refusal(replace(has, held=2), Need()) == Refusal(RefusedBy.SLOTS, Clause("is", "full (2 of 2)"))
 
 
 def test_a_card_of_which_nobody_knows_what_is_in_use_is_only_given_whole() -> None:
     has = capacity_room(replace(WORKER, gpus=(CARD,)), beat(), {}, Policy())
     unknown = capacity_refusal(has, Need(vram_mb=3_000, least_mb=3_000))
-    assert unknown == Refusal("free vram", Clause("does", "not say how much is free on its GPUs, 3000 MiB are needed"))
+    assert unknown == Refusal(
+        RefusedBy.FREE_VRAM, Clause("does", "not say how much is free on its GPUs, 3000 MiB are needed")
+    )
     assert capacity_refusal(has, Need(cards=1)) is None
 
 
@@ -139,7 +145,7 @@ def test_what_the_driver_keeps_is_nobody_s_to_give() -> None:
 def test_places_behind_slots_are_for_jobs_of_one_slot_beside_such_jobs() -> None:
     has = Room(2, 3, 2)
     assert capacity_refusal(has, Need()) is None
-    assert capacity_refusal(replace(has, wide=True), Need()) == Refusal("slots", Clause("is", "full (2 of 2)"))
+    assert capacity_refusal(replace(has, wide=True), Need()) == Refusal(RefusedBy.SLOTS, Clause("is", "full (2 of 2)"))
     assert capacity_refusal(replace(has, held=1), Need(slots=2)) is not None
 
 
@@ -151,7 +157,7 @@ def test_what_no_idle_worker_could_hold_fits_nobody() -> None:
         assert refused is not None and refused.why.endswith("even when idle")
     declared = Workflow("burn", "python", slots=3)
     wide = unfit(replace(WORKER, slots=2, workflows=(declared,)), BURN, Policy())
-    assert wide == Refusal("size", Clause("has", "2 free slots of 2, 3 are needed, even when idle"))
+    assert wide == Refusal(RefusedBy.SIZE, Clause("has", "2 free slots of 2, 3 are needed, even when idle"))
     assert why(BURN, [replace(WORKER, workflows=(declared,))]).startswith("no worker fits: 1 has")
 
 

@@ -11,7 +11,7 @@ import redis
 
 from app.pool.codec import to_json
 from app.pool.keys import Keys
-from app.pool.live import Live
+from app.pool.live import Live, portions
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Beat, Lease, LeaseState
 
@@ -83,3 +83,8 @@ def test_leases_are_read_by_job_and_by_worker(live: Live, client: Any) -> None:
 
     assert live.leases(A) == {JobId("j" * 12): LEASE}
     assert live.leases_of([B, A]) == {B: {}, A: {JobId("j" * 12): LEASE}}
+
+
+def test_portions_are_all_items_in_order() -> None:
+    assert [list(portion) for portion in portions("abcde", 2)] == [["a", "b"], ["c", "d"], ["e"]]
+    assert list(portions([], 2)) == []

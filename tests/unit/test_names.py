@@ -12,9 +12,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MOST_MODULES = 25  # of one folder
 
-# Classes of one name, with the reason why both bear it.
+# Classes and type aliases of one name, with the reason why both bear it.
 TWICE = {
     "Job": "the pool's job, and agent.context.Job, which studios import by this name",
+    "Tag": "one and the same text, checked by the codec in app.pool.protocol and by pydantic in app.web",
 }
 
 # A docstring that begins so says nothing without its neighbour's.
@@ -23,12 +24,11 @@ PRONOUN = re.compile(r"(Whether (it|they|one|there)|It|They|Those|This one|The s
 Documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def test_a_class_name_means_one_thing() -> None:
+def test_the_name_of_a_class_or_type_means_one_thing() -> None:
     defined = defaultdict(list)
     for path in _modules("app", "agent"):
-        for node in ast.walk(_parsed(path)):
-            if isinstance(node, ast.ClassDef):
-                defined[node.name].append(f"{path}:{node.lineno}")
+        for name, line in _types(_parsed(path)):
+            defined[name].append(f"{path}:{line}")
     assert {name: places for name, places in defined.items() if len(places) > 1 and name not in TWICE} == {}
     assert all(len(defined[name]) > 1 for name in TWICE), "an exception that is none"
 
@@ -54,6 +54,15 @@ def test_a_docstring_says_its_noun() -> None:
         if isinstance(node, Documented) and (words := ast.get_docstring(node)) and PRONOUN.match(words)
     ]
     assert found == []
+
+
+def _types(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """The name and line of each class, and of each type alias of the module: a name in CapWords that is assigned."""
+    yield from ((node.name, node.lineno) for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name) and target.id[0].isupper() and not target.id.isupper():
+            yield target.id, node.lineno
 
 
 def _modules(*folders: str) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 from app.ledger.registry.samples import MinuteSample
 from app.pool.duration import duration
 from app.pool.model import Attempt, AttemptEnd, Health, JobId, WorkerId
+from app.pool.status import WorkerStatus
 from app.web.http import filters
 from app.web.http.fleet_filter import Filter
 from app.web.pages import job_story, sparkline
@@ -25,7 +26,7 @@ ROW = WorkerRow(
     name="render-01",
     hostname="rack.studio",
     version="1",
-    status="healthy",
+    status=WorkerStatus.HEALTHY,
     reason=None,
     slots=1,
     started=1,

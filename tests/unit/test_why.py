@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from app.pool import capacity, matching, why
-from app.pool.matching import Refusal
+from app.pool.matching import Refusal, RefusedBy
 from app.pool.model import Gpu, Health, Intent, Job, JobId, JobSpec, JobState, Requirement, Worker, WorkerId, Workflow
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, GpuFigures, Lease, LeaseState, Memory
-from app.pool.status import WORKER_STATUSES, Clause
+from app.pool.status import Clause, WorkerStatus
 from app.pool.why import Seen, Turned, by_filter, by_room, by_setup
 from app.web.shapes.why_words import sentence, won, words
 
@@ -97,7 +94,7 @@ def test_where_it_failed_is_avoided_only_while_another_could_run_it() -> None:
     asked = replace(ANY, failed_on=frozenset({one.id}))
     assert verdict(one, asked) is None
     both = by_room([one, two], {w.id: seen(w) for w in (one, two)}, asked, Policy())
-    assert (both[one.id], both[two.id]) == (Refusal("failed", Clause("failed", "this job before")), None)
+    assert (both[one.id], both[two.id]) == (Refusal(RefusedBy.FAILED, Clause("failed", "this job before")), None)
 
 
 def test_a_larger_card_is_asked_for_only_where_there_is_one() -> None:
@@ -111,8 +108,8 @@ def test_a_larger_card_is_asked_for_only_where_there_is_one() -> None:
 def test_the_sentence_counts_each_filter_and_names_the_first_few() -> None:
     needs = Requirement("burn", tags=("optix",))
     many = [worker(f"w{number:04}") for number in range(7)]
-    refused = [(each, Refusal("tags", Clause("lacks", "optix"))) for each in many]
-    turned = by_filter([*refused, (worker("p"), Refusal("paused", Clause("is", "paused")))], 5)
+    refused = [(each, Refusal(RefusedBy.TAGS, Clause("lacks", "optix"))) for each in many]
+    turned = by_filter([*refused, (worker("p"), Refusal(RefusedBy.PAUSED, Clause("is", "paused")))], 5)
     assert [(each.filter, each.workers, len(each.first)) for each in turned] == [("tags", 7, 5), ("paused", 1, 1)]
     assert sentence(needs, 9, turned, 1, 0) == "9 workers: 7 lack optix, 1 is paused, 1 could take it now"
     assert sentence(needs, 0, [], 0, 0) == "no worker has joined the pool yet"
@@ -125,12 +122,12 @@ def test_of_a_job_whose_time_is_ahead_that_is_said_first() -> None:
 
 
 def test_every_filter_and_every_status_has_words() -> None:
-    source = "".join(inspect.getsource(module) for module in (capacity, why))
-    filters = {name for name, _ in matching.FILTERS} | set(re.findall(r'Refusal\("([a-z ]+)"', source))
-    assert {"slots", "heartbeat"} <= filters
-    for name in (*filters, *WORKER_STATUSES):
-        one, many = (words(Turned(name, workers, ()), Requirement("burn")) for workers in (1, 2))
-        assert one and many and "waiting" not in one, name
+    turning_away = [RefusedBy[status.name] for status in WorkerStatus if status is not WorkerStatus.HEALTHY]
+    assert {RefusedBy.DOWN, RefusedBy.PAUSED} < set(turning_away)
+    requirement = Requirement("burn", tags=("optix",), group="night")
+    for turned_by in RefusedBy:
+        one, many = (words(Turned(turned_by, workers, ()), requirement) for workers in (1, 2))
+        assert one and many and "{" not in one and "None" not in one, turned_by
 
 
 def test_a_status_is_said_as_people_say_it() -> None:
@@ -143,7 +140,7 @@ def test_a_status_is_said_as_people_say_it() -> None:
         "down": "is down",
         "paused": "is paused (by somebody, until somebody resumes it)",
     }
-    turned = [Turned("left", 3, ()), Turned("paused", 2, ())]
+    turned = [Turned(RefusedBy.LEFT, 3, ()), Turned(RefusedBy.PAUSED, 2, ())]
     assert sentence(Requirement("burn"), 5, turned, 0, 0) == "5 workers: 3 have left, 2 are paused"
 
 

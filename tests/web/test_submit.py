@@ -33,7 +33,7 @@ def test_no_field_of_a_submission_is_forgotten_when_it_is_sent_again(web: Web) -
     assert job is not None
     again = body_of(job)
     assert again.keys() == JobBody.model_fields.keys() - {"owner"}
-    asked = submit_form.texts(again).keys() | submit_form.KEPT.keys() | {"workflow", "params", "strict"}
+    asked = submit_form.texts(again).keys() | submit_form.NOT_IN_FORM.keys() | {"workflow", "params", "strict"}
     assert asked == again.keys()
 
 
@@ -155,7 +155,7 @@ def test_nobody_submits_somebody_else_s_job_again(web: Web, client: FlaskClient)
         ("min_vram_mb", "-1", "greater than or equal to 0"),
         ("requires", "b/d", "letters, digits"),
         ("prefers", "b/d", "letters, digits"),
-        ("prefers", "optix=much", "optix=much: after the = stands a number from 0 to 1"),
+        ("prefers", "optix=much", "optix=much: write it as a tag, or as tag=weight with a weight from 0 to 1"),
         ("prefers", "optix=2", "less than or equal to 1"),
         ("prefers", "optix=nan", "than or equal to"),
         ("group", "barn", "there is no group barn"),

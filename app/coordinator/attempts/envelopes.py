@@ -22,7 +22,7 @@ from app.pool.keys import FUNCTION, envelope_id, queue
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Order
 
-KEPT_S = 300  # what RQ leaves of an attempt, for whoever looks at rq-dashboard
+RESULT_TTL_S = 300  # how long RQ keeps what is left of an attempt, for people at rq-dashboard
 NO_TIMEOUT = -1  # the guard enforces time limits
 
 
@@ -106,8 +106,8 @@ def _envelope(order: Order) -> Any:
         FUNCTION,
         kwargs={"order": plain(order)},
         timeout=NO_TIMEOUT,
-        result_ttl=KEPT_S,
-        failure_ttl=KEPT_S,
+        result_ttl=RESULT_TTL_S,
+        failure_ttl=RESULT_TTL_S,
         job_id=name,
         description=name,  # or RQ writes all arguments into it
     )

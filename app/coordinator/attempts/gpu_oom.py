@@ -22,7 +22,7 @@ def shortages(stores: Stores, fleet: Fleet, reports: Iterable[Report]) -> Shorta
 
 
 def had_mb(worker: Worker, beat: Beat | None, leases: Mapping[JobId, Lease], job: JobId) -> int | None:
-    """The MiB of its card that neither foreign processes nor other attempts had taken.
+    """The MiB of its card that no foreign process and no other attempt had taken.
 
     Of several cards the largest figure counts; where its lease names no card, all of the worker's do; None without
     any card. Where nobody could measure, a card counts whole.

@@ -18,7 +18,7 @@ from app.pool.protocol import LeaseState, Reservation, Revocation
 
 
 class Leases:
-    """Makes batches of changes, and remembers whose leases were touched until they have been looked at."""
+    """Makes batches of changes, and remembers the workers whose leases were touched, until these have been read."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
@@ -31,7 +31,7 @@ class Leases:
         return Batch(self._stores, self._mark, self._release, self._touched)
 
     def touched(self) -> frozenset[WorkerId]:
-        """The workers whose leases were changed by us and have not been looked at since."""
+        """The workers whose leases this leader changed and has not read since."""
         return frozenset(self._touched)
 
     def looked_at(self, workers: Collection[WorkerId]) -> None:

@@ -20,6 +20,7 @@ from app.ledger import reports
 from app.ledger.reports import Applied
 from app.pool.codec import from_json
 from app.pool.faults import point
+from app.pool.live import portions
 from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Report, Revocation
 
@@ -35,7 +36,7 @@ class StreamEntry:
 
     worker: WorkerId
     id: str
-    report: Report | None  # None: not to be understood
+    report: Report | None  # None: it cannot be understood
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Outcome:
     """What came of the reports that were applied."""
 
     freed: bool = False  # a slot may be free, or a job pending
-    barred: bool = False  # a worker may not take from now on what the fleet in memory says
-    refused: bool = False  # a lease was revoked that is to go soon
+    barred: bool = False  # a worker may no longer take what the fleet in memory says
+    refused: bool = False  # a lease was revoked and is to go soon
 
     def __or__(self, other: Outcome) -> Outcome:
         freed, barred = self.freed or other.freed, self.barred or other.barred
@@ -64,15 +65,14 @@ class Reports:
         self._outcome = Outcome()
 
     def apply(self, workers: Iterable[WorkerId], hear: Callable[[Report], object]) -> None:
-        """Apply all that these workers have reported; then `hear` is told each report.
+        """Apply all that these workers have reported; `hear` then receives each report.
 
-        Raises RedisError, Unavailable, and what `hear` raises. To be called again then: what was applied and not yet
+        Raises RedisError, Unavailable, and what `hear` raises. Call it again then: what was applied and not yet
         deleted is applied and heard once more, which changes nothing.
         """
-        names = sorted(workers)
-        for first in range(0, len(names), STREAMS_A_READ):
+        for portion in portions(sorted(workers), STREAMS_A_READ):
             full = True
-            while full and (entries := self._read(names[first : first + STREAMS_A_READ])):
+            while full and (entries := self._read(portion)):
                 self._apply(entries, hear)
                 full = max(Counter(entry.worker for entry in entries).values()) >= ENTRIES_A_STREAM
 
@@ -113,7 +113,7 @@ def _outcome(outcomes: Sequence[tuple[Report, Applied]], others: int) -> Outcome
     """`others`: how many good-byes there were, which give jobs back, and reports that could not be stored."""
     return Outcome(
         freed=others > 0 or any(_frees(report, applied) for report, applied in outcomes),
-        barred=any(applied is Applied.BARRED for _, applied in outcomes),
+        barred=any(applied is Applied.WORKER_BARRED for _, applied in outcomes),
         refused=any(applied is Applied.REFUSED for _, applied in outcomes),
     )
 
@@ -128,7 +128,7 @@ def _answer(batch: Batch, report: Report, applied: Applied) -> None:
         batch.revoked(report.worker, job, report.attempt, Revocation.REFUSED)
     elif applied is Applied.DOUBLED:
         batch.ring(report.worker)  # its lease, claimed by another nonce, is the answer
-    if applied not in (Applied.KEPT, Applied.REPEATED, Applied.IGNORED):
+    if applied not in (Applied.STORED, Applied.REPEATED, Applied.IGNORED):
         log.info(
             "report: %s %s worker=%s job=%s attempt=%d",
             report.end or report.kind,
@@ -141,7 +141,7 @@ def _answer(batch: Batch, report: Report, applied: Applied) -> None:
 
 def _frees(report: Report, applied: Applied) -> bool:
     """True for an end, accepted or not: no process of the attempt is left."""
-    return applied in (Applied.ENDED, Applied.BARRED) or (applied is Applied.REFUSED and report.kind == "end")
+    return applied in (Applied.ENDED, Applied.WORKER_BARRED) or (applied is Applied.REFUSED and report.kind == "end")
 
 
 def _entry(worker: WorkerId, id_: str, fields: dict[str, str]) -> StreamEntry:

@@ -2,8 +2,8 @@
 
 The ledger moves first and raises the attempt's number in the same statement, so whatever the worker still
 sends of the old attempt is refused; then lease and envelope follow. Dying between the two costs nothing:
-reconcile finds a lease without an attempt. It is the callers' duty to apply reports before they take
-anything, so that a result which has arrived is never thrown away.
+reconcile finds a lease without an attempt. Callers apply reports before they take anything,
+so that a result which has arrived is never thrown away.
 Every call raises Unavailable before anything has changed, or RedisError when the ledger has moved, and may be
 repeated.
 """
@@ -62,51 +62,57 @@ class Failover:
             gone=True,
         )
 
-    def take_from_down(self, held: Iterable[OpenAttempt], cause: str, certainty: Certainty) -> None:
+    def take_from_down(self, attempts: Iterable[OpenAttempt], cause: str, certainty: Certainty) -> None:
         """Take these attempts from a worker that is down.
 
         Strict ones that may still run are only revoked. What no healthy worker could run stays, unless its worker is
         dead by proof.
         """
-        for attempt in held:
+        for attempt in attempts:
             if attempt.strict and attempt.state is not JobState.ASSIGNED and not certainty.silenced:
                 self._revoke(attempt, Revocation.TAKEN)
             elif attempt.state is not JobState.RUNNING:
                 self.take(attempt, cause)
             elif certainty.dead or self._another_can(attempt):
-                self._take(partial(_one, held=attempt, cause=cause, spare_strict=False, died=True), cause)
+                self._take(partial(_one, attempt=attempt, cause=cause, spare_strict=False, died=True), cause)
 
-    def take(self, held: OpenAttempt, cause: str) -> None:
+    def take(self, attempt: OpenAttempt, cause: str) -> None:
         """Take an attempt that its worker may still have. A strict one that runs is only revoked."""
-        if self._over(held):
+        if self._over(attempt):
             return
-        taken = self._take(lambda tx: _one(tx, held, cause, spare_strict=True), cause)
-        if not taken and held.strict:
-            self._revoke(held, Revocation.TAKEN)
+        taken = self._take(lambda tx: _one(tx, attempt, cause, spare_strict=True), cause)
+        if not taken and attempt.strict:
+            self._revoke(attempt, Revocation.TAKEN)
 
-    def take_back(self, held: OpenAttempt, cause: str) -> list[Taken]:
+    def take_back(self, attempt: OpenAttempt, cause: str) -> list[Taken]:
         """Take back an attempt that has not started; returns nothing where a claim came first."""
-        return self._take(lambda tx: _taken(open_attempts.take_back(tx, held.job, held.attempt, cause)), cause)
+        return self._take(lambda tx: _taken(open_attempts.take_back(tx, attempt.job, attempt.attempt, cause)), cause)
 
-    def take_gone(self, held: OpenAttempt, cause: str, died: bool = False) -> list[Taken]:
-        """Take an attempt of which no process is left: nobody has to be told, and its slot is free."""
-        if self._over(held):
+    def take_gone(self, attempt: OpenAttempt, cause: str, died: bool = False) -> list[Taken]:
+        """Take an attempt that has no process left: its worker need not be told, and its slot is free."""
+        if self._over(attempt):
             return []
-        return self._take(partial(_one, held=held, cause=cause, spare_strict=False, died=died), cause, gone=True)
+        return self._take(partial(_one, attempt=attempt, cause=cause, spare_strict=False, died=died), cause, gone=True)
 
-    def overdue(self, held: OpenAttempt) -> None:
-        """Fail an attempt that its worker should have ended long ago, as its worker would have reported it.
+    def overdue(self, attempt: OpenAttempt) -> None:
+        """Fail an attempt as its worker should have reported it long ago.
 
         A strict one is only revoked: it is over when its end is known.
         """
-        if not held.strict:
-            error = f"it ran beyond its {held.timeout_s} s, and its worker did not end it"
+        if not attempt.strict:
+            error = f"it ran beyond its {attempt.timeout_s} s, and its worker did not end it"
             end = Report(
-                "end", held.worker, held.incarnation, held.job, held.attempt, end="failed", cause=Cause.TIMEOUT
+                "end",
+                attempt.worker,
+                attempt.incarnation,
+                attempt.job,
+                attempt.attempt,
+                end="failed",
+                cause=Cause.TIMEOUT,
             )
             reports.apply_all(self._ledger, [replace(end, error=error)])
-            log.warning("overdue: worker=%s job=%s attempt=%d", held.worker, held.job, held.attempt)
-        self._revoke(held, Revocation.TAKEN)
+            log.warning("overdue: worker=%s job=%s attempt=%d", attempt.worker, attempt.job, attempt.attempt)
+        self._revoke(attempt, Revocation.TAKEN)
 
     def withdraw(self, worker: WorkerId, job: JobId, attempt: int) -> None:
         """Take back lease and envelope of an attempt that the ledger no longer holds."""
@@ -114,28 +120,28 @@ class Failover:
         self._withdraw(batch, worker, job, attempt)
         batch.send()
 
-    def cancelled(self, held: OpenAttempt, grace_s: float) -> None:
+    def cancelled(self, attempt: OpenAttempt, grace_s: float) -> None:
         """End an attempt whose job was cancelled: it is asked to stop, and killed after the grace."""
-        self._revoke(held, Revocation.CANCEL, grace_s)
+        self._revoke(attempt, Revocation.CANCEL, grace_s)
 
-    def _revoke(self, held: OpenAttempt, why: Revocation, grace_s: float = 0.0) -> None:
+    def _revoke(self, attempt: OpenAttempt, why: Revocation, grace_s: float = 0.0) -> None:
         batch = self._leases.batch()
-        batch.revoked(held.worker, held.job, held.attempt, why, grace_s)
+        batch.revoked(attempt.worker, attempt.job, attempt.attempt, why, grace_s)
         batch.send()
 
-    def _another_can(self, held: OpenAttempt) -> bool:
-        job = jobs.find(self._ledger, held.job)
+    def _another_can(self, attempt: OpenAttempt) -> bool:
+        job = jobs.find(self._ledger, attempt.job)
         if job is None:
             return False
         # Where no other has a larger card it would take what there is.
         requirement = replace(job.spec.requirement, above_vram_mb=None)
-        return self._fleet.healthy_fits(requirement, frozenset({held.worker}))
+        return self._fleet.healthy_fits(requirement, frozenset({attempt.worker}))
 
-    def _over(self, held: OpenAttempt) -> bool:
-        """True for a cancelled attempt: it is not taken, it is over."""
-        if held.state is JobState.CANCELLED:
-            open_attempts.end_cancelled(self._ledger, held.worker, held.job, held.attempt)
-        return held.state is JobState.CANCELLED
+    def _over(self, attempt: OpenAttempt) -> bool:
+        """True for a cancelled attempt, which is closed here: it is over, not taken."""
+        if attempt.state is JobState.CANCELLED:
+            open_attempts.end_cancelled(self._ledger, attempt.worker, attempt.job, attempt.attempt)
+        return attempt.state is JobState.CANCELLED
 
     def _take(
         self, take: Callable[[Ledger], list[Taken]], cause: str, gone: bool = False, leave: bool = False
@@ -179,9 +185,9 @@ class Failover:
         events.record(tx, "job.moved", sentence, worker=taken.worker, job=taken.job)
 
 
-def _one(tx: Ledger, held: OpenAttempt, cause: str, *, spare_strict: bool, died: bool = False) -> list[Taken]:
-    taken = open_attempts.take_back(tx, held.job, held.attempt, cause)
-    return _taken(taken or open_attempts.take_away(tx, held.job, held.attempt, cause, spare_strict, died))
+def _one(tx: Ledger, attempt: OpenAttempt, cause: str, *, spare_strict: bool, died: bool = False) -> list[Taken]:
+    taken = open_attempts.take_back(tx, attempt.job, attempt.attempt, cause)
+    return _taken(taken or open_attempts.take_away(tx, attempt.job, attempt.attempt, cause, spare_strict, died))
 
 
 def _taken(found: Taken | None) -> list[Taken]:

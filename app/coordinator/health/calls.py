@@ -47,7 +47,7 @@ class Calls:
         self._callers = ThreadPoolExecutor(CALLERS, thread_name_prefix="call")
 
     def keep(self, lives: Collection[Life]) -> None:
-        """Forget all but these."""
+        """Forget all other lives than these."""
         with self._lock:
             self._answered &= set(lives)
             self._reached = {life: there for life, there in self._reached.items() if life in lives}
@@ -74,7 +74,7 @@ class Calls:
         return due and has_address(worker)
 
     def begin(self, task: Callable[..., Any], *arguments: object) -> None:
-        """Do this, which makes a call, in a thread."""
+        """Run a task that makes a call in a thread of the callers."""
         self._callers.submit(task, *arguments)
 
     def ask(self, worker: Worker) -> Answer:
@@ -103,7 +103,7 @@ class Calls:
         self._callers.shutdown(wait=False, cancel_futures=True)
 
     def _refusal_proves(self, worker: Worker) -> bool:
-        """Only where this incarnation has answered; and loopback is this host's only by its boot id."""
+        """True where this incarnation has answered; a loopback address counts only with this host's boot id."""
         with self._lock:
             answered = life_of(worker) in self._answered
         loopback = (worker.address or "").startswith(LOOPBACK)

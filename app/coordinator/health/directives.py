@@ -27,7 +27,7 @@ class DirectivesWriter:
         self._done: dict[WorkerId, tuple[Wanted, int]] = {}  # numbered 0; and the incarnation
 
     def write(self) -> None:
-        """Bring the hashes of changed workers and of the next batch up to date, and ring whose hash has changed.
+        """Bring the hashes of changed workers and of the next batch up to date, and ring where a hash has changed.
 
         Raises RedisError; may be called again.
         """
@@ -66,7 +66,7 @@ class DirectivesWriter:
         }
 
     def _fields(self, worker: Worker, written: dict[str, str | None]) -> tuple[Wanted, dict[str, str | None]]:
-        """What is wanted, and the hash's fields; the incarnation beside it tells an older one that it was replaced."""
+        """What is wanted, and the hash's fields; the incarnation there tells an older one that it was replaced."""
         before = _parsed(written["wanted"])
         beat = self._fleet.beats.get(worker.id)
         obeyed = beat.wanted if beat else 0

@@ -113,7 +113,7 @@ def judge(health: Health, sight: Sight, clock: float) -> Verdict | None:
     """What silence, or its end, makes of a worker; None when nothing changes.
 
     A worker that left returns by joining only. A silent worker is always degraded before it is down.
-    Whoever asks leaves out workers that do not take: they recover by taking, not by beating.
+    Callers skip workers that take nothing: they recover by taking, not by beating.
     """
     if health is Health.LEFT:
         return None

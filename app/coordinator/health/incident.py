@@ -1,4 +1,4 @@
-"""Incidents: what is known of a worker at the moment when it fails, written down for whoever looks into it."""
+"""Incidents: what is known of a worker at the moment when it fails, written down for the person who looks into it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def suspect(worker: Worker, beat: Beat | None, *, memory: bool, proven: bool, re
 
 
 def _fell_off(worker: Worker, beat: Beat) -> bool:
-    """True when a card that was there at join can no longer be asked."""
+    """True when a card that was there at the join no longer answers."""
     seen = {gpu.uuid for gpu in beat.gpus if gpu.reason is None}
     return beat.gpu_reason is not None or any(gpu.uuid not in seen for gpu in worker.gpus)
 

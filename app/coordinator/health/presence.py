@@ -1,7 +1,7 @@
-"""Presence: who listens on a worker's bell, and what a call tells when nobody does any longer.
+"""Presence: who listens on a worker's bell, and what a call tells once nobody listens.
 
-The kernel closes a dead agent's subscription within milliseconds, so its loss is the fastest hint that
-there is. It is a hint only, because a healthy agent loses a connection too: health decides what follows.
+The kernel closes a dead agent's subscription within milliseconds, so its loss is the fastest hint of all.
+It is only a hint, because a healthy agent can lose a connection too: health decides what follows.
 `step` has a thread of its own, and calls have theirs: no call to an agent's address may delay the leader's loop.
 """
 
@@ -18,7 +18,8 @@ import redis
 from app.coordinator.health.calls import Calls, Life, LossKind, has_address, is_itself, life_of
 from app.coordinator.stores import Stores
 from app.pool.agent_http import WhoIs
-from app.pool.live import AT_ONCE, KEEPALIVE_S
+from app.pool.backoff import Outage
+from app.pool.live import AT_ONCE, KEEPALIVE_S, portions
 from app.pool.model import Worker, WorkerId
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Loss:
 
 
 class Presence:
-    """One term's watch over the bells of the workers that it is told of; `losses` hands out what it found."""
+    """One term's watch over the bells of the workers given to `watch`; `losses` hands out what it found."""
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class Presence:
         self._listens: dict[Life, bool] = {}  # this leader saw it listen: is it listening still?
         self._losses: list[Loss] = []
         self._run_id: str | None = None
-        self._away = False
+        self._outage = Outage(log, "presence: Redis does not answer")
         self._due = 0.0
 
     def watch(self, workers: Iterable[Worker]) -> None:
@@ -112,7 +113,7 @@ class Presence:
         except redis.RedisError as error:
             self._blind(error)
             return False
-        self._away = False
+        self._outage.over()
         for worker in lost:
             beat = beats.get(worker.id)
             seq = beat.seq if beat and beat.incarnation == worker.incarnation else -1
@@ -125,9 +126,7 @@ class Presence:
 
     def _blind(self, error: redis.RedisError) -> None:
         """What closed our connection may have closed theirs: nobody is lost by what nobody could see."""
-        if not self._away:
-            log.warning("presence: Redis does not answer: %s", error)
-        self._away = True
+        self._outage.failed(error)  # the pause is ours: the next look comes in its turn
         with self._lock:
             self._listens.clear()
             self._counts = []
@@ -137,15 +136,15 @@ class Presence:
         bells = [self._keys.bell_of(worker.id) for worker in workers]
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.info("server")
-            for first in range(0, len(bells), AT_ONCE):
-                pipe.pubsub_numsub(*bells[first : first + AT_ONCE])
+            for portion in portions(bells, AT_ONCE):
+                pipe.pubsub_numsub(*portion)
             server, *parts = pipe.execute()
         if server["run_id"] != self._run_id:
             self._new_run(server["run_id"])
         return [count for part in parts for _, count in part]  # in the order in which they were asked for
 
     def _lost_of(self, watched: list[Worker], counts: list[int]) -> list[Worker]:
-        """The workers that listened and do so no longer; whoever listens as at the last look is passed over."""
+        """The workers that listened and do so no longer; one that listens as at the last look is passed over."""
         with self._lock:
             current = self._watched is watched
             before = self._counts if current else []

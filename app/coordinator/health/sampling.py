@@ -1,9 +1,9 @@
-"""What is written of each worker once a minute: its status, its last heartbeat, a sample of its figures."""
+"""Sampling: once a minute each worker's status, last heartbeat and figures are written."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.coordinator.batches import Round
@@ -25,11 +25,14 @@ AT_ONCE = 200  # between two other decisions: some hundredths of a second
 class Sampling:
     """Begins a round through the fleet once a minute, the first when a leader begins."""
 
-    def __init__(self, stores: Stores, fleet: Fleet, sightings: Sightings) -> None:
+    def __init__(
+        self, stores: Stores, fleet: Fleet, sightings: Sightings, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._stores = stores
         self._fleet = fleet
         self._sightings = sightings
-        self._due = time.monotonic()
+        self._now = now
+        self._due = now()
         self._round = Round()
 
     def step(self) -> None:
@@ -37,8 +40,8 @@ class Sampling:
 
         Raises RedisError, Unavailable: then these workers go without a sample for this minute.
         """
-        if self._round.over and time.monotonic() >= self._due:
-            self._due = time.monotonic() + MINUTE_S
+        if self._round.over and self._now() >= self._due:
+            self._due = self._now() + MINUTE_S
             self._round.begin(self._fleet.workers)
         if batch := self._round.next(self._fleet.workers, AT_ONCE):
             self._write(batch)

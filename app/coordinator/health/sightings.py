@@ -1,7 +1,7 @@
 """Sightings: which beat this leader last saw of each worker, and when by the clock of its looks.
 
 A look reads every beat, but most beats are the same text as before and cost one comparison. What a look
-leaves in doubt is judged in verdicts.py: whoever beats as at the last look is as healthy as it was then.
+leaves in doubt is judged in verdicts.py: a worker that beats as at the last look is as healthy as it was then.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.pool.protocol import Beat
 
 @dataclass(frozen=True)
 class Observed:
-    """What one look has told: whose health may be another one by it, and of whom something is new."""
+    """The result of a look: workers whose health may change, and workers with news."""
 
     doubtful: frozenset[WorkerId]
     new: frozenset[WorkerId]
@@ -35,10 +35,10 @@ class Sightings:
         self._clock = Clock(lambda: fleet.policy.heartbeat_interval_s, now)
         self._sights: dict[WorkerId, Sight] = {}
         self._newest: dict[WorkerId, Beat] = {}  # also when it has expired
-        self._unsettled: frozenset[WorkerId] = frozenset()  # whose sight changes when a look finds nothing new
+        self._unsettled: frozenset[WorkerId] = frozenset()  # workers whose sight changes at every look
         self._silence_before_s: dict[WorkerId, float] = {}
         self._looked = self._clock.read()
-        self._begun = False  # every worker was looked at once: whoever is unknown has joined since
+        self._begun = False  # every worker was looked at once: an unknown one has joined since
 
     def begin(self) -> None:
         """A new term, or a new generation of Redis: nobody has been silent yet."""
@@ -97,7 +97,7 @@ class Sightings:
         return self._clock.read()
 
     def silence_s(self, worker: WorkerId) -> float:
-        """The seconds since its newest beat, as far as this leader could see; 0 before the first look at it."""
+        """The seconds since its newest beat in which this leader could see; 0 before the first look at it."""
         sight = self._sights.get(worker)
         return self._clock.read() - sight.at if sight else 0.0
 

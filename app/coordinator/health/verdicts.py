@@ -36,16 +36,16 @@ log = logging.getLogger(__name__)
 GOODBYE = "said good-bye"
 LAST_WORDS_S = 1.0  # a beat that was under way when its worker died does not revive it
 LEAST_APART = 0.9  # of an interval, two beats
-NEWER_S = 1.0  # or a tenth of its interval: the time for a newer beat after a presence was lost
+NEWER_S = 1.0  # seconds for a newer beat after a lost presence, or a tenth of the interval if longer
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What came of one look."""
+    """The result of judging one look."""
 
-    changed: frozenset[WorkerId]  # whose headroom, or whose right to be given jobs, may be another one
+    changed: frozenset[WorkerId]  # workers whose headroom or right to jobs may have changed
     joined: bool  # a worker has joined anew, though no bell said so
-    undecided: bool  # something will be decided within moments: the next look is to come soon
+    undecided: bool  # look again soon: something will be decided within moments
 
 
 class HealthMonitor:
@@ -98,7 +98,7 @@ class HealthMonitor:
     def hear(self, report: Report) -> None:
         """Take what a worker says of itself: that it leaves, or that its newest beat is no longer true.
 
-        Raises Unavailable, and RedisError where attempts are taken; may be told the same again.
+        Raises Unavailable, and RedisError where attempts are taken; may be called again with the same report.
         """
         worker = self._fleet.workers.get(report.worker)
         if worker is None or worker.incarnation != report.incarnation:
@@ -110,11 +110,14 @@ class HealthMonitor:
             self._fleet.distrust(worker.id, sight.incarnation, sight.seq)
 
     def takes_nothing(self, worker: Worker, why: str) -> None:
-        """Its slots let an envelope lie: degraded until they take it, though it beats."""
+        """Degrade a worker whose slots let an envelope lie, until they take it, though it beats.
+
+        Raises RedisError, Unavailable; may be called again.
+        """
         self._settle(worker, Verdict(Health.DEGRADED, f"does not take: {why}", degraded_as=Degraded.TAKES_NOTHING))
 
     def takes_again(self, worker: Worker) -> None:
-        """Its slots have taken what lay in its queue: healthy again."""
+        """Make a worker healthy again whose slots have taken what lay in its queue. Raises Unavailable."""
         self._settle(worker, Verdict(Health.HEALTHY, "its slots take again"))
 
     def certainty(self, worker: Worker) -> Certainty:
@@ -122,7 +125,10 @@ class HealthMonitor:
         return Certainty(dead=life_of(worker) in self._proven, silenced=self.sightings.is_silenced(worker.id))
 
     def change(self, worker: Worker, verdict: Verdict) -> bool:
-        """Write a change of health and do what follows; False when somebody else had moved it."""
+        """Write a change of health and do what follows; False when somebody else had moved it.
+
+        Raises Unavailable before or after the change is written, RedisError after: reconcile does then what follows.
+        """
         status = worker_status(replace(worker, health=verdict.to))
         with self._ledger.transaction() as tx:
             if not workers.set_health(tx, worker, verdict.to, verdict.reason, status, verdict.degraded_as):
@@ -159,7 +165,7 @@ class HealthMonitor:
         self._failover.take_from_down(held, verdict.reason, self.certainty(worker))
 
     def _settle(self, worker: Worker, verdict: Verdict) -> bool:
-        """Change it, if the verdict holds when all that the worker has reported is applied."""
+        """Change its health, if the verdict still holds once all that the worker has reported is applied."""
         if verdict.to is not Health.HEALTHY:
             self._reports.apply({worker.id}, self.hear)
         return self._fleet.workers[worker.id].health is worker.health and self.change(worker, verdict)
@@ -173,7 +179,7 @@ class HealthMonitor:
         return True
 
     def _changed(self) -> set[WorkerId]:
-        """The workers that are not as they were when they were last judged, whoever changed them."""
+        """The workers that have changed since they were last judged, by whomever."""
         judged = self._judged_as
         return {id_ for id_, worker in self._fleet.workers.items() if judged.get(id_) is not worker}
 
@@ -196,7 +202,7 @@ class HealthMonitor:
             if worker and self._is_gone(worker, loss):
                 verdict = Verdict(Health.DOWN, loss.why, proven=loss.kind is LossKind.DEAD)
                 changed |= {worker.id} if self._settle(worker, verdict) else set()
-            del self._suspected[loss.worker]  # last: it is said once, and a store may fail
+            del self._suspected[loss.worker]  # last, as a store may fail: a loss is announced only once
         return changed
 
     def _is_due(self, loss: Loss) -> bool:
@@ -211,7 +217,7 @@ class HealthMonitor:
         return loss.kind is LossKind.DEAD or not (sight.seq > loss.seq or self._presence.listens(worker))
 
     def _settle_strict(self) -> None:
-        """Take strict attempts from workers that are down, once their silence is so long that these have ended."""
+        """Take strict attempts from workers that are down, once their silence proves that these have ended."""
         down = {worker.id: worker for worker in self._fleet.workers.values() if worker.health is Health.DOWN}
         self._proven &= {life_of(worker) for worker in down.values()}
         self._owing &= down.keys()

@@ -1,4 +1,4 @@
-"""Backfill: a worker is kept for a job that needs much of one at once; else small jobs would nibble at it for ever.
+"""Backfill: a worker is kept for a job that needs much of it at once; else small jobs would take its room for ever.
 
 The first job of a class that finds room nowhere, though some worker could hold it if that were empty, has one reserved
 for it (Slurm calls this a backfill reservation): jobs that come after it in the order are not placed there. In the
@@ -42,7 +42,7 @@ class Backfill:
         self._fleet = fleet
         self._now = now
         self._kept: dict[JobId, KeptWorker] = {}
-        self._lent: Counter[WorkerId] = Counter()  # spare slots that jobs behind were let have in this look
+        self._lent: Counter[WorkerId] = Counter()  # spare slots granted to later jobs in this look
 
     def choose(self, jobs: Iterable[tuple[JobId, WaitingClass]]) -> None:
         """Keep a worker for each of these jobs, in this order, where that helps; for no others.
@@ -94,7 +94,7 @@ class Backfill:
     def _kept_from(self, waiting: WaitingClass) -> KeptWorker | None:
         for kept in self._kept.values():
             if kept.class_name == waiting.name:
-                continue  # the job itself would be told that it is kept from it
+                continue  # else a job would be told that the worker kept for it is kept from it
             worker = self._fleet.workers[kept.worker]
             if worker.id in waiting.failed_on or refusal(worker, waiting.requirement) is not None:
                 continue

@@ -31,20 +31,20 @@ from app.coordinator.placement.unschedulable import UnschedulableClasses
 from app.coordinator.stores import Stores
 from app.ledger import waiting
 from app.ledger.waiting import WaitingClass, WaitingJob
+from app.pool.capacity import least_mb
 from app.pool.faults import point
 from app.pool.model import JobId, Requirement, WaitingFor, WaitingReason, WorkerId
 
 PORTIONS = (32, 256)  # jobs that are placed in one round trip, and assigned in one statement: at first, and later
-HEADS, MORE, MOST_HEADS = 4, 8, 512  # of each queue: at first, so many times as many each time, and at most
-SERVED_S = 3600.0  # what a queue was given so long ago says nothing of its turn
-TOLD = 64  # jobs that are told that an older attempt of theirs is in the way
+HEADS, MORE, MOST_HEADS = 4, 8, 512  # jobs read of each queue: at first, growth with each look, limit
+SERVED_S = 3600.0  # service older than this does not count
 Kin = tuple[Requirement, int, str]  # what ages together: a demand, priority and owner
 OLDER_ATTEMPT = WaitingReason(
-    WaitingFor.SLOT, "who has a free slot for it may still have an older attempt of it, which has to end first"
+    WaitingFor.SLOT, "the worker that has room for it may still have an older attempt of it, which has to end first"
 )
 
 
-class Candidate(NamedTuple):
+class NextJob(NamedTuple):
     """A job whose turn it is, and the workers that are kept for jobs ahead of it."""
 
     job: WaitingJob
@@ -55,16 +55,27 @@ class Candidate(NamedTuple):
 class DispatchState:
     """What one step knows and finds out of the classes, by name."""
 
-    demands: Mapping[str, WaitingClass]  # as they stand now: without what nobody could satisfy of what failures ask for
+    demands: Mapping[str, WaitingClass]  # of this step: wishes that no worker can meet are left out
     full: set[str]  # that nobody has room for
-    turned_away: set[str] = field(default_factory=set)  # of these, those of which a job was refused
+    refused: set[str] = field(default_factory=set)  # full classes of which a job was refused in this step
+    kept_from: set[str] = field(default_factory=set)  # of these, those that were not offered every worker
+    delayed: set[str] = field(default_factory=set)  # classes with jobs that have an older attempt where room is
     reasons: dict[str, WaitingReason] = field(default_factory=dict)  # as far as they are known without a closer look
-    in_the_way: dict[JobId, WaitingReason] = field(default_factory=dict)  # jobs with an older attempt where room is
     knows_kept: bool = False  # workers were kept for large jobs
+    kinds: dict[Requirement, list[str]] = field(default_factory=dict)  # names of classes by kind, once asked for
+
+    def of_kind(self, kind_of: Callable[[str], Requirement]) -> Mapping[Requirement, Sequence[str]]:
+        """The names of the classes of each kind."""
+        if not self.kinds:
+            for name in self.demands:
+                self.kinds.setdefault(kind_of(name), []).append(name)
+        return self.kinds
 
     def slots_of(self, fleet: Fleet) -> Callable[[WaitingJob], int]:
-        """How many slots each job takes."""
-        return lambda job: fleet.slots_of(self.demands[job.class_name].requirement.workflow)
+        """How many slots each job takes; none where its class is full, for that is no turn of its owner's."""
+        return lambda job: (
+            0 if job.class_name in self.full else fleet.slots_of(self.demands[job.class_name].requirement.workflow)
+        )
 
 
 class Dispatch:
@@ -88,10 +99,9 @@ class Dispatch:
         self._now = now
         self._began = now()
         self._classes: dict[str, WaitingClass] = {}  # as they are in the ledger
-        self._levels: dict[str, Requirement] = {}  # by class, as far as they were asked for
+        self._kinds: dict[str, Requirement] = {}  # by class, as far as they were asked for
         self._latest = DispatchState({}, set())
-        self._served: dict[Kin, float] = {}  # when jobs of this kin were given something; before we led is as never
-        self._was_told = True  # whether any job had a reason of its own; what an older leader told is not known
+        self._served: dict[Kin, float] = {}  # when jobs of this kin were given something; before this term is not known
 
     def step(self, sweep: bool) -> bool:
         """Place what can be placed now, and note why the rest waits.
@@ -102,7 +112,7 @@ class Dispatch:
         self._classes = waiting.classes(self._ledger, self._classes)
         soften = cache(self._fleet.soft_constraints)  # many classes ask for the same
         demands = {name: _as_it_stands(each, soften) for name, each in self._classes.items()}
-        full_before = self._latest.turned_away
+        full_before = self._latest.refused
         state = self._latest = DispatchState(demands, demands.keys() - self._index.with_room(demands.values()))
         if not self._place_all(state, full_before):
             return True
@@ -120,15 +130,16 @@ class Dispatch:
         budget, read_each, progress = Budget(self._now, DISPATCH_S), HEADS, True
         while open_classes := state.demands.keys() - state.full:
             heads = waiting.heads(self._ledger, open_classes, read_each)
-            # Where all that was read has an older attempt in the way, the order goes on behind it.
-            last = last_read(heads, read_each) if progress else set()
-            ranking = self._rank(state, heads, last, state.full.union(full_before))
-            placed, assigned = self._give(state, ranking.certain)
+            unread = last_read(heads, read_each)
+            # Where older attempts are in the way of every job that may be read, the order goes on behind them.
+            behind = read_each == MOST_HEADS and not progress
+            ranking = self._rank(state, heads, () if behind else unread, state.full.union(full_before))
+            placed, assigned = self._give(state, ranking.certain, budget)
             if assigned < placed:
                 return False
             progress = placed > 0 or not open_classes.isdisjoint(state.full)
-            nothing_left = not ranking.uncertain and not last
-            if nothing_left or budget.is_spent or (read_each == MOST_HEADS and not progress):
+            nothing_left = not ranking.uncertain and not unread
+            if nothing_left or budget.is_spent or (behind and not progress):
                 break
             read_each = min(MOST_HEADS, read_each * MORE)
             self._note_full(state)
@@ -148,87 +159,107 @@ class Dispatch:
         owners = {job.owner for job in (*heads, *firsts)}
         held = waiting.slots_in_use(self._ledger) if len(owners) > 1 else {}
         ranking = in_order([*heads, *firsts], held, state.slots_of(self._fleet), self._unserved_s, last)
-        first_of_class: dict[str, WaitingJob] = {}
+        first_of_kind: dict[Requirement, WaitingJob] = {}  # a little more memory makes no other kind
         for job in (*ranking.certain, *ranking.uncertain):
-            first_of_class.setdefault(job.class_name, job)
-        waiting_large = (job for name, job in first_of_class.items() if name in large)
-        self._backfill.choose((job.id, state.demands[job.class_name]) for job in waiting_large)
+            if job.class_name in large:
+                first_of_kind.setdefault(self._kind(job.class_name), job)
+        self._backfill.choose((job.id, state.demands[job.class_name]) for job in first_of_kind.values())
         state.knows_kept = True
         return ranking
 
-    def _give(self, state: DispatchState, jobs: Iterable[WaitingJob]) -> tuple[int, int]:
+    def _give(self, state: DispatchState, jobs: Iterable[WaitingJob], budget: Budget) -> tuple[int, int]:
         """Place these jobs in their order; returns how many were placed, and how many of these assigned.
 
         In portions that grow, since most often few slots are free and many jobs wait. Where one is refused the index is
         asked once for all classes: else each would have to be refused by a script call of its own.
         """
         placed = assigned = 0
-        candidates, sizes = self._candidates(state, jobs), chain(PORTIONS, repeat(PORTIONS[-1]))
-        while portion := list(islice(candidates, next(sizes))):
+        next_jobs, sizes = self._next_jobs(state, jobs), chain(PORTIONS, repeat(PORTIONS[-1]))
+        while portion := list(islice(next_jobs, next(sizes))):
             reserved = self._place(state, portion)
             moved = self._assigner.assign(reserved)
             self._served |= {self._kin(queue_of(each.job)): self._now() for each in moved}
             placed, assigned = placed + sum(each.worker is not None for each in reserved), assigned + len(moved)
+            if budget.is_spent:
+                break
             if any(each.job.class_name in state.full for each in portion):
                 self._note_full(state)
-        unexplained = state.turned_away - state.reasons.keys()
+        unexplained = state.kept_from - state.reasons.keys()
         state.reasons |= self._backfill.reasons(state.demands[name] for name in unexplained)
         return placed, assigned
 
-    def _candidates(self, state: DispatchState, jobs: Iterable[WaitingJob]) -> Iterator[Candidate]:
-        """The jobs of classes that may have room, each with the workers that are kept for jobs ahead of it."""
+    def _next_jobs(self, state: DispatchState, jobs: Iterable[WaitingJob]) -> Iterator[NextJob]:
+        """The jobs whose class may have room, each with the workers that are kept for jobs ahead of it."""
         ahead: list[KeptWorker] = []
         for job in jobs:
             if job.class_name not in state.full:
                 requirement = state.demands[job.class_name].requirement
-                yield Candidate(job, self._backfill.barred_from_next(ahead, requirement) if ahead else frozenset())
+                yield NextJob(job, self._backfill.barred_from_next(ahead, requirement) if ahead else frozenset())
             if kept := self._backfill.kept_for(job.id):
                 ahead.append(kept)
 
-    def _place(self, state: DispatchState, candidates: Sequence[Candidate]) -> list[Placed]:
+    def _place(self, state: DispatchState, next_jobs: Sequence[NextJob]) -> list[Placed]:
         """Reserve places, and note which classes are full by that."""
         grouped = [
             (state.demands[name], barred, [each.job for each in members])
-            for (name, barred), members in groupby(candidates, lambda each: (each.job.class_name, each.barred))
+            for (name, barred), members in groupby(next_jobs, lambda each: (each.job.class_name, each.barred))
         ]
         runs = [
             Run(demand.requirement, jobs, demand.failed_on.union(barred, self._fleet.outdated))
             for demand, barred, jobs in grouped
         ]
         placed = []
-        for run, answers in zip(runs, self._index.place(runs) if runs else [], strict=True):
+        answers_of_runs = self._index.place(runs) if runs else []
+        for run, (_, kept, _), answers in zip(runs, grouped, answers_of_runs, strict=True):
             for job, place in zip(run.jobs, answers, strict=True):
                 if place is Unplaced.FULL:
-                    state.full.add(job.class_name)
-                    state.turned_away.add(job.class_name)
+                    self._note_refused(state, job.class_name, kept)
                 elif place is Unplaced.OLDER_ATTEMPT:
-                    state.in_the_way[job.id] = OLDER_ATTEMPT
+                    state.delayed.add(job.class_name)
                 else:
                     worker = self._fleet.workers.get(place.worker)
                     placed.append(Placed(job, run.requirement.workflow, place, worker))
         point("dispatch.placed")
         return placed
 
+    def _note_refused(self, state: DispatchState, name: str, kept: Collection[WorkerId]) -> None:
+        """Note a class as full, and with it those of its kind that ask for no less and avoid no fewer workers.
+
+        Beyond so many amounts of memory classes share sets, and the index cannot tell one from another.
+        """
+        refused = state.demands[name]
+        least = least_mb(refused.requirement)
+        alike = {
+            other
+            for other in state.of_kind(self._kind)[self._kind(name)]
+            if least_mb(state.demands[other].requirement) >= least and state.demands[other].avoided >= refused.avoided
+        }
+        state.full |= alike
+        state.refused |= alike
+        if kept:
+            state.kept_from |= alike
+
     def _note(self, state: DispatchState, sweep: bool) -> None:
-        self._unschedulable.step(state.demands, state.full, state.reasons)
-        own = dict(list(state.in_the_way.items())[:TOLD])
-        if own or self._was_told or sweep:
-            waiting.note_jobs(self._ledger, own)
-        self._was_told = bool(own)
+        reasons = {**dict.fromkeys(state.delayed - state.full, OLDER_ATTEMPT), **state.reasons}
+        self._unschedulable.step(state.demands, state.full | state.delayed, reasons)
         if sweep:
             now = self._now()
             self._served = {kin: at for kin, at in self._served.items() if now < at + SERVED_S}
-            self._levels = {name: level for name, level in self._levels.items() if name in self._classes}
+            self._kinds = {name: kind for name, kind in self._kinds.items() if name in self._classes}
 
     def _unserved_s(self, queue: Queue) -> float:
         return self._now() - self._served.get(self._kin(queue), self._began)
 
     def _kin(self, queue: Queue) -> Kin:
         """What ages together: a failure, or a little more memory, makes no new queue of what was served."""
-        if queue.class_name not in self._levels:
-            demand = replace(self._classes[queue.class_name].requirement, exclude_workers=(), above_vram_mb=None)
-            self._levels[queue.class_name] = level_of(demand)
-        return self._levels[queue.class_name], queue.priority, queue.owner
+        return self._kind(queue.class_name), queue.priority, queue.owner
+
+    def _kind(self, class_name: str) -> Requirement:
+        """What the jobs of a class demand but for what tells it from its kind: exclusions, failures, some memory."""
+        if class_name not in self._kinds:
+            demand = self._classes[class_name].requirement
+            self._kinds[class_name] = level_of(replace(demand, exclude_workers=(), above_vram_mb=None))
+        return self._kinds[class_name]
 
 
 def _as_it_stands(

@@ -40,7 +40,7 @@ def queue_of(job: WaitingJob) -> Queue:
 
 
 def last_read(heads: Iterable[WaitingJob], read_each: int) -> set[JobId]:
-    """The last job of each queue of which so many were read: unread ones may follow it."""
+    """The last job of each queue that was read to this limit: unread ones may follow it."""
     return {members[-1].id for members in _by_queue(heads).values() if len(members) == read_each}
 
 
@@ -88,7 +88,7 @@ def _in_turns(
 ) -> Iterator[WaitingJob | None]:
     """Jobs of one priority as their owners' turns come; None where it may be the turn of an unread job.
 
-    Of one owner's jobs all that were read come first: else each of many classes would be waited for.
+    Of one owner's jobs those that were read come first: else each of many classes would cost another look.
     """
     left = {owner: deque(sorted(members, key=_age)) for owner, members in owners.items()}
     turns = [(given[owner], *_age(members[0]), owner) for owner, members in left.items()]

@@ -14,19 +14,19 @@ from itertools import islice
 
 from app.coordinator.batches import Round
 from app.coordinator.fleet import Fleet
-from app.coordinator.placement import headroom
+from app.coordinator.placement import headroom, scoring
 from app.coordinator.placement.index_plan import IndexPlan, Membership, OpenDemand, Rules
 from app.coordinator.placement.place import Place, Run, Unplaced, argument, placed
 from app.coordinator.scripts import script
 from app.coordinator.stores import Stores
 from app.ledger.waiting import WaitingClass
-from app.pool.capacity import Need, takes
+from app.pool.capacity import takes
 from app.pool.model import Requirement, WorkerId
 
-MOST_MEMORIES = 32  # so many different demands for memory have sets of their own; further ones share those of a level
+MOST_MEMORIES = 32  # amounts of memory that have sets of their own; further ones share the next lower level's
 LEVELS_MB = (0, 1024, 2048, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152, 65536, 81920, 147456)
 AT_ONCE = 200  # headrooms in one round trip: others have their turn in between
-REBUILDS = 12  # within so many every headroom is written anew, changed or not
+REBUILDS = 12  # every headroom is written anew within this number of rebuilds, changed or not
 
 
 def level_of(requirement: Requirement) -> Requirement:
@@ -68,7 +68,8 @@ class Index:
         keys = self._keys
         with self._redis.pipeline(transaction=False) as pipe:
             for run, demand in zip(runs, demands, strict=True):
-                run_json = argument(run, self._plan.sources(demand), _own_need(run.requirement))
+                order = scoring.order(self._plan.strategy_of(run.requirement))
+                run_json = argument(run, self._plan.sources(demand), order)
                 self._place(
                     keys=[keys.load, keys.turn],
                     args=[keys.lease_prefix, keys.worker_prefix, keys.eligible_prefix, run_json],
@@ -84,7 +85,7 @@ class Index:
         self._follow()
         wanted = [(each, self._demand(each.requirement)) for each in classes]
         sets = [(each, [source.name for source in self._plan.sources(demand)]) for each, demand in wanted]
-        reads: dict[str, int] = {}  # many classes read the same sets; of each one worker more than some class avoids
+        reads: dict[str, int] = {}  # once for all classes, deep enough for the one that avoids most workers
         for each, names in sets:
             for name in names:
                 reads[name] = max(reads.get(name, 0), 1 + len(each.avoided))
@@ -150,8 +151,7 @@ class Index:
         return found
 
     def _is_one_too_many(self, requirement: Requirement) -> bool:
-        memories = self._plan.memories() | {(requirement.min_vram_mb, requirement.above_vram_mb)}
-        return len(memories) > MOST_MEMORIES
+        return self._plan.memories >= MOST_MEMORIES and not self._plan.has_memory(requirement)
 
     def _renew(self, workers: Iterable[WorkerId]) -> None:
         texts = {worker: self._headroom(worker) for worker in workers}
@@ -210,10 +210,3 @@ class Index:
         left = [key for key in self._redis.scan_iter(self._keys.eligible("*"), 1000) if key not in ours]
         if left:
             self._redis.delete(*left)
-
-
-def _own_need(requirement: Requirement) -> Need:
-    """What such jobs ask for in memory, whatever their sets were made for."""
-    above = 0 if requirement.above_vram_mb is None else requirement.above_vram_mb + 1
-    vram_mb = requirement.min_vram_mb or 0
-    return Need(vram_mb=vram_mb, least_mb=max(vram_mb, above))

@@ -7,10 +7,11 @@ them, or that names its workers, has sets of its own. In the leader's memory onl
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from app.coordinator.placement.scoring import Order, offset, order
+from app.coordinator.placement.scoring import ScoreKey, offset, order
 from app.coordinator.placement.worker_classes import Terms, Traits, WorkerClasses, terms_of
 from app.pool.capacity import Need, need
 from app.pool.matching import refusal
@@ -19,6 +20,8 @@ from app.pool.policy import DEFAULTS
 
 MOST_CLASSES = 16  # whose heads a demand reads; each costs the server some microseconds
 CLOSE_AFTER_S = 3600.0
+
+MemoryDemand = tuple[int | None, int | None]  # that a demand names: least, and above
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Membership:
 
     name: str
     needs: Need
-    order: Order
+    order: ScoreKey
     offset: float = 0.0
 
 
@@ -55,7 +58,7 @@ class Source:
 
 @dataclass(eq=False)
 class OpenDemand:
-    """A demand that has sets. One that shares none has a name and sources of its own; offsets stand in their scores."""
+    """A demand that has sets. Where it shares none it has a name of its own, and offsets are part of the scores."""
 
     requirement: Requirement
     used_at: float
@@ -70,6 +73,7 @@ class IndexPlan:
         self._now = now
         self._rules = Rules()
         self._open: dict[Requirement, OpenDemand] = {}  # oldest first
+        self._memories: Counter[MemoryDemand] = Counter()  # how many open demands name it
         self._own_by_worker: dict[WorkerId | None, list[OpenDemand]] = {}  # of those named; None: of all workers
         self._classes = WorkerClasses()
         self._memberships: dict[str, tuple[Membership, ...]] = {}  # in shared sets, by worker class
@@ -97,13 +101,13 @@ class IndexPlan:
         traits = self._traits_if_shared(requirement)
         demand = OpenDemand(requirement, self._now())
         if traits is None:
-            self._open[requirement] = demand
+            self._note_open(demand)
             self._make_own(demand)
             named = frozenset(requirement.only_workers)
             candidates = (w for w in self._classes.workers() if not named or w.id in named)
             return {worker.id for worker in candidates if refusal(worker, requirement) is None}
         before = {worker.id: self._shared(self._classes.of(worker.id)) for worker in self._classes.workers()}
-        self._open[requirement] = demand
+        self._note_open(demand)
         self._classes.learn(self._classes.terms | self._terms_of(requirement), traits)
         self._forget()
         return {id_ for id_, sets in before.items() if self._shared(self._classes.of(id_)) != sets}
@@ -114,6 +118,7 @@ class IndexPlan:
         unused = [requirement for requirement, demand in self._open.items() if demand.used_at < oldest]
         for requirement in unused:
             del self._open[requirement]
+            self._memories -= Counter([_memory(requirement)])
         if unused:
             self._own_by_worker.clear()
             for demand in self._own():
@@ -150,13 +155,22 @@ class IndexPlan:
         """The names of all sets that there may be."""
         return {source.name for demand in self._open.values() for source in self.sources(demand)}
 
-    def memories(self) -> set[tuple[int | None, int | None]]:
-        """The different amounts of memory that open demands name."""
-        return {(each.min_vram_mb, each.above_vram_mb) for each in self._open}
+    def has_memory(self, requirement: Requirement) -> bool:
+        """Whether an open demand names the same amounts of memory."""
+        return _memory(requirement) in self._memories
+
+    @property
+    def memories(self) -> int:
+        """How many different amounts of memory open demands name."""
+        return len(self._memories)
 
     def strategy_of(self, requirement: Requirement) -> str:
         """The strategy by which jobs with this requirement are placed."""
         return self._rules.strategy_of(requirement)
+
+    def _note_open(self, demand: OpenDemand) -> None:
+        self._open[demand.requirement] = demand
+        self._memories[_memory(demand.requirement)] += 1
 
     def _own(self) -> Iterator[OpenDemand]:
         return (demand for demand in self._open.values() if demand.own_name is not None)
@@ -176,7 +190,7 @@ class IndexPlan:
         return terms_of(requirement, self.strategy_of(requirement))
 
     def _learn(self) -> None:
-        """Class the workers by the terms of the demands that share sets."""
+        """Classify the workers by the terms of all demands that share sets."""
         terms = frozenset(term for demand in self._sharing() for term in self._terms_of(demand.requirement))
         if terms != self._classes.terms:
             self._classes.learn(terms, self._classes.under(terms))
@@ -237,3 +251,7 @@ class IndexPlan:
 
     def _offset(self, requirement: Requirement, worker: Worker, needs: Need) -> float:
         return offset(self.strategy_of(requirement), worker, requirement, needs, self._rules.prefer_weight)
+
+
+def _memory(requirement: Requirement) -> MemoryDemand:
+    return requirement.min_vram_mb, requirement.above_vram_mb

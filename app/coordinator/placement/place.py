@@ -9,9 +9,8 @@ from enum import Enum
 from typing import Any
 
 from app.coordinator.placement.index_plan import Source
-from app.coordinator.placement.scoring import shown
 from app.ledger.waiting import WaitingJob
-from app.pool.capacity import Need
+from app.pool.capacity import Need, least_mb
 from app.pool.codec import plain
 from app.pool.load import load
 from app.pool.model import Json, Requirement, WorkerId
@@ -48,10 +47,10 @@ class Place:
     record: Mapping[str, Json] = field(default_factory=dict, compare=False)
 
 
-def argument(run: Run, sources: Sequence[Source], own: Need) -> str:
-    """The run as place.lua reads it.
+def argument(run: Run, sources: Sequence[Source], order: str) -> str:
+    """The run as place.lua reads it; sources: the sets of its demand, which are ordered so.
 
-    own: what the jobs themselves ask for, where their sets were made for jobs that ask for less.
+    The sets may be those of a demand for less memory: what the jobs themselves ask for is said beside them.
     """
     by_need: dict[Need, list[Source]] = {}
     for source in sources:
@@ -63,9 +62,10 @@ def argument(run: Run, sources: Sequence[Source], own: Need) -> str:
             for needs, alike in by_need.items()
         ],
         "excluded": sorted({*run.requirement.exclude_workers, *run.excluded}),
-        "least_mb": own.least_mb,
-        "vram_mb": own.vram_mb,
+        "least_mb": least_mb(run.requirement),
+        "vram_mb": run.requirement.min_vram_mb or 0,
         "look_at": LOOK_AT,
+        "order": order,
     }
     return json.dumps(facts, separators=(",", ":"))
 
@@ -81,10 +81,15 @@ def _placed(answer: Any, strategy: str) -> Place | Unplaced:
     found = load(answer["load"])
     record = {
         "strategy": strategy,
-        **shown(strategy, float(answer["score"])),
+        "score": _rounded(answer),
+        "queued": answer["queued"],
         "load": found.score,
         "parts": plain(found.parts),
-        "runners_up": [{"worker": other, **shown(strategy, float(score))} for other, score in answer["runners_up"]],
+        "runners_up": [{**other, "score": _rounded(other)} for other in answer["runners_up"]],
     }
     reserved = Reservation(tuple(answer["gpus"]), answer["vram_mb"], answer["whole"], answer["slots"])
     return Place(WorkerId(answer["worker"]), reserved, record)
+
+
+def _rounded(answer: Any) -> float:
+    return round(float(answer["score"]), 6)

@@ -1,8 +1,7 @@
 """Rebalance: nothing stays behind a busy slot while another one that fits is free.
 
-Jobs stand behind slots where a queue depth is set, or was, and where slots have become fewer. An attempt that its own
-worker is about to start is left alone: what a slot has popped, and the next ones in the worker's queue, as many as it
-has slots for.
+Jobs stand behind slots where a queue depth is set, or was, and where slots have become fewer. Attempts that their own
+worker is about to start stay: those that a slot has popped, and at the head of its queue one for each of its slots.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from app.pool.protocol import Lease
 MOVED = "a slot is free elsewhere"
 APART_S = 10.0  # between two moves of one job for the sake of one worker
 
-OpenAttempts = Mapping[WorkerId, list[OpenAttempt]]
+AttemptsByWorker = Mapping[WorkerId, list[OpenAttempt]]
 
 
 class Rebalance:
@@ -46,7 +45,7 @@ class Rebalance:
         self._failover = failover
         self._envelopes = envelopes
         self._now = now
-        # For which worker a job was moved, and when: a worker that stays free and was not given it will not be.
+        # When a job was moved for the sake of a worker: one that was not given it then will not be given it now.
         self._moved: dict[tuple[JobId, WorkerId], float] = {}
 
     def step(self, kept: Callable[[], Collection[WorkerId]]) -> bool:
@@ -78,7 +77,7 @@ class Rebalance:
         worker, beat = self._fleet.workers.get(worker_id), self._fleet.beats.get(worker_id)
         return slots(worker, beat) if worker and beat else float("inf")
 
-    def _behind(self, crowded: Collection[WorkerId], attempts: OpenAttempts) -> list[OpenAttempt]:
+    def _behind(self, crowded: Collection[WorkerId], attempts: AttemptsByWorker) -> list[OpenAttempt]:
         """The attempts for which their workers have no slot, oldest first."""
         queues = self._envelopes.waiting(crowded)
         behind = [each for id_ in crowded for each in self._behind_on(id_, attempts.get(id_, []), queues[id_])]
@@ -94,7 +93,7 @@ class Rebalance:
             if used > self._slots(worker):
                 yield attempt
 
-    def _free(self, attempts: OpenAttempts, kept: Collection[WorkerId]) -> dict[WorkerId, Room]:
+    def _free(self, attempts: AttemptsByWorker, kept: Collection[WorkerId]) -> dict[WorkerId, Room]:
         """The rooms of the workers that have a free slot."""
         used = {id_: sum(each.reserved.slots for each in members) for id_, members in attempts.items()}
         schedulable = [worker.id for worker in self._fleet.schedulable() if worker.id not in kept]

@@ -16,7 +16,7 @@ from app.pool.matching import all_tags, largest_mb
 from app.pool.model import Requirement, Worker
 from app.pool.policy import CAPABILITY_FIRST, ROUND_ROBIN
 
-Order = Literal["load", "turn"]
+ScoreKey = Literal["load", "turn"]
 
 # The scores' places: a turn below 2^36 (2 years of 1,000 jobs a second), above it the weights that are lacking in
 # 500ths (64 tags of weight 1 at most), above these what settle.lua adds for a place behind the slots.
@@ -25,7 +25,7 @@ LACKING, LACKING_STEPS = 2.0**36, 500
 SPARE, SPARE_STEPS, TAG_MB = 1_000.0, 8, 8192
 
 
-def order(strategy: str) -> Order:
+def order(strategy: str) -> ScoreKey:
     """By what the workers of a set are ordered for this strategy."""
     return "turn" if strategy == ROUND_ROBIN else "load"
 
@@ -46,13 +46,3 @@ def _spare(worker: Worker, requirement: Requirement, needs: Need) -> float:
     """Tags beyond the required and the preferred ones; memory beyond the need on the largest fitting card."""
     wished = {*requirement.tags, *(tag for tag, _ in requirement.prefers)}
     return len(all_tags(worker) - wished) + max(0, largest_mb(worker) - needs.least_mb) / TAG_MB
-
-
-QUEUED = {"load": 1e9, "turn": 2.0**52}  # as in settle.lua
-
-
-def shown(strategy: str, score: float) -> dict[str, float | bool]:
-    """A score for people: without what is added for a mere place behind the slots, which is said instead."""
-    added = QUEUED[order(strategy)]
-    queued = score >= added
-    return {"score": round(score - added if queued else score, 6), "queued": queued}

@@ -16,14 +16,14 @@ from app.ledger import waiting
 from app.ledger.db import Ledger
 from app.ledger.waiting import WaitingClass
 from app.pool.capacity import Need, need, unfit
-from app.pool.matching import nobody_offers
+from app.pool.matching import NOBODY_JOINED, RefusedBy, nobody_offers
 from app.pool.model import Health, Requirement, WaitingFor, WaitingReason, Worker, WorkerId
 from app.pool.policy import Policy
-from app.pool.status import FREE_SLOT, STANDING, worker_status
+from app.pool.status import FREE_SLOT, STANDING, WorkerStatus, listed, worker_status
 
 NAMED = 3  # workers in one sentence
-AGAIN_S = 1.0  # after it, a class is asked about again
-REST = 10.0  # then nobody is asked about again for this many times as long as asking took: a tenth of the time
+AGAIN_S = 1.0  # between two looks at one class
+REST = 10.0  # a round is followed by a rest ten times as long as it took
 LOOK_AT = 16  # workers
 
 
@@ -35,7 +35,6 @@ class UnschedulableClasses:
         self._fleet = fleet
         self._now = now
         self._asked: dict[str, float] = {}  # when, by class
-        self._noted: dict[str, WaitingReason] = {}
         self._rests_until = 0.0
         self.large: set[str] = set()  # names of classes whose jobs take more of a worker than a slot
 
@@ -44,24 +43,20 @@ class UnschedulableClasses:
     ) -> None:
         """Note why the jobs of those classes wait that found no room.
 
-        classes: all with due jobs, as they stand now. waiting_now: the names of those without room.
-        known: why some of these wait, where that is known already. Raises Unavailable, and may be repeated.
+        classes: those with due jobs. waiting_now: the names of those without room. known: why some of these wait.
+        Raises Unavailable, and may be repeated.
         """
         self._asked = {name: at for name, at in self._asked.items() if name in waiting_now}
-        self._noted = {name: reason for name, reason in self._noted.items() if name in classes}
         self.large &= classes.keys()  # a class that finds room now and then stays as large as it was
         budget, reasons = Budget(self._now, LOOK_S), dict[str, WaitingReason]()
         for name in sorted(waiting_now, key=lambda name: (self._asked.get(name, 0.0), name)):
             if self._is_asked_too_soon(name, budget.began) or budget.is_spent:
                 break
             self._asked[name] = budget.began
-            reason = known.get(name) or self._why(classes[name])
-            if reason != self._noted.get(name):
-                reasons[name] = reason
+            reasons[name] = known.get(name) or self._why(classes[name])
             if self._is_large(classes[name]):
                 self.large.add(name)
-        waiting.note_classes(self._ledger, reasons)
-        self._noted |= reasons
+        waiting.note_classes(self._ledger, reasons)  # also what was noted before: a row may have gone meanwhile
         self._rests_until = max(self._rests_until, budget.began + REST * budget.used_s)
 
     def _is_asked_too_soon(self, name: str, now: float) -> bool:
@@ -93,12 +88,12 @@ def why_waiting(
         return WaitingReason(WaitingFor.WORKER, gone)
     everyone = list(workers)
     if not everyone:
-        return WaitingReason(WaitingFor.WORKER, "no worker has joined the pool yet")
+        return WaitingReason(WaitingFor.WORKER, NOBODY_JOINED)
     refusals = [(worker, unfit(worker, requirement, policy)) for worker in everyone]
     fitting = [worker for worker, refusal in refusals if refusal is None]
     if fitting:
         return _busy([worker for worker in fitting if worker.id not in avoided] or fitting, requirement)
-    if all(refusal is not None and refusal.filter == "workflow" for _, refusal in refusals):
+    if all(refusal is not None and refusal.filter is RefusedBy.WORKFLOW for _, refusal in refusals):
         return nobody_offers(requirement.workflow)
     counts = Counter(refusal.clause for _, refusal in refusals if refusal is not None)
     said = (f"{count} {clause.of(count)}" for clause, count in sorted(counts.items(), key=lambda each: each[0].of(1)))
@@ -107,15 +102,15 @@ def why_waiting(
 
 def _busy(fitting: Sequence[Worker], requirement: Requirement) -> WaitingReason:
     statuses = {worker.id: worker_status(worker) for worker in fitting}
-    ready = [worker for worker in fitting if statuses[worker.id] == Health.HEALTHY]
+    ready = [worker for worker in fitting if statuses[worker.id] is WorkerStatus.HEALTHY]
     if ready:
         needs = need(ready[0], requirement)
         full = "full" if needs == Need() else "busy"
         return WaitingReason(WaitingFor.SLOT, f"{FREE_SLOT}{_and_what(needs, requirement)}: {_names(ready)} {full}")
     if all(worker.health is Health.LEFT for worker in fitting):
         return WaitingReason(WaitingFor.WORKER, _left(fitting))
-    standing = "; ".join(f"{worker.name} {STANDING[statuses[worker.id]].of(1)}" for worker in fitting[:NAMED])
-    words = f"no worker that could run it takes jobs now: {standing}{_more(fitting)}"
+    standing = [f"{worker.name} {STANDING[statuses[worker.id]].of(1)}" for worker in fitting]
+    words = f"no worker that could run it takes jobs now: {listed(standing, NAMED, '; ')}"
     return WaitingReason(WaitingFor.WORKER, words)
 
 
@@ -132,17 +127,11 @@ def _and_what(needs: Need, requirement: Requirement) -> str:
 
 def _left(fitting: Sequence[Worker]) -> str:
     if len(fitting) > 1:
-        names = ", ".join(worker.name for worker in fitting[:NAMED])
-        return f"every worker that could run it said good-bye: {names}{_more(fitting)}"
+        return f"every worker that could run it said good-bye: {listed([w.name for w in fitting], NAMED)}"
     worker = fitting[0]
     at = f" at {worker.last_heartbeat:%H:%M} UTC" if worker.last_heartbeat else ""
     return f"its worker {worker.name} said good-bye{at}; no other can run it"
 
 
 def _names(workers: Sequence[Worker]) -> str:
-    names = ", ".join(worker.name for worker in workers[:NAMED])
-    return f"{names}{_more(workers)} {'is' if len(workers) == 1 else 'are'}"
-
-
-def _more(workers: Sequence[Worker]) -> str:
-    return f" and {len(workers) - NAMED} more" if len(workers) > NAMED else ""
+    return f"{listed([w.name for w in workers], NAMED)} {'is' if len(workers) == 1 else 'are'}"

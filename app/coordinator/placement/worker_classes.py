@@ -67,9 +67,6 @@ class WorkerClasses:
         self._names: dict[Traits, str] = {}
         self.examples: dict[str, Worker] = {}  # one worker of each class
 
-    def __contains__(self, worker: WorkerId) -> bool:
-        return worker in self._workers
-
     def of(self, worker: WorkerId) -> str:
         """The name of this worker's class. Raises KeyError of one that has none."""
         return self._names[self._traits[worker]]
@@ -79,7 +76,7 @@ class WorkerClasses:
         return self._workers.values()
 
     def take(self, worker: Worker) -> bool:
-        """Class the worker as it is now; True when there is a class more or less than before."""
+        """Classify the worker as it is now; True when there is a class more or less than before."""
         if self._workers.get(worker.id) == worker:
             return False
         traits = traits_of(worker, self.terms)
@@ -110,8 +107,10 @@ class WorkerClasses:
         return {id_: same.setdefault(traits, traits) for id_, traits in found.items()}
 
     def learn(self, terms: Terms, traits: dict[WorkerId, Traits]) -> None:
-        """Class by these terms, in which workers have these traits; the largest part of a class that is split keeps
-        its name."""
+        """Classify by these terms, in which workers have these traits.
+
+        Where a class is split its largest part keeps the name.
+        """
         parts = Counter((self.of(worker), its) for worker, its in traits.items())
         self.terms, self._traits = terms, traits
         self._members = Counter(traits.values())

@@ -1,7 +1,7 @@
 """Attempts that the ledger holds as open, compared with their workers: each goes on, or is taken.
 
-An attempt goes on while its worker is there in the incarnation that it was given to, and either the beat
-lists it or its envelope still waits. Then its lease is written again where Redis forgot it.
+An attempt goes on while the incarnation that it was given to lives, and either the beat lists it or its
+envelope still waits. Its lease is written again where Redis forgot it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ class OpenAttempts:
         self._omitted: dict[AttemptKey, Omission] = {}
 
     def step(self, snapshot: Snapshot, batch: Batch) -> list[AttemptKey]:
-        """Compare them all; lease changes go into the batch. Returns those that a newer beat has to tell of."""
+        """Compare all open attempts; lease changes go into the batch. Returns the attempts that wait for a newer beat.
+
+        Raises RedisError, Unavailable; may be called again.
+        """
         omitted: dict[AttemptKey, Omission] = {}
         for attempt in [attempt for attempts in snapshot.open.values() for attempt in attempts]:
             self._compare(attempt, snapshot, batch, omitted)
@@ -90,7 +93,7 @@ class OpenAttempts:
                 incident.begin(tx, worker, None, ANEW, silence_s, proven=True, reached=False)
 
     def _may_not_start(self, worker: Worker, attempt: OpenAttempt) -> str | None:
-        """Why its worker is not to begin it: it takes nothing new, or people have set it or the job up anew."""
+        """Why its worker may not begin it: the worker takes nothing new, or people have changed worker or job."""
         beat = self._fleet.beats.get(worker.id)
         if beat is not None and beat.leaving:
             return "its worker leaves"
@@ -104,7 +107,7 @@ class OpenAttempts:
         return beat is None or (attempt.job, attempt.attempt) in refs(beat)  # no beat: health decides, not we
 
     def _remind(self, attempt: OpenAttempt, snapshot: Snapshot, batch: Batch) -> None:
-        """Write the lease where Redis forgot it or a leader died before marking it."""
+        """Write the lease where Redis forgot it, or where a leader died before marking it."""
         lease = snapshot.leases.get(attempt.worker, {}).get(attempt.job)
         present = lease.state if lease is not None and lease.attempt == attempt.attempt else None
         if attempt.state is JobState.CANCELLED:

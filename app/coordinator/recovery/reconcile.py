@@ -31,18 +31,18 @@ from app.ledger import jobs, open_attempts, waiting
 from app.pool.model import JobId, JobState, WaitingFor, WaitingReason, WorkerId
 from app.pool.protocol import LeaseState
 
-BARRED = WaitingReason(WaitingFor.WORKER, "waits until the strict job that it repeats has no process left")
+REPEATS_STRICT = WaitingReason(WaitingFor.WORKER, "waits until the strict job that it repeats has no process left")
 
 
 @dataclass(frozen=True)
 class Reconciled:
     """What came of one comparison."""
 
-    soon: bool  # something waits for a newer beat, or lies too long: it is to be compared again soon
+    soon: bool  # compare again soon: something waits for a newer beat, or an envelope lies too long
 
 
 class Reconcile:
-    """Remembers only what it waits to see twice; a new leader waits anew."""
+    """Remembers only what it waits to see twice; a new leader begins to wait again."""
 
     def __init__(
         self,
@@ -78,11 +78,14 @@ class Reconcile:
         for worker, _, _ in waits:
             batch.ring(worker)
         batch.send()
-        waiting.note_barred(self._stores.ledger, BARRED)
+        waiting.note_barred(self._stores.ledger, REPEATS_STRICT)
         return Reconciled(soon=bool(waits) or lies)
 
     def cancelled(self, job: JobId) -> None:
-        """A bell said that this job was cancelled: end it where it is, at once."""
+        """End a job at once where it is: a bell said that it was cancelled.
+
+        Raises RedisError, Unavailable; may be called again.
+        """
         found = jobs.find(self._stores.ledger, job)
         if found is None or found.state is not JobState.CANCELLED or found.worker is None:
             return
@@ -93,7 +96,7 @@ class Reconcile:
             self._failover.withdraw(found.worker, job, found.attempt)
 
     def _look(self) -> Snapshot:
-        """At all workers that have something to compare, and at the next batch of the quiet ones."""
+        """Look at all workers that have something to compare, and at the next batch of the quiet ones."""
         held = open_attempts.held_by_worker(self._stores.ledger)
         touched = self._leases.touched()
         lively = (held.keys() | touched | self._busy | self._lively()) & self._fleet.workers.keys()
@@ -104,7 +107,7 @@ class Reconcile:
         return snapshot
 
     def _lively(self) -> set[WorkerId]:
-        """The workers whose beat lists attempts, and those that have yet to show that they take."""
+        """The workers whose beat lists attempts, and those whose slots take nothing until they show otherwise."""
         listing = {worker for worker, beat in self._fleet.beats.items() if beat.attempts}
         return listing | {worker.id for worker in self._fleet.workers.values() if takes_nothing(worker)}
 

@@ -16,7 +16,7 @@ AttemptKey = tuple[WorkerId, JobId, int]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was found: the open attempts of all workers; leases and envelopes of those that were looked at."""
+    """The finds of one look: the open attempts of all workers; leases and envelopes of those that were looked at."""
 
     open: dict[WorkerId, list[OpenAttempt]]
     leases: dict[WorkerId, dict[JobId, Lease]]
@@ -27,7 +27,7 @@ class Snapshot:
         return {(attempt.job, attempt.attempt) for attempt in self.open.get(worker, [])}
 
     def queued(self, worker: WorkerId) -> QueuedEnvelopes:
-        """The envelopes of this worker; none of one that was not looked at."""
+        """The envelopes of this worker; none where it was not looked at."""
         return self.envelopes.get(worker, QueuedEnvelopes())
 
     def has_any(self, worker: WorkerId) -> bool:
@@ -36,7 +36,7 @@ class Snapshot:
 
 
 def moved_on(names: Iterable[str], held: set[tuple[JobId, int]]) -> list[str]:
-    """The envelopes whose attempts are not held there any longer."""
+    """The envelopes of attempts that the ledger no longer holds there."""
     parts = {name: envelope_parts(name) for name in names}
     return [name for name, found in parts.items() if found is None or (found[1], found[2]) not in held]
 

@@ -1,7 +1,7 @@
 """Stuck slots: a worker beats with a free slot and lets an envelope lie.
 
-It is degraded, and what has not started there goes to others. The envelope stays in its queue, for its claim
-is refused: when a slot has taken it, the worker takes again.
+Such a worker is degraded, and what has not started there goes to others. The envelope stays in its queue. Its
+claim is refused; once a slot has taken it, the worker is healthy again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LIES_S = 10.0
 
 
 class StuckSlots:
-    """Remembers since when each envelope has lain beside a free slot; a new leader waits anew."""
+    """Remembers since when each envelope has lain beside a free slot; a new leader begins to wait again."""
 
     def __init__(self, fleet: Fleet, health: HealthMonitor, now: Callable[[], float]) -> None:
         self._fleet = fleet
@@ -31,7 +31,10 @@ class StuckSlots:
     def step(
         self, open_attempts: Mapping[WorkerId, Sequence[OpenAttempt]], envelopes: Mapping[WorkerId, QueuedEnvelopes]
     ) -> bool:
-        """Degrade who does not take, and let recover who has; True when an envelope will soon have lain too long."""
+        """Degrade workers that take nothing, revive those that took; True when an envelope has nearly lain too long.
+
+        Raises RedisError, Unavailable; may be called again.
+        """
         since: dict[str, float] = {}
         for worker, queued in envelopes.items():
             assigned = {

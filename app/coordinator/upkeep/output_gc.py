@@ -43,7 +43,8 @@ class OutputGc:
         # No link is followed: an agent could have left one that leads elsewhere.
         if any(each.is_symlink() for each in (job, attempt, folder)):
             return True
-        shutil.rmtree(folder, ignore_errors=True)
+        errors: list[object] = []  # of single files: the others go all the same
+        shutil.rmtree(folder, onerror=lambda _call, _path, info: errors.append(info[1]))
         if folder.exists():
-            log.warning("output GC: %s cannot be removed", folder)
+            log.warning("output GC: %s cannot be removed: %s", folder, errors[0] if errors else "new files came")
         return not folder.exists()

@@ -116,7 +116,7 @@ def _joined(tx: Ledger, join: Join, before: Health | None) -> None:
 
 
 def forget(ledger: Ledger) -> int:
-    """Forget old joins, but never one whose incarnation is above its worker's: no number is given twice."""
+    """Forget old joins, but none whose incarnation is above its worker's, so that no number comes twice."""
     return ledger.do("joins_forget")
 
 

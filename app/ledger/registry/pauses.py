@@ -12,6 +12,7 @@ from datetime import datetime
 from app.ledger import events
 from app.ledger.db import Ledger
 from app.pool.model import Intent, WorkerId
+from app.pool.status import until_words
 
 
 @dataclass(frozen=True)
@@ -24,26 +25,29 @@ class Pause:
 
 
 @dataclass(frozen=True)
-class Moved:
-    """A worker whose intent was moved; `until` is the end of its pause, None for one without."""
+class IntentChange:
+    """A worker whose intent changed; `until` is the end of its pause, None for one without."""
 
     id: WorkerId
     name: str
     until: datetime | None
 
 
-def pause(ledger: Ledger, which: Sequence[WorkerId], wish: Pause, actor: str) -> list[Moved]:
-    """Pause workers, also paused ones until another time; returns whom. Raises Unavailable."""
+def pause(ledger: Ledger, which: Sequence[WorkerId], length: Pause, actor: str) -> list[IntentChange]:
+    """Pause workers, paused ones until another time; returns the workers that changed. Raises Unavailable."""
     with ledger.transaction() as tx:
-        paused = set_intents(tx, which, Intent.PAUSED, until=wish.until, for_s=wish.for_s, by=actor, note=wish.note)
-        note = f": {wish.note}" if wish.note else ""
-        sentences = {each.id: f"{actor} paused {each.name}{_until(each.until)}{note}" for each in paused}
+        paused = set_intents(
+            tx, which, Intent.PAUSED, until=length.until, for_s=length.for_s, by=actor, note=length.note
+        )
+        note = f": {length.note}" if length.note else ""
+        lengths = {each.id: f" {until_words(each.until)}" if each.until else "" for each in paused}
+        sentences = {each.id: f"{actor} paused {each.name}{lengths[each.id]}{note}" for each in paused}
         events.record_of_workers(tx, "worker.paused", sentences, actor)
         return paused
 
 
-def resume(ledger: Ledger, which: Sequence[WorkerId], actor: str) -> list[Moved]:
-    """Let the paused ones among these workers take jobs again; returns whom. Raises Unavailable."""
+def resume(ledger: Ledger, which: Sequence[WorkerId], actor: str) -> list[IntentChange]:
+    """Resume the paused ones among these workers; returns the workers that changed. Raises Unavailable."""
     with ledger.transaction() as tx:
         resumed = set_intents(tx, which, Intent.ACTIVE)
         sentences = {each.id: f"{actor} resumed {each.name}" for each in resumed}
@@ -69,8 +73,8 @@ def set_intents(
     for_s: float | None = None,
     by: str | None = None,
     note: str | None = None,
-) -> list[Moved]:
-    """Pause workers (also paused ones, until another time), or resume the paused ones among them; returns whom."""
+) -> list[IntentChange]:
+    """Pause workers, paused ones until another time, or resume the paused ones; returns the workers that changed."""
     rows = ledger.all(
         "workers_set_intent",
         workers=list(workers),
@@ -80,14 +84,10 @@ def set_intents(
         by=by,
         note=note,
     )
-    return [Moved(row["id"], row["name"], row["paused_until"]) for row in rows]
+    return [IntentChange(row["id"], row["name"], row["paused_until"]) for row in rows]
 
 
 def intents(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, tuple[str, Intent]]:
     """(name, intent) by worker; ids that are not registered are left out."""
     rows = ledger.all("workers_intents", workers=list(workers))
     return {row["id"]: (row["name"], Intent(row["intent"])) for row in rows}
-
-
-def _until(moment: datetime | None) -> str:
-    return f" until {moment:%Y-%m-%d %H:%M} UTC" if moment else ""

@@ -52,7 +52,7 @@ def setup_of(worker: Worker) -> Setup:
 
 
 def version(worker: Worker) -> str:
-    """A version token for the worker's setup, of which its ETag is made; each change gives a new one."""
+    """The version token of the worker's setup; its ETag is made of it, and each change gives a new one."""
     return f"{worker.id}-{worker.revision}"
 
 

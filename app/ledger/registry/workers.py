@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
-from app.ledger import news
+from app.ledger import blocks, news
 from app.ledger.db import Ledger, Row
 from app.pool.codec import from_plain, plain
 from app.pool.model import Degraded, Gpu, Health, Intent, Worker, WorkerId, Workflow
 
 Rows = Mapping[WorkerId, tuple[str, Worker]]  # (version of the row, the worker as it was read)
+
+LISTS = ("allowed_workflows", "tags", "dynamic_tags", "groups")
+CONVERTED = {"health", "intent", "slots", "slots_offered", "gpus", "workflows", "blocked"}
+AS_STORED = tuple(field.name for field in fields(Worker) if field.name not in CONVERTED)
 
 
 @dataclass(frozen=True)
@@ -130,44 +134,24 @@ def transitions(ledger: Ledger, worker: WorkerId, before: int | None = None, lim
 
 
 def worker_of(row: Row) -> Worker:
-    """A worker from its row."""
+    """A worker from its row; blocks where the query has read them."""
+    blocked: Mapping[str, Row] = row.get("blocked") or {}
     return Worker(
-        id=row["id"],
-        name=row["name"],
-        hostname=row["hostname"],
-        host_id=row["host_id"],
-        boot_id=row["boot_id"],
-        incarnation=row["incarnation"],
+        **_as_stored(row),
         health=Health(row["health"]),
         intent=Intent(row["intent"]),
         slots=row["slots_wanted"] or row["slots"],
         slots_offered=row["slots"],
-        slots_wanted=row["slots_wanted"],
-        address=row["address"],
-        port=row["port"],
         gpus=from_plain(tuple[Gpu, ...], row["gpus"]),
-        gpu_model=row["gpu_model"],
-        gpu_reason=row["gpu_reason"],
-        vram_mb=row["vram_mb"],
         workflows=from_plain(tuple[Workflow, ...], row["workflows"]),
-        not_offered=row["not_offered"],
-        blocked=row.get("blocked") or {},
-        allowed_workflows=tuple(row["allowed_workflows"]),
-        tags=tuple(row["tags"]),
-        dynamic_tags=tuple(row["dynamic_tags"]),
-        groups=tuple(row["groups"]),
-        queue_depth=row["queue_depth"],
-        restart=row["restart"],
-        paused_until=row["paused_until"],
-        paused_by=row["paused_by"],
-        paused_note=row["paused_note"],
-        revision=row["revision"],
-        reason=row["reason"],
-        degraded_as=row["degraded_as"],
-        version=row["version"],
-        driver=row["driver"],
-        pid=row["pid"],
-        last_heartbeat=row["last_heartbeat"],
-        joined_at=row["joined_at"],
-        created_at=row["created_at"],
+        blocked={workflow: _block_words(block) for workflow, block in blocked.items()},
     )
+
+
+def _as_stored(row: Row) -> Row:
+    return {name: tuple(row[name]) if name in LISTS else row[name] for name in AS_STORED}
+
+
+def _block_words(block: Row) -> str:
+    since, until = (datetime.fromisoformat(block[name]) for name in ("since", "until"))
+    return blocks.words(block["why"], since, until)

@@ -9,13 +9,12 @@ from flask import Response
 from pydantic import BaseModel, Field
 
 from app.actions import jobs
-from app.ledger import checkpoints
-from app.ledger.checkpoints import ListedCheckpoint
-from app.pool.errors import BadRequest
+from app.ledger import attempts
+from app.pool.model import Checkpoint
 from app.web.http import blueprints
 from app.web.http.auth import PEOPLE, caller
-from app.web.http.responses import answer
-from app.web.http.schemas import LISTED, LISTED_MOST, JobPath, Query
+from app.web.http.responses import answer, first_page, foreign_cursor
+from app.web.http.schemas import JobPath, PageQuery
 from app.web.http.services import services
 
 blueprint = blueprints.group("checkpoints", reads=PEOPLE)
@@ -50,11 +49,10 @@ class CheckpointList(BaseModel):
     next: str | None
 
 
-class CheckpointsQuery(Query):
-    """Which page."""
+class CheckpointsQuery(PageQuery):
+    """Which page; its cursor is shorter than others."""
 
     cursor: str | None = Field(None, max_length=40, description="`next` of the page before")
-    limit: int = Field(LISTED, ge=1, le=LISTED_MOST)
 
 
 @blueprint.get("/jobs/<id:job>/checkpoints", responses={200: CheckpointList})
@@ -62,9 +60,8 @@ def listed(path: JobPath, query: CheckpointsQuery) -> Response:
     """List a job's checkpoints, newest first."""
     ledger = services().ledger
     job = jobs.find(ledger, caller(), path.job)
-    rows = checkpoints.listed(ledger, job.id, _place(query.cursor), query.limit + 1)
-    page = rows[: query.limit]
-    more = f"{page[-1].attempt}-{page[-1].number}" if len(rows) > query.limit else None
+    rows = attempts.checkpoints(ledger, job.id, _place(query.cursor), query.limit + 1)
+    page, more = first_page(rows, query.limit, lambda last: f"{last.attempt}-{last.number}")
     return answer(CheckpointList(items=[_answer(checkpoint) for checkpoint in page], next=more))
 
 
@@ -73,11 +70,11 @@ def _place(cursor: str | None) -> tuple[int, int] | None:
         return None
     attempt, _, number = cursor.partition("-")
     if not (attempt.isdecimal() and number.isdecimal() and int(attempt) <= NUMBER_MOST and int(number) < 2**63):
-        raise BadRequest("this cursor is not one that a list gave", [("?cursor", "give `next` of the page before")])
+        raise foreign_cursor()
     return int(attempt), int(number)
 
 
-def _answer(checkpoint: ListedCheckpoint) -> CheckpointAnswer:
+def _answer(checkpoint: Checkpoint) -> CheckpointAnswer:
     return CheckpointAnswer(
         number=checkpoint.number,
         attempt=checkpoint.attempt,

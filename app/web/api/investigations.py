@@ -16,9 +16,9 @@ from app.pool.model import WorkerId
 from app.web.http import blueprints
 from app.web.http.auth import caller
 from app.web.http.responses import answer
-from app.web.http.schemas import LISTED, LISTED_MOST, Body, Id, Query
+from app.web.http.schemas import Body, Id, PageQuery
 from app.web.http.services import services
-from app.web.shapes.investigations import NoteBody, Text, page_of
+from app.web.shapes.investigations import NoteBody, NoteText, page_of
 
 blueprint = blueprints.group("investigations", reads=("admin", "read"))
 
@@ -66,7 +66,7 @@ class InvestigationWhole(InvestigationAnswer):
 class ResolveBody(Body):
     """What was found."""
 
-    note: Text
+    note: NoteText
 
 
 class InvestigationPath(BaseModel):
@@ -75,13 +75,11 @@ class InvestigationPath(BaseModel):
     investigation: Id
 
 
-class InvestigationsQuery(Query):
+class InvestigationsQuery(PageQuery):
     """Which of them."""
 
     open: bool = Field(False, description="only those that nobody has resolved")
     worker: Id | None = None
-    cursor: str | None = Field(None, max_length=200, description="`next` of the page before")
-    limit: int = Field(LISTED, ge=1, le=LISTED_MOST)
 
 
 @blueprint.get("/admin/investigations", responses={200: InvestigationList})

@@ -10,7 +10,7 @@ from app.ledger import jobs as ledger_jobs
 from app.pool.model import Job, JobState
 from app.web.http import blueprints
 from app.web.http.auth import PEOPLE, caller
-from app.web.http.responses import answer, first_page, place_of
+from app.web.http.responses import answer, cursor_of, first_page, place_of
 from app.web.http.schemas import IdempotencyHeader, JobPath, JobsQuery
 from app.web.http.services import services
 from app.web.shapes import submission
@@ -38,7 +38,7 @@ def listed(query: JobsQuery) -> Response:
         before=place_of(query.cursor),
         limit=query.limit + 1,  # one more tells whether there is a next page
     )
-    page, more = first_page(rows, query.limit, lambda last: (last.created_at, last.id))
+    page, more = first_page(rows, query.limit, lambda last: cursor_of(last.created_at, last.id))
     results = ledger_jobs.results(ledger, [job.id for job in page if job.state is JobState.SUCCEEDED])
     return answer(JobList(items=[job_answer(job, results.get(job.id)) for job in page], next=more))
 

@@ -19,7 +19,7 @@ from app.ledger import statistics
 from app.ledger.registry import workers
 from app.pool.load import ANSWERED
 from app.pool.model import JobState
-from app.pool.status import WORKER_STATUSES
+from app.pool.status import WorkerStatus
 from app.web.http import blueprints
 from app.web.http.services import services
 from app.web.shapes.worker_answers import WorkerAnswer, worker_answers
@@ -59,7 +59,7 @@ class PoolCollector(Collector):
 
 
 def _workers(shown: Sequence[WorkerAnswer]) -> Iterator[Any]:
-    yield _family("muster_workers", "Workers by status", "status", Counter(w.status for w in shown), WORKER_STATUSES)
+    yield _family("muster_workers", "Workers by status", "status", Counter(w.status for w in shown), [*WorkerStatus])
     per_worker: Sequence[Gauge] = [
         ("muster_worker_load_ratio", "Load score, 0 idle to 1 full", lambda w: w.score),
         ("muster_worker_slots", "Slots", lambda w: w.slots),

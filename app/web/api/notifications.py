@@ -12,7 +12,7 @@ from app.actions import notifications
 from app.web.http import blueprints
 from app.web.http.auth import PEOPLE, caller
 from app.web.http.responses import answer
-from app.web.http.schemas import LISTED, LISTED_MOST, Query
+from app.web.http.schemas import PageQuery
 from app.web.http.services import services
 from app.web.shapes.notifications import page_of, unread
 
@@ -52,15 +52,8 @@ class NotificationPath(BaseModel):
     notification: str = Field(max_length=300)
 
 
-class NotificationsQuery(Query):
-    """Which page."""
-
-    cursor: str | None = Field(default=None, max_length=200, description="`next` of the page before")
-    limit: int = Field(default=LISTED, ge=1, le=LISTED_MOST)
-
-
 @blueprint.get("/notifications", responses={200: NotificationList})
-def listed(query: NotificationsQuery) -> Response:
+def listed(query: PageQuery) -> Response:
     """List what you were told, newest first."""
     page, more = page_of(query.cursor, query.limit)
     items = [NotificationAnswer(**{n: getattr(each, n) for n in NotificationAnswer.model_fields}) for each in page]

@@ -7,20 +7,20 @@ from flask import Response
 from app.actions import workers
 from app.web.http import blueprints
 from app.web.http.responses import answer
-from app.web.http.schemas import WorkerPath
+from app.web.http.schemas import PageQuery, WorkerPath
 from app.web.http.services import services
-from app.web.shapes.worker_history import HistoryQuery, TransitionList, WorkerJobList, jobs_given, transitions
+from app.web.shapes.worker_history import TransitionList, WorkerJobList, jobs_given, transitions
 
 blueprint = blueprints.group("history", reads=("admin", "read"))
 
 
 @blueprint.get("/admin/workers/<id:worker>/jobs", responses={200: WorkerJobList})
-def given(path: WorkerPath, query: HistoryQuery) -> Response:
+def given(path: WorkerPath, query: PageQuery) -> Response:
     """List the jobs that a worker was given, newest first."""
     return answer(jobs_given(workers.find(services().ledger, path.worker).id, query))
 
 
 @blueprint.get("/admin/workers/<id:worker>/transitions", responses={200: TransitionList})
-def changes(path: WorkerPath, query: HistoryQuery) -> Response:
+def changes(path: WorkerPath, query: PageQuery) -> Response:
     """List the changes of a worker's health, newest first."""
     return answer(transitions(workers.find(services().ledger, path.worker).id, query))

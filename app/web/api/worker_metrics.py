@@ -105,6 +105,6 @@ def _before(until: datetime) -> datetime:
     return max(begins, until - timedelta(hours=1)) if until - begins > timedelta(hours=1) else begins
 
 
-def _step(begin: datetime, until: datetime, wished: int) -> int:
+def _step(begin: datetime, until: datetime, asked_s: int) -> int:
     least = max(0.0, (until - begin).total_seconds()) / POINTS
-    return max(wished, int(-(-least // SAMPLE_S)) * SAMPLE_S)
+    return max(asked_s, int(-(-least // SAMPLE_S)) * SAMPLE_S)

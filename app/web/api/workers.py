@@ -11,7 +11,7 @@ from app.ledger.registry import setups
 from app.pool.model import Worker
 from app.web.http import blueprints, etags
 from app.web.http.fleet_filter import FIELDS, Filter
-from app.web.http.responses import answer, name_cursor, name_of
+from app.web.http.responses import answer, first_page, name_cursor, name_of
 from app.web.http.schemas import LISTED_MOST, FilterWords, WorkerPath, WorkersQuery
 from app.web.http.services import services
 from app.web.shapes.worker_answers import WorkerAnswer, WorkerList
@@ -26,8 +26,7 @@ def listed(query: WorkersQuery) -> Response:
     asked = filter_of(query)
     size = LISTED_MOST if asked.words else query.limit + 1
     rows = list(islice(matching(asked, name_of(query.cursor), size), query.limit + 1))
-    page = rows[: query.limit]
-    more = name_cursor(page[-1].name, page[-1].id) if len(rows) > query.limit else None
+    page, more = first_page(rows, query.limit, lambda last: name_cursor(last.name, last.id))
     return answer(WorkerList(items=page, next=more))
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from app.pool.duration import duration
 from app.pool.model import Json
+from app.pool.status import STANDING, JobStatus, WorkerStatus, capitalised, counted
 
 # In a parameter's name: its value is hidden from whoever looks over a shoulder.
 SECRET_WORDS = ("password", "passwd", "secret", "token", "api_key", "apikey", "credential")
-UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 def since(moment: datetime | None) -> str:
@@ -82,4 +82,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
     "parameter": parameter,
     "short": short,
+    "counted": counted,
+    "capitalised": capitalised,
 }
+# What templates decide by.
+GLOBALS: dict[str, Any] = {"JobStatus": JobStatus, "WorkerStatus": WorkerStatus, "STANDING": STANDING}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from flask import flash
 
 from app.actions.workers import WorkerOutcome
+from app.pool.status import listed
 
 LINES_MOST = 6
 NAMES_MOST = 24
@@ -22,7 +23,7 @@ def tell(outcomes: Sequence[WorkerOutcome]) -> None:
     lines = list(_alike(outcomes).items())
     names_most = max(4, NAMES_MOST // max(1, len(lines)))
     for (ok, detail), names in lines[:LINES_MOST]:
-        flash(f"{_listed(names, names_most)}: {detail}.", "saved" if ok else "wrong")
+        flash(f"{listed(names, names_most)}: {detail}.", "saved" if ok else "wrong")
     untold = sum(len(names) for _, names in lines[LINES_MOST:])
     if untold:
         flash(f"Of {untold} more the page of each tells.", "wrong")
@@ -34,8 +35,3 @@ def _alike(outcomes: Sequence[WorkerOutcome]) -> dict[tuple[bool, str], list[str
     for outcome in sorted(outcomes, key=lambda outcome: outcome.ok):
         names.setdefault((outcome.ok, outcome.detail), []).append(outcome.name or outcome.worker)
     return names
-
-
-def _listed(names: Sequence[str], most: int) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from app.actions.errors import Conflict, Stale
 from app.pool.errors import BadRequest
+from app.pool.status import capitalised
 from app.web.http.problems import field_errors
 
 MEANWHILE = "Somebody has changed this meanwhile; below is how it is now."
@@ -27,7 +28,7 @@ def tried(action: Callable[[], str]) -> tuple[str | None, Errors, int]:
     except Stale:
         return None, {"": MEANWHILE}, 412
     except Conflict as error:
-        return None, {"": _sentence(str(error))}, 409
+        return None, {"": f"{capitalised(str(error))}."}, 409
 
 
 def wrong(error: BadRequest | ValidationError) -> list[tuple[str, str]]:
@@ -41,7 +42,3 @@ def by_field(errors: Sequence[tuple[str, str]]) -> dict[str, str]:
     for pointer, why in errors:
         first.setdefault(pointer.lstrip("?").strip("/").split("/")[0], why)
     return first
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."

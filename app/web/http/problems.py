@@ -11,16 +11,17 @@ from http import HTTPStatus
 import redis
 from flask import Flask, Response, g, request
 from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from app.actions.errors import ActionError, Conflict, Forbidden, Missing, Stale
-from app.pool.errors import FIELDS, BadRequest, Collided, PoolError, Unavailable
+from app.pool.errors import FIELDS, BadRequest, Collided, PoolError, Unavailable, pointer
 
 log = logging.getLogger(__name__)
 
-SENTENCES = {  # in place of werkzeug's own
-    NotFound.description: "there is nothing at this path; is the id right?",
-    MethodNotAllowed.description: "this path does not take this method; the header Allow names those that it takes",
+SENTENCES: Mapping[type[HTTPException], str] = {  # in place of werkzeug's own
+    NotFound: "there is nothing at this path; is the id right?",
+    MethodNotAllowed: "this path does not take this method; the header Allow names those that it takes",
 }
 NO_BODY = "must be a JSON object; send {} to say nothing more"
 MEDIA_TYPE = "application/problem+json"
@@ -89,10 +90,7 @@ def invalid(error: ValidationError) -> Response:
 
 def field_errors(error: ValidationError) -> list[tuple[str, str]]:
     """The fields that pydantic refused: pairs of JSON pointer and reason."""
-    return [
-        (pointer(e["loc"]), NO_BODY if e["type"] == "model_type" else e["msg"].removeprefix("Value error, "))
-        for e in error.errors()
-    ]
+    return [(pointer(*detail["loc"]), _reason(detail)) for detail in error.errors()]
 
 
 def away(error: Exception) -> tuple[str, dict[str, str]]:
@@ -105,9 +103,11 @@ def away(error: Exception) -> tuple[str, dict[str, str]]:
     return f"{store} does not answer at the moment; nothing was lost, please try again", again
 
 
-def pointer(location: tuple[int | str, ...]) -> str:
-    """The JSON pointer of a place in a body, given as pydantic names places."""
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
+def _reason(detail: ErrorDetails) -> str:
+    """What is wrong with a field: in our own words where a validator of ours raised ValueError, else in pydantic's."""
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    return NO_BODY if detail["type"] == "model_type" else detail["msg"]
 
 
 def _name_request() -> None:
@@ -126,7 +126,7 @@ def _http(error: HTTPException) -> Response:
     headers = {name: value for name, value in answer.headers if name.lower() in ("allow", "retry-after", "location")}
     if error.code is not None and error.code < 400:
         return Response(status=error.code, headers=headers)
-    return problem(error.code or 500, SENTENCES.get(error.description or "", error.description or ""), headers=headers)
+    return problem(error.code or 500, SENTENCES.get(type(error), error.description or ""), headers=headers)
 
 
 def _bad_request(error: BadRequest) -> Response:

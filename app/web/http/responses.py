@@ -24,10 +24,10 @@ def answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None
     return Response(text, status, dict(headers or {}), mimetype="application/json")
 
 
-def first_page(rows: Sequence[T], limit: int, place: Callable[[T], tuple[datetime, str]]) -> tuple[list[T], str | None]:
-    """The first `limit` rows, and the cursor of the next page where there was one row more."""
+def first_page(rows: Sequence[T], limit: int, cursor: Callable[[T], str]) -> tuple[list[T], str | None]:
+    """The first `limit` rows, and the cursor of the next page, made from the last of them, where there was one more."""
     page = list(rows[:limit])
-    return page, cursor_of(*place(page[-1])) if len(rows) > limit else None
+    return page, cursor(page[-1]) if len(rows) > limit else None
 
 
 def cursor_of(at: datetime, last: str) -> str:
@@ -50,13 +50,18 @@ def place_of(cursor: str | None) -> tuple[datetime, str] | None:
         if place.tzinfo is None:
             raise ValueError("not a cursor of ours")
     except ValueError as error:
-        raise _foreign() from error
+        raise foreign_cursor() from error
     return place, last
 
 
 def name_of(cursor: str | None) -> tuple[str, str] | None:
     """The (name, id) that a cursor says; None for the beginning. Raises BadRequest for one that is not ours."""
     return None if cursor is None else _parts(cursor)
+
+
+def foreign_cursor() -> BadRequest:
+    """The error for a cursor that no list gave."""
+    return BadRequest("this cursor is not one that a list gave", [("?cursor", "give `next` of the page before")])
 
 
 def _cursor(parts: list[str]) -> str:
@@ -70,9 +75,5 @@ def _parts(cursor: str) -> tuple[str, str]:
             if not isinstance(part, str) or unstorable(part):
                 raise ValueError("not a cursor of ours")
     except (ValueError, TypeError, binascii.Error) as error:
-        raise _foreign() from error
+        raise foreign_cursor() from error
     return first, last
-
-
-def _foreign() -> BadRequest:
-    return BadRequest("this cursor is not one that a list gave", [("?cursor", "give `next` of the page before")])

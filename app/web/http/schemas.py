@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.pool.model import ID_LENGTH, LIMITS, LONGEST_S, TAG, JobState
-from app.pool.status import WORKER_STATUSES
+from app.pool.status import WorkerStatus
 
 ID_PATTERN = f"[0-9a-z]{{{ID_LENGTH}}}"
 LISTED = 50
@@ -43,8 +43,8 @@ def _is_tag(text: str) -> str:
 
 
 def _is_status(text: str) -> str:
-    if text.removeprefix("!") not in WORKER_STATUSES:
-        raise ValueError(f"must be one of {', '.join(WORKER_STATUSES)}; with ! before it all others are found")
+    if text.removeprefix("!") not in [*WorkerStatus]:
+        raise ValueError(f"must be one of {', '.join(WorkerStatus)}; with ! before it all others are found")
     return text
 
 
@@ -102,7 +102,7 @@ FilterWord = Annotated[
 StatusWord = Annotated[
     str,
     AfterValidator(_is_status),
-    Field(json_schema_extra={"pattern": f"^!?({'|'.join(WORKER_STATUSES)})$"}),
+    Field(json_schema_extra={"pattern": f"^!?({'|'.join(WorkerStatus)})$"}),
 ]
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 When = Annotated[datetime, Field(strict=False), BeforeValidator(_moment)]
@@ -118,6 +118,13 @@ class Query(BaseModel):
     """A request's query: nothing unknown."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class PageQuery(Query):
+    """Which page of a list."""
+
+    cursor: str | None = Field(default=None, max_length=200, description="`next` of the page before")
+    limit: int = Field(default=LISTED, ge=1, le=LISTED_MOST)
 
 
 class TokenBody(Body):
@@ -161,14 +168,12 @@ class OutputPath(JobPath):
     name: str
 
 
-class JobsQuery(Query):
+class JobsQuery(PageQuery):
     """Which jobs, newest first."""
 
     state: list[JobState] = Field([], description="any of these")
     workflow: WorkflowName | None = None
     owner: Name | None = Field(None, description="others' are seen by admins and readers only")
-    cursor: str | None = Field(None, max_length=200, description="`next` of the page before")
-    limit: int = Field(LISTED, ge=1, le=LISTED_MOST)
 
 
 class LogQuery(Query):
@@ -189,11 +194,8 @@ class FilterWords(BaseModel):
     investigation: Annotated[list[Annotated[str, StringConstraints(pattern="^!?open$")]], Field(max_length=2)] = []
 
 
-class WorkersQuery(FilterWords, Query):
+class WorkersQuery(FilterWords, PageQuery):
     """Which workers, by name."""
-
-    cursor: str | None = Field(None, max_length=200, description="`next` of the page before")
-    limit: int = Field(LISTED, ge=1, le=LISTED_MOST)
 
 
 class MatchHeader(BaseModel):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import Any
 
 from flask import abort, current_app, request
 from flask.json.provider import DefaultJSONProvider
 
-from app.pool.codec import nested
+from app.pool.codec import nested, parsed
 from app.pool.model import LIMITS
 from app.pool.text import unstorable
 
@@ -20,10 +18,7 @@ class StrictJson(DefaultJSONProvider):
     """A JSON reader that takes only what PostgreSQL's jsonb can hold, and raises ValueError for all else."""
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        try:
-            value = json.loads(s, parse_constant=_refuse, parse_float=_finite)
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
+        value = parsed(s)
         if nested(value) > LIMITS.nested:
             raise ValueError(f"nested deeper than {LIMITS.nested} levels")
         if wrong := unstorable(value):
@@ -48,14 +43,3 @@ def _object() -> None:
         abort(400, f"the body cannot be read as JSON: {error}")
     if not isinstance(body, dict):
         abort(422, "the body must be a JSON object")
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is too large a number")
-    return number

@@ -67,6 +67,7 @@ def install(app: Flask, blueprints: Iterable[Blueprint], in_place: Mapping[str, 
     htmx.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(filters.FILTERS)
+    app.jinja_env.globals.update(filters.GLOBALS)
     app.before_request(functools.partial(_page_in_place, in_place))
     app.after_request(_readable)
     app.context_processor(_everywhere)

@@ -12,6 +12,7 @@ from app.ledger import groups, waiting
 from app.ledger.registry import samples, workers
 from app.ledger.registry.samples import MinuteSample
 from app.pool.model import WorkerId
+from app.pool.status import WorkerStatus
 from app.web.http import cache, htmx
 from app.web.http.auth import caller
 from app.web.http.cache import Recent
@@ -27,7 +28,7 @@ SAMPLES = "muster.fleet.samples"
 POLL_S = 2.0  # as often as a page polls: however many people look, the stores are asked once
 SAMPLES_S = 10.0  # there is a new sample each minute
 BUSY_PERCENT = 10  # a card that only shows a desktop has less
-STATUSES = ("healthy", "degraded", "down")
+STATUSES = (WorkerStatus.HEALTHY, WorkerStatus.DEGRADED, WorkerStatus.DOWN)
 
 Samples = Mapping[WorkerId, Sequence[MinuteSample]]
 
@@ -131,11 +132,11 @@ def _samples() -> Samples:
 
 
 def _tiles(pool: FleetRows) -> tuple[Tile, ...]:
-    counted = {word: sum(row.status == word for row in pool.rows) for word in STATUSES}
-    cards = [card for row in pool.rows for card in row.cards if row.status not in ("down", "left")]
+    counted = {word: sum(row.status is word for row in pool.rows) for word in STATUSES}
+    cards = [card for row in pool.rows for card in row.cards if not row.status.is_gone]
     busy = sum((card.percent or 0) >= BUSY_PERCENT for card in cards)
     taken = sum(len(row.jobs) for row in pool.rows)
-    slots = sum(row.slots for row in pool.rows if row.status not in ("down", "left"))
+    slots = sum(row.slots for row in pool.rows if not row.status.is_gone)
     return (
         *(Tile(word, count, None, f"/?status={word}", word) for word, count in counted.items()),
         Tile("to look into", sum(bool(row.investigation) for row in pool.rows), None, "/?investigation=open", "flag"),

@@ -12,7 +12,9 @@ from app.ledger.registry import fleet
 from app.ledger.registry.fleet import HeldJob
 from app.ledger.registry.samples import MinuteSample
 from app.ledger.registry.workers import Rows
+from app.pool.load import mean
 from app.pool.model import Worker, WorkerId
+from app.pool.status import WorkerStatus
 from app.web.pages import sparkline
 from app.web.shapes.worker_answers import GpuAnswer, WorkerAnswer, worker_answers
 
@@ -56,7 +58,7 @@ class WorkerRow:
     name: str
     hostname: str
     version: str
-    status: str
+    status: WorkerStatus
     reason: str | None
     slots: int
     started: int | None  # of the slots; None without heartbeat
@@ -126,7 +128,7 @@ def row(
         tags=tuple(sorted({*worker.tags, *now.dynamic_tags})),
         groups=worker.groups,
         heard=_steady(now.last_heartbeat, former.get(worker.id)),
-        began=None if now.status in ("down", "left") else worker.joined_at,
+        began=None if now.status.is_gone else worker.joined_at,
         investigation=now.investigation,
         blocked=tuple(sorted(now.blocked.items())),
     )
@@ -134,8 +136,7 @@ def row(
 
 def use(now: WorkerAnswer) -> float | None:
     """The mean use of the worker's cards, 0 to 1; of its host's CPUs where it has no card; None if unmeasured."""
-    measured = [gpu.utilisation for gpu in now.gpus if gpu.utilisation is not None]
-    return sum(measured) / len(measured) if measured else None if now.gpus else now.load.utilisation
+    return mean(gpu.utilisation for gpu in now.gpus) if now.gpus else now.load.utilisation
 
 
 def _steady(heard: datetime | None, former: WorkerRow | None) -> datetime | None:

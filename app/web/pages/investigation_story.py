@@ -14,7 +14,7 @@ from app.ledger.registry.samples import MinuteSample
 from app.ledger.registry.workers import Transition
 from app.pool.duration import duration
 from app.pool.model import Json
-from app.pool.status import signal_name
+from app.pool.status import counted, signal_name
 from app.web.http.filters import gib
 from app.web.pages import sparkline
 from app.web.pages.sparkline import Spark
@@ -74,7 +74,7 @@ def last_words(evidence: Mapping[str, Json]) -> tuple[str, ...]:
     """Sentences on the worker's last heartbeat and on its attempts that failed last."""
     beat, ends = evidence.get("beat") or {}, [end for end in evidence.get("ends") or () if end.get("end") == "failed"]
     running = len(beat.get("attempts", ()))
-    sentences = [f"It ran {running} {'job' if running == 1 else 'jobs'} when it was last heard of"] if beat else []
+    sentences = [f"It ran {counted(running, 'job')} when it was last heard of"] if beat else []
     sentences += [f"GPU {gpu.get('index')}: {gpu['reason']}" for gpu in beat.get("gpus", ()) if gpu.get("reason")]
     sentences += [reason] if (reason := beat.get("gpu_reason")) else []
     sentences += [_memory(gpu) for gpu in beat.get("gpus", ()) if (gpu.get("memory") or {}).get("free") is not None]
@@ -104,7 +104,7 @@ def _changed(change: Transition) -> Step:
 def _moved(move: Move) -> list[Step]:
     name = move.name or move.workflow
     lost = [duration(move.lost_s) + " of work"] if move.lost_s and move.lost_s >= 1 else []
-    lost += [f"{move.lost_steps} steps" if move.lost_steps != 1 else "1 step"] if move.lost_steps else []
+    lost += [counted(move.lost_steps, "step")] if move.lost_steps else []
     words = f"attempt {move.attempt} was taken away" + (f"; lost: {', '.join(lost)}" if lost else "")
     gone = Step(move.ended_at, "down", words, move.job, name)
     if move.started_at is None:

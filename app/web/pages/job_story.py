@@ -10,7 +10,7 @@ from typing import Any
 from app.pool.duration import duration
 from app.pool.model import Attempt, AttemptEnd
 from app.pool.protocol import Cause
-from app.pool.status import signal_name
+from app.pool.status import counted, signal_name
 from app.web.http.filters import percent
 
 TONES = {
@@ -160,7 +160,7 @@ def _death(attempt: Attempt) -> str:
 
 def _lost(attempt: Attempt) -> str:
     """The work since the last checkpoint, in time and, where the workflow counts them, in steps."""
-    steps = f"{attempt.lost_steps} step{'' if attempt.lost_steps == 1 else 's'}" if attempt.lost_steps else ""
+    steps = counted(attempt.lost_steps, "step") if attempt.lost_steps else ""
     time = duration(attempt.lost_s) if attempt.lost_s and attempt.lost_s >= 1 else ""
     lost = ", ".join(part for part in (time, steps) if part)
     return f"{lost} of work lost" if lost else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,25 +10,25 @@ from app.actions.actor import Actor
 from app.ledger import attempts, jobs
 from app.ledger.db import Ledger
 from app.ledger.registry import fleet
-from app.pool.model import ENDED, Attempt, Checkpoint, Job, JobState, WorkerId
-from app.pool.status import job_status
+from app.pool.model import ENDED, Attempt, Checkpoint, FileFact, Job, JobState, WorkerId
+from app.pool.status import JobStatus, job_status
 from app.web.pages import job_story
 from app.web.pages.job_story import StoryEntry
 from app.web.pages.orphan_window import overlaps
 from app.web.shapes.job_answers import waiting_answer
-from app.web.shapes.outputs import NEVER_SHOWN
+from app.web.shapes.outputs import files_of, media_type_of, shown_as
 
 LOG_LINES = 200
 CHECKPOINTS = 20
 TONES = {
-    "waiting": "waiting",
-    "starting": "busy",
-    "running": "busy",
-    "running (moving)": "degraded",
-    "cancelling": "degraded",
-    "succeeded": "healthy",
-    "failed": "down",
-    "cancelled": "waiting",
+    JobStatus.WAITING: "waiting",
+    JobStatus.STARTING: "busy",
+    JobStatus.RUNNING: "busy",
+    JobStatus.MOVING: "degraded",
+    JobStatus.CANCELLING: "degraded",
+    JobStatus.SUCCEEDED: "healthy",
+    JobStatus.FAILED: "down",
+    JobStatus.CANCELLED: "waiting",
 }
 
 
@@ -40,7 +39,7 @@ class JobRow:
     id: str
     name: str
     workflow: str
-    status: str
+    status: JobStatus
     tone: str
     why: str | None
     percent: int
@@ -126,7 +125,7 @@ def job_view(ledger: Ledger, job: Job, reader: Actor, logged: int | None) -> Job
         logged=logged,
         log=tuple(line.line for line in lines),
         log_more=bool(lines) and lines[0].number > 1,
-        outputs=tuple(_output(dict(file)) for file in result.outputs) if result else (),
+        outputs=tuple(_output(file) for file in files_of(result)) if result else (),
         result=repr(result.result) if result and result.result is not None else None,
         checkpoints=_checkpoints(ledger, job),
         cancellable=writes and job.state not in ENDED,
@@ -141,13 +140,10 @@ def _story(ledger: Ledger, job: Job, tried: Sequence[Attempt], hosts: bool) -> t
 
 
 def _checkpoints(ledger: Ledger, job: Job) -> tuple[tuple[str, Checkpoint], ...]:
-    newest = attempts.checkpoints(ledger, job.id, CHECKPOINTS)
+    newest = attempts.checkpoints(ledger, job.id, limit=CHECKPOINTS)
     return tuple((job_story.anchor(saved.attempt, saved.number), saved) for saved in newest)
 
 
-def _output(file: dict[str, object]) -> OutputRow:
-    name = str(file["name"])
-    media_type = str(file.get("media_type") or mimetypes.guess_type(name)[0] or "application/octet-stream")
-    kind = media_type.partition("/")[0]
-    shown = kind if kind in ("image", "video", "audio") and media_type not in NEVER_SHOWN else None
-    return OutputRow(name, int(str(file["size"])), str(file["sha256"]), media_type, shown)
+def _output(file: FileFact) -> OutputRow:
+    media_type = media_type_of(file)
+    return OutputRow(file.name, file.size, file.sha256, media_type, shown_as(media_type))

@@ -13,7 +13,7 @@ from app.ledger.registry import fleet, workflows
 from app.pool.model import Job, JobState
 from app.web.http import htmx
 from app.web.http.auth import caller
-from app.web.http.responses import cursor_of, place_of
+from app.web.http.responses import cursor_of, first_page, place_of
 from app.web.http.services import services
 from app.web.pages.base import page
 from app.web.pages.job_views import JobRow, job_row
@@ -58,9 +58,9 @@ def _jobs() -> JobsView:
     running = _found(JobState.RUNNING, workflow=workflow, limit=LIVE_MOST) if not state and not cursor else []
     states = (JobState(state),) if state in set(map(str, JobState)) else NOT_RUNNING
     rows = _found(*states, workflow=workflow, limit=PAGE_ROWS + 1, cursor=cursor)
-    shown = [*running, *rows[:PAGE_ROWS]]
+    page_rows, more = first_page(rows, PAGE_ROWS, lambda last: cursor_of(last.created_at, last.id))
+    shown = [*running, *page_rows]
     names = fleet.names(services().ledger, [job.worker for job in shown]) if caller().sees_all else {}
-    more = cursor_of(shown[-1].created_at, shown[-1].id) if len(rows) > PAGE_ROWS else None
     return JobsView(
         rows=tuple(job_row(job, names, caller().sees_all) for job in shown),
         query=_query({**filters, **({"cursor": cursor} if cursor else {})}),

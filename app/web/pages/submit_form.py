@@ -1,6 +1,6 @@
 """The submit form: its fields are made from what a workflow declares, and read back by the same declaration.
 
-Some of a job's demands have fields too. What has none (KEPT) is taken from the job that is submitted again.
+Some of a job's demands have fields too. What has none (NOT_IN_FORM) is taken from the job that is submitted again.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 
 from app.pool import parameters
-from app.pool.errors import BadFields
+from app.pool.errors import BadFields, pointer, pointer_parts
 from app.pool.model import Json, Parameter, Workflow
 from app.web.http.forms import Errors, by_field
 from app.web.shapes.job_bodies import ABOUT, JobBody
 
 UNITS = {"_s": "seconds", "_mb": "MiB"}
 ASKED = ("name", "requires", "prefers", "group", "min_vram_mb", "priority", "strict")  # beside the parameters
-KEPT = {name: about.label for name, about in ABOUT.items() if name not in ASKED}  # asked by no field of the form
+NOT_IN_FORM = {name: about.label for name, about in ABOUT.items() if name not in ASKED}
 USED = "this form was submitted already, with other values; submit it once more to make another job"
 
 
@@ -85,15 +85,16 @@ def texts(asked: Mapping[str, Any]) -> dict[str, str]:
 def kept(asked: Mapping[str, Any]) -> list[str]:
     """The labels of what this submission says and the form does not ask."""
     usual = JobBody.model_fields
-    return [words for name, words in KEPT.items() if name in asked and asked[name] != usual[name].get_default()]
+    return [words for name, words in NOT_IN_FORM.items() if name in asked and asked[name] != usual[name].get_default()]
 
 
 def errors_by_input(errors: Sequence[tuple[str, str]]) -> dict[str, str]:
     """The errors by the name of the form's input; "" names the whole."""
-    ours = [(pointer.removeprefix("/params/"), why) for pointer, why in errors if pointer.startswith("/params/")]
-    rest = by_field([each for each in errors if not each[0].startswith("/params/")])
+    parts = [(pointer_parts(place), why) for place, why in errors]
+    ours = {f"p.{names[1]}": why for names, why in parts if names[0:1] == ["params"] and names[1:]}
+    rest = by_field([error for error in errors if not error[0].startswith("/params/")])
     used = {"": USED} if rest.pop("Idempotency-Key", None) else {}
-    return {**used, **{f"p.{name}": why for name, why in ours}, **rest}
+    return {**used, **ours, **rest}
 
 
 def params(workflow: Workflow, form: MultiDict[str, str]) -> dict[str, Json]:
@@ -104,7 +105,7 @@ def params(workflow: Workflow, form: MultiDict[str, str]) -> dict[str, Json]:
         try:
             value = _read(parameter, form.get(f"p.{parameter.name}", "").strip())
         except ValueError as error:
-            errors.append((f"/params/{parameter.name}", str(error)))
+            errors.append((pointer("params", parameter.name), str(error)))
             continue
         if value is not None:
             values[parameter.name] = value
@@ -140,14 +141,10 @@ def _read(parameter: Parameter, text: str) -> Json:
 
 
 def _prefers(text: str) -> dict[str, float]:
-    weights = {}
-    for word in text.replace(",", " ").split():
-        tag, _, weight = word.partition("=")
-        try:
-            weights[tag] = float(weight or 1)
-        except ValueError as error:
-            raise BadFields(("/prefers", f"{word}: after the = stands a number from 0 to 1")) from error
-    return weights
+    try:
+        return parameters.preferences(text.replace(",", " ").split())
+    except ValueError as error:
+        raise BadFields((pointer("prefers"), str(error))) from error
 
 
 def _whole(form: MultiDict[str, str], name: str) -> int | None:
@@ -156,5 +153,5 @@ def _whole(form: MultiDict[str, str], name: str) -> int | None:
         return None
     number = parameters.whole(text)
     if number is None:
-        raise BadFields((f"/{name}", "must be a whole number"))
+        raise BadFields((pointer(name), "must be a whole number"))
     return number

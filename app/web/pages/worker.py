@@ -17,13 +17,14 @@ from app.pool.model import Intent, Worker
 from app.web.http import htmx
 from app.web.http.auth import caller
 from app.web.http.forms import Errors
+from app.web.http.schemas import PageQuery
 from app.web.http.services import services
 from app.web.pages import fleet_rows
 from app.web.pages.base import READERS, page
 from app.web.pages.fleet_rows import WorkerRow
 from app.web.pages.worker_form import Written, form_of
 from app.web.shapes.worker_answers import LoadAnswer, worker_answers
-from app.web.shapes.worker_history import HistoryQuery, TransitionAnswer, WorkerJobAnswer, jobs_given, transitions
+from app.web.shapes.worker_history import TransitionAnswer, WorkerJobAnswer, jobs_given, transitions
 
 blueprint = Blueprint("worker_page", __name__)
 STRIP = timedelta(hours=24)
@@ -105,13 +106,13 @@ def _view(worker: Worker) -> WorkerView:
     now = worker_answers([worker], services().live, {}, investigations.open_of(ledger, ids))[0]
     held, idle = fleet.jobs_held(ledger, ids), fleet.idle_since(ledger, ids)
     history = samples.of_workers(ledger, ids, fleet_rows.SPARK_S)
-    changes = transitions(worker.id, HistoryQuery(limit=50)).items
+    changes = transitions(worker.id, PageQuery(limit=50)).items
     minute = datetime.now(timezone.utc).replace(second=0, microsecond=0) + timedelta(minutes=1)
     return WorkerView(
         row=fleet_rows.row(worker, now, held.get(worker.id, []), idle.get(worker.id), history.get(worker.id, []), {}),
         score=fleet_rows.percent(now.score),
         load=_parts(now.load),
-        attempts=tuple(jobs_given(worker.id, HistoryQuery(limit=20)).items),
+        attempts=tuple(jobs_given(worker.id, PageQuery(limit=20)).items),
         changes=tuple(changes),
         strip=strip(changes, minute),
         paused=worker.intent is Intent.PAUSED,

@@ -11,7 +11,7 @@ from app.web.http.schemas import Body, GroupName, Id
 
 MOST_MEMBERS = 10_000
 Strategy = Annotated[Literal[STRATEGIES], Field(description="null: the pool's")]  # type: ignore[valid-type]
-Members = Annotated[list[Id], Field(max_length=MOST_MEMBERS, description="exactly its members")]
+MemberIds = Annotated[list[Id], Field(max_length=MOST_MEMBERS, description="exactly its members")]
 
 
 class NewGroupBody(Body):
@@ -19,7 +19,7 @@ class NewGroupBody(Body):
 
     name: GroupName
     strategy: Strategy | None = None
-    workers: Members = Field([])
+    workers: MemberIds = Field([])
 
 
 class GroupBody(Body):
@@ -27,4 +27,4 @@ class GroupBody(Body):
 
     name: GroupName | None = Field(None, description="a new name, which members and waiting jobs follow")
     strategy: Strategy | None = None
-    workers: Members = Field([])
+    workers: MemberIds = Field([])

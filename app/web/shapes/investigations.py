@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from app.ledger import investigations
 from app.ledger.investigations import Investigation
 from app.pool.model import WorkerId
-from app.web.http.responses import first_page, place_of
+from app.web.http.responses import cursor_of, first_page, place_of
 from app.web.http.schemas import Body
 from app.web.http.services import services
 
@@ -24,7 +24,7 @@ def _written(text: str) -> str:
     return text.strip()
 
 
-Text = Annotated[
+NoteText = Annotated[
     str,
     AfterValidator(_written),
     # The pattern is for the document; the validator says in words what is wrong.
@@ -39,7 +39,7 @@ Text = Annotated[
 class NoteBody(Body):
     """A note."""
 
-    text: Text
+    text: NoteText
 
 
 def page_of(
@@ -47,4 +47,4 @@ def page_of(
 ) -> tuple[list[Investigation], str | None]:
     """A page of the investigations, newest first, and the cursor of the next page. Raises BadRequest for a cursor."""
     rows = investigations.listed(services().ledger, open_only, worker=worker, before=place_of(cursor), limit=limit + 1)
-    return first_page(rows, limit, lambda last: (last.opened_at, last.id))
+    return first_page(rows, limit, lambda last: cursor_of(last.opened_at, last.id))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.ledger.attempts import LogLine
 from app.pool.model import Attempt, AttemptEnd, Job, JobState, Then, WaitingFor
-from app.pool.status import FREE_SLOT, job_status
+from app.pool.status import FREE_SLOT, JobStatus, job_status
 from app.web.shapes.job_fields import SpecAnswer, facts_of
 
 AttemptState = Literal["assigned", "running", "ended"]
@@ -32,7 +32,7 @@ class JobAnswer(SpecAnswer):
 
     id: str
     state: JobState
-    status: str
+    status: JobStatus
     waiting: WaitingAnswer | None
     progress: float
     text: str

@@ -14,7 +14,7 @@ from app.pool.codec import from_plain
 from app.pool.model import FileFact, Job
 from app.web.http.services import services
 
-SHOWN = ("image/", "video/", "audio/")  # a browser may show these; all else is downloaded
+SHOWN = ("image", "video", "audio")  # a browser may show these; all else is downloaded
 NEVER_SHOWN = ("image/svg+xml",)  # may carry scripts
 
 
@@ -33,6 +33,12 @@ def media_type_of(file: FileFact) -> str:
     return file.media_type or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
 
 
+def shown_as(media_type: str) -> str | None:
+    """How a browser may show a file of this type: as image, video or audio; None for what it may only download."""
+    kind = media_type.partition("/")[0]
+    return kind if kind in SHOWN and media_type not in NEVER_SHOWN else None
+
+
 def send(job: Job, name: str) -> Response:
     """The answer with one output; it serves ranges and conditional requests. Raises Missing."""
     result = jobs.result(services().ledger, job.id)
@@ -44,8 +50,8 @@ def send(job: Job, name: str) -> Response:
     if not place.is_file():
         raise Missing("the file has been removed from MUSTER_OUTPUT")
     media_type = media_type_of(file)
-    shown = media_type.startswith(SHOWN) and media_type not in NEVER_SHOWN
-    return send_file(place, media_type, as_attachment=not shown, conditional=True, etag=file.sha256)
+    attached = shown_as(media_type) is None
+    return send_file(place, media_type, as_attachment=attached, conditional=True, etag=file.sha256)
 
 
 def _place(result: Result, file: FileFact) -> Path:

@@ -14,7 +14,7 @@ from app.ledger import attempts, policy
 from app.ledger.registry import fleet, workers
 from app.ledger.registry.workers import Rows
 from app.pool.capacity import takes
-from app.pool.matching import Refusal
+from app.pool.matching import Refusal, RefusedBy
 from app.pool.model import Attempt, Job, JobState, Json, Worker, WorkerId
 from app.pool.why import Seen, Turned, by_filter, by_room, by_setup
 from app.web.http import cache
@@ -26,7 +26,7 @@ from app.web.shapes.why_words import place, sentence, won, words
 
 NAMED = 5  # workers of each filter
 LOOKED_AT = 1000  # workers whose beats and leases one answer reads
-KEPT_S = 1.0
+CACHE_S = 1.0
 
 
 class NamedAnswer(BaseModel):
@@ -142,7 +142,9 @@ def _without_hosts(answer: WhyAnswer) -> WhyAnswer:
 def _to_look_at(everyone: Sequence[Worker], refused: dict[WorkerId, Refusal | None]) -> list[Worker]:
     """The workers that fit, then those that lack a tag: their newest beats may have it."""
     fitting = [worker for worker in everyone if refused[worker.id] is None]
-    lacking = [worker for worker in everyone if (why := refused[worker.id]) is not None and why.filter == "tags"]
+    lacking = [
+        worker for worker in everyone if (why := refused[worker.id]) is not None and why.filter is RefusedBy.TAGS
+    ]
     return [*fitting, *lacking][:LOOKED_AT]
 
 
@@ -156,7 +158,7 @@ def _seen(registered: Sequence[Worker]) -> dict[WorkerId, Seen]:
 
 
 def _registered() -> Rows:
-    recent: Recent[Rows] = cache.recent(cache.REGISTERED, KEPT_S)
+    recent: Recent[Rows] = cache.recent(cache.REGISTERED, CACHE_S)
     return recent.get(lambda former: workers.renewed(services().ledger, former or {}))
 
 

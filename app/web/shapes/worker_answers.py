@@ -14,7 +14,7 @@ from app.pool.load import Load, Parts, means, measured
 from app.pool.matching import offered
 from app.pool.model import Gpu, Health, Intent, JobId, Worker, WorkerId
 from app.pool.protocol import GpuFigures, Lease, LeaseState
-from app.pool.status import pause_words, worker_status
+from app.pool.status import WorkerStatus, pause_words, worker_status
 
 
 class MemoryAnswer(BaseModel):
@@ -77,7 +77,7 @@ class WorkerAnswer(BaseModel):
     slots_offered: int
     slots_started: int | None  # that could run something, now or when what they run has ended; null without heartbeat
     queue_depth: int | None  # null: the pool's
-    status: str
+    status: WorkerStatus
     reason: str | None
     health: Health
     intent: Intent
@@ -105,7 +105,7 @@ class WorkerList(BaseModel):
     next: str | None
 
 
-Leases = Mapping[JobId, Lease]
+LeasesByJob = Mapping[JobId, Lease]
 
 
 def worker_answers(
@@ -138,7 +138,7 @@ def _own(worker: Worker, beat: LiveBeat | None) -> LiveBeat | None:
 def _answer(
     worker: Worker,
     live: LiveBeat | None,
-    leases: Leases,
+    leases: LeasesByJob,
     load: Load | None,
     uptime_s: float | None,
     investigation: str | None,
@@ -195,7 +195,7 @@ def _heard(worker: Worker, live: LiveBeat | None) -> datetime | None:
     return datetime.now(timezone.utc) - timedelta(seconds=live.age_s) if live else worker.last_heartbeat
 
 
-def _count(leases: Leases, state: LeaseState) -> int:
+def _count(leases: LeasesByJob, state: LeaseState) -> int:
     return sum(lease.state is state for lease in leases.values())
 
 

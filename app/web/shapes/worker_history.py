@@ -10,8 +10,8 @@ from app.ledger import attempts
 from app.ledger.registry import workers
 from app.pool.model import Health, JobState, WorkerId
 from app.pool.parameters import whole
-from app.web.http.responses import first_page, place_of
-from app.web.http.schemas import LISTED, LISTED_MOST, Query
+from app.web.http.responses import cursor_of, first_page, place_of
+from app.web.http.schemas import PageQuery
 from app.web.http.services import services
 from app.web.shapes.job_answers import AttemptAnswer, attempt_answer
 
@@ -51,17 +51,10 @@ class TransitionList(BaseModel):
     next: str | None
 
 
-class HistoryQuery(Query):
-    """Which page."""
-
-    cursor: str | None = Field(default=None, max_length=200, description="`next` of the page before")
-    limit: int = Field(default=LISTED, ge=1, le=LISTED_MOST)
-
-
-def jobs_given(worker: WorkerId, query: HistoryQuery) -> WorkerJobList:
+def jobs_given(worker: WorkerId, query: PageQuery) -> WorkerJobList:
     """A page of the jobs that this worker was given."""
     rows = attempts.of_worker(services().ledger, worker, place_of(query.cursor), query.limit + 1)
-    page, more = first_page(rows, query.limit, lambda last: (last.attempt.assigned_at, last.attempt.job))
+    page, more = first_page(rows, query.limit, lambda last: cursor_of(last.attempt.assigned_at, last.attempt.job))
     items = [
         WorkerJobAnswer(
             job=given.attempt.job,
@@ -76,11 +69,11 @@ def jobs_given(worker: WorkerId, query: HistoryQuery) -> WorkerJobList:
     return WorkerJobList(items=items, next=more)
 
 
-def transitions(worker: WorkerId, query: HistoryQuery) -> TransitionList:
+def transitions(worker: WorkerId, query: PageQuery) -> TransitionList:
     """A page of the changes of this worker's health."""
     place = place_of(query.cursor)
     before = whole(place[1]) if place else None
     rows = workers.transitions(services().ledger, worker, before, query.limit + 1)
-    page, more = first_page(rows, query.limit, lambda last: (last.at, str(last.id)))
+    page, more = first_page(rows, query.limit, lambda last: cursor_of(last.at, str(last.id)))
     items = [TransitionAnswer(**{name: getattr(each, name) for name in TransitionAnswer.model_fields}) for each in page]
     return TransitionList(items=items, next=more)

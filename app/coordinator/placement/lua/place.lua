@@ -9,11 +9,13 @@
 --                   is added to the scores of its zset
 --         excluded  [worker, …]   look_at  how many workers to look at beyond these
 --         least_mb, vram_mb       of the jobs themselves; the larger counts
+--         order     by which these zsets are ordered: load or turn
 -- returns JSON, for each job one of
 --   'full'           nobody has room, which is then true of the jobs behind it too
 --   'older attempt'  who has room may still have an older attempt of this very job
---   {worker, gpus, vram_mb, whole, slots, score, load, runners_up}: score and load as they were when it was chosen;
---                    runners_up [[worker, score], …]: the next best of those that were read, at most three
+--   {worker, gpus, vram_mb, whole, slots, score, queued, load, runners_up}: score and load as they were when it was
+--                    chosen; queued: it is a mere place behind the slots, for which nothing is added to this score;
+--                    runners_up [{worker, score, queued}, …]: the next best of those that were read, at most three
 -- It finds workers in the zsets and makes their keys from the prefixes: one Redis, not Redis Cluster.
 local LOAD, TURN = KEYS[1], KEYS[2]
 local LEASES, WORKERS, ELIGIBLE = ARGV[1], ARGV[2], ARGV[3]
@@ -39,6 +41,12 @@ local function head(name, count)
     found.count, heads[name] = count, found
   end
   return found
+end
+
+-- A score as text, exact to the last bit, without what is added for a place behind the slots; and whether it was.
+local function told(score)
+  local queued = score >= QUEUED[run.order]
+  return string.format('%.17g', queued and score - QUEUED[run.order] or score), queued
 end
 
 local function forget_heads(room)
@@ -100,9 +108,10 @@ local function give(worker, score, source, job, attempt)
   end
   local vram_mb = need.cards > 0 and 0 or math.max(need.vram_mb, run.vram_mb)
   reserve(worker, job, attempt, need, vram_mb, room, held, uuids)
+  local shown, queued = told(score)
   return {
     worker = worker, gpus = uuids, vram_mb = vram_mb, whole = need.cards > 0, slots = need.slots,
-    score = string.format('%.17g', score), load = room.parts, runners_up = {},
+    score = shown, queued = queued, load = room.parts, runners_up = {},
   }
 end
 
@@ -121,8 +130,8 @@ local function nearest(lists, places)
   return lists[best][places[best] - 2], lowest, sources[best]
 end
 
--- Of each zset so many, `count` in all. Returns the answer, whether there are more to look at, and whether an older
--- attempt was in the way.
+-- Examines up to `count` workers, `each` of a zset at most. Returns the answer, whether there are more to look at, and
+-- whether an older attempt was in the way.
 local function choose(job, attempt, passed, each, count)
   local answer, more, older, lists, places = nil, false, false, {}, {}
   for i, source in ipairs(sources) do
@@ -133,7 +142,8 @@ local function choose(job, attempt, passed, each, count)
     local worker, score, source = nearest(lists, places)
     if not worker then break end
     if answer and not passed[worker] then
-      table.insert(answer.runners_up, {worker, string.format('%.17g', score)})
+      local shown, queued = told(score)
+      table.insert(answer.runners_up, {worker = worker, score = shown, queued = queued})
       if #answer.runners_up == RUNNERS_UP then break end
     elseif not passed[worker] then
       passed[worker] = true
