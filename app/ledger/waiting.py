@@ -91,8 +91,8 @@ def assign(ledger: Ledger, assignments: Iterable[Assignment]) -> dict[JobId, Job
 
     May be repeated: a job that was moved before is not among those that a second call returns.
     """
-    wishes = [{**plain(each), **plain(each.reserved)} for each in assignments]
-    return {row["id"]: job_of(row) for row in ledger.all("waiting_assign", wishes=Jsonb(wishes))}
+    rows = [{**plain(each), **plain(each.reserved)} for each in assignments]
+    return {row["id"]: job_of(row) for row in ledger.all("waiting_assign", assignments=Jsonb(rows))}
 
 
 def slots_in_use(ledger: Ledger) -> dict[str, int]:

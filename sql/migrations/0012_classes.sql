@@ -5,12 +5,21 @@ ALTER TABLE jobs
     ADD COLUMN failed_on text[] NOT NULL DEFAULT '{}',  -- the workers on which it has failed, in order
     ADD COLUMN waiting_for text CHECK (waiting_for IN ('slot', 'worker', 'time'));  -- what `waiting` says in words
 
+-- The order in which names are given makes no difference.
+CREATE FUNCTION in_one_order(names text[]) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
+    SELECT ARRAY(SELECT unnest(names) COLLATE "C" ORDER BY 1)
+$$;
+-- One expression without a subquery, which PL/pgSQL evaluates without the executor: it runs with every submission.
 CREATE FUNCTION jobs_class() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.class := left(md5(jsonb_build_array(
-        NEW.workflow, ARRAY(SELECT unnest(NEW.requires) COLLATE "C" ORDER BY 1), NEW.prefers, NEW.group_name,
-        NEW.min_vram_mb, NEW.above_vram_mb, NEW.gpus, ARRAY(SELECT unnest(NEW.only_workers) COLLATE "C" ORDER BY 1),
-        ARRAY(SELECT unnest(NEW.exclude_workers) COLLATE "C" ORDER BY 1), NEW.failed_on)::text), 16);
+        NEW.workflow,
+        CASE WHEN cardinality(NEW.requires) > 1 THEN in_one_order(NEW.requires) ELSE NEW.requires END,
+        NEW.prefers, NEW.group_name, NEW.min_vram_mb, NEW.above_vram_mb, NEW.gpus,
+        CASE WHEN cardinality(NEW.only_workers) > 1 THEN in_one_order(NEW.only_workers) ELSE NEW.only_workers END,
+        CASE WHEN cardinality(NEW.exclude_workers) > 1 THEN in_one_order(NEW.exclude_workers)
+             ELSE NEW.exclude_workers END,
+        NEW.failed_on)::text), 16);
     RETURN NEW;
 END $$;
 CREATE TRIGGER jobs_class

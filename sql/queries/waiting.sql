@@ -53,21 +53,22 @@ FROM queues CROSS JOIN LATERAL (
 -- Moves jobs that are still pending with this attempt and demand what they demanded when they were placed, to workers
 -- that are active and healthy in this incarnation, and set up as they were then; returns them. The attempt's row is
 -- written by the same statement. strict and timeout_s are what holds where the job names none.
-WITH wish AS (
-    SELECT * FROM jsonb_to_recordset(%(wishes)s)
-        AS w(job text, attempt integer, class_name text, worker text, incarnation bigint, gpus text[],
-             vram_mb integer, whole boolean, slots integer, strict boolean, timeout_s integer, revision bigint, placement jsonb)
+WITH placed AS (
+    SELECT * FROM jsonb_to_recordset(%(assignments)s)
+        AS one(job text, attempt integer, class_name text, worker text, incarnation bigint, gpus text[],
+               vram_mb integer, whole boolean, slots integer, strict boolean, timeout_s integer, revision bigint,
+               placement jsonb)
 ), moved AS (
-    UPDATE jobs SET state = 'assigned', worker_id = wish.worker, incarnation = wish.incarnation, nonce = NULL,
+    UPDATE jobs SET state = 'assigned', worker_id = placed.worker, incarnation = placed.incarnation, nonce = NULL,
                     assigned_at = now(), waiting = NULL, not_before = NULL, progress_number = 0
-    FROM wish JOIN workers ON workers.id = wish.worker AND workers.incarnation = wish.incarnation
+    FROM placed JOIN workers ON workers.id = placed.worker AND workers.incarnation = placed.incarnation
                           AND workers.intent = 'active' AND workers.health = 'healthy'
-                          AND workers.revision = coalesce(wish.revision, workers.revision)
-    WHERE jobs.id = wish.job AND jobs.attempt = wish.attempt AND jobs.state = 'pending'
-      AND jobs.class = coalesce(wish.class_name, jobs.class)
-    RETURNING jobs.*, wish.gpus AS reserved_gpus, wish.vram_mb, wish.whole, wish.slots, wish.placement,
-              jobs.strict OR wish.strict AS held_strictly,
-              coalesce(jobs.timeout_s, wish.timeout_s) AS limit_s
+                          AND workers.revision = coalesce(placed.revision, workers.revision)
+    WHERE jobs.id = placed.job AND jobs.attempt = placed.attempt AND jobs.state = 'pending'
+      AND jobs.class = coalesce(placed.class_name, jobs.class)
+    RETURNING jobs.*, placed.gpus AS reserved_gpus, placed.vram_mb, placed.whole, placed.slots, placed.placement,
+              jobs.strict OR placed.strict AS held_strictly,
+              coalesce(jobs.timeout_s, placed.timeout_s) AS limit_s
 ), written AS (
     INSERT INTO attempts (job_id, number, worker_id, incarnation, gpus, vram_mb, whole, slots, strict, timeout_s,
                           placement)
