@@ -27,6 +27,11 @@ class Clocks:
         return (self.missed_beats + 1 / 3) * self.interval_s
 
     @property
+    def down_s(self) -> float:
+        """The silence after which a worker that has beaten before is down."""
+        return (self.missed_beats + 1) * self.interval_s
+
+    @property
     def strict_term_s(self) -> float:
         """After the last beat that got through, a strict attempt is asked to end."""
         return self.missed_beats * self.interval_s
