@@ -14,6 +14,11 @@ from app.pool.about import About, described, described_fields
 from app.pool.errors import BadRequest
 
 
+def missing_s(interval_s: float) -> float:
+    """How long the key of a worker that beats every `interval_s` stays missing before the worker is down."""
+    return interval_s * 2 / 3
+
+
 @dataclass(frozen=True)
 class Clocks:
     """The durations that follow from the interval between heartbeats; seconds."""
@@ -29,7 +34,7 @@ class Clocks:
     @property
     def down_s(self) -> float:
         """The silence after which a worker that has beaten before is down."""
-        return (self.missed_beats + 1) * self.interval_s
+        return self.ttl_s + missing_s(self.interval_s)
 
     @property
     def strict_term_s(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
@@ -16,10 +17,27 @@ from app.ledger import tokens
 from app.ledger.db import Ledger
 from app.pool.codec import plain, to_json
 from app.pool.protocol import Beat
+from app.pool.settings import ServerSettings
 from tests.kit.actors import offer
 
 Facts = dict[str, Any]
 HTML = {"Accept": "text/html,*/*;q=0.8"}
+
+
+def server_settings(home: Path, database_url: str, redis_url: str, rq_url: str) -> ServerSettings:
+    """The settings of a server over these stores, with its outputs below `home`."""
+    return ServerSettings(
+        home=home,
+        database_url=database_url,
+        redis_url=redis_url,
+        rq_redis_url=rq_url,
+        agent_redis_url=redis_url,
+        agent_rq_redis_url=rq_url,
+        prefix="pool:",
+        input_folders=(),
+        output_folder=home / "output",
+        secret_key="of this test",
+    )
 
 
 @dataclass

@@ -21,8 +21,8 @@ from app.pool.errors import BadFields, BadRequest
 from app.pool.keys import Keys
 from app.pool.live import Live
 from app.pool.model import JobSpec, JobState, Requirement, WorkerId
-from app.pool.settings import ServerSettings
 from tests.kit.actors import join
+from tests.kit.web import server_settings
 
 ROOT = Actor("root", "admin", "t1")
 ANN = Actor("ann", "creator", "t2")
@@ -32,18 +32,7 @@ EVE = Actor("eve", "creator", "t3")
 @pytest.fixture
 def stores(ledger: Ledger, database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Services]:
     """The services of no web process."""
-    server = ServerSettings(
-        home=tmp_path,
-        database_url=database_url,
-        redis_url=redis_url,
-        rq_redis_url=redis_url,
-        agent_redis_url=redis_url,
-        agent_rq_redis_url=redis_url,
-        prefix="pool:",
-        input_folders=(),
-        output_folder=tmp_path / "output",
-        secret_key="of this test",
-    )
+    server = server_settings(tmp_path, database_url, redis_url, redis_url)
     client, keys = redis_client.client(redis_url, redis_client.PAGE_S), Keys("pool:")
     yield Services(server, ledger, client, keys, Live(client, keys))
     client.close()

@@ -10,23 +10,12 @@ import pytest
 from app.pool.settings import ServerSettings
 from app.web.app import create_app
 from app.web.http.services import EXTENSION
-from tests.kit.web import Web
+from tests.kit.web import Web, server_settings
 
 
 @pytest.fixture
 def settings(database_url: str, redis_url: str, rq_url: str, tmp_path: Path) -> ServerSettings:
-    return ServerSettings(
-        home=tmp_path,
-        database_url=database_url,
-        redis_url=redis_url,
-        rq_redis_url=rq_url,
-        agent_redis_url=redis_url,
-        agent_rq_redis_url=rq_url,
-        prefix="pool:",
-        input_folders=(),
-        output_folder=tmp_path / "output",
-        secret_key="of this test",
-    )
+    return server_settings(tmp_path, database_url, redis_url, rq_url)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from app.pool.model import Degraded, Health, Worker
-from app.pool.policy import Clocks
+from app.pool.policy import Clocks, missing_s
 from app.pool.protocol import Beat
 
 FIRST_BEAT_S = 10.0  # what a busy host may take to start an agent's processes after its join
@@ -54,7 +54,7 @@ class Sight:
     @property
     def missing_s(self) -> float:
         """How long its key has to stay missing before it is down, also for a leader that had looked away."""
-        return self.interval_s * 2 / 3
+        return missing_s(self.interval_s)
 
 
 class Clock:
