@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import secrets
 import time
 import urllib.error
@@ -31,8 +30,6 @@ from app.pool.keys import JOIN_MS, Keys
 from app.pool.loop import Bell
 from app.pool.protocol import Wanted
 from app.pool.settings import AgentSettings
-
-log = logging.getLogger(__name__)
 
 JOIN_S = 30.0
 CALL_S = 5.0

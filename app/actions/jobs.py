@@ -77,11 +77,11 @@ def cancel(services: Services, actor: Actor, job: str) -> Job:
         if cancelled:
             events.record(tx, "job.cancelled", f"{actor.name} cancelled it", job=before.id, actor=actor.name)
     if cancelled is None:
-        present = find(services.ledger, actor, job)
-        if present.state is not JobState.CANCELLED:
-            raise Conflict(f"this job has ended already: {present.state}")
+        cancelled = find(services.ledger, actor, job)
+        if cancelled.state is not JobState.CANCELLED:
+            raise Conflict(f"this job has ended already: {cancelled.state}")
     services.ring(f"job {before.id}")
-    return cancelled or before
+    return cancelled
 
 
 def retry(services: Services, actor: Actor, job: str) -> Job:
