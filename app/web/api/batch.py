@@ -7,7 +7,7 @@ from flask import Response
 from app.actions import jobs
 from app.ledger.db import Ledger
 from app.web.http import blueprints
-from app.web.http.auth import caller
+from app.web.http.auth import WRITERS, caller
 from app.web.http.idempotency import once
 from app.web.http.schemas import IdempotencyHeader
 from app.web.http.services import services
@@ -16,7 +16,7 @@ from app.web.shapes.job_bodies import BatchBody, spec_of
 
 BATCH_BYTES = 16 * 1024 * 1024  # 10,000 jobs of 1.6 KiB each
 
-blueprint = blueprints.group("batch", reads=(), writes=("admin", "creator"), most_bytes=BATCH_BYTES)
+blueprint = blueprints.group("batch", reads=(), writes=WRITERS, most_bytes=BATCH_BYTES)
 
 
 @blueprint.post("/jobs/batch", responses={201: JobBatch})

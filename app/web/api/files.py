@@ -9,6 +9,7 @@ from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, ConfigDict
 
 from app.web.http import auth, blueprints, uploads
+from app.web.http.auth import WRITERS
 from app.web.http.responses import answer
 
 blueprint = APIBlueprint(
@@ -18,7 +19,7 @@ blueprint = APIBlueprint(
     abp_security=[{"bearer": []}],
     abp_responses={status: blueprints.problem_response() for status in (400, 401, 403, 413, 415, 422, 503)},
 )
-auth.guard(blueprint, reads=("admin", "creator"), writes=("admin", "creator"))
+auth.guard(blueprint, reads=WRITERS, writes=WRITERS)
 blueprint.before_request(uploads.allow_large)
 
 

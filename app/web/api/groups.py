@@ -14,13 +14,13 @@ from app.actions import groups
 from app.ledger import groups as ledger_groups
 from app.ledger.groups import Group
 from app.web.http import blueprints, etags
-from app.web.http.auth import caller
+from app.web.http.auth import READERS, caller
 from app.web.http.responses import answer
 from app.web.http.schemas import GroupName, MatchHeader, Query
 from app.web.http.services import services
 from app.web.shapes.group_bodies import GroupBody, NewGroupBody
 
-blueprint = blueprints.group("groups", reads=("admin", "read"))
+blueprint = blueprints.group("groups", reads=READERS)
 
 
 class GroupAnswer(BaseModel):

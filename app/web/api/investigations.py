@@ -14,13 +14,13 @@ from app.actions import investigations
 from app.ledger.investigations import Investigation, InvestigationNote, Move, moves, notes
 from app.pool.model import WorkerId
 from app.web.http import blueprints
-from app.web.http.auth import caller
+from app.web.http.auth import READERS, caller
 from app.web.http.responses import answer
 from app.web.http.schemas import Body, Id, PageQuery
 from app.web.http.services import services
 from app.web.shapes.investigations import NoteBody, NoteText, page_of
 
-blueprint = blueprints.group("investigations", reads=("admin", "read"))
+blueprint = blueprints.group("investigations", reads=READERS)
 
 
 class InvestigationAnswer(BaseModel):

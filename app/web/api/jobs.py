@@ -9,7 +9,7 @@ from app.ledger import attempts
 from app.ledger import jobs as ledger_jobs
 from app.pool.model import Job, JobState
 from app.web.http import blueprints
-from app.web.http.auth import PEOPLE, caller
+from app.web.http.auth import PEOPLE, WRITERS, caller
 from app.web.http.responses import answer, cursor_of, first_page, place_of
 from app.web.http.schemas import IdempotencyHeader, JobPath, JobsQuery
 from app.web.http.services import services
@@ -17,7 +17,7 @@ from app.web.shapes import submission
 from app.web.shapes.job_answers import AttemptList, JobAnswer, JobList, attempt_answer, job_answer
 from app.web.shapes.job_bodies import JobBody
 
-blueprint = blueprints.group("jobs", reads=PEOPLE, writes=("admin", "creator"))
+blueprint = blueprints.group("jobs", reads=PEOPLE, writes=WRITERS)
 
 
 @blueprint.post("/jobs", responses={201: JobAnswer})

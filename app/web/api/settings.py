@@ -15,11 +15,11 @@ from app.ledger import policy
 from app.pool.model import Json
 from app.pool.policy import ABOUT, DEFAULTS, NAMES, NULLABLE, Policy
 from app.web.http import blueprints, etags
-from app.web.http.auth import caller
+from app.web.http.auth import READERS, caller
 from app.web.http.schemas import Body, MatchHeader
 from app.web.http.services import services
 
-blueprint = blueprints.group("settings", reads=("admin", "read"))
+blueprint = blueprints.group("settings", reads=READERS)
 
 
 def _schema(name: str) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from flask import Response
 
 from app.actions import workers
 from app.web.http import blueprints
+from app.web.http.auth import READERS
 from app.web.http.responses import answer
 from app.web.http.schemas import PageQuery, WorkerPath
 from app.web.http.services import services
 from app.web.shapes.worker_history import TransitionList, WorkerJobList, jobs_given, transitions
 
-blueprint = blueprints.group("history", reads=("admin", "read"))
+blueprint = blueprints.group("history", reads=READERS)
 
 
 @blueprint.get("/admin/workers/<id:worker>/jobs", responses={200: WorkerJobList})

@@ -12,12 +12,13 @@ from app.actions.workers import find
 from app.ledger.registry import samples
 from app.pool.model import DAY_S
 from app.web.http import blueprints
+from app.web.http.auth import READERS
 from app.web.http.responses import answer
 from app.web.http.schemas import WHOLE, Query, When, WorkerPath
 from app.web.http.services import services
 from app.web.shapes.worker_answers import GpuAnswer, LoadAnswer, MemoryAnswer, worker_answers
 
-blueprint = blueprints.group("figures", reads=("admin", "read"))
+blueprint = blueprints.group("figures", reads=READERS)
 
 SAMPLE_S = 60  # a sample is kept each minute
 POINTS = 1440  # in one answer; where more would come, the step grows

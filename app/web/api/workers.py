@@ -10,6 +10,7 @@ from app.actions import workers
 from app.ledger.registry import setups
 from app.pool.model import Worker
 from app.web.http import blueprints, etags
+from app.web.http.auth import READERS
 from app.web.http.fleet_filter import FIELDS, Filter
 from app.web.http.responses import answer, first_page, name_cursor, name_of
 from app.web.http.schemas import LISTED_MOST, FilterWords, WorkerPath, WorkersQuery
@@ -17,7 +18,7 @@ from app.web.http.services import services
 from app.web.shapes.worker_answers import WorkerAnswer, WorkerList
 from app.web.shapes.workers import answers_of, matching
 
-blueprint = blueprints.group("workers", reads=("admin", "read"))
+blueprint = blueprints.group("workers", reads=READERS)
 
 
 @blueprint.get("/admin/workers", responses={200: WorkerList})

@@ -13,6 +13,8 @@ from app.web.http.problems import problem
 from app.web.http.services import services
 
 PEOPLE = ("admin", "creator", "read")
+READERS = ("admin", "read")  # who may see hosts and others' jobs
+WRITERS = ("admin", "creator")
 READING = ("GET", "HEAD", "OPTIONS")
 
 

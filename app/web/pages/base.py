@@ -29,8 +29,6 @@ from app.web.http.problems import AWAY, MEDIA_TYPE, STATUSES, away
 from app.web.http.services import services
 
 ROOT = Path(__file__).parents[3]
-READERS = ("admin", "read")  # who may see hosts and others' jobs
-WRITERS = ("admin", "creator")
 THEMES = ("light", "dark")
 
 View = Callable[..., ResponseReturnValue]

@@ -14,12 +14,12 @@ from app.ledger.registry.samples import MinuteSample
 from app.pool.model import WorkerId
 from app.pool.status import WorkerStatus
 from app.web.http import cache, htmx
-from app.web.http.auth import caller
+from app.web.http.auth import READERS, caller
 from app.web.http.cache import Recent
 from app.web.http.fleet_filter import PAGE_ROWS, Chip, Filter
 from app.web.http.services import services
 from app.web.pages import fleet_rows
-from app.web.pages.base import READERS, page
+from app.web.pages.base import page
 from app.web.pages.fleet_rows import SPARK_S, FleetRows, WorkerRow
 from app.web.pages.worker_form import Written
 

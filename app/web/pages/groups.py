@@ -18,11 +18,11 @@ from app.ledger.registry import workers
 from app.pool.model import Worker
 from app.pool.policy import STRATEGIES
 from app.web.http import etags
-from app.web.http.auth import caller
+from app.web.http.auth import READERS, caller
 from app.web.http.filters import short
 from app.web.http.forms import Errors, tried
 from app.web.http.services import services
-from app.web.pages.base import READERS, page
+from app.web.pages.base import page
 from app.web.pages.worker_form import Tick
 from app.web.shapes.group_bodies import GroupBody, NewGroupBody
 

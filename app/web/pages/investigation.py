@@ -16,11 +16,11 @@ from app.ledger.registry import workers
 from app.pool.errors import BadRequest
 from app.pool.model import Intent
 from app.web.http import htmx
-from app.web.http.auth import caller
+from app.web.http.auth import READERS, caller
 from app.web.http.schemas import LISTED
 from app.web.http.services import services
 from app.web.pages import investigation_story
-from app.web.pages.base import READERS, page
+from app.web.pages.base import page
 from app.web.pages.investigation_story import Figure, Step
 from app.web.shapes.investigations import NoteBody, page_of
 

@@ -10,9 +10,9 @@ from app.ledger import policy
 from app.pool.about import described_fields
 from app.pool.model import TIME_LIMITS, Job, JobSpec
 from app.web.http import htmx
-from app.web.http.auth import caller
+from app.web.http.auth import WRITERS, caller
 from app.web.http.services import services
-from app.web.pages.base import WRITERS, page
+from app.web.pages.base import page
 from app.web.pages.job_views import JobView, job_view
 from app.web.shapes import logs, outputs
 from app.web.shapes.why import explain

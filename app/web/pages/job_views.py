@@ -12,6 +12,7 @@ from app.ledger.db import Ledger
 from app.ledger.registry import fleet
 from app.pool.model import ENDED, Attempt, Checkpoint, FileFact, Job, JobState, WorkerId
 from app.pool.status import JobStatus, job_status
+from app.web.http.auth import WRITERS
 from app.web.pages import job_story
 from app.web.pages.job_story import StoryEntry
 from app.web.pages.orphan_window import overlaps
@@ -113,7 +114,7 @@ def job_view(ledger: Ledger, job: Job, reader: Actor, logged: int | None) -> Job
     lines = attempts.log_tail(ledger, job.id, logged, LOG_LINES)
     result = jobs.result(ledger, job.id) if job.state is JobState.SUCCEEDED else None
     waiting = waiting_answer(job)
-    writes = reader.role in ("admin", "creator")
+    writes = reader.role in WRITERS
     return JobView(
         row=job_row(job, fleet.names(ledger, [job.worker]), reader.sees_all),
         until=waiting.until if waiting else None,

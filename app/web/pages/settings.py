@@ -13,10 +13,10 @@ from app.ledger import policy
 from app.pool.model import Json
 from app.pool.policy import ABOUT, DEFAULTS, FAILOVER, FAILURES, NAMES, NULLABLE, PLACEMENT, Policy
 from app.web.http import etags
-from app.web.http.auth import caller
+from app.web.http.auth import READERS, caller
 from app.web.http.forms import Errors, tried
 from app.web.http.services import services
-from app.web.pages.base import READERS, page
+from app.web.pages.base import page
 
 blueprint = Blueprint("settings_page", __name__)
 SECTIONS = (PLACEMENT, FAILOVER, FAILURES)

@@ -16,12 +16,12 @@ from app.ledger.registry import workflows
 from app.ledger.registry.workflows import Declaration
 from app.pool.model import Job, Json
 from app.web.http import uploads
-from app.web.http.auth import caller
+from app.web.http.auth import WRITERS, caller
 from app.web.http.forms import REFUSED, Errors, wrong
 from app.web.http.schemas import IdempotencyHeader
 from app.web.http.services import services
 from app.web.pages import submit_form
-from app.web.pages.base import WRITERS, page
+from app.web.pages.base import page
 from app.web.shapes import submission
 from app.web.shapes.job_bodies import JobBody, body_of
 

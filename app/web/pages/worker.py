@@ -15,12 +15,12 @@ from app.pool.keys import queue
 from app.pool.load import ANSWERED, WORDS
 from app.pool.model import Intent, Worker
 from app.web.http import htmx
-from app.web.http.auth import caller
+from app.web.http.auth import READERS, caller
 from app.web.http.forms import Errors
 from app.web.http.schemas import PageQuery
 from app.web.http.services import services
 from app.web.pages import fleet_rows
-from app.web.pages.base import READERS, page
+from app.web.pages.base import page
 from app.web.pages.fleet_rows import WorkerRow
 from app.web.pages.worker_form import Written, form_of
 from app.web.shapes.worker_answers import LoadAnswer, worker_answers
