@@ -61,7 +61,7 @@ class LogExtent:
     missing_bytes: int
 
 
-class Stored(Enum):
+class StoreOutcome(Enum):
     """What became of a portion."""
 
     NOW = "now"
@@ -71,14 +71,14 @@ class Stored(Enum):
 
 def store(
     ledger: Ledger, job: JobId, attempt: int, worker: WorkerId, head: PortionHead, data: bytes, kept_bytes: int
-) -> Stored:
+) -> StoreOutcome:
     """Store a portion of an attempt of this worker, and drop from the middle what is more than `kept_bytes` of text."""
     named = {"job": job, "attempt": attempt}
     if ledger.do("log_store", worker=worker, data=data, **plain(head), **named):
         ledger.do("log_trim", half=kept_bytes // 2, **named)
-        return Stored.NOW
+        return StoreOutcome.NOW
     known = ledger.one("log_stored", number=head.number, worker=worker, **named)
-    return Stored.BEFORE if known else Stored.UNKNOWN
+    return StoreOutcome.BEFORE if known else StoreOutcome.UNKNOWN
 
 
 def read(ledger: Ledger, job: JobId, attempt: int, after: int = 0, limit: int = 1000) -> LogPart:

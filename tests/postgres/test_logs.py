@@ -6,7 +6,7 @@ import pytest
 
 from app.ledger import logs
 from app.ledger.db import Ledger
-from app.ledger.logs import LogGap, LogLine, Stored
+from app.ledger.logs import LogGap, LogLine, StoreOutcome
 from app.pool.log.portion import PortionHead, pack, stamped
 from app.pool.model import JobId, Worker
 from tests.kit.actors import join, running
@@ -23,7 +23,7 @@ def worker(ledger: Ledger) -> Worker:
 
 def send(
     ledger: Ledger, worker: Worker, job: JobId, number: int, kept_bytes: int = EVERYTHING, closed: bool = False
-) -> Stored:
+) -> StoreOutcome:
     """Store portion `number` of attempt 1: two lines of four bytes."""
     head = PortionHead(number, 2 * number - 1, 2, len(TEXT) * (number - 1), len(TEXT), closed)
     return logs.store(ledger, job, 1, worker.id, head, pack(stamped(1_000 * number, "e", TEXT)), kept_bytes)
@@ -41,9 +41,9 @@ def test_a_portion_that_comes_twice_is_stored_once_and_one_of_another_worker_nev
 ) -> None:
     job = running(ledger, worker).id
     stranger = join(ledger, "stranger")
-    assert send(ledger, stranger, job, 1) is Stored.UNKNOWN
-    assert [send(ledger, worker, job, 1) for _ in range(2)] == [Stored.NOW, Stored.BEFORE]
-    assert send(ledger, stranger, job, 1) is Stored.UNKNOWN
+    assert send(ledger, stranger, job, 1) is StoreOutcome.UNKNOWN
+    assert [send(ledger, worker, job, 1) for _ in range(2)] == [StoreOutcome.NOW, StoreOutcome.BEFORE]
+    assert send(ledger, stranger, job, 1) is StoreOutcome.UNKNOWN
     assert shown(logs.read(ledger, job, 1)) == [(1, "one"), (2, "two")]
 
 

@@ -8,7 +8,7 @@ from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.ledger import logs, policy
-from app.ledger.logs import Stored
+from app.ledger.logs import StoreOutcome
 from app.pool.log.portion import MOST_PACKED_BYTES, PortionHead
 from app.pool.model import JobId, WorkerId
 from app.web.http import auth, blueprints
@@ -59,6 +59,6 @@ def store(path: PortionPath, query: PortionQuery) -> Response:
     kept_bytes = policy.read(ledger).log_kept_mib * MIB
     worker, job = WorkerId(caller().worker or ""), JobId(path.job)
     stored = logs.store(ledger, job, path.attempt, worker, head, request.get_data(cache=False), kept_bytes)
-    if stored is Stored.UNKNOWN:
+    if stored is StoreOutcome.UNKNOWN:
         abort(404, "this worker has had no such attempt")
     return Response(status=204)
