@@ -13,9 +13,10 @@ from enum import Enum
 
 from app.ledger.db import Ledger, Row
 from app.pool.codec import plain
-from app.pool.log.portion import PortionHead, Stream, unpack
+from app.pool.log.portion import PortionHead, PortionLine, Stream, unpack
 from app.pool.model import JobId, WorkerId
 
+PATIENCE_S = 60  # an agent sends the last of a log within seconds of the attempt's end
 PORTIONS_AT_ONCE = 64  # of which the heads are read together; their data is read one by one
 
 
@@ -98,6 +99,28 @@ def tail(ledger: Ledger, job: JobId, attempt: int, limit: int = 100) -> LogPart:
     return LogPart((), False) if after is None else read(ledger, job, attempt, after, limit + 1)
 
 
+def before(ledger: Ledger, job: JobId, attempt: int, number: int, limit: int = 100) -> LogPart:
+    """The last entries of an attempt before line `number`, about `limit`; a gap among them is whole.
+
+    `more` says whether the log goes on before them.
+    """
+    row = ledger.one("log_kept_until", job=job, attempt=attempt, line=number - 1 - limit)
+    start = row["line"] or 0 if row else 0
+    entries = read(ledger, job, attempt, start, limit + 1).entries
+    return LogPart(tuple(entry for entry in entries if place(entry) < number), start > 0)
+
+
+def place(entry: LogLine | LogGap) -> int:
+    """The number of a line, of a gap that of its first one."""
+    return entry.number if isinstance(entry, LogLine) else entry.after + 1
+
+
+def is_closed(ledger: Ledger, job: JobId, attempt: int) -> bool:
+    """Whether nothing more is awaited: its end is there, or the attempt ended too long ago for its agent to live."""
+    row = ledger.one("log_is_closed", job=job, attempt=attempt, patience_s=PATIENCE_S)
+    return row is not None and row["closed"]
+
+
 def extents(ledger: Ledger, job: JobId) -> list[LogExtent]:
     """How long the log of each attempt is that has one, the first attempt first."""
     return [
@@ -121,7 +144,12 @@ def entries_after(ledger: Ledger, job: JobId, attempt: int, after: int = 0) -> I
 
 
 def _lines(attempt: int, head: Row, data: bytes, after: int) -> Iterator[LogLine]:
-    for number, line in enumerate(unpack(data), head["first_line"]):
-        if number > after:
-            at = datetime.fromtimestamp(line.at_ms / 1000, timezone.utc)
-            yield LogLine(attempt, number, at, line.stream, line.redraw, line.text)
+    first = head["first_line"]
+    for place, line in unpack(data, max(0, after + 1 - first)):
+        yield log_line(attempt, first + place, line)
+
+
+def log_line(attempt: int, number: int, line: PortionLine) -> LogLine:
+    """The line of a portion at its place in the log."""
+    at = datetime.fromtimestamp(line.at_ms / 1000, timezone.utc)
+    return LogLine(attempt, number, at, line.stream, line.redraw, line.text)
