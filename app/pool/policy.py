@@ -110,6 +110,20 @@ class Policy:
         between=(0, 300),
         section=FAILURES,
     )
+    log_kept_mib: int = described(
+        64,
+        "Log kept of an attempt (MiB)",
+        "A longer log loses its middle: half of this is kept from its beginning, half from its end.",
+        between=(1, 4096),
+        section=FAILURES,
+    )
+    log_limit_mib: int | None = described(
+        None,
+        "Largest log of an attempt (MiB)",
+        "An attempt that writes more is ended, as a failure; empty: no limit.",
+        between=(1, 1_048_576),
+        section=FAILURES,
+    )
     poison_deaths: int = described(
         3,
         "Deaths that make a job poison",

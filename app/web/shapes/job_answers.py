@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.ledger.attempts import LogLine
+from app.ledger.logs import LogLine
 from app.pool.model import Attempt, AttemptEnd, Job, JobState, Then, WaitingFor
 from app.pool.status import FREE_SLOT, JobStatus, job_status
 from app.web.shapes.job_fields import SpecAnswer, facts_of
@@ -129,7 +129,7 @@ def attempt_answer(attempt: Attempt) -> AttemptAnswer:
 
 def line_answer(line: LogLine) -> LineAnswer:
     """A log line as people see it."""
-    return LineAnswer(attempt=line.attempt, number=line.number, line=line.line, at=line.at)
+    return LineAnswer(attempt=line.attempt, number=line.number, line=line.text, at=line.at)
 
 
 def ahead(job: Job) -> datetime | None:
