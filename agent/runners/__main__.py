@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 
 from agent import files
-from agent.context import Job, Stopped
+from agent.context import Job, Permanent, Stopped
 from agent.ipc.link import Message
 from agent.ipc.start import Start
 from agent.ipc.wire import Signals, Wire
@@ -57,7 +57,8 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         return _ended("stopped", str(stopped) or "stopped when asked to")
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the workflow's errors are its end
         # Asked to stop: its children got the signal too, so whatever broke says nothing about the job.
-        return _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
+        end = _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
+        return {**end, "then": "never"} if isinstance(error, Permanent) and end["end"] == "failed" else end
 
 
 def checked(start: Start) -> dict[str, Json]:
