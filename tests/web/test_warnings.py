@@ -1,4 +1,4 @@
-"""A success that may be none says so: by its workflow's own words, by outputs of 0 bytes, or by none where all had some."""
+"""A success that may be none says so: by its workflow's own words, by empty outputs, or by none where all had some."""
 
 from __future__ import annotations
 
