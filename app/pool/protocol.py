@@ -191,6 +191,7 @@ class Order:
     strict: bool = False
     max_orphan_s: int | None = None  # the job's own; None: the pool's present one
     gpus: tuple[str, ...] = ()
+    log_limit_mib: int | None = None  # of text; an attempt that writes more is ended
 
 
 ReportKind = Literal["claim", "progress", "checkpoint", "log", "end", "goodbye"]

@@ -66,9 +66,8 @@ def test_all_but_colours_is_left_out(line: str, shown: str) -> None:
 
 
 def test_a_colour_goes_on_until_it_is_ended_line_by_line() -> None:
-    first, pen = runs(f"{E}[31mone")
-    second, pen = runs(f"two{E}[m three", pen)
-    assert (second, pen) == ([(Pen(1), "two"), (Pen(), " three")], Pen())
+    _, pen = runs(f"{E}[31mone")
+    assert runs(f"two{E}[m three", pen) == ([(Pen(1), "two"), (Pen(), " three")], Pen())
 
 
 def test_a_terminal_gets_colours_and_nothing_that_moves_its_cursor() -> None:

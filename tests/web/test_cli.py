@@ -425,9 +425,7 @@ def test_a_followed_log_waits_for_a_server_that_restarts_and_for_the_end_of_the_
             tell(ledger, worker, job, 1, "end", end="succeeded")
             fail(False)
             eventually(lambda: out.read_text() == "one\ntwo\n", 30)
-            write_log(
-                ledger, job, ["three"], worker.id, closed=True
-            )  # its agent was slower with the log than with the end
+            write_log(ledger, job, ["three"], worker.id, closed=True)  # later than the end of its attempt
             assert following.wait(30) == 0
     assert out.read_text() == "one\ntwo\nthree\n"
 
@@ -451,9 +449,8 @@ def _failing(server: str) -> Iterator[tuple[str, Callable[[bool], None]]]:
         def do_GET(self) -> None:
             if broken[0]:
                 return  # the connection is closed without an answer
-            with urllib.request.urlopen(
-                urllib.request.Request(server + self.path, headers=dict(self.headers))
-            ) as answer:
+            asked = urllib.request.Request(server + self.path, headers=dict(self.headers))
+            with urllib.request.urlopen(asked) as answer:
                 self.send_response(answer.status)
                 self.end_headers()
                 self.wfile.write(answer.read())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -41,6 +42,15 @@ def part(web: Web, job: Job, **query: Any) -> Any:
 
 def lines(part: Any) -> list[str]:
     return [item["line"] if "line" in item else item["missing"] for item in part["items"]]
+
+
+def looked(web: Web, job: Job, **query: Any) -> Iterator[Any]:
+    """The items of each part until the last."""
+    after: str | None = "0"
+    while after is not None:
+        answered = part(web, job, after=after, **query)
+        yield answered["items"]
+        after = answered["next"]
 
 
 def text(web: Web, job: Job, query: str = "") -> str:
@@ -127,21 +137,13 @@ def test_a_search_of_a_long_log_goes_on_look_by_look(web: Web, job: Job, monkeyp
     monkeypatch.setattr("app.ledger.log_search.search.__defaults__", (0, 100, 1))
     for n in range(4):
         write_log(web.ledger, job, [f"portion {n}", "needle" if n in (1, 3) else "hay"])
-    looks, after = [], "0"
-    while after is not None:
-        answered = part(web, job, search="needle", after=after)
-        looks.append([item["number"] for item in answered["items"]])
-        after = answered["next"]
-    assert looks == [[], [4], [], [8]]
+    looks = list(looked(web, job, search="needle"))
+    assert [[item["number"] for item in items] for items in looks] == [[], [4], [], [8]]
 
 
 def test_a_search_of_all_attempts_goes_from_one_to_the_next(web: Web, twice: Job) -> None:
-    found, after = [], "0"
-    while after is not None:
-        answered = part(web, twice, attempt="all", search="o", after=after)
-        found += [(item["attempt"], item["line"]) for item in answered["items"]]
-        after = answered["next"]
-    assert found == [(1, "one"), (1, "two"), (2, "four")]
+    hits = [item for items in looked(web, twice, attempt="all", search="o") for item in items]
+    assert [(item["attempt"], item["line"]) for item in hits] == [(1, "one"), (1, "two"), (2, "four")]
 
 
 def test_text_has_no_escapes_and_of_a_bar_the_last_state(web: Web, job: Job) -> None:

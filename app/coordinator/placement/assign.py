@@ -103,6 +103,7 @@ class Assigner:
             strict=spec.strict or self._fleet.policy.strict,
             max_orphan_s=spec.max_orphan_s,
             gpus=placed.place.reserved.gpus,
+            log_limit_mib=self._fleet.policy.log_limit_mib,
             **limits,
         )
 

@@ -76,6 +76,7 @@ class JobView:
     story: tuple[StoryEntry, ...]
     logged: int  # the attempt whose log is shown, unless all are
     outputs: tuple[OutputRow, ...]
+    warnings: tuple[str, ...]
     result: str | None
     checkpoints: tuple[tuple[str, Checkpoint], ...]
     cancellable: bool
@@ -121,6 +122,7 @@ def job_view(ledger: Ledger, job: Job, reader: Actor, logged: int | None) -> Job
         story=_story(ledger, job, tried, reader.sees_all),
         logged=logged,
         outputs=tuple(_output(file) for file in files_of(result)) if result else (),
+        warnings=tuple(result.warnings) if result else (),
         result=repr(result.result) if result and result.result is not None else None,
         checkpoints=_checkpoints(ledger, job),
         cancellable=writes and job.state not in ENDED,
