@@ -23,6 +23,7 @@ function toHit() {
   const hit = box().querySelector(".hit");
   if (!hit) return false;
   follow().checked = false;
+  box().scrollIntoView({ block: "nearest" });
   box().scrollTop = hit.offsetTop - box().clientHeight / 2;
   lastTop = box().scrollTop;
   return true;

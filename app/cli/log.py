@@ -14,7 +14,7 @@ from app.cli.follow import ENDED, LOOK_S
 from app.pool.errors import Unavailable
 from app.pool.log.words import attempt_head
 
-QUIET_S = 10  # without a line, once an attempt is over: its agent died before it could send the rest
+QUIET_S = 5  # without a line, once an attempt is over: its agent died before it could send the rest
 ALL = "all"
 PART = 5000  # lines asked for at once
 Item = Mapping[str, Any]  # a line, a gap, or {"head": the words before an attempt}
@@ -83,7 +83,9 @@ class LogReader:
         away = False
         while True:
             try:
-                return self.client.get(f"/jobs/{self.job}{path}", query)
+                answer = self.client.get(f"/jobs/{self.job}{path}", query)
+                self._heard_at = time.monotonic() if away else self._heard_at  # agents could not send either
+                return answer
             except Unavailable as error:
                 if not self.following:
                     raise

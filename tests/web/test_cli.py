@@ -160,13 +160,13 @@ def test_waiting_for_a_cancelled_job_ends_with_2(home: Environment, ledger: Ledg
 def test_a_followed_log_goes_on_over_attempts_until_the_end(home: Environment, ledger: Ledger) -> None:
     worker = join(ledger)
     job = running(ledger, worker)
-    tell(ledger, worker, job, 1, "log", number=1, lines=("one",))
+    write_log(ledger, job, ["one"])
     assert said(home, "logs", job.id) == "one"
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(said, home, "logs", job.id, "-f")
         tell(ledger, worker, job, 1, "end", end="stopped")
         again = running(ledger, worker, found(ledger, job))
-        tell(ledger, worker, again, 2, "log", number=1, lines=("two", "three"))
+        write_log(ledger, again, ["two", "three"], closed=True)
         tell(ledger, worker, again, 2, "end", end="succeeded")
         lines = following.result(20).splitlines()
     assert lines in (["one", "-- attempt 2", "two", "three"], ["two", "three"])
@@ -388,7 +388,7 @@ def test_a_log_is_printed_whole_from_its_end_or_with_its_times(home: Environment
     write_log(ledger, job, ["\x1b[31mone\x1b[0m", ("e", "two"), ("O", "10 %"), "three"], closed=True)
     assert said(home, "logs", job.id).splitlines() == ["one", "two", "three"]
     assert said(home, "logs", job.id, "--tail", "1") == "three"
-    assert said(home, "logs", job.id, "--timestamps").splitlines()[0] == "2025-11-30T10:53:21Z one"
+    assert said(home, "logs", job.id, "--timestamps").splitlines()[0] == "2025-11-30T10:53:21.000Z one"
     refused = call(home, "logs", job.id, "--attempt", "2")
     assert (refused.exit_code, "the newest is 1" in refused.stderr) == (1, True)
     assert "nor all" in call(home, "logs", job.id, "--attempt", "0").stderr
