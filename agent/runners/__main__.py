@@ -13,8 +13,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from agent import files
 from agent.context import Job, Stopped
+from agent.files.outputs import outputs
 from agent.ipc.link import Message
 from agent.ipc.start import Start
 from agent.ipc.wire import Signals, Wire
@@ -48,8 +48,9 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         job = Job(start, checked(start), wire, signals)
         result = _runner(job, start, wire, signals)()
         check_json(result, LIMITS.result_bytes, "the result")
-        outputs = [plain(fact) for fact in files.outputs(job.output_dir, but=job.checkpoint_dir)]
-        return {"end": "succeeded", "result": result, "error": None, "outputs": outputs}
+        with job.saving() as saving:
+            saved = outputs(job.output_dir, job.checkpoint_dir, saving.tick, job.log)
+        return {"end": "succeeded", "result": result, "error": None, "outputs": plain(saved)}
     except LeaseLost:
         raise
     except Stopped as stopped:
