@@ -13,13 +13,13 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from agent.context import Job, Stopped
+from agent.context import Job, Permanent, Stopped
 from agent.files.outputs import outputs
 from agent.ipc.link import Message
 from agent.ipc.start import Start
 from agent.ipc.wire import Signals, Wire
 from agent.limits import check_json
-from agent.runners import command, python
+from agent.runners import command, demands, python
 from app.pool import parameters, settings
 from app.pool.codec import from_plain, plain
 from app.pool.errors import BadRequest, LeaseLost, PoolError
@@ -50,6 +50,7 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         check_json(result, LIMITS.result_bytes, "the result")
         with job.saving() as saving:
             saved = outputs(job.output_dir, job.checkpoint_dir, saving.tick, job.log)
+        demands.require(start.runner.outputs, job.params, saved)
         return {"end": "succeeded", "result": result, "error": None, "outputs": plain(saved)}
     except LeaseLost:
         raise
@@ -57,7 +58,8 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         return _ended("stopped", str(stopped) or "stopped when asked to")
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the workflow's errors are its end
         # Asked to stop: its children got the signal too, so whatever broke says nothing about the job.
-        return _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
+        end = _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
+        return {**end, "then": "never"} if isinstance(error, Permanent) and end["end"] == "failed" else end
 
 
 def checked(start: Start) -> dict[str, Json]:
