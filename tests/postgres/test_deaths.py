@@ -6,34 +6,17 @@ from datetime import datetime, timezone
 
 import pytest
 
-from app.ledger import attempts, deaths, jobs, open_attempts, policy
+from app.ledger import attempts, jobs, policy
 from app.ledger.db import Ledger
 from app.ledger.registry import workers
 from app.pool.model import Health, Job, JobState, WaitingFor, Worker
-from tests.kit.actors import assign, found, join, overlapping, running, submit, tell
-
-MOST = 3
+from tests.kit.actors import MOST_DEATHS, assign, found, join, killed, lose, overlapping, running, submit, tell
 
 
-def die(ledger: Ledger, worker: Worker, *some: Job, most: int = MOST) -> None:
+def die(ledger: Ledger, worker: Worker, *some: Job, most: int = MOST_DEATHS) -> None:
     """The worker dies under what it runs, as a leader writes it down: job by job."""
     for job in some:
         lose(ledger, found(ledger, job), most)
-
-
-def lose(ledger: Ledger, job: Job, most: int = MOST) -> None:
-    with ledger.transaction() as tx:
-        taken = open_attempts.take_away(tx, job.id, job.attempt, "its host is gone", spare_strict=False, died=True)
-        deaths.follow(tx, [taken.job] if taken and taken.died else [], most)
-
-
-def killed(ledger: Ledger, job: Job, *names: str, most: int = MOST) -> Job:
-    """The job as it is once these workers, each started again after its death, have died under it."""
-    for name in names:
-        worker = join(ledger, name)
-        running(ledger, worker, found(ledger, job))
-        die(ledger, worker, job, most=most)
-    return found(ledger, job)
 
 
 def slot_dies(ledger: Ledger, worker: Worker, job: Job) -> None:
@@ -96,7 +79,7 @@ def test_a_refused_checkpoint_of_an_old_attempt_begins_nothing_anew(ledger: Ledg
 def test_a_worker_that_was_cut_off_and_came_back_has_not_died(ledger: Ledger) -> None:
     job = submit(ledger)
     worker = join(ledger, "vm-1")
-    for _ in range(MOST):
+    for _ in range(MOST_DEATHS):
         running(ledger, worker, found(ledger, job))
         assert workers.set_health(ledger, worker, Health.DOWN, "silent", "down")
         lose(ledger, found(ledger, job))
@@ -114,7 +97,7 @@ def test_a_worker_that_was_cut_off_and_came_back_has_not_died(ledger: Ledger) ->
 def test_a_slot_process_that_dies_again_and_again_ends_the_job_too(ledger: Ledger) -> None:
     worker = join(ledger, "vm-1")
     job = submit(ledger)
-    for _ in range(MOST):
+    for _ in range(MOST_DEATHS):
         running(ledger, worker, found(ledger, job))
         slot_dies(ledger, worker, job)
 
@@ -160,7 +143,7 @@ def test_what_ran_beside_a_job_that_had_been_lost_more_often_is_innocent(ledger:
 
 def test_jobs_that_were_lost_together_each_time_are_equally_suspect(ledger: Ledger) -> None:
     pair = [submit(ledger), submit(ledger)]
-    for _ in range(MOST):
+    for _ in range(MOST_DEATHS):
         worker = join(ledger, "vm-1")
         for job in pair:
             running(ledger, worker, found(ledger, job))
