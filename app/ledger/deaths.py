@@ -26,7 +26,7 @@ NOUNS = {
 
 
 @dataclass(frozen=True)
-class Loss:
+class LostAttempt:
     """An attempt that was lost with its worker, or (not `worker_died`) with its slot process."""
 
     name: str  # of the worker
@@ -38,24 +38,24 @@ class Loss:
 def follow(tx: Ledger, jobs: Iterable[JobId], most: int) -> None:
     """Let each of these pending jobs, of which an attempt was just lost, go on, pause, or fail after `most` deaths."""
     for job in jobs:
-        lost = [Loss(**row) for row in tx.all("deaths_since_checkpoint", job=job)]
-        suspect = [loss for loss in lost if not loss.beside_worse]
-        deaths = [loss for loss in suspect if not loss.returned]
+        lost = [LostAttempt(**row) for row in tx.all("deaths_since_checkpoint", job=job)]
+        suspect = [each for each in lost if not each.beside_worse]
+        deaths = [each for each in suspect if not each.returned]
         if len(deaths) >= most:
             _fail(tx, job, words(deaths))
         elif len(suspect) > 1:
             _pause(tx, job, PAUSE.after(len(suspect) - 1), _places(suspect))
 
 
-def words(lost: Sequence[Loss]) -> str:
+def words(lost: Sequence[LostAttempt]) -> str:
     """What died, and where: "3 workers died under it, without a checkpoint in between: vm-1 twice, vm-2"."""
-    one, many = NOUNS[frozenset(loss.worker_died for loss in lost)]
+    one, many = NOUNS[frozenset(each.worker_died for each in lost)]
     number = f"{len(lost)} {one if len(lost) == 1 else many}"
     return f"{number} died under it, without a checkpoint in between: {_places(lost)}"
 
 
-def _places(lost: Sequence[Loss]) -> str:
-    times = Counter(loss.name for loss in lost)  # in the order in which they died
+def _places(lost: Sequence[LostAttempt]) -> str:
+    times = Counter(each.name for each in lost)  # in the order in which they died
     return ", ".join(name + _times(number) for name, number in times.items())
 
 
