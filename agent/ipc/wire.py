@@ -1,7 +1,7 @@
 """The wire: the workflow process' end of its line to the guard, JSON lines both ways, and the signals that it gets.
 
 No thread reads: every call of the context first looks for what the guard has said. What a workflow forks, such as the
-processes of multiprocessing, has neither the line nor these signals (`forked`).
+processes of multiprocessing, has neither the line nor these signals.
 """
 
 from __future__ import annotations
@@ -73,8 +73,11 @@ class Wire:
         except (BrokenPipeError, ConnectionResetError) as error:
             raise LeaseLost("the guard is gone") from error
 
-    def forked(self) -> None:
-        """Let go of the line, in a fork of its process: two that write to it would garble each other's words."""
+    def keep_from_forks(self) -> None:
+        """Let each fork of this process let go of the line: two that write to it would garble each other's words."""
+        os.register_at_fork(after_in_child=self._in_fork)
+
+    def _in_fork(self) -> None:
         self._forked = True
         self._socket.close()
 
@@ -93,7 +96,7 @@ class Signals:
     """The memory of SIGTERM (`terminated`); after `arm` it, and the end of a child, wake who selects on `fileno()`."""
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
+        self._mask = threading.local()  # of a thread that forks
         self._wake: int | None = None
         self.terminated = False
         signal.signal(signal.SIGTERM, self._on_sigterm)
@@ -110,10 +113,23 @@ class Signals:
         assert self._wake is not None
         return self._wake
 
-    def forked(self) -> None:
-        """Let SIGTERM end this process, a fork, as it ends any other: multiprocessing ends its processes so."""
+    def let_forks_die(self) -> None:
+        """Have SIGTERM end each fork of this process, as it ends any other; multiprocessing ends its processes so.
+
+        It is held back meanwhile: Python forgets what comes to a fork before its handlers can be changed.
+        """
+        os.register_at_fork(before=self._hold, after_in_parent=self._release, after_in_child=self._in_fork)
+
+    def _hold(self) -> None:
+        self._mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def _release(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask.before)
+
+    def _in_fork(self) -> None:
         if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._release()
 
     def clear(self) -> None:
         """Forget that somebody was woken, before looking at what happened."""
@@ -123,9 +139,6 @@ class Signals:
             return  # nobody was
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._pid:  # it came to a fork before `forked` was called there
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
         self.terminated = True  # a plain store; the byte in the pipe is written by the interpreter
 
 

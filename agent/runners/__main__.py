@@ -31,8 +31,8 @@ def main(fd: int) -> None:
     faulthandler.register(signal.SIGUSR1)  # the guard asks for the stacks of one that hangs
     signals = Signals()
     wire = Wire(fd)
-    os.register_at_fork(after_in_child=wire.forked)
-    os.register_at_fork(after_in_child=signals.forked)
+    wire.keep_from_forks()
+    signals.let_forks_die()
     first = wire.first()
     if first is None:
         return

@@ -31,17 +31,19 @@ def pool(job: Job) -> Any:
 
 
 def terminated(job: Job) -> Any:
-    """How a process ends that is terminated when it was just started, and one that has begun."""
+    """How processes end that are terminated when they were just started, and one that has begun."""
     reading, writing = _context(job).Pipe(duplex=False)
-    early, late = (_context(job).Process(target=_say_and_sleep, args=(writing,)) for _ in range(2))
-    early.start()
-    early.terminate()
-    early.join(SOON_S)
+    late = _context(job).Process(target=_say_and_sleep, args=(writing,))
     late.start()
     assert reading.poll(SOON_S)
+    early = [_context(job).Process(target=_say_and_sleep, args=(writing,)) for _ in range(5)]
+    for process in early:
+        process.start()
+        process.terminate()
     late.terminate()
-    late.join(SOON_S)
-    return [early.exitcode, late.exitcode]
+    for process in (late, *early):
+        process.join(SOON_S)
+    return sorted({process.exitcode for process in (late, *early)})
 
 
 def _say_and_sleep(writing: Any) -> None:
