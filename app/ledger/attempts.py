@@ -1,4 +1,4 @@
-"""Attempts with their checkpoints, log lines and refused reports: the story of a job."""
+"""Attempts with their checkpoints and refused reports: the story of a job."""
 
 from __future__ import annotations
 
@@ -9,16 +9,6 @@ from datetime import datetime
 from app.ledger.db import Ledger, Row
 from app.pool.codec import from_plain
 from app.pool.model import Attempt, AttemptEnd, Checkpoint, FileFact, JobId, JobState, WorkerId
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """A line of an attempt's log; numbers begin at 1 and never repeat."""
-
-    attempt: int
-    number: int
-    line: str
-    at: datetime
 
 
 @dataclass(frozen=True)
@@ -68,16 +58,6 @@ def checkpoints(ledger: Ledger, job: JobId, before: tuple[int, int] | None = Non
 def newest_checkpoints(ledger: Ledger, jobs: Sequence[JobId]) -> dict[JobId, Checkpoint]:
     """The newest kept checkpoint of each of these jobs that has one: from it a next attempt resumes."""
     return {row["job_id"]: _checkpoint(row) for row in ledger.all("checkpoints_of_jobs", jobs=list(jobs))}
-
-
-def log_lines(ledger: Ledger, job: JobId, attempt: int, after: int = 0, limit: int = 1000) -> list[LogLine]:
-    """Lines of an attempt beyond number `after`, oldest first."""
-    return [_line(row) for row in ledger.all("log_lines_after", job=job, attempt=attempt, after=after, limit=limit)]
-
-
-def log_tail(ledger: Ledger, job: JobId, attempt: int, limit: int = 100) -> list[LogLine]:
-    """The last lines of an attempt, oldest first."""
-    return [_line(row) for row in ledger.all("log_tail", job=job, attempt=attempt, limit=limit)]
 
 
 def refused_reports(ledger: Ledger, job: JobId) -> list[Row]:
@@ -137,7 +117,3 @@ def _checkpoint(row: Row) -> Checkpoint:
         at=row["at"],
         kept=row.get("kept", True),
     )
-
-
-def _line(row: Row) -> LogLine:
-    return LogLine(row["attempt"], row["number"], row["line"], row["at"])

@@ -7,16 +7,19 @@ refused. One that was applied before is applied again without effect, because ag
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from app.ledger import failures, news, open_attempts
+from app.ledger import failures, logs, news, open_attempts
 from app.ledger.db import Ledger
 from app.ledger.failures import Failure, Shortage
+from app.ledger.result_warnings import warnings
 from app.pool.codec import from_plain, plain, to_json
+from app.pool.log.portion import PortionHead, pack, stamped
 from app.pool.model import AttemptEnd, JobId, JobState
 from app.pool.protocol import Cause, Report
 from app.pool.text import storable, unstorable
@@ -134,14 +137,12 @@ def _checkpoint(tx: Ledger, report: Report) -> Applied:
 
 
 def _log(tx: Ledger, report: Report) -> Applied:
-    tx.do(
-        "log_append",
-        job=report.job,
-        attempt=report.attempt,
-        worker=report.worker,
-        number=report.number,
-        lines=list(report.lines),
-    )
+    assert report.job is not None
+    text = "".join(f"{line}\n" for line in report.lines).encode()
+    known = {extent.attempt: extent.bytes for extent in logs.extents(tx, report.job)}
+    head = PortionHead(report.number, report.number, len(report.lines), known.get(report.attempt, 0), len(text))
+    data = pack(stamped(int(time.time() * 1000), "o", text))
+    logs.store(tx, report.job, report.attempt, report.worker, head, data, 2**40)
     return Applied.STORED
 
 
@@ -163,6 +164,7 @@ def _succeeded(tx: Ledger, report: Report) -> Applied:
         worker=report.worker,
         result=Jsonb(report.result),
         outputs=Jsonb(plain(report.files)),
+        warnings=warnings(tx, report),
     )
     return Applied.ENDED
 

@@ -110,6 +110,20 @@ class Policy:
         between=(0, 300),
         section=FAILURES,
     )
+    log_kept_mib: int = described(
+        64,
+        "Log kept of an attempt (MiB)",
+        "A longer log loses its middle: half of this is kept from its beginning, half from its end.",
+        between=(1, 4096),
+        section=FAILURES,
+    )
+    log_limit_mib: int | None = described(
+        None,
+        "Largest log of an attempt (MiB)",
+        "An attempt that writes more is ended, as a failure; empty: no limit.",
+        between=(1, 1_048_576),
+        section=FAILURES,
+    )
     poison_deaths: int = described(
         3,
         "Deaths that make a job poison",
@@ -179,6 +193,14 @@ class Policy:
         "GPU memory kept back (MiB)",
         "So much of each card's memory is never given to jobs: driver and contexts take some too.",
         between=(0, 65_536),
+        section=PLACEMENT,
+    )
+    others_vram_mb: int = described(
+        2048,
+        "GPU memory that others may hold (MiB)",
+        "A whole card is given only while programs that are not the pool's, and the driver, hold no more than this of "
+        "it, and at most half: enough for a desktop.",
+        between=(256, 65_536),
         section=PLACEMENT,
     )
 

@@ -9,6 +9,7 @@ from werkzeug.routing import BaseConverter
 from app.pool.model import TAG
 from app.pool.settings import ServerSettings
 from app.web.api import (
+    agent_logs,
     agents,
     batch,
     checkpoints,
@@ -52,6 +53,7 @@ GROUPS = (
     tokens.blueprint,
     agents.offers,
     agents.confirmations,
+    agent_logs.blueprint,
     health.blueprint,
     metrics.blueprint,
     worker_history.blueprint,

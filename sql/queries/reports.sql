@@ -51,25 +51,6 @@ WHERE checkpoints.job_id = %(job)s
   AND (%(attempt)s::integer IS NULL OR (checkpoints.attempt, checkpoints.number) < (%(attempt)s, %(number)s))
 ORDER BY checkpoints.attempt DESC, checkpoints.number DESC LIMIT %(limit)s;
 
--- name: log_append
--- Lines of an attempt that exists, also of one that was taken away: its log is evidence.
-INSERT INTO log_lines (job_id, attempt, number, line)
-SELECT %(job)s, %(attempt)s, %(number)s + ordinality - 1, line
-FROM unnest(%(lines)s::text[]) WITH ORDINALITY AS lines(line, ordinality)
-WHERE EXISTS (SELECT 1 FROM attempts WHERE job_id = %(job)s AND number = %(attempt)s AND worker_id = %(worker)s)
-ON CONFLICT DO NOTHING;
-
--- name: log_lines_after
-SELECT attempt, number, line, at FROM log_lines
-WHERE job_id = %(job)s AND attempt = %(attempt)s AND number > %(after)s
-ORDER BY number LIMIT %(limit)s;
-
--- name: log_tail
-SELECT * FROM (
-    SELECT attempt, number, line, at FROM log_lines WHERE job_id = %(job)s AND attempt = %(attempt)s
-    ORDER BY number DESC LIMIT %(limit)s
-) newest ORDER BY number;
-
 -- name: report_refused
 -- Once for each kind of an attempt, so that a repeating agent does not fill the ledger.
 WITH counted AS (

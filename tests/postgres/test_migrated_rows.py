@@ -8,7 +8,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from app.ledger import logs
+from app.ledger.db import Ledger
+from app.ledger.logs import LogLine
 from app.ledger.migrate import files, migrate
+from app.pool.model import JobId
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -31,6 +35,11 @@ def before_classes(database_url: str) -> Iterator[Connection]:
             insert(connection, "jobs", attempt=2, waiting="as it was", params="{}", **job, **memory, **runs, **ended)
             insert(connection, "attempts", job_id=f"j{number}", number=1, worker_id="w1", end_word="failed")
         insert(connection, "classes", name="as it was", why="as it was")
+        connection.execute("CREATE TABLE schema_migrations (name text, sha256 text, at timestamptz)")
+        for path in files():
+            if path.name < "0011":
+                sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+                connection.execute("INSERT INTO schema_migrations VALUES (%s, %s)", [path.name, sha256])
         yield connection
 
 
@@ -50,11 +59,6 @@ def insert(connection: Connection, table: str, **values: object) -> None:
 def test_open_jobs_of_an_older_release_get_their_classes_and_where_they_failed(
     before_classes: Connection, database_url: str
 ) -> None:
-    before_classes.execute("CREATE TABLE schema_migrations (name text, sha256 text, at timestamptz)")
-    for path in files():
-        if path.name < "0011":
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-            before_classes.execute("INSERT INTO schema_migrations VALUES (%s, %s)", [path.name, sha256])
     assert migrate(database_url)[0].startswith("0011")
     rows = before_classes.execute("SELECT class, failed_on, waiting, state FROM jobs ORDER BY id").fetchall()
     classes = [row[0] for row in rows]
@@ -63,3 +67,18 @@ def test_open_jobs_of_an_older_release_get_their_classes_and_where_they_failed(
     assert [row[1] for row in rows] == [["w1"], ["w1"], ["w1"], []]
     assert [row[2] for row in rows if row[3] == "pending"] == [None, None]
     assert before_classes.execute("SELECT count(*) FROM classes").fetchone() == (0,)
+
+
+def test_logs_of_an_older_release_are_read_as_before(before_classes: Connection, database_url: str) -> None:
+    before_classes.execute(
+        "INSERT INTO log_lines (job_id, attempt, number, line, at)"
+        " SELECT 'j0', 1, n, 'line ' || n, '2026-01-01 12:00+00' FROM generate_series(1, 450) n"
+    )
+    migrate(database_url)
+    ledger = Ledger.connect(database_url, 1)
+    part = logs.read(ledger, JobId("j0"), 1, limit=1_000)
+    ledger.close()
+    lines = [entry for entry in part.entries if isinstance(entry, LogLine)]
+    assert [(line.number, line.text) for line in lines] == [(n, f"line {n}") for n in range(1, 451)]
+    assert lines[0].at.isoformat() == "2026-01-01T12:00:00+00:00"
+    assert before_classes.execute("SELECT max(first_byte + bytes) - sum(bytes) FROM log_portions").fetchone() == (0,)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Response, request
 
 from app.actions import jobs
-from app.ledger import attempts
+from app.ledger import logs as stored
+from app.ledger.logs import LogLine
 from app.web.http import blueprints
 from app.web.http.auth import PEOPLE, caller
 from app.web.http.responses import answer
@@ -25,6 +26,7 @@ def read(path: JobPath, query: LogQuery) -> Response:
     attempt = query.attempt or job.attempt
     if request.accept_mimetypes.best_match(["application/json", "text/plain"]) == "text/plain":
         return logs.whole(ledger, job.id, attempt, query.after)
-    lines = attempts.log_lines(ledger, job.id, attempt, query.after, query.limit)
-    more = str(lines[-1].number) if len(lines) == query.limit else None
+    part = stored.read(ledger, job.id, attempt, query.after, query.limit)
+    lines = [entry for entry in part.entries if isinstance(entry, LogLine)]
+    more = str(lines[-1].number) if part.more and lines else None
     return answer(LineList(items=[line_answer(line) for line in lines], next=more))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.actions.actor import Actor
-from app.ledger import attempts, jobs
+from app.ledger import attempts, jobs, logs
 from app.ledger.db import Ledger
+from app.ledger.logs import LogLine
 from app.ledger.registry import fleet
 from app.pool.model import ENDED, Attempt, Checkpoint, FileFact, Job, JobState, WorkerId
 from app.pool.status import JobStatus, job_status
@@ -79,6 +80,7 @@ class JobView:
     log: tuple[str, ...]
     log_more: bool
     outputs: tuple[OutputRow, ...]
+    warnings: tuple[str, ...]
     result: str | None
     checkpoints: tuple[tuple[str, Checkpoint], ...]
     cancellable: bool
@@ -111,7 +113,7 @@ def job_view(ledger: Ledger, job: Job, reader: Actor, logged: int | None) -> Job
     """The job's page for this reader, with the log of the attempt `logged`, or of the newest one."""
     tried = attempts.of_job(ledger, job.id)
     logged = logged or max((attempt.number for attempt in tried), default=1)
-    lines = attempts.log_tail(ledger, job.id, logged, LOG_LINES)
+    lines = [entry for entry in logs.tail(ledger, job.id, logged, LOG_LINES).entries if isinstance(entry, LogLine)]
     result = jobs.result(ledger, job.id) if job.state is JobState.SUCCEEDED else None
     waiting = waiting_answer(job)
     writes = reader.role in WRITERS
@@ -124,9 +126,10 @@ def job_view(ledger: Ledger, job: Job, reader: Actor, logged: int | None) -> Job
         max_failures=job.spec.max_failures,
         story=_story(ledger, job, tried, reader.sees_all),
         logged=logged,
-        log=tuple(line.line for line in lines),
+        log=tuple(line.text for line in lines),
         log_more=bool(lines) and lines[0].number > 1,
         outputs=tuple(_output(file) for file in files_of(result)) if result else (),
+        warnings=tuple(result.warnings) if result else (),
         result=repr(result.result) if result and result.result is not None else None,
         checkpoints=_checkpoints(ledger, job),
         cancellable=writes and job.state not in ENDED,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.ledger.attempts import LogLine
+from app.ledger.logs import LogLine
 from app.pool.model import Attempt, AttemptEnd, Job, JobState, Then, WaitingFor
 from app.pool.status import FREE_SLOT, JobStatus, job_status
 from app.web.shapes.job_fields import SpecAnswer, facts_of
@@ -40,6 +41,7 @@ class JobAnswer(SpecAnswer):
     failures: int
     worker: str | None
     result: Any
+    warnings: list[str]  # of a success, what people should look at: outputs that are empty, or that others had
     error: str | None
     created_at: datetime
     started_at: datetime | None
@@ -115,10 +117,12 @@ class LineList(BaseModel):
     next: str | None
 
 
-def job_answer(job: Job, result: Any) -> JobAnswer:
+def job_answer(job: Job, result: Any, warnings: Sequence[str] = ()) -> JobAnswer:
     """The job as people see it, with its accepted result."""
     facts = {**facts_of(job.spec), **{name: getattr(job, name) for name in OF_THE_JOB}}
-    return JobAnswer(**facts, status=job_status(job), waiting=waiting_answer(job), result=result)
+    return JobAnswer(
+        **facts, status=job_status(job), waiting=waiting_answer(job), result=result, warnings=list(warnings)
+    )
 
 
 def attempt_answer(attempt: Attempt) -> AttemptAnswer:
@@ -129,7 +133,7 @@ def attempt_answer(attempt: Attempt) -> AttemptAnswer:
 
 def line_answer(line: LogLine) -> LineAnswer:
     """A log line as people see it."""
-    return LineAnswer(attempt=line.attempt, number=line.number, line=line.line, at=line.at)
+    return LineAnswer(attempt=line.attempt, number=line.number, line=line.text, at=line.at)
 
 
 def ahead(job: Job) -> datetime | None:

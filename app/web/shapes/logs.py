@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from flask import Response
 
-from app.ledger import attempts
+from app.ledger import logs
 from app.ledger.db import Ledger
+from app.ledger.logs import LogLine
 from app.pool.model import JobId
-
-CHUNK_LINES = 1000
 
 
 def whole(ledger: Ledger, job: JobId, attempt: int, after: int = 0) -> Response:
@@ -20,6 +19,5 @@ def whole(ledger: Ledger, job: JobId, attempt: int, after: int = 0) -> Response:
 
 
 def _texts(ledger: Ledger, job: JobId, attempt: int, after: int) -> Iterator[str]:
-    while lines := attempts.log_lines(ledger, job, attempt, after, CHUNK_LINES):
-        yield "".join(f"{line.line}\n" for line in lines)
-        after = lines[-1].number
+    for entry in logs.entries_after(ledger, job, attempt, after):
+        yield f"{entry.text}\n" if isinstance(entry, LogLine) else f"… {entry.lines:,} lines are missing here …\n"
