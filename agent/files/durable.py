@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from agent.files.work import Tick, Work
+from agent.files.work import FileWork, Ticker
 
 WORTH_SYNCFS = 200  # files; it also waits for what others have written, so not for a few
 # <linux/magic.h>: ext2 to 4, XFS, Btrfs, F2FS, tmpfs. syncfs writes their files and their journal. FUSE and SMB flush
@@ -26,16 +26,16 @@ _STATFS_BYTES = 512  # far above struct statfs, which begins with the type as a 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def sync(files: Sequence[Path], folders: Sequence[Path], tick: Tick) -> None:
+def sync(files: Sequence[Path], folders: Sequence[Path], tick: Ticker) -> None:
     """Have these files, and the names in these folders, on the disk. One that has gone meanwhile is no error.
 
     All lie in the file system of the first folder. Raises OSError, and what `tick` raises.
     """
     if len(files) >= WORTH_SYNCFS and _kept_by_syncfs(folders[0]):
         with contextlib.suppress(OSError):  # whose file it was only an fsync of each can tell
-            Work("writing to the disk", len(files), 0, tick).aside(partial(_syncfs, folders[0]))
+            FileWork("writing to the disk", len(files), 0, tick).aside(partial(_syncfs, folders[0]))
             return
-    Work("writing to the disk", len(files), 0, tick).each(_fsync, files)
+    FileWork("writing to the disk", len(files), 0, tick).each(_fsync, files)
     for folder in folders:
         sync_folder(folder)
 

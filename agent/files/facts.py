@@ -8,19 +8,19 @@ from functools import partial
 from pathlib import Path
 
 from agent.files import durable
-from agent.files.work import Tick, Work
+from agent.files.work import FileWork, Ticker
 from app.pool.model import FileFact
 
 _CHUNK = 1 << 20
 
 
-def facts(files: Sequence[tuple[Path, str]], folders: Sequence[Path], tick: Tick) -> list[FileFact]:
+def facts(files: Sequence[tuple[Path, str]], folders: Sequence[Path], tick: Ticker) -> list[FileFact]:
     """The facts of these files, each under its name, and all of them and the folders' names on the disk.
 
     A file that has gone meanwhile is left out. Raises OSError, and what `tick` raises.
     """
     total_bytes = sum(map(_size, files))
-    work = Work("saving", len(files), total_bytes, tick)
+    work = FileWork("saving", len(files), total_bytes, tick)
     found = work.each(partial(_fact, work), files)
     durable.sync([path for path, _ in files], folders, tick)
     return [fact for fact in found if fact is not None]
@@ -33,7 +33,7 @@ def _size(file: tuple[Path, str]) -> int:
         return 0
 
 
-def _fact(work: Work, file: tuple[Path, str]) -> FileFact | None:
+def _fact(work: FileWork, file: tuple[Path, str]) -> FileFact | None:
     path, name = file
     digest = hashlib.sha256()
     size = 0

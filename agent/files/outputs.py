@@ -13,13 +13,13 @@ from pathlib import Path
 
 from agent.files import names
 from agent.files.facts import facts
-from agent.files.work import Tick
+from agent.files.work import Ticker
 from app.pool.model import FileFact
 
 _MOST_SAID = 20  # lines about names
 
 
-def outputs(folder: Path, but: Path, tick: Tick, say: Callable[[str], None]) -> tuple[FileFact, ...]:
+def outputs(folder: Path, but: Path, tick: Ticker, say: Callable[[str], None]) -> tuple[FileFact, ...]:
     """The regular files below `folder`, by relative name, without links and what lies below `but`; all on the disk.
 
     `say` is told which files have another name from now on, or are left out. Raises OSError, and what `tick` raises.
@@ -47,7 +47,7 @@ class _Found:
         self.folders: list[Path] = []
         self.said: list[str] = []
 
-    def look(self, tick: Tick) -> None:
+    def look(self, tick: Ticker) -> None:
         """Walk through the folder; links are not followed. Raises OSError when it cannot be read itself."""
         waiting = [self._top]
         while waiting:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
-Tick = Callable[[str], None]  # told what is being done, in words
+Ticker = Callable[[str], None]  # told what is being done, in words
 
 TICK_S = 0.25
 THREADS = 4  # SHA-256 of one file takes a core; more than a few disturb what else runs here
@@ -27,10 +27,10 @@ class Abandoned(Exception):
     """Raised in the threads when their work is no longer wanted."""
 
 
-class Work:
+class FileWork:
     """One step of saving: what it is called, and how much of it is done."""
 
-    def __init__(self, doing: str, files: int, total_bytes: int, tick: Tick) -> None:
+    def __init__(self, doing: str, files: int, total_bytes: int, tick: Ticker) -> None:
         self._doing, self._files, self._bytes, self._tick = doing, files, total_bytes, tick
         self._files_done = self._bytes_done = 0
         self._due = time.monotonic() + TICK_S

@@ -14,7 +14,7 @@ from agent.attempt.work_time import WorkTime
 from agent.files import durable, names, work
 from agent.files.facts import facts
 from agent.files.outputs import outputs
-from agent.files.work import Work
+from agent.files.work import FileWork
 from app.pool.model import FileFact
 
 
@@ -170,7 +170,7 @@ def test_what_a_tick_raises_ends_the_work_in_all_threads(
     def stop(words: str) -> None:
         raise InterruptedError(words)
 
-    endless = Work("saving", 200, size, stop)
+    endless = FileWork("saving", 200, size, stop)
 
     def chew(item: int) -> None:
         while True:
