@@ -38,6 +38,19 @@ class Hold:
     probe: JobId | None
     may_try: bool
 
+    @property
+    def words(self) -> str:
+        """Since when and why it is on hold, and what comes next."""
+        begun = f"on hold since {_clock(self.since, self.until)}: {self.why}"
+        if self.probe:
+            return f"{begun}; one job tries now"
+        return f"{begun}; {'the next job tries' if self.may_try else _next_try(self.since, self.until)}"
+
+    @property
+    def reason(self) -> WaitingReason:
+        """Why the jobs of the workflow wait."""
+        return WaitingReason(WaitingFor.HOLD, f"{self.workflow} is {self.words}")
+
 
 def meet(tx: Ledger, report: Report, workflow: str) -> None:
     """Put the workflow on hold by an attempt's end, or for longer when this attempt was the one that tried."""
@@ -81,19 +94,6 @@ def listed(ledger: Ledger, workflow: str | None = None) -> list[Hold]:
 def overtaken(ledger: Ledger) -> set[tuple[JobId, int]]:
     """The attempts, by job and number, that were assigned before their workflow's hold and have not started."""
     return {(row["job"], row["attempt"]) for row in ledger.all("holds_overtaken")}
-
-
-def reason(hold: Hold) -> WaitingReason:
-    """Why the jobs of the workflow wait."""
-    return WaitingReason(WaitingFor.HOLD, f"{hold.workflow} is {words(hold)}")
-
-
-def words(hold: Hold) -> str:
-    """Since when and why it is on hold, and what comes next."""
-    begun = f"on hold since {_clock(hold.since, hold.until)}: {hold.why}"
-    if hold.probe:
-        return f"{begun}; one job tries now"
-    return f"{begun}; {'the next job tries' if hold.may_try else _next_try(hold.since, hold.until)}"
 
 
 def _tell(tx: Ledger, ended: Sequence[Row]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 import psycopg
@@ -40,7 +41,7 @@ def the_hold(ledger: Ledger) -> Hold:
 def past(database_url: str, what: str = "until = now()", table: str = "holds") -> None:
     """Time has passed: of the hold, or of what runs."""
     with psycopg.connect(database_url) as connection:
-        connection.execute(f"UPDATE {table} SET {what}")  # type: ignore[arg-type]
+        connection.execute(f"UPDATE {table} SET {what}")
 
 
 def assign(ledger: Ledger, worker: Worker, *some: Job) -> set[str]:
@@ -68,7 +69,7 @@ def test_who_meets_it_waits_again_without_a_failure_and_the_hold_says_why(ledger
     assert (hold.workflow, hold.why, hold.met, hold.probe, hold.may_try) == ("burn", LINE, 1, None, False)
     assert 3.0 < pause_s(hold) <= 5.0
     words = f"on hold since {hold.since:%H:%M} UTC: {LINE}; one job tries again at {hold.until:%H:%M} UTC"
-    assert holds.words(hold) == words
+    assert hold.words == words
     [event] = [each for each in events.listed(ledger, job=job.id) if each.kind == "workflow.held"]
     assert event.sentence.startswith(f"burn is on hold: {LINE}; one job tries again at ")
 
@@ -98,7 +99,7 @@ def test_when_the_back_off_is_over_one_of_a_batch_tries_the_oldest(
     assert assign(ledger, worker, *reversed(some)) == {some[0].id}
     assert (the_hold(ledger).probe, the_hold(ledger).may_try) == (some[0].id, False)
     assert assign(ledger, worker, *some[1:]) == set()
-    assert holds.words(the_hold(ledger)).endswith("; one job tries now")
+    assert the_hold(ledger).words.endswith("; one job tries now")
 
 
 def test_of_two_leaders_that_assign_at_once_one_lets_a_job_try(
@@ -202,12 +203,13 @@ def test_a_try_that_is_cancelled_or_loses_its_worker_passes_to_another_job_at_on
     assert assign(ledger, worker, job) == {job.id}
     if how != "taken back":
         tell(ledger, worker, job, 1, "claim", nonce="n")
-    {
+    ways: dict[str, Callable[[], object]] = {
         "cancelled": lambda: jobs.cancel(ledger, job.id),
         "taken back": lambda: open_attempts.take_back(ledger, job.id, 1, "silent"),
         "taken away": lambda: open_attempts.take_away(ledger, job.id, 1, "silent"),
         "stopped": lambda: tell(ledger, worker, job, 1, "end", end="stopped", cause="good-bye"),
-    }[how]()
+    }
+    ways[how]()
     assert the_hold(ledger).may_try
     other = submit(ledger)
     assert assign(ledger, worker, other) == {other.id}
@@ -241,6 +243,4 @@ def test_what_was_assigned_before_the_hold_and_has_not_started_is_named(ledger: 
 def test_a_hold_that_reaches_into_another_day_names_both_days(ledger: Ledger) -> None:
     since = datetime(2026, 3, 1, 23, 59, tzinfo=timezone.utc)
     hold = Hold("burn", LINE, since, since + timedelta(minutes=5), 7, None, False)
-    assert holds.words(hold) == (
-        f"on hold since 2026-03-01 23:59 UTC: {LINE}; one job tries again at 2026-03-02 00:04 UTC"
-    )
+    assert hold.words == (f"on hold since 2026-03-01 23:59 UTC: {LINE}; one job tries again at 2026-03-02 00:04 UTC")

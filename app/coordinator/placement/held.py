@@ -74,4 +74,4 @@ class HeldWorkflows:
     def reasons(self, classes: Mapping[str, WaitingClass]) -> dict[str, WaitingReason]:
         """Why the classes of shut workflows wait, by name."""
         shut = {name: each.requirement.workflow for name, each in classes.items()} if self._shut else {}
-        return {name: holds.reason(self._holds[it]) for name, it in shut.items() if it in self._shut}
+        return {name: self._holds[it].reason for name, it in shut.items() if it in self._shut}
