@@ -13,8 +13,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from agent import files
 from agent.context import Job, Permanent, Stopped
+from agent.files.outputs import outputs
 from agent.ipc.link import Message
 from agent.ipc.start import Start
 from agent.ipc.wire import Signals, Wire
@@ -31,6 +31,8 @@ def main(fd: int) -> None:
     faulthandler.register(signal.SIGUSR1)  # the guard asks for the stacks of one that hangs
     signals = Signals()
     wire = Wire(fd)
+    wire.keep_from_forks()
+    signals.let_forks_die()
     first = wire.first()
     if first is None:
         return
@@ -48,14 +50,15 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         job = Job(start, checked(start), wire, signals)
         result = _runner(job, start, wire, signals)()
         check_json(result, LIMITS.result_bytes, "the result")
-        outputs = files.outputs(job.output_dir, but=job.checkpoint_dir)
-        demands.require(start.runner.outputs, job.params, outputs)
-        return {"end": "succeeded", "result": result, "error": None, "outputs": [plain(fact) for fact in outputs]}
+        with job.saving() as saving:
+            saved = outputs(job.output_dir, job.checkpoint_dir, saving.tick, job.log)
+        demands.require(start.runner.outputs, job.params, saved)
+        return {"end": "succeeded", "result": result, "error": None, "outputs": plain(saved)}
     except LeaseLost:
         raise
     except Stopped as stopped:
         return _ended("stopped", str(stopped) or "stopped when asked to")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the workflow's errors are its end
+    except BaseException as error:  # noqa: BLE001 - the workflow's errors are its end; asyncio has such ones too
         # Asked to stop: its children got the signal too, so whatever broke says nothing about the job.
         end = _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
         return {**end, "then": "never"} if isinstance(error, Permanent) and end["end"] == "failed" else end
@@ -72,6 +75,7 @@ def checked(start: Start) -> dict[str, Json]:
 
 def _runner(job: Job, start: Start, wire: Wire, signals: Signals) -> Callable[[], Json]:
     if start.runner.runner == "command":
+        signals.arm()
         return lambda: command.run(job, start.runner, wire, signals)
     return lambda: python.run(job, start.runner)
 
