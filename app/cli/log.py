@@ -17,7 +17,7 @@ from app.pool.log.words import attempt_head
 QUIET_S = 5  # without a line, once an attempt is over: its agent died before it could send the rest
 ALL = "all"
 PART = 5000  # lines asked for at once
-Item = Mapping[str, Any]  # a line, a gap, or {"head": the words before an attempt}
+LogItem = Mapping[str, Any]  # a line, a gap, or {"head": the words before an attempt}
 
 
 @dataclass
@@ -35,7 +35,7 @@ class LogReader:
     _headed: int = field(default=0, init=False)  # the attempt whose head was said
     _heard_at: float = field(default=0.0, init=False)
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[LogItem]:
         """The items, oldest first. Raises PoolError; but one that follows waits for a server that is away."""
         found = self._ask("")
         self._number = 1 if self.every else self.attempt or found["attempt"]
@@ -51,7 +51,7 @@ class LogReader:
             time.sleep(LOOK_S)
             found = self._ask("")
 
-    def _part(self) -> Generator[Item, None, bool]:
+    def _part(self) -> Generator[LogItem, None, bool]:
         """What is there by now; returns whether the attempt's log is closed."""
         while True:
             tail = self._tail()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TextIO
 
-from app.cli.log import Item
+from app.cli.log import LogItem
 from app.pool.log.ansi import colours_only, plain_text
 from app.pool.log.bars import Bars
 from app.pool.log.words import missing, stamp
@@ -26,10 +26,10 @@ class LogScreen:
         self._terminal = out.isatty()
         self._colours = self._terminal and not environ.get("NO_COLOR")
         self._stream = ""
-        self._bars = Bars[Item]()
+        self._bars = Bars[LogItem]()
         self._drawn = False
 
-    def show(self, items: Iterable[Item]) -> None:
+    def show(self, items: Iterable[LogItem]) -> None:
         """Print them as they come."""
         try:
             for item in items:
@@ -38,7 +38,7 @@ class LogScreen:
         finally:
             self._end()
 
-    def _show(self, item: Item) -> None:
+    def _show(self, item: LogItem) -> None:
         if "head" in item:
             self._end()
             self._print(item["head"])
@@ -70,6 +70,6 @@ class LogScreen:
         self._drawn, self._stream = False, stream
         self._out.write(f"{cleared}{reset}{text}{end}")
 
-    def _text(self, item: Item) -> str:
+    def _text(self, item: LogItem) -> str:
         text = colours_only(item["line"]) if self._colours else plain_text(item["line"])
         return f"{stamp(datetime.fromisoformat(item['at']))} {text}" if self._timestamps else text
