@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from agent.attempt.reporter import Reporter
 from agent.gpus import out_of_memory
+from agent.log.recent import shortened
 from app.pool.model import Rule
 from app.pool.protocol import Cause, Report
 
@@ -26,14 +27,14 @@ def apply_rules(end: Report, rules: Sequence[Rule], reporter: Reporter) -> Repor
     """The end, with what the rules say is to follow. Only a failure is judged. Call it in the main thread only."""
     if end.end != "failed":
         return end
-    lines = [*reporter.recent, *reporter.shortened((end.error or "").splitlines())]
+    lines = [*reporter.recent, *shortened((end.error or "").splitlines())]
     if end.cause == Cause.WORKFLOW and out_of_memory.ran_out(lines):
         end = replace(end, cause=Cause.GPU_MEMORY)
     try:
         with _within(WITHIN_S):
             rule = first_match(rules, end.exit_code, lines)
     except TimeoutError:
-        reporter.log([TOO_SLOW])
+        reporter.remark(TOO_SLOW)
         rule = first_match(rules, end.exit_code, ())
     return replace(end, then=rule.then) if rule else end
 

@@ -25,6 +25,8 @@ from app.pool.codec import from_plain, plain
 from app.pool.errors import BadRequest, LeaseLost, PoolError
 from app.pool.model import LIMITS, Json
 
+LAST_LINES = 20  # of a traceback
+
 
 def main(fd: int) -> None:
     """Run one attempt and say how it ended; say nothing when the lease is lost."""
@@ -56,7 +58,12 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         return _ended("stopped", str(stopped) or "stopped when asked to")
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the workflow's errors are its end
         # Asked to stop: its children got the signal too, so whatever broke says nothing about the job.
-        return _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
+        how = "stopped" if job and job.stopping else "failed"
+        # Of a command nobody knows more than its last lines, which its guard has.
+        return {
+            **_ended(how, _described(error), _exit_code(error)),
+            "last_lines": isinstance(error, command.CommandFailed),
+        }
 
 
 def checked(start: Start) -> dict[str, Json]:
@@ -90,7 +97,7 @@ def _described(error: BaseException) -> str:
     if isinstance(error, PoolError):
         return str(error)
     where = traceback.format_exception(type(error), error, error.__traceback__)
-    lines = "".join(where).splitlines()[-command.LAST_LINES :]
+    lines = "".join(where).splitlines()[-LAST_LINES:]
     first = f"{type(error).__name__}: {error}".splitlines()[0]
     return "\n".join([first[: LIMITS.text_characters], *lines])
 
