@@ -1,8 +1,8 @@
 """Main: the agent's one loop. It hears beat, slots and guards, and does what leases and signals say.
 
 Single-threaded; the bell listener, the outbox, the uploader of logs and the address have threads of their own, which
-only put something down for main and ring. Main waits for nobody but the kernel's report of a death, so that no job, no GPU driver and
-no server can delay it.
+only put something down for main and ring. Main waits for nobody but the kernel's report of a death, so that no job,
+no GPU driver and no server can delay it.
 
 The order within a turn matters. What has been heard comes first, then the check that the beat process lives: without
 it nobody moves the deadlines on, and main kills every job and ends with an error. Only then attempts and slots are

@@ -20,7 +20,7 @@ class Output:
     def fileno(self) -> int:
         return self._fd
 
-    def write_some(self, data: bytes) -> int:
+    def write_some(self, data: bytes | memoryview) -> int:
         """Write what there is room for. Returns how many bytes that was. Raises LeaseLost when nobody reads."""
         try:
             return os.write(self._fd, data)

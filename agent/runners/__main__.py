@@ -58,12 +58,9 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         return _ended("stopped", str(stopped) or "stopped when asked to")
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the workflow's errors are its end
         # Asked to stop: its children got the signal too, so whatever broke says nothing about the job.
-        how = "stopped" if job and job.stopping else "failed"
+        end = _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
         # Of a command nobody knows more than its last lines, which its guard has.
-        return {
-            **_ended(how, _described(error), _exit_code(error)),
-            "last_lines": isinstance(error, command.CommandFailed),
-        }
+        return {**end, "last_lines": isinstance(error, command.CommandFailed)}
 
 
 def checked(start: Start) -> dict[str, Json]:

@@ -1,8 +1,8 @@
 """The command runner: a fixed argv with declared parameters put in, never a shell.
 
 In its output `::progress 0.4 text` and `::checkpoint {json}` are understood (words.py), all else passes to our own
-output, and so into the log (relay.py). The state of the last checkpoint lies in the file that MUSTER_CHECKPOINT names; without one
-the variable is not set.
+output, and so into the log (relay.py). The state of the last checkpoint lies in the file that MUSTER_CHECKPOINT names;
+without a checkpoint the variable is not set.
 """
 
 from __future__ import annotations
