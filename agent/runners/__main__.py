@@ -19,7 +19,7 @@ from agent.ipc.link import Message
 from agent.ipc.start import Start
 from agent.ipc.wire import Signals, Wire
 from agent.limits import check_json
-from agent.runners import command, python
+from agent.runners import command, demands, python
 from app.pool import parameters, settings
 from app.pool.codec import from_plain, plain
 from app.pool.errors import BadRequest, LeaseLost, PoolError
@@ -50,8 +50,9 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         job = Job(start, checked(start), wire, signals)
         result = _runner(job, start, wire, signals)()
         check_json(result, LIMITS.result_bytes, "the result")
-        outputs = [plain(fact) for fact in files.outputs(job.output_dir, but=job.checkpoint_dir)]
-        return {"end": "succeeded", "result": result, "error": None, "outputs": outputs}
+        outputs = files.outputs(job.output_dir, but=job.checkpoint_dir)
+        demands.require(start.runner.outputs, job.params, outputs)
+        return {"end": "succeeded", "result": result, "error": None, "outputs": [plain(fact) for fact in outputs]}
     except LeaseLost:
         raise
     except Stopped as stopped:

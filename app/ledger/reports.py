@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from app.ledger import failures, news, open_attempts
 from app.ledger.db import Ledger
 from app.ledger.failures import Failure, Shortage
+from app.ledger.result_warnings import warnings
 from app.pool.codec import from_plain, plain, to_json
 from app.pool.model import AttemptEnd, JobId, JobState
 from app.pool.protocol import Cause, Report
@@ -149,6 +150,7 @@ def _succeeded(tx: Ledger, report: Report) -> Applied:
         worker=report.worker,
         result=Jsonb(report.result),
         outputs=Jsonb(plain(report.files)),
+        warnings=warnings(tx, report),
     )
     return Applied.ENDED
 

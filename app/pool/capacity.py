@@ -5,7 +5,8 @@ facts fill the eligible sets and answer "why is my job waiting?".
 
 A job that names `min_vram_mb` takes that much of one card; one that asks for `gpus` takes so many cards
 for itself; one that names neither takes what its workflow declares, and where that declares nothing, a
-whole card of a worker that has any. What takes no memory (a workflow that declares 0) holds no card.
+whole card of a worker that has any. A card is given whole only while others hold little of it. What takes
+no memory (a workflow that declares 0) holds no card.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from app.pool.matching import Refusal, RefusedBy, offered, refusal, takes_jobs
 from app.pool.model import Gpu, Health, JobId, Requirement, Worker
 from app.pool.policy import Policy
 from app.pool.protocol import Beat, Lease, LeaseState, Memory
-from app.pool.status import Clause
+from app.pool.status import Clause, listed
 
 # The filter that an idle worker fails by, for each that a busy one does.
 NEVER = {RefusedBy.SLOTS: RefusedBy.SIZE, RefusedBy.CARDS: RefusedBy.GPUS, RefusedBy.FREE_VRAM: RefusedBy.VRAM}
+NAMED = 4  # cards in one sentence
 COARSE_MB = 64  # memory in use is rounded up to this step: smaller changes are not worth a write
 
 
@@ -52,6 +54,9 @@ class Card:
     reserved_mb: int = 0
     held: bool = False  # a lease holds memory of it
     whole: bool = False  # for itself
+    size_mb: int = 0
+    others_mb: int = 0  # that others hold, as far as anybody knows
+    crowded: bool = False  # that is too much for a job that has the card for itself
 
     @property
     def free_mb(self) -> int:
@@ -118,7 +123,7 @@ def room(worker: Worker, beat: Beat, leases: Mapping[JobId, Lease], policy: Poli
         slots=has,
         capacity=has + depth(worker, policy),
         held=sum(lease.slots for lease in open_leases),
-        cards=tuple(_card(gpu, used[gpu.uuid], open_leases, policy.vram_reserve_mb) for gpu in worker.gpus),
+        cards=tuple(_card(gpu, used[gpu.uuid], open_leases, policy) for gpu in worker.gpus),
         wide=any(lease.slots > 1 for lease in open_leases),
     )
 
@@ -137,7 +142,7 @@ def unfit(worker: Worker, requirement: Requirement, policy: Policy) -> Refusal |
     wants = need(worker, requirement)
     if wants == Need() and worker.slots:
         return None
-    bare = Room(worker.slots, worker.slots, 0, _idle_cards(worker.gpus, policy.vram_reserve_mb))
+    bare = Room(worker.slots, worker.slots, 0, _idle_cards(worker.gpus, policy))
     never = capacity_refusal(bare, wants)
     return None if never is None else Refusal(NEVER[never.filter], _even_when_idle(never.clause))
 
@@ -169,16 +174,32 @@ def foreign_mb(worker: Worker, beat: Beat) -> dict[str, int]:
     return {uuid: use.others_mb for uuid, use in known.items()}
 
 
+def most_of_others_mb(card_mb: int, policy: Policy) -> int:
+    """The MiB that others may hold of a card that a job has for itself: as people set it, and at most half of it."""
+    most_mb = _coarse(policy.others_vram_mb)
+    return min(most_mb, card_mb // 2) if card_mb else most_mb
+
+
+def held_by_others(worker: Worker, beat: Beat, wants: Need, policy: Policy) -> str:
+    """In words, what others hold of its cards, where that leaves no room for such a job; '' where we are in the way."""
+    cards = _bare_cards(worker, beat, policy)
+    if capacity_refusal(Room(wants.slots, wants.slots, 0, cards), wants) is None:
+        return ""
+    return _others_words(cards)
+
+
 def capacity_refusal(has: Room, wants: Need) -> Refusal | None:
     """Why a worker that matches cannot take one more now; None when it can."""
     if has.held + wants.slots > has.places(wants):
         return Refusal(RefusedBy.SLOTS, _slots_clause(has, wants))
     if wants.cards:
-        whole = [card for card in has.cards if not card.held and (card.usable_mb or 0) >= wants.least_mb]
-        if len(whole) < wants.cards:
-            return Refusal(
-                RefusedBy.CARDS, Clause("has", f"{len(whole)} free GPUs of {len(has.cards)}, {wants.cards} are needed")
-            )
+        idle = [card for card in has.cards if not card.held and (card.usable_mb or 0) >= wants.least_mb]
+        crowded = [card for card in idle if card.crowded]
+        free = len(idle) - len(crowded)
+        if free < wants.cards:
+            others = f": {_others_words(crowded)}" if crowded else ""
+            words = f"{free} free GPUs of {len(has.cards)}, {wants.cards} are needed{others}"
+            return Refusal(RefusedBy.CARDS, Clause("has", words))
     elif wants.least_mb:
         most = max((card.free_mb for card in has.cards), default=0)
         if has.cards and all(card.usable_mb is None for card in has.cards):
@@ -204,31 +225,44 @@ def _use(gpu: Gpu, memory: Memory, idle: bool) -> Use | None:
 
 
 @lru_cache(maxsize=1024)
-def _idle_cards(gpus: tuple[Gpu, ...], reserve_mb: int) -> tuple[Card, ...]:
+def _idle_cards(gpus: tuple[Gpu, ...], policy: Policy) -> tuple[Card, ...]:
     """With nothing in use."""
-    return tuple(_card(gpu, Use(0, 0), (), reserve_mb) for gpu in gpus)
+    return tuple(_card(gpu, Use(0, 0), (), policy) for gpu in gpus)
 
 
 def _bare_cards(worker: Worker, beat: Beat | None, policy: Policy) -> tuple[Card, ...]:
     """Its cards without our leases: of what is in use what is surely foreign."""
-    foreign, reserve_mb = foreign_mb(worker, beat) if beat else {}, policy.vram_reserve_mb
+    foreign = foreign_mb(worker, beat) if beat else {}
     if not any(foreign.values()):
-        return _idle_cards(worker.gpus, reserve_mb)
-    return tuple(_card(gpu, Use(foreign.get(gpu.uuid, 0), 0), (), reserve_mb) for gpu in worker.gpus)
+        return _idle_cards(worker.gpus, policy)
+    return tuple(_card(gpu, Use(foreign.get(gpu.uuid, 0), 0), (), policy) for gpu in worker.gpus)
 
 
 def _coarse(mebibytes: int) -> int:
     return -(-mebibytes // COARSE_MB) * COARSE_MB
 
 
-def _card(gpu: Gpu, use: Use | None, leases: Iterable[Lease], reserve_mb: int) -> Card:
+def _card(gpu: Gpu, use: Use | None, leases: Iterable[Lease], policy: Policy) -> Card:
     on = [lease for lease in leases if gpu.uuid in lease.gpus and (lease.whole or lease.vram_mb)]
-    reserved = sum(lease.vram_mb for lease in on)
-    usable = None
-    if gpu.vram_mb and use is not None:
+    reserved, others, usable = sum(lease.vram_mb for lease in on), 0, None
+    if use is not None:
         others = use.others_mb if use.ours_mb is not None else max(0, use.others_mb - reserved)
-        usable = max(0, gpu.vram_mb - others - reserve_mb)
-    return Card(gpu.uuid, usable, reserved, bool(on), any(lease.whole for lease in on))
+        usable = max(0, gpu.vram_mb - others - policy.vram_reserve_mb) if gpu.vram_mb else None
+    return Card(
+        gpu.uuid,
+        usable,
+        reserved,
+        held=bool(on),
+        whole=any(lease.whole for lease in on),
+        size_mb=gpu.vram_mb,
+        others_mb=others,
+        crowded=others > most_of_others_mb(gpu.vram_mb, policy),
+    )
+
+
+def _others_words(cards: Iterable[Card]) -> str:
+    held = [f"{card.others_mb} of {card.size_mb}" for card in cards if card.others_mb]
+    return f"others hold {listed(held, NAMED)} MiB"
 
 
 def _even_when_idle(clause: Clause) -> Clause:

@@ -195,6 +195,14 @@ class Policy:
         between=(0, 65_536),
         section=PLACEMENT,
     )
+    others_vram_mb: int = described(
+        2048,
+        "GPU memory that others may hold (MiB)",
+        "A whole card is given only while programs that are not the pool's, and the driver, hold no more than this of "
+        "it, and at most half: enough for a desktop.",
+        between=(256, 65_536),
+        section=PLACEMENT,
+    )
 
     @property
     def clocks(self) -> Clocks:

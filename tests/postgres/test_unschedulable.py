@@ -12,6 +12,7 @@ from app.ledger.db import Ledger
 from app.ledger.waiting import WaitingClass
 from app.pool.model import Requirement, WaitingFor, WaitingReason, Worker, WorkerId
 from app.pool.policy import Policy
+from app.pool.protocol import Beat
 
 TAKES_S = 0.2
 
@@ -22,6 +23,7 @@ class SlowFleet:
     def __init__(self) -> None:
         self.now, self.asked_of, self.policy = 100.0, list[str](), Policy()
         self.workers, self.groups = dict[WorkerId, Worker](), frozenset[str]()
+        self.beats = dict[WorkerId, Beat]()
 
     def why_waiting(self, requirement: Requirement, *_: object) -> WaitingReason:
         self.now += TAKES_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,11 +10,12 @@ import pytest
 
 from app.coordinator.placement.index import MOST_MEMORIES
 from app.coordinator.placement.place import Place, Unplaced
+from app.coordinator.scripts import script
 from app.ledger.waiting import WaitingClass
 from app.pool.model import JobId, Requirement, WorkerId, Workflow
 from app.pool.policy import Policy
 from app.pool.protocol import LeaseState, Memory, Reservation, Revocation
-from tests.kit.placement_scene import BURN, A, B, C, PlacementScene, workers_of
+from tests.kit.placement_scene import BURN, KEYS, A, B, C, PlacementScene, workers_of
 from tests.kit.waiting_jobs import waiting
 
 FREE = Workflow("free", "python", vram_mb=0)
@@ -234,6 +236,43 @@ def test_a_card_of_unknown_memory_takes_only_whole_jobs_that_name_none(pool: Pla
 def test_of_whole_cards_those_are_given_that_others_leave_alone(pool: PlacementScene) -> None:
     pool.worker(A, slots=2, gpus=(24_000, 24_000), memory=Memory(ours=0, others=20_032, free=3_968))
     assert pool.place(BURN, "j1") == [Place(A, Reservation(("aa-g1",), whole=True))]
+
+
+FILLED, EMPTY = Memory(0, 20_032, 3_968), Memory(0, 0, 24_000)
+NEVER_FULL = Policy(others_vram_mb=65_536)
+
+
+def test_a_card_that_others_fill_is_not_given_whole_until_they_let_go_of_it(pool: PlacementScene) -> None:
+    pool.worker(A, slots=3, gpus=(24_000, 24_000), memory=FILLED)
+    pair = Requirement("burn", gpus=2)
+    assert not pool.has_room(pair) and pool.has_room(BURN)
+    assert pool.place(pair, "j1") == [FULL]
+    assert pool.place(BURN, "j2", "j3") == [Place(A, Reservation(("aa-g1",), whole=True)), FULL]
+    assert workers_of(pool.place(Requirement("burn", min_vram_mb=3_000), "j4")) == [A]  # it takes what is left
+    pool.release(A, "j2")
+    pool.release(A, "j4")
+    pool.worker(A, slots=3, gpus=(24_000, 24_000), memory=EMPTY)
+    assert pool.place(pair, "j1") == [Place(A, Reservation(("aa-g0", "aa-g1"), whole=True))]
+
+
+def test_a_change_of_what_others_may_hold_counts_with_the_next_headroom(pool: PlacementScene) -> None:
+    pool.worker(A, gpus=(48_000,), memory=Memory(0, 20_032, 27_968))
+    assert pool.place(BURN, "j1") == [FULL]
+    pool.fleet.policy = NEVER_FULL
+    pool.index.rebuild(whole=False)
+    assert workers_of(pool.place(BURN, "j1")) == [A]
+
+
+def test_a_headroom_of_an_older_leader_knows_no_limit_of_others(pool: PlacementScene) -> None:
+    """While coordinators are upgraded both write: the script reads what either wrote."""
+    pool.worker(A, gpus=(24_000,), memory=FILLED)
+    assert pool.place(BURN, "j1") == [FULL]
+    room = json.loads(pool.stores.redis.hget(KEYS.worker(A), "room"))
+    room["cards"] = [card[:4] for card in room["cards"]]
+    script(pool.stores.redis, "placement/refresh")(
+        keys=[KEYS.lease(A), KEYS.worker(A), KEYS.load], args=[A, KEYS.eligible_prefix, json.dumps(room)]
+    )
+    assert workers_of(pool.place(BURN, "j1")) == [A]
 
 
 def test_a_job_that_ran_out_of_memory_goes_to_a_card_with_more_free(pool: PlacementScene) -> None:

@@ -64,6 +64,7 @@ class Room:
     capacity: int = 0
     others_mb: int = 0  # in use on each card
     measured: int = OURS
+    most_mb: int = 0  # that others may hold of a whole card
     sets: frozenset[str] = frozenset()
     leases: dict[JobId, Believed] = field(default_factory=dict)
 
@@ -74,12 +75,14 @@ class Room:
     def on(self, uuid: str) -> list[Reservation]:
         return [each for each in self.held if uuid in each.gpus and (each.whole or each.vram_mb)]
 
+    def others_on(self, uuid: str) -> int:
+        ours = sum(each.vram_mb for each in self.on(uuid))
+        return max(0, self.others_mb - ours) if self.measured == BOTH else self.others_mb
+
     def free_mb(self, uuid: str) -> int:
         if self.measured == UNMEASURED:
             return 0
-        ours = sum(each.vram_mb for each in self.on(uuid))
-        others = max(0, self.others_mb - ours) if self.measured == BOTH else self.others_mb
-        return CARDS_MB[uuid] - others - ours
+        return CARDS_MB[uuid] - self.others_on(uuid) - sum(each.vram_mb for each in self.on(uuid))
 
     def fits(self, need: Need) -> list[str]:
         """The cards that would do for it."""
@@ -87,6 +90,7 @@ class Room:
             uuid
             for uuid in CARDS_MB
             if not any(need.cards or each.whole for each in self.on(uuid))
+            and not (need.cards and self.others_on(uuid) > self.most_mb)
             and (not need.least_mb or self.free_mb(uuid) >= need.least_mb)
         ]
 
@@ -131,6 +135,7 @@ class Scripts(RuleBasedStateMachine):
         depth=st.integers(0, 2),
         others_mb=st.sampled_from((0, 0, 4000)),
         measured=st.sampled_from((OURS, BOTH, UNMEASURED)),
+        most_mb=st.sampled_from((2000, 4000)),
         sets=st.frozensets(st.sampled_from(sorted(NEEDS)), min_size=1),
         order=st.sampled_from(("load", "turn")),
         gone=st.sampled_from((*[False] * 7, True)),
@@ -143,13 +148,14 @@ class Scripts(RuleBasedStateMachine):
         depth: int,
         others_mb: int,
         measured: int,
+        most_mb: int,
         sets: frozenset[str],
         order: str,
         gone: bool,
     ) -> None:
         room = self.rooms[worker]
         room.slots, room.capacity, room.sets = slots, slots + depth, sets
-        room.others_mb, room.measured = others_mb, measured
+        room.others_mb, room.measured, room.most_mb = others_mb, measured, most_mb
         needs = {name: NEEDS[name] for name in sorted(sets)}
         facts = {
             "incarnation": 1,
@@ -158,7 +164,7 @@ class Scripts(RuleBasedStateMachine):
             "weights": [0.3, 0.4, 0.3],
             "gpu": 0.5,
             "reserve": 0,
-            "cards": [[uuid, size, others_mb, measured] for uuid, size in CARDS_MB.items()],
+            "cards": [[uuid, size, others_mb, measured, most_mb] for uuid, size in CARDS_MB.items()],
             "sets": [[name, it.slots, it.cards, it.least_mb, order, 0.1] for name, it in needs.items()],
         }
         room.text = "" if gone else json.dumps(facts)

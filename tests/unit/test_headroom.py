@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import pytest
@@ -83,8 +84,8 @@ def test_a_room_says_what_others_and_we_use_of_each_card_and_what_nobody_measure
     )
     running = replace(said, attempts=(AttemptRef(JobId("j" * 12), 1, 0),))
     cards = room_of(worker, said, Means())["cards"]
-    assert cards == [["g0", 10_000, 5_056, 128], ["g1", 10_000, 6_016, 0], ["g2", 10_000, 0, -2]]
-    assert room_of(worker, running, Means())["cards"][1] == ["g1", 10_000, 6_016, -1]
+    assert cards == [["g0", 10_000, 5_056, 128, 2_048], ["g1", 10_000, 6_016, 0, 2_048], ["g2", 10_000, 0, -2, 2_048]]
+    assert room_of(worker, running, Means())["cards"][1] == ["g1", 10_000, 6_016, -1, 2_048]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_why_a_worker_has_no_room_now_is_said_in_words() -> None:
     lease = Lease(attempt=1, state=LeaseState.CLAIMED, gpus=("g0",), vram_mb=6_000)
     measured = beat(GpuFigures("g0", 0, memory=Memory(0, 0)))
     has = capacity_room(worker, measured, {JobId("j1"): lease}, Policy())
-    assert has == Room(2, 2, 1, (Card("g0", 9_744, 6_000, held=True),))
+    assert has == Room(2, 2, 1, (Card("g0", 9_744, 6_000, held=True, size_mb=10_000),))
     assert capacity_refusal(has, Need(vram_mb=3_000, least_mb=3_000)) is None
     small = capacity_refusal(has, Need(vram_mb=4_000, least_mb=4_000))
     assert small == Refusal(RefusedBy.FREE_VRAM, Clause("has", "3744 MiB free on one GPU, less than 4000"))
@@ -133,6 +134,71 @@ def test_a_card_of_which_nobody_knows_what_is_in_use_is_only_given_whole() -> No
         RefusedBy.FREE_VRAM, Clause("does", "not say how much is free on its GPUs, 3000 MiB are needed")
     )
     assert capacity_refusal(has, Need(cards=1)) is None
+
+
+def in_use(others_mb: int, *gpus: Gpu) -> Beat:
+    """A beat in which others hold so much of each of these cards."""
+    return beat(*(GpuFigures(gpu.uuid, gpu.index, memory=Memory(0, others_mb)) for gpu in gpus))
+
+
+@pytest.mark.parametrize(
+    ("size_mb", "others_mb", "given"),
+    [
+        (46_068, 45_000, False),
+        (46_068, 2_048, True),  # the default: a desktop
+        (46_068, 2_049, False),
+        (46_068, 0, True),
+        (3_000, 1_472, True),  # at most half of a card that is smaller than the setting allows for
+        (3_000, 1_600, False),
+        (1_024, 1_024, False),  # the setting is larger than the card
+    ],
+)
+def test_a_whole_card_is_given_only_while_others_hold_little_of_it(size_mb: int, others_mb: int, given: bool) -> None:
+    card = replace(CARD, vram_mb=size_mb)
+    has = capacity_room(replace(WORKER, gpus=(card,)), in_use(others_mb, card), {}, Policy())
+    assert (capacity_refusal(has, Need(cards=1)) is None) is given
+
+
+def test_how_much_others_may_hold_of_a_whole_card_is_as_people_set_it() -> None:
+    has = capacity_room(replace(WORKER, gpus=(CARD,)), in_use(4_000, CARD), {}, Policy(others_vram_mb=4_000))
+    assert capacity_refusal(has, Need(cards=1)) is None
+    strict = capacity_room(replace(WORKER, gpus=(CARD,)), in_use(500, CARD), {}, Policy(others_vram_mb=256))
+    assert capacity_refusal(strict, Need(cards=1)) is not None
+
+
+def test_a_job_without_a_card_of_its_own_runs_beside_whatever_others_hold() -> None:
+    has = capacity_room(replace(WORKER, gpus=(CARD,)), in_use(9_000, CARD), {}, Policy())
+    assert capacity_refusal(has, Need()) is None
+    assert capacity_refusal(has, Need(vram_mb=500, least_mb=500)) is None
+
+
+def test_memory_that_our_jobs_hold_is_not_others() -> None:
+    """Also where the driver does not say whose it is, as long as it was reserved."""
+    worker = replace(WORKER, gpus=(CARD, replace(CARD, uuid="g1", index=1)))
+    running = (AttemptRef(JobId("j" * 12), 1, 0),)
+    unlisted = beat(*(GpuFigures(gpu.uuid, 0, memory=Memory(free=4_000)) for gpu in worker.gpus), attempts=running)
+    lease = Lease(attempt=1, state=LeaseState.CLAIMED, gpus=("g0",), vram_mb=6_000)
+    ours, unknown = capacity_room(worker, unlisted, {JobId("j1"): lease}, Policy()).cards
+    assert (ours.crowded, unknown.crowded) == (False, True)
+    told = beat(GpuFigures("g0", 0, memory=Memory(9_000, 100)))
+    assert not capacity_room(replace(WORKER, gpus=(CARD,)), told, {}, Policy()).cards[0].crowded
+
+
+def test_that_others_fill_a_whole_card_is_said_in_words() -> None:
+    two = (replace(CARD, vram_mb=46_068), replace(CARD, uuid="g1", index=1, vram_mb=24_000))
+    worker, said = replace(WORKER, gpus=two), in_use(12_032, *two)
+    refused = capacity_refusal(capacity_room(worker, said, {}, Policy()), Need(cards=1))
+    others = "others hold 12032 of 46068, 12032 of 24000 MiB"
+    assert refused == Refusal(RefusedBy.CARDS, Clause("has", f"0 free GPUs of 2, 1 are needed: {others}"))
+    idle = replace(worker, id=WorkerId("x" * 12), name="render-2")
+    beats = {worker.id: said, idle.id: in_use(0, *two)}
+    waits = partial(why_waiting, groups=(), policy=Policy(), beats=beats)
+    crowded = waits(BURN, workers=[worker]).words
+    assert crowded == f"waits for a free slot and a GPU of its own: on render-1 {others}"
+    assert waits(BURN, workers=[worker, idle]).words == f"{crowded}; render-2 is busy"
+    shared = waits(replace(BURN, min_vram_mb=40_000), workers=[worker]).words
+    assert shared == f"waits for a free slot on a card with enough memory free: on render-1 {others}"
+    assert waits(replace(BURN, min_vram_mb=900), workers=[worker]).words.endswith("memory free: render-1 is busy")
 
 
 def test_what_the_driver_keeps_is_nobody_s_to_give() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.coordinator.placement.index_plan import Membership
-from app.pool.capacity import Use, depth, slots, uses
+from app.pool.capacity import Use, depth, most_of_others_mb, slots, uses
 from app.pool.load import mean, utilisation, vram_used
 from app.pool.model import Worker, WorkerId
 from app.pool.policy import Policy
@@ -68,7 +68,10 @@ def headroom(worker: Worker, beat: Beat, sets: Sequence[Membership], policy: Pol
         "gpu_mean": True if busy is None else None,
         "vram": None if any(used.values()) else like.vram,
         "reserve": policy.vram_reserve_mb,
-        "cards": [[gpu.uuid, gpu.vram_mb, *_use(used[gpu.uuid])] for gpu in worker.gpus],
+        "cards": [
+            [gpu.uuid, gpu.vram_mb, *_use(used[gpu.uuid]), most_of_others_mb(gpu.vram_mb, policy)]
+            for gpu in worker.gpus
+        ],
         "sets": [[s.name, s.needs.slots, s.needs.cards, s.needs.least_mb, s.order, s.offset] for s in sets],
     }
     # Null is something in Lua; what is not there is nil.

@@ -15,10 +15,11 @@ from app.coordinator.fleet import Fleet
 from app.ledger import waiting
 from app.ledger.db import Ledger
 from app.ledger.waiting import WaitingClass
-from app.pool.capacity import Need, need, unfit
+from app.pool.capacity import Need, held_by_others, need, unfit
 from app.pool.matching import NOBODY_JOINED, RefusedBy, nobody_offers
 from app.pool.model import Health, Requirement, WaitingFor, WaitingReason, Worker, WorkerId
 from app.pool.policy import Policy
+from app.pool.protocol import Beat
 from app.pool.status import FREE_SLOT, STANDING, WorkerStatus, listed, worker_status
 
 NAMED = 3  # workers in one sentence
@@ -64,7 +65,8 @@ class UnschedulableClasses:
 
     def _why(self, demand: WaitingClass) -> WaitingReason:
         fleet = self._fleet
-        return why_waiting(demand.requirement, fleet.groups, fleet.workers.values(), fleet.policy, demand.failed_on)
+        workers, avoided = fleet.workers.values(), demand.failed_on
+        return why_waiting(demand.requirement, fleet.groups, workers, fleet.policy, avoided, fleet.beats)
 
     def _is_large(self, demand: WaitingClass) -> bool:
         fitting = islice(self._fleet.healthy_fitting(demand.requirement), LOOK_AT)
@@ -78,10 +80,11 @@ def why_waiting(
     workers: Iterable[Worker],
     policy: Policy,
     avoided: Collection[WorkerId] = (),
+    beats: Mapping[WorkerId, Beat] | None = None,
 ) -> WaitingReason:
     """Why a job that avoids some workers, of all these, was given none.
 
-    groups: the names of those that there are.
+    groups: the names of those that there are. beats: by which it is told where others are in the way.
     """
     if requirement.group is not None and requirement.group not in groups:
         gone = f"its group {requirement.group} was deleted; it waits until there is one of this name again"
@@ -92,7 +95,8 @@ def why_waiting(
     refusals = [(worker, unfit(worker, requirement, policy)) for worker in everyone]
     fitting = [worker for worker, refusal in refusals if refusal is None]
     if fitting:
-        return _busy([worker for worker in fitting if worker.id not in avoided] or fitting, requirement)
+        open_to_it = [worker for worker in fitting if worker.id not in avoided] or fitting
+        return _busy(open_to_it, requirement, policy, beats or {})
     if all(refusal is not None and refusal.filter is RefusedBy.WORKFLOW for _, refusal in refusals):
         return nobody_offers(requirement.workflow)
     counts = Counter(refusal.clause for _, refusal in refusals if refusal is not None)
@@ -100,18 +104,32 @@ def why_waiting(
     return WaitingReason(WaitingFor.WORKER, f"no worker fits: {'; '.join(said)}")
 
 
-def _busy(fitting: Sequence[Worker], requirement: Requirement) -> WaitingReason:
+def _busy(
+    fitting: Sequence[Worker], requirement: Requirement, policy: Policy, beats: Mapping[WorkerId, Beat]
+) -> WaitingReason:
     statuses = {worker.id: worker_status(worker) for worker in fitting}
     ready = [worker for worker in fitting if statuses[worker.id] is WorkerStatus.HEALTHY]
     if ready:
         needs = need(ready[0], requirement)
-        full = "full" if needs == Need() else "busy"
-        return WaitingReason(WaitingFor.SLOT, f"{FREE_SLOT}{_and_what(needs, requirement)}: {_names(ready)} {full}")
+        why = _others_or_ours(ready, requirement, policy, beats)
+        return WaitingReason(WaitingFor.SLOT, f"{FREE_SLOT}{_and_what(needs, requirement)}: {why}")
     if all(worker.health is Health.LEFT for worker in fitting):
         return WaitingReason(WaitingFor.WORKER, _left(fitting))
     standing = [f"{worker.name} {STANDING[statuses[worker.id]].of(1)}" for worker in fitting]
     words = f"no worker that could run it takes jobs now: {listed(standing, NAMED, '; ')}"
     return WaitingReason(WaitingFor.WORKER, words)
+
+
+def _others_or_ours(
+    ready: Sequence[Worker], requirement: Requirement, policy: Policy, beats: Mapping[WorkerId, Beat]
+) -> str:
+    """Who is in the way on these workers, others or our own jobs, as far as workers are named."""
+    named = [worker for worker in ready[:NAMED] if worker.id in beats]
+    held = {w.id: held_by_others(w, beats[w.id], need(w, requirement), policy) for w in named}
+    said = [f"on {worker.name} {held[worker.id]}" for worker in named if held[worker.id]]
+    if busy := [worker for worker in ready if not held.get(worker.id)]:
+        said.append(f"{_names(busy)} {'full' if need(busy[0], requirement) == Need() else 'busy'}")
+    return "; ".join(said)
 
 
 def _and_what(needs: Need, requirement: Requirement) -> str:

@@ -7,7 +7,8 @@
 --     gpu          share in use; with gpu_mean it is that of other workers; absent where no worker has it
 --     vram         share in use of other workers, where it is not measured here
 --     reserve      MiB of each card that no job gets
---     cards        [[uuid, its MiB (0: not known), MiB in use by others, by our jobs], …]; of the last
+--     cards        [[uuid, its MiB (0: not known), MiB in use by others, by our jobs, MiB that others may have in use
+--                  where a job is to have it for itself], …]; of those by our jobs
 --                  -1: those of both are in the one before, -2: nobody measured them
 --     sets         [[name, slots, cards, least MiB, order, offset], …]: the eligible zsets that it may stand in,
 --                  and the need for which each stands
@@ -56,6 +57,7 @@ local function cards_for(room, taken, cards, least)
     local others = others_on(card, on)
     local free = (card[2] == 0 or card[4] == -2) and 0 or card[2] - others - room.reserve - (on and on.mb or 0)
     local mine = not on or (cards == 0 and not on.whole)
+    if cards > 0 and card[5] and others > card[5] then mine = false end -- an older leader wrote none
     if mine and (least == 0 or free >= least) then fitting[#fitting + 1] = {card[1], cards > 0 and others or 0, free} end
   end
   if #fitting < cards or (least > 0 and #fitting == 0) then return nil end
