@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 
 from agent import files
-from agent.context import Job, Stopped
+from agent.context import Job, Permanent, Stopped
 from agent.ipc.link import Message
 from agent.ipc.start import Start
 from agent.ipc.wire import Signals, Wire
@@ -33,6 +33,8 @@ def main(fd: int) -> None:
     faulthandler.register(signal.SIGUSR1)  # the guard asks for the stacks of one that hangs
     signals = Signals()
     wire = Wire(fd)
+    wire.keep_from_forks()
+    signals.let_forks_die()
     first = wire.first()
     if first is None:
         return
@@ -57,9 +59,11 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         raise
     except Stopped as stopped:
         return _ended("stopped", str(stopped) or "stopped when asked to")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the workflow's errors are its end
+    except BaseException as error:  # noqa: BLE001 - the workflow's errors are its end; asyncio has such ones too
         # Asked to stop: its children got the signal too, so whatever broke says nothing about the job.
         end = _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
+        if isinstance(error, Permanent) and end["end"] == "failed":
+            end["then"] = "never"
         # Of a command nobody knows more than its last lines, which its guard has.
         return {**end, "last_lines": isinstance(error, command.CommandFailed)}
 
@@ -75,6 +79,7 @@ def checked(start: Start) -> dict[str, Json]:
 
 def _runner(job: Job, start: Start, wire: Wire, signals: Signals) -> Callable[[], Json]:
     if start.runner.runner == "command":
+        signals.arm()
         return lambda: command.run(job, start.runner, wire, signals)
     return lambda: python.run(job, start.runner)
 

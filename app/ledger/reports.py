@@ -13,7 +13,7 @@ from enum import Enum
 import psycopg
 from psycopg.types.json import Jsonb
 
-from app.ledger import failures, news, open_attempts
+from app.ledger import deaths, failures, news, open_attempts, policy
 from app.ledger.db import Ledger
 from app.ledger.failures import Failure, Shortage
 from app.ledger.result_warnings import warnings
@@ -167,6 +167,8 @@ def _failed(tx: Ledger, report: Report, shortage: Shortage | None) -> Applied:
 
 def _stopped(tx: Ledger, report: Report) -> Applied:
     if _move(tx, report, JobState.PENDING, AttemptEnd.STOPPED):
+        if report.cause == Cause.SLOT and report.job is not None:
+            deaths.follow(tx, [report.job], policy.read(tx).poison_deaths)
         return Applied.ENDED
     return _late(tx, report)
 

@@ -141,10 +141,10 @@ def test_a_forbidden_parameter_is_refused_before_anything_runs(tmp_path: Path) -
     assert not (tmp_path / "out" / "ran").exists()
 
 
-def test_what_a_python_workflow_returns_is_the_result_and_what_it_prints_is_log(tmp_path: Path) -> None:
+def test_what_a_python_workflow_returns_is_the_result(tmp_path: Path) -> None:
     child = ran(
         tmp_path,
-        "def run(job):\n print('one\\ntwo')\n (job.output_dir / 'sub').mkdir()\n"
+        "def run(job):\n job.log('one\\ntwo')\n (job.output_dir / 'sub').mkdir()\n"
         " (job.output_dir / 'sub/x').write_text('abc')\n return {'n': 1}",
     )
     assert (child.said[-1]["result"], child.log) == ({"n": 1}, ["one", "two"])
@@ -200,6 +200,28 @@ def run(job):
         child.reading.set()
         assert child.end()["end"] == "succeeded"
     assert child.log == ["x" * 4000] * 1000
+
+
+@pytest.mark.parametrize(("source", "then"), [("raise Permanent('no film')", "never"), ("raise OSError('full')", None)])
+def test_an_error_may_say_that_trying_again_is_useless(tmp_path: Path, source: str, then: str | None) -> None:
+    end = ran(tmp_path, f"from agent.context import Permanent\ndef run(job): {source}").said[-1]
+    assert (end["end"], end.get("then")) == ("failed", then)
+    assert end["error"].splitlines()[0] == ("no film" if then else "OSError: full")
+
+
+def test_a_permanent_error_after_the_wish_to_stop_says_nothing(tmp_path: Path) -> None:
+    source = """from agent.context import Permanent
+def run(job):
+    job.log("ready")
+    while not job.stopping:
+        time.sleep(0.01)
+    raise Permanent("its child was killed")"""
+    workflow, environment = python(tmp_path, source)
+    with WorkflowScene(tmp_path / "out", workflow, {}, environment=environment) as child:
+        child.begin().until_printed("ready")
+        child.tell({"stopping": "checkpoint"})
+        end = child.end()
+    assert (end["end"], end.get("then")) == ("stopped", None)
 
 
 def test_a_checkpoints_files_never_change_and_reach_the_next_attempt(tmp_path: Path) -> None:

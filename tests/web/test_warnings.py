@@ -1,11 +1,11 @@
-"""A success that may be none says so: outputs of 0 bytes, and no output where its workflow has always had some."""
+"""A success that may be none says so: by its workflow's own words, by empty outputs, or by none where all had some."""
 
 from __future__ import annotations
 
 import pytest
 
-from app.ledger.result_warnings import BEFORE, FEWEST
-from app.pool.model import FileFact, Job, Requirement, Worker
+from app.ledger.result_warnings import BEFORE, FEWEST, OF_WORKFLOW
+from app.pool.model import LIMITS, FileFact, Job, Json, Requirement, Worker
 from tests.kit.actors import ANY, join, running, submit, tell
 from tests.kit.web import HTML, Web, signed_in
 
@@ -63,3 +63,27 @@ def test_the_habit_is_that_of_its_own_workflow_and_of_those_before_it(web: Web, 
     assert warnings(web, success(web, worker)) == []
     assert warnings(web, first) == []
     assert warnings(web, success(web, worker, requirement=Requirement("render"))) != []
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (
+            {"warnings": ["sound track 2 is left out", "it is <b>short</b>."]},
+            ["sound track 2 is left out", "it is <b>short</b>"],
+        ),
+        ({"warnings": ["x" * 300, "nul \0", "", 7, None]}, ["x" * LIMITS.text_characters, "nul \ufffd"]),
+        ({"warnings": [str(number) for number in range(100)]}, [str(number) for number in range(OF_WORKFLOW)]),
+        ({"warnings": "all"}, []),
+        ({"warnings": None}, []),
+        (["warnings"], []),
+        (None, []),
+    ],
+)
+def test_what_the_workflow_warns_of_is_shown(web: Web, worker: Worker, result: Json, said: list[str]) -> None:
+    job = running(web.ledger, worker, submit(web.ledger, ANY))
+    tell(web.ledger, worker, job, 1, "end", end="succeeded", result=result, files=(FileFact("a", 1, "0" * 64),))
+    assert warnings(web, job) == said
+    shown = page(web, job)
+    assert shown.count('<p class="warning">') == len(said)
+    assert "<b>short" not in shown
