@@ -19,7 +19,7 @@ from typing import Literal
 
 from agent import files as stored_files
 from agent.ipc.deadline import Deadline, Past
-from agent.ipc.output import Output
+from agent.ipc.own_output import OwnOutput
 from agent.ipc.start import Start, StartFrom
 from agent.ipc.wire import Signals, Wire
 from agent.limits import check_json
@@ -100,7 +100,7 @@ class Job:
         self._wire, self._signals = wire, signals
         self._deadline = deadline_of(start)
         self._lock = threading.RLock()
-        self._output = Output(1)
+        self._output = OwnOutput(1)
         self._facts: dict[Path, FileFact] = {}  # of files that belong to a checkpoint
         self._number = start.resume.number if start.resume else 0
         self.resume: Resume | None = self._resumed(start.resume) if start.resume else None

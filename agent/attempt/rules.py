@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from agent.attempt.reporter import Reporter
 from agent.gpus import out_of_memory
-from agent.log.recent import shortened
+from agent.log.last_lines import shortened
 from app.pool.model import Rule
 from app.pool.protocol import Cause, Report
 

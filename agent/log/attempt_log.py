@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agent.log.last_lines import LastLines
 from agent.log.lines import Lines
-from agent.log.recent import Recent
 from app.pool.log.portion import Stream
 
 STATE_S = 2.0  # between two states of an unfinished line that are shown
 
 
 @dataclass(frozen=True)
-class Block:
+class Passage:
     """Whole lines of one stream that were heard at one moment, and their place in the log."""
 
     at_ms: int
@@ -31,13 +31,13 @@ class Block:
 
 
 class AttemptLog:
-    """Passes on what is said as blocks, in the order in which it was heard. Nothing here waits."""
+    """Passes on what is said as passages, in the order in which it was heard. Nothing here waits."""
 
-    def __init__(self, take: Callable[[Block], None]) -> None:
+    def __init__(self, take: Callable[[Passage], None]) -> None:
         self._take = take
         self._outputs: dict[Stream, _Output] = {"o": _Output(), "e": _Output()}
         self._lines = 0
-        self.recent = Recent()
+        self.recent = LastLines()
         self.bytes = 0  # of text, in all that was passed on
 
     def hear(self, stream: Stream, chunk: bytes) -> None:
@@ -68,7 +68,7 @@ class AttemptLog:
 
     def _pass_on(self, stream: str, text: bytes) -> int:
         lines = text.count(b"\n")
-        self._take(Block(time.time_ns() // 1_000_000, stream, text, lines, self._lines + 1, self.bytes))
+        self._take(Passage(time.time_ns() // 1_000_000, stream, text, lines, self._lines + 1, self.bytes))
         self._lines += lines
         self.bytes += len(text)
         return lines

@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from agent.log.spool import Portion
 from app.pool.model import JobId
 
-JobAttempt = tuple[JobId, int]
+LogOf = tuple[JobId, int]
 
 
 class Backlog:
     """The portions that wait, oldest first for each attempt; attempts take turns."""
 
     def __init__(self) -> None:
-        self._waiting: dict[JobAttempt, list[Portion]] = {}  # the first attempt is next
-        self._known: dict[JobAttempt, int] = {}  # the highest number that was added
+        self._waiting: dict[LogOf, list[Portion]] = {}  # the first attempt is next
+        self._known: dict[LogOf, int] = {}  # the highest number that was added
         self.bytes = 0
 
     def __bool__(self) -> bool:
@@ -30,11 +30,11 @@ class Backlog:
                 self._waiting.setdefault(whose, []).append(portion)
                 self.bytes += portion.size
 
-    def waits(self, whose: JobAttempt) -> bool:
+    def waits(self, whose: LogOf) -> bool:
         """True when portions of this attempt wait."""
         return whose in self._waiting
 
-    def forget(self, whose: JobAttempt) -> None:
+    def forget(self, whose: LogOf) -> None:
         """Forget an attempt of which nothing waits and nothing more will come."""
         self._known.pop(whose, None)
 

@@ -1,11 +1,11 @@
-"""A draft: the blocks of a log that are to become the next portion."""
+"""A draft: the passages of a log that are to become the next portion."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from agent.log.attempt_log import Block
+from agent.log.attempt_log import Passage
 from app.pool.log.portion import MOST_BYTES, PortionHead, pack, stamped
 
 
@@ -28,13 +28,13 @@ class Draft:
         """True when there is, or was, anything at all."""
         return self._number > 0 or not self.empty
 
-    def fits(self, block: Block) -> bool:
+    def fits(self, passage: Passage) -> bool:
         """True when this piece goes on where the draft ends, and there is room for it."""
         head = self._head
-        follows = block.first_line == head.first_line + head.lines
-        return self.empty or (follows and self._size + _stamped_bytes(block) <= MOST_BYTES)
+        follows = passage.first_line == head.first_line + head.lines
+        return self.empty or (follows and self._size + _stamped_bytes(passage) <= MOST_BYTES)
 
-    def add(self, piece: Block) -> None:
+    def add(self, piece: Passage) -> None:
         """Add a piece that fits."""
         if self.empty:
             self._head = PortionHead(self._number + 1, piece.first_line, 0, piece.first_byte, 0)
@@ -53,26 +53,26 @@ class Draft:
         return head, packed
 
 
-def pieces(block: Block) -> Iterator[Block]:
-    """The block, in pieces that a portion has room for."""
-    if _stamped_bytes(block) <= MOST_BYTES:
-        yield block
+def pieces(passage: Passage) -> Iterator[Passage]:
+    """The passage, in pieces that a portion has room for."""
+    if _stamped_bytes(passage) <= MOST_BYTES:
+        yield passage
         return
-    half = block.text.rfind(b"\n", 0, len(block.text) // 2) + 1 or block.text.index(b"\n") + 1
-    text, rest = block.text[:half], block.text[half:]
-    first = replace(block, text=text, lines=text.count(b"\n"))
+    half = passage.text.rfind(b"\n", 0, len(passage.text) // 2) + 1 or passage.text.index(b"\n") + 1
+    text, rest = passage.text[:half], passage.text[half:]
+    first = replace(passage, text=text, lines=text.count(b"\n"))
     yield from pieces(first)
     yield from pieces(
         replace(
-            block,
+            passage,
             text=rest,
-            lines=block.lines - first.lines,
-            first_line=block.first_line + first.lines,
-            first_byte=block.first_byte + half,
+            lines=passage.lines - first.lines,
+            first_line=passage.first_line + first.lines,
+            first_byte=passage.first_byte + half,
         )
     )
 
 
-def _stamped_bytes(block: Block) -> int:
-    mark = len(stamped(block.at_ms, block.stream, b"\n")) - 1
-    return len(block.text) + block.lines * mark
+def _stamped_bytes(passage: Passage) -> int:
+    mark = len(stamped(passage.at_ms, passage.stream, b"\n")) - 1
+    return len(passage.text) + passage.lines * mark

@@ -5,7 +5,7 @@ output, and the workflow waits in its own write. When that takes too long, the d
 until the thread goes on, and the place of what follows tells how much. A disk that is full costs single portions, the
 death of the thread the rest of the log. The job goes on in every case.
 
-Start it after the last fork of its process: it is begun by the first block.
+Start it after the last fork of its process: it is begun by the first passage.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import deque
 from pathlib import Path
 
 from agent.log import spool
-from agent.log.attempt_log import Block
+from agent.log.attempt_log import Passage
 from agent.log.draft import Draft, pieces
 from app.pool.log.portion import PortionHead
 from app.pool.loop import Bell, start_thread
@@ -35,7 +35,7 @@ class Spooler:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._changed = threading.Condition()
-        self._blocks: deque[Block] = deque()
+        self._passages: deque[Passage] = deque()
         self._waiting = 0  # bytes
         self._moved_at = time.monotonic()
         self._thread: threading.Thread | None = None
@@ -49,15 +49,15 @@ class Spooler:
         self._written: deque[tuple[PortionHead, int]] = deque()
         self.bell = Bell()
 
-    def take(self, block: Block) -> None:
-        """Put a block down for the thread; it is dropped when that is dead or stuck."""
+    def take(self, passage: Passage) -> None:
+        """Put a passage down for the thread; it is dropped when that is dead or stuck."""
         with self._changed:
             if self.ended or self._stuck():
                 self._drop()
                 return
             self._dropping = False
-            self._blocks.append(block)
-            self._waiting += len(block.text)
+            self._passages.append(passage)
+            self._waiting += len(passage.text)
             self._changed.notify()
         if self._thread is None:
             self._start()
@@ -100,8 +100,8 @@ class Spooler:
         self.bell.ring()
 
     def _run(self) -> None:
-        while (block := self._next()) or not self._over:
-            for piece in pieces(block) if block else ():
+        while (passage := self._next()) or not self._over:
+            for piece in pieces(passage) if passage else ():
                 self._add(piece)
             if not self._draft.empty and time.monotonic() >= self._due_at:
                 self._write()
@@ -111,23 +111,23 @@ class Spooler:
 
     @property
     def _over(self) -> bool:
-        return self._closing and not self._blocks
+        return self._closing and not self._passages
 
-    def _next(self) -> Block | None:
-        """The next block, as soon as there is one; None when the draft is due or all is over."""
+    def _next(self) -> Passage | None:
+        """The next passage, as soon as there is one; None when the draft is due or all is over."""
         with self._changed:
             self._moved_at = time.monotonic()
             left_s = None if self._draft.empty else max(0.0, self._due_at - self._moved_at)
-            if not self._blocks and not self._closing:
+            if not self._passages and not self._closing:
                 self._changed.wait(left_s)
             self._moved_at = time.monotonic()
-            if not self._blocks:
+            if not self._passages:
                 return None
-            block = self._blocks.popleft()
-            self._waiting -= len(block.text)
-            return block
+            passage = self._passages.popleft()
+            self._waiting -= len(passage.text)
+            return passage
 
-    def _add(self, piece: Block) -> None:
+    def _add(self, piece: Passage) -> None:
         if not self._draft.fits(piece):
             self._write()
         if self._draft.empty:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.log import spool
-from agent.log.backlog import Backlog, JobAttempt
+from agent.log.backlog import Backlog, LogOf
 from agent.log.posting import POST_ERRORS
 from agent.log.spool import Portion
 from app.pool.backoff import Outage
@@ -48,9 +48,9 @@ class Uploader:
         self._way = way
         self._most_bytes = most_bytes
         self._backlog = Backlog()
-        self._told: deque[Portion | JobAttempt] = deque()  # by main: a new portion, or that an attempt is over
-        self._over: set[JobAttempt] = set()  # nothing more is written there
-        self._refused: set[JobAttempt] = set()  # the log has said so
+        self._told: deque[Portion | LogOf] = deque()  # by main: a new portion, or that an attempt is over
+        self._over: set[LogOf] = set()  # nothing more is written there
+        self._refused: set[LogOf] = set()  # the log has said so
         self._full = False  # the log has said so
         self._again_at = 0.0
         self._leaving = False
@@ -105,7 +105,7 @@ class Uploader:
             return IDLE_S
         return max(0.0, self._again_at - time.monotonic())
 
-    def _take_in(self, told: Portion | JobAttempt) -> None:
+    def _take_in(self, told: Portion | LogOf) -> None:
         if isinstance(told, Portion):
             self._backlog.add([told])
             return
@@ -157,7 +157,7 @@ class Uploader:
         self._full = self._full and bool(self._backlog)
         self._tidy((portion.job, portion.attempt))
 
-    def _tidy(self, whose: JobAttempt) -> None:
+    def _tidy(self, whose: LogOf) -> None:
         """Forget an attempt that is over and of which all is sent."""
         if whose in self._over and not self._backlog.waits(whose):
             spool.remove_folder(self._folder, *whose)

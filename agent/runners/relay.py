@@ -10,7 +10,7 @@ import os
 import select
 from collections.abc import Callable
 
-from agent.ipc.output import Output
+from agent.ipc.own_output import OwnOutput
 from agent.runners.words import Words
 
 CHUNK_BYTES = 64 * 1024
@@ -23,7 +23,7 @@ class Relay:
     def __init__(self, source: int, target: int, understand: Callable[[bytes], None]) -> None:
         os.set_blocking(source, False)
         self._source = source
-        self._target = Output(target)
+        self._target = OwnOutput(target)
         self._words = Words(understand)
         self._ended = False
         self.unwritten = b""

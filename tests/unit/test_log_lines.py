@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from agent.log.attempt_log import AttemptLog, Block
+from agent.log.attempt_log import AttemptLog, Passage
+from agent.log.last_lines import LINES, LastLines
 from agent.log.lines import CUT, Lines
-from agent.log.recent import LINES, Recent
 from app.pool.model import LIMITS
 
 MOST = LIMITS.log_line_bytes
@@ -75,21 +75,23 @@ def test_an_unfinished_line_costs_no_more_memory_than_a_line_may_have() -> None:
 
 
 @pytest.fixture
-def blocks() -> list[Block]:
+def passages() -> list[Passage]:
     return []
 
 
 @pytest.fixture
-def log(blocks: list[Block]) -> AttemptLog:
-    return AttemptLog(blocks.append)
+def log(passages: list[Passage]) -> AttemptLog:
+    return AttemptLog(passages.append)
 
 
-def test_each_block_has_its_place_in_the_log_whatever_stream_it_is_of(log: AttemptLog, blocks: list[Block]) -> None:
+def test_each_block_has_its_place_in_the_log_whatever_stream_it_is_of(log: AttemptLog, passages: list[Passage]) -> None:
     log.hear("o", b"one\ntwo\nunfinished")
     log.hear("e", b"oops\n")
     log.remark("Muster says\ntwo things")
     log.finish()
-    assert [(block.stream, block.text, block.lines, block.first_line, block.first_byte) for block in blocks] == [
+    assert [
+        (passage.stream, passage.text, passage.lines, passage.first_line, passage.first_byte) for passage in passages
+    ] == [
         ("o", b"one\ntwo\n", 2, 1, 0),
         ("e", b"oops\n", 1, 3, 8),
         ("m", b"Muster says\ntwo things\n", 2, 4, 13),
@@ -100,7 +102,7 @@ def test_each_block_has_its_place_in_the_log_whatever_stream_it_is_of(log: Attem
 
 
 def test_the_state_of_a_bar_is_shown_now_and_then_and_the_last_one_as_a_line(
-    log: AttemptLog, blocks: list[Block], monkeypatch: pytest.MonkeyPatch
+    log: AttemptLog, passages: list[Passage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
@@ -110,14 +112,14 @@ def test_the_state_of_a_bar_is_shown_now_and_then_and_the_last_one_as_a_line(
         now[0] += 0.1
     log.show_unfinished()
     log.hear("e", b"\rdone\n")
-    shown = [(block.stream, block.text) for block in blocks]
+    shown = [(passage.stream, passage.text) for passage in passages]
     assert len(shown) == 5 and all(stream == "E" for stream, _ in shown[:-1])
     assert shown[-1] == ("e", b"done\n")
     assert log.recent.lines() == ["done"]
 
 
 def test_a_question_without_a_line_end_is_shown_once(
-    log: AttemptLog, blocks: list[Block], monkeypatch: pytest.MonkeyPatch
+    log: AttemptLog, passages: list[Passage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
@@ -125,11 +127,11 @@ def test_a_question_without_a_line_end_is_shown_once(
     for _ in range(10):
         log.show_unfinished()
         now[0] += 1
-    assert [(block.stream, block.text) for block in blocks] == [("O", b"Password: \n")]
+    assert [(passage.stream, passage.text) for passage in passages] == [("O", b"Password: \n")]
 
 
 def test_what_flows_is_not_shown_as_unfinished_where_it_happens_to_be_cut(
-    log: AttemptLog, blocks: list[Block], monkeypatch: pytest.MonkeyPatch
+    log: AttemptLog, passages: list[Passage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
@@ -137,19 +139,19 @@ def test_what_flows_is_not_shown_as_unfinished_where_it_happens_to_be_cut(
         log.hear("o", b"half\nhal")
         log.show_unfinished()
         now[0] += 0.5
-    assert {block.stream for block in blocks} == {"o"}
+    assert {passage.stream for passage in passages} == {"o"}
 
 
 def test_the_last_lines_are_known_however_much_was_said_and_no_more_is_kept() -> None:
-    recent = Recent()
+    recent = LastLines()
     for number in range(200):
         recent.add(b"".join(b"line %d\n" % (1000 * number + each) for each in range(1000)), 1000)
     assert recent.lines() == [f"line {number}" for number in range(199_000, 200_000)]
-    assert sum(lines for _, lines in recent._blocks) < 3 * LINES
+    assert sum(lines for _, lines in recent._passages) < 3 * LINES
 
 
 def test_last_lines_may_come_one_by_one() -> None:
-    recent = Recent()
+    recent = LastLines()
     for number in range(3 * LINES):
         recent.add(b"%d\n" % number, 1)
     assert recent.lines() == [str(number) for number in range(2 * LINES, 3 * LINES)]

@@ -25,7 +25,7 @@ def said() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def log() -> AttemptLog:
-    return AttemptLog(lambda block: None)
+    return AttemptLog(lambda passage: None)
 
 
 @pytest.fixture

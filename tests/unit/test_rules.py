@@ -13,8 +13,8 @@ import pytest
 from agent.attempt.reporter import Reporter
 from agent.attempt.rules import TOO_SLOW, WITHIN_S, apply_rules
 from agent.gpus import out_of_memory
-from agent.log.attempt_log import AttemptLog, Block
-from agent.log.recent import CHARACTERS, LINES
+from agent.log.attempt_log import AttemptLog, Passage
+from agent.log.last_lines import CHARACTERS, LINES
 from app.pool.model import JobId, Rule, WorkerId
 from app.pool.protocol import Cause, Order, Report
 
@@ -26,7 +26,7 @@ HOSTILE = Rule("never", log="(a+)+$")  # doubles with each letter
 
 def reporter(*lines: str) -> Reporter:
     """One that has heard these lines."""
-    log = AttemptLog(lambda block: None)
+    log = AttemptLog(lambda passage: None)
     log.hear("o", "".join(f"{line}\n" for line in lines).encode())
     return Reporter(ORDER, lambda message: None, log)
 
@@ -83,7 +83,7 @@ def test_only_the_last_lines_and_the_beginning_of_each_are_looked_at() -> None:
 
 
 def test_a_pattern_that_takes_for_ever_is_given_up_and_exit_codes_still_count() -> None:
-    kept: list[Block] = []
+    kept: list[Passage] = []
     log = AttemptLog(kept.append)
     log.hear("o", b"a" * 64 + b"b\n")
     heard = Reporter(ORDER, lambda message: None, log)

@@ -10,7 +10,7 @@ from app.pool.text import storable_text
 LINES, CHARACTERS = 1000, 1000  # that are looked through: lines, and characters of each
 
 
-class Recent:
+class LastLines:
     """The newest blocks of whole lines; they are taken apart only when somebody asks, at an attempt's end."""
 
     def __init__(self) -> None:

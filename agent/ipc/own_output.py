@@ -8,7 +8,7 @@ import select
 from app.pool.errors import LeaseLost
 
 
-class Output:
+class OwnOutput:
     """A file description of its own for the pipe that is descriptor 1 or 2 when this is made. No write waits.
 
     A descriptor that a child inherits would share its flags with that child: some programs make a pipe non-blocking.
