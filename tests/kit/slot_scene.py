@@ -40,6 +40,7 @@ STEPS = (
     "shot",
     "stubborn",
     "polite",
+    "saver",
     "talkative",
     "silent",
     "chatty",

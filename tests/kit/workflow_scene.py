@@ -111,6 +111,10 @@ class WorkflowScene:
             pass
         return not any("end" in message for message in self.said)
 
+    def last(self, key: str) -> Message:
+        """The last message so far that has this key."""
+        return next(message for message in reversed(self.said) if key in message)
+
     @property
     def log(self) -> list[str]:
         """The lines that it has written to its standard output."""
@@ -127,7 +131,7 @@ class WorkflowScene:
 
     def resumed_by(self, folder: Path, environment: Mapping[str, str] | None = None, **changes: Any) -> WorkflowScene:
         """A process for the next attempt, which resumes from this one's last checkpoint."""
-        last = next(message for message in reversed(self.said) if "checkpoint" in message)
+        last = self.last("checkpoint")
         resume = {
             "number": last["number"],
             "state": last["checkpoint"],

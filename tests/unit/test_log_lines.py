@@ -147,7 +147,7 @@ def test_the_last_lines_are_known_however_much_was_said_and_no_more_is_kept() ->
     for number in range(200):
         recent.add(b"".join(b"line %d\n" % (1000 * number + each) for each in range(1000)), 1000)
     assert recent.lines() == [f"line {number}" for number in range(199_000, 200_000)]
-    assert sum(lines for _, lines in recent._passages) < 3 * LINES
+    assert sum(lines for _, lines in recent._blocks) < 3 * LINES
 
 
 def test_last_lines_may_come_one_by_one() -> None:
