@@ -13,10 +13,12 @@ from enum import Enum
 
 from app.ledger.db import Ledger, Row
 from app.pool.codec import plain
-from app.pool.log.portion import PortionHead, PortionLine, Stream, unpack
+from app.pool.log.ansi import plain_text, without_escapes
+from app.pool.log.portion import PortionHead, PortionLine, Stream, line_of, numbered, unpacked
 from app.pool.model import JobId, WorkerId
 
 PATIENCE_S = 60  # an agent sends the last of a log within seconds of the attempt's end
+LOOK_BYTES = 8 * 1024 * 1024  # of text: what one look of a search goes through, in about a tenth of a second
 PORTIONS_AT_ONCE = 64  # of which the heads are read together; their data is read one by one
 
 
@@ -60,6 +62,15 @@ class LogExtent:
     closed: bool  # nothing more comes
     missing_lines: int
     missing_bytes: int
+
+
+@dataclass(frozen=True)
+class SearchPart:
+    """Lines that were found, oldest first; all up to line `looked` have been looked at, and `more` may follow."""
+
+    lines: tuple[LogLine, ...]
+    looked: int
+    more: bool
 
 
 class StoreOutcome(Enum):
@@ -143,13 +154,56 @@ def entries_after(ledger: Ledger, job: JobId, attempt: int, after: int = 0) -> I
             after = max(after, head["first_line"] + head["lines"] - 1)
 
 
+def search(
+    ledger: Ledger,
+    job: JobId,
+    attempt: int,
+    text: str,
+    after: int = 0,
+    limit: int = 100,
+    within_bytes: int = LOOK_BYTES,
+) -> SearchPart:
+    """Up to `limit` lines beyond `after` that hold this text, among the next `within_bytes` of the log and a bit.
+
+    What a reader sees is compared: colours and letters' case do not matter, states of bars are not found.
+    """
+    found: list[LogLine] = []
+    words, left = text.lower(), within_bytes
+    heads = ledger.all("log_search_portions", job=job, attempt=attempt, after=after, limit=PORTIONS_AT_ONCE)
+    for head in heads:
+        if left <= 0:
+            return SearchPart(tuple(found), after, True)
+        row = ledger.one("log_portion", job=job, attempt=attempt, number=head["number"])
+        for line in _matches(attempt, head, bytes(row["data"]) if row else b"", words, after):
+            found.append(line)
+            if len(found) == limit:
+                return SearchPart(tuple(found), line.number, True)
+        after = head["first_line"] + head["lines"] - 1
+        left -= head["bytes"]
+    return SearchPart(tuple(found), after, len(heads) == PORTIONS_AT_ONCE)
+
+
 def _lines(attempt: int, head: Row, data: bytes, after: int) -> Iterator[LogLine]:
     first = head["first_line"]
-    for place, line in unpack(data, max(0, after + 1 - first)):
-        yield log_line(attempt, first + place, line)
+    for place, line in numbered(data, max(0, after + 1 - first)):
+        yield _log_line(attempt, first + place, line)
 
 
-def log_line(attempt: int, number: int, line: PortionLine) -> LogLine:
+def _log_line(attempt: int, number: int, line: PortionLine) -> LogLine:
     """The line of a portion at its place in the log."""
     at = datetime.fromtimestamp(line.at_ms / 1000, timezone.utc)
     return LogLine(attempt, number, at, line.stream, line.redraw, line.text)
+
+
+def _matches(attempt: int, head: Row, data: bytes, words: str, after: int) -> Iterator[LogLine]:
+    stamped = unpacked(data)
+    seen = without_escapes(stamped).lower()
+    if words not in seen:
+        return  # most portions: no line of them is looked at
+    lines = stamped.split("\n")
+    for place, line in enumerate(seen.split("\n")):
+        if words in line and head["first_line"] + place > after:
+            read = line_of(lines[place])
+            # The words may have stood in its stamp.
+            if read and not read.redraw and words in plain_text(read.text).lower():
+                yield _log_line(attempt, head["first_line"] + place, read)

@@ -138,7 +138,7 @@ def test_words_are_found_as_readers_see_them(web: Web, job: Job) -> None:
 
 
 def test_a_search_of_a_long_log_goes_on_look_by_look(web: Web, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.ledger.log_search.search.__defaults__", (0, 100, 1))
+    monkeypatch.setattr("app.ledger.logs.search.__defaults__", (0, 100, 1))
     for n in range(4):
         write_log(web.ledger, job, [f"portion {n}", "needle" if n in (1, 3) else "hay"])
     looks = list(looked(web, job, search="needle"))

@@ -62,9 +62,13 @@ def pack(lines: bytes) -> bytes:
     return zlib.compress(lines, LEVEL)
 
 
-def unpack(packed: bytes, skip: int = 0) -> Iterator[tuple[int, PortionLine]]:
-    """The lines of a portion after the first `skip`, each with its place from 0; what cannot be read is left out, since
-    its agent alone is to blame."""
+def unpack(packed: bytes) -> Iterator[PortionLine]:
+    """The lines of a portion; what cannot be read is left out, since its agent alone is to blame."""
+    return (line for _, line in numbered(packed))
+
+
+def numbered(packed: bytes, skip: int = 0) -> Iterator[tuple[int, PortionLine]]:
+    """The lines of a portion after the first `skip`, each with its place from 0."""
     for place, line in enumerate(unpacked(packed).split("\n")[skip:-1], skip):
         if read := line_of(line):
             yield place, read

@@ -9,10 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from app.ledger import log_search, logs
+from app.ledger import logs
 from app.ledger.db import Ledger
-from app.ledger.log_search import SearchPart
-from app.ledger.logs import LogGap, LogLine, LogPart
+from app.ledger.logs import LogGap, LogLine, LogPart, SearchPart
 from app.pool.errors import BadRequest
 from app.pool.model import JobId
 from app.web.http.schemas import LOG_PLACE
@@ -70,7 +69,7 @@ class LogSpan:
         """Lines beyond this place that hold the text, of one look, and the place from which the next look goes on."""
         for attempt in self._from(place):
             number = place[1] if attempt == place[0] else 0
-            part = log_search.search(self.ledger, self.job, attempt, text, number, limit)
+            part = logs.search(self.ledger, self.job, attempt, text, number, limit)
             if part.more or attempt == self.attempts[-1]:
                 return part, (attempt, part.looked)
             if part.lines:
