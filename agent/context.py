@@ -182,7 +182,7 @@ class Job:
         if len(set(targets)) < len(targets):
             raise ValueError("two files of a checkpoint have the same name")
         folder.mkdir(parents=True)
-        for source, target in zip(sources, targets, strict=True):
+        for source, target in zip(sources, targets):
             self._facts[target] = self._stored(source, target)
         stored_files.sync_folder(folder)
         stored_files.sync_folder(self.checkpoint_dir)
@@ -199,7 +199,7 @@ class Job:
     def _resumed(self, start: StartFrom) -> Resume:
         folder = Path(start.files_dir or "")
         paths = tuple(folder / fact.name for fact in start.files)
-        for path, fact in zip(paths, start.files, strict=True):
+        for path, fact in zip(paths, start.files):
             if not path.is_file() or path.stat().st_size != fact.size:
                 raise FileNotFoundError(f"checkpoint {start.number} lacks its file {path}")
             self._facts[path] = fact

@@ -59,7 +59,8 @@ class WorkflowProcess:
         reading, writing = os.pipe()
         try:
             keep = (setup.deadline_fd, setup.lock_fd)
-            self.pid = fork(theirs.fileno(), writing, keep, folders.output, environment(order))
+            python = next((each.python for each in setup.workflows if each.name == order.workflow), "")
+            self.pid = fork(theirs.fileno(), writing, keep, folders.output, environment(order), python)
         finally:
             theirs.close()
             os.close(writing)
