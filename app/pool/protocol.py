@@ -6,7 +6,7 @@ understand each other. Times on the wire are durations or RFC 3339; no two hosts
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from app.pool.codec import Like, Within
@@ -60,6 +60,7 @@ class AttemptRef:
     job: JobText
     attempt: Count
     slot: Count
+    saved_s: Count = field(default=0, compare=False)  # how long its files were saved by now: no time limit counts that
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,7 @@ class Report:
     error: str | None = None
     cause: str | None = None  # of an end: a Cause, or what a later release calls one
     then: Then | None = None  # of a failure: what a rule of its workflow says
+    because: Text | None = None  # the line, or the exit code, that the rule fits
     signal: int | None = None
     exit_code: int | None = None
     oom_killed: bool = False  # killed while the kernel of its host killed for want of memory
