@@ -22,11 +22,11 @@ from agent.ipc.wire import Signals, Wire
 from agent.limits import check_json, cut
 from agent.tags import is_tag
 from app.pool.codec import plain
-from app.pool.errors import LeaseLost
+from app.pool.errors import LeaseLost, PoolError
 from app.pool.model import LIMITS, FileFact, Json
 from app.pool.text import storable_text
 
-__all__ = ["Job", "LeaseLost", "Resume", "Stopped", "Stopping", "WorkerTags"]
+__all__ = ["Job", "LeaseLost", "Permanent", "Resume", "Stopped", "Stopping", "WorkerTags"]
 
 LOG_FULL = f"… the log of this attempt is full ({LIMITS.log_lines} lines); what follows is not kept"
 
@@ -35,6 +35,13 @@ Stopping = Literal["checkpoint", "cancel"]
 
 class Stopped(Exception):
     """Raised by a workflow that was asked to stop and did: its job goes on later from the last checkpoint."""
+
+
+class Permanent(PoolError):
+    """Raised by a workflow that can never succeed with these parameters: its job fails now and is not tried again.
+
+    The message says why and what to do next. A rule of the workflow that fits is still followed.
+    """
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ class Reporter:
 
     def _end(self, message: Message) -> Report:
         error, files = message.get("error"), message.get("outputs", [])
-        said = {name: message.get(name) for name in ("result", "exit_code")}
+        said = {name: message.get(name) for name in ("result", "exit_code", "then")}
         fields = {**said, "error": error and storable_text(error), "files": files}
         return self.report("end", end=message["end"], cause=Cause.WORKFLOW, **fields)
 

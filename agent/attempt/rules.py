@@ -23,7 +23,10 @@ TOO_SLOW = f"the patterns of this workflow's rules were given up after {WITHIN_S
 
 
 def apply_rules(end: Report, rules: Sequence[Rule], reporter: Reporter) -> Report:
-    """The end, with what the rules say is to follow. Only a failure is judged. Call it in the main thread only."""
+    """The end, with what the rules say is to follow, before what its workflow said. Only a failure is judged.
+
+    Call it in the main thread only.
+    """
     if end.end != "failed":
         return end
     lines = [*reporter.recent, *reporter.shortened((end.error or "").splitlines())]

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from agent.runners import demands
 from agent.runners.command import PLACE
 from agent.workflows import NotOffered, burn, transcode
 from app.pool import parameters
 from app.pool.codec import from_plain
 from app.pool.errors import SettingsError
-from app.pool.model import TIME_LIMITS, Parameter, Rule, Then, Workflow
+from app.pool.model import TIME_LIMITS, Demands, Parameter, Rule, Then, Workflow
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,6 +32,7 @@ else:
 SHIPPED = {"transcode": transcode, "burn": burn}
 _KEYS = {key.name for key in fields(Workflow)} - {"name"}
 _PARAMETER_KEYS = {key.name for key in fields(Parameter)} - {"name"}
+_OUTPUT_KEYS = {key.name for key in fields(Demands)}
 _RULE_KEYS = {key.name for key in fields(Rule)}
 THENS = typing.get_args(Then)
 MOST_RULES = 20
@@ -81,6 +83,7 @@ def _workflow(file: Path, name: str, table: dict[str, Any]) -> Workflow:
     for parameter, about in table.get("parameters", {}).items():
         _only(file, f"{name}.{parameter}", about, _PARAMETER_KEYS)
         listed.append({"name": parameter, **about})
+    _only(file, f"{name}, outputs", table.get("outputs", {}), _OUTPUT_KEYS)
     rules = table.get("rules", [])
     for place, rule in enumerate(rules if isinstance(rules, list) else (), 1):
         _only(file, f"{name}, rule {place}", rule, _RULE_KEYS)
@@ -119,6 +122,7 @@ def _check(workflow: Workflow) -> None:
         raise ValueError(f"{' and '.join(TIME_LIMITS)} must be at least 1")
     for parameter in workflow.parameters:
         _check_parameter(parameter)
+    demands.check(workflow.outputs, workflow.parameters)
 
 
 def _check_parameter(parameter: Parameter) -> None:

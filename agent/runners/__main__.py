@@ -14,12 +14,12 @@ import traceback
 from collections.abc import Callable
 
 from agent import files
-from agent.context import Job, Stopped
+from agent.context import Job, Permanent, Stopped
 from agent.ipc.link import Message
 from agent.ipc.start import Start
 from agent.ipc.wire import Signals, Wire
 from agent.limits import check_json
-from agent.runners import command, python
+from agent.runners import command, demands, python
 from app.pool import parameters, settings
 from app.pool.codec import from_plain, plain
 from app.pool.errors import BadRequest, LeaseLost, PoolError
@@ -48,15 +48,17 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         job = Job(start, checked(start), wire, signals)
         result = _runner(job, start, wire, signals)()
         check_json(result, LIMITS.result_bytes, "the result")
-        outputs = [plain(fact) for fact in files.outputs(job.output_dir, but=job.checkpoint_dir)]
-        return {"end": "succeeded", "result": result, "error": None, "outputs": outputs}
+        outputs = files.outputs(job.output_dir, but=job.checkpoint_dir)
+        demands.require(start.runner.outputs, job.params, outputs)
+        return {"end": "succeeded", "result": result, "error": None, "outputs": [plain(fact) for fact in outputs]}
     except LeaseLost:
         raise
     except Stopped as stopped:
         return _ended("stopped", str(stopped) or "stopped when asked to")
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the workflow's errors are its end
         # Asked to stop: its children got the signal too, so whatever broke says nothing about the job.
-        return _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
+        end = _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
+        return {**end, "then": "never"} if isinstance(error, Permanent) and end["end"] == "failed" else end
 
 
 def checked(start: Start) -> dict[str, Json]:

@@ -43,8 +43,8 @@ def run(job: Job) -> Json:
         part_s = min(1.0, seconds - done_s)
         _burn(work, use, part_s)
         done_s += part_s
-        job.checkpoint({"done_s": done_s})
         job.progress(done_s / seconds, f"{done_s:.0f} of {seconds:g} s on {device}")
+        job.checkpoint({"done_s": done_s})
         if job.stopping:
             raise Stopped(f"stopped after {done_s:.0f} s")
     return {"device": device, "seconds": seconds}

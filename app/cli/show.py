@@ -65,6 +65,7 @@ def job(found: Shown, attempts: Sequence[Shown], why: Shown) -> None:
         "submitted": moment(found["created_at"]),
         "ended": moment(found["ended_at"]),
         "error": found["error"],
+        "warning": "; ".join(found["warnings"]),
         "result": None if found["result"] is None else json.dumps(found["result"], ensure_ascii=False),
         "retry of": found["retry_of"],
     }

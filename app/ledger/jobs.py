@@ -39,6 +39,7 @@ class Result:
     result: Json
     outputs: Sequence[Mapping[str, Json]]
     at: datetime
+    warnings: Sequence[str]  # what people should look at, in sentences
 
 
 def submit(ledger: Ledger, spec: JobSpec, waiting: WaitingReason | None = None) -> Job:
@@ -123,12 +124,13 @@ def result(ledger: Ledger, job: JobId) -> Result | None:
     row = ledger.one("job_result", job=job)
     if row is None:
         return None
-    return Result(job, row["attempt"], row["worker_id"], row["result"], row["outputs"], row["at"])
+    return Result(job, row["attempt"], row["worker_id"], row["result"], row["outputs"], row["at"], row["warnings"])
 
 
-def results(ledger: Ledger, jobs: Sequence[JobId]) -> dict[JobId, Json]:
-    """The results of these jobs, of those that have succeeded."""
-    return {row["job_id"]: row["result"] for row in ledger.all("results_of_jobs", jobs=list(jobs))}
+def results(ledger: Ledger, jobs: Sequence[JobId]) -> dict[JobId, tuple[Json, Sequence[str]]]:
+    """The results of these jobs, of those that have succeeded, and what people should look at of each."""
+    rows = ledger.all("results_of_jobs", jobs=list(jobs))
+    return {row["job_id"]: (row["result"], row["warnings"]) for row in rows}
 
 
 def _row_of(spec: JobSpec) -> Row:

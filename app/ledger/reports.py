@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 from app.ledger import failures, logs, news, open_attempts
 from app.ledger.db import Ledger
 from app.ledger.failures import Failure, Shortage
+from app.ledger.result_warnings import warnings
 from app.pool.codec import from_plain, plain, to_json
 from app.pool.log.portion import PortionHead, pack, stamped
 from app.pool.model import AttemptEnd, JobId, JobState
@@ -163,6 +164,7 @@ def _succeeded(tx: Ledger, report: Report) -> Applied:
         worker=report.worker,
         result=Jsonb(report.result),
         outputs=Jsonb(plain(report.files)),
+        warnings=warnings(tx, report),
     )
     return Applied.ENDED
 

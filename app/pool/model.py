@@ -145,6 +145,15 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Demands:
+    """Which outputs an attempt of a workflow must leave for its return to count as a success."""
+
+    names: tuple[str, ...] = ()  # with places for parameters and ranges of them
+    at_least: int = 0  # files
+    not_empty: bool = False  # of those that are named, else of all
+
+
+@dataclass(frozen=True)
 class Workflow:
     """A kind of job as an agent declares it: what runs it and what it takes."""
 
@@ -158,6 +167,7 @@ class Workflow:
     timeout_s: int | None = None  # of jobs that name none; None: the pool's
     stall_s: int | None = None
     rules: tuple[Rule, ...] = ()  # of failures; the first that fits counts
+    outputs: Demands = Demands()
     help: str = ""
 
 

@@ -184,9 +184,20 @@ SELECT * FROM results WHERE job_id = %(job)s;
 
 -- name: result_accept
 -- Primary key job: a second result is never accepted.
-INSERT INTO results (job_id, attempt, worker_id, result, outputs)
-VALUES (%(job)s, %(attempt)s, %(worker)s, %(result)s, %(outputs)s)
+INSERT INTO results (job_id, attempt, worker_id, result, outputs, warnings)
+VALUES (%(job)s, %(attempt)s, %(worker)s, %(result)s, %(outputs)s, %(warnings)s)
 ON CONFLICT (job_id) DO NOTHING;
 
+-- name: results_before
+-- Of the last successes of the job's workflow, so many at most, how many there are and how many left no file. Read from
+-- the end of attempts_succeeded.
+SELECT workflow, count(*) AS results, count(*) FILTER (WHERE outputs = '[]') AS without_files
+FROM jobs CROSS JOIN LATERAL (
+    SELECT outputs FROM attempts JOIN results ON results.job_id = attempts.job_id
+    WHERE job_workflow = jobs.workflow AND end_word = 'succeeded' AND attempts.job_id <> jobs.id
+    ORDER BY attempts.ended_at DESC LIMIT %(most)s
+) last
+WHERE jobs.id = %(job)s GROUP BY workflow;
+
 -- name: results_of_jobs
-SELECT job_id, result FROM results WHERE job_id = ANY(%(jobs)s);
+SELECT job_id, result, warnings FROM results WHERE job_id = ANY(%(jobs)s);

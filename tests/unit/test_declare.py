@@ -21,6 +21,11 @@ def ruled(rule: str, times: int = 1) -> str:
     return '[workflows.x]\nrunner = "command"\nargv = ["true"]\n' + f"[[workflows.x.rules]]\n{rule}\n" * times
 
 
+def demanding(outputs: str) -> str:
+    """A workflow with a parameter that demands these outputs."""
+    return f"{ONE}\n[workflows.x.outputs]\n{outputs}\n"
+
+
 def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "workflows.toml"
     path.write_text(text)
@@ -86,6 +91,11 @@ def test_with_a_file_only_what_stands_there_is_offered(tmp_path: Path) -> None:
         (ruled('exit_code = 75\nthen = "later"', 21), "rules must be a list of at most 20"),
         ('[workflows.x]\nrunner = "command"\nargv = ["true"]\nrules = ["later"]', "x, rule 1 must be a table"),
         ('[workflows.x]\nrunner = "command"\nargv = ["true"]\nrules = 3', "rules must be a list"),
+        (demanding("name = 3"), "x, outputs has 'name'; known are at_least, names, not_empty"),
+        (demanding('names = "a.exr"'), "workflow x: expected tuple, got 'a.exr'"),
+        (demanding("at_least = true"), "workflow x: expected int"),
+        (demanding('names = ["{a}_{b}.exr"]'), "workflow x: outputs: '{a}_{b}.exr': {b} is no declared parameter"),
+        (ONE.replace("[workflows.x.p", "outputs = 3\n[workflows.x.p"), "x, outputs must be a table"),
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, complaint: str) -> None:

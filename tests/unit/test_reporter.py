@@ -83,6 +83,11 @@ def test_words_of_the_wrong_shape_are_not_passed_on(
     assert said == []
 
 
+def test_a_workflow_may_say_what_follows_from_its_failure(reporter: Reporter) -> None:
+    reporter.heard({"end": "failed", "error": "no film", "then": "never"})
+    assert ending(reporter, None, 0).then == "never"
+
+
 def test_a_success_said_in_time_counts_though_it_was_cancelled(reporter: Reporter) -> None:
     reporter.heard({"end": "succeeded", "result": 1, "outputs": []})
     assert ending(reporter, CANCEL, -signal.SIGKILL).end == "succeeded"

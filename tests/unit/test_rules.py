@@ -52,6 +52,11 @@ def test_an_exit_code_that_nobody_knows_fits_no_rule() -> None:
     assert then((LATER, Rule("never", log="no such line")), exit_code=None) is None
 
 
+def test_what_the_workflow_itself_says_counts_where_no_rule_fits() -> None:
+    assert then((LATER,), exit_code=1, then="never") == "never"
+    assert then((LATER,), exit_code=75, then="never") == "later"
+
+
 def test_the_error_counts_as_a_line_too() -> None:
     assert then((NEVER,), error="ValueError: bad input") == "never"
 

@@ -159,6 +159,28 @@ def test_a_python_workflows_error_is_its_end(tmp_path: Path, body: str, error: s
     assert error in end["error"].splitlines()[0]
 
 
+@pytest.mark.parametrize(("source", "then"), [("raise Permanent('no film')", "never"), ("raise OSError('full')", None)])
+def test_an_error_may_say_that_trying_again_is_useless(tmp_path: Path, source: str, then: str | None) -> None:
+    end = ran(tmp_path, f"from agent.context import Permanent\ndef run(job): {source}").said[-1]
+    assert (end["end"], end.get("then")) == ("failed", then)
+    assert end["error"].splitlines()[0] == ("no film" if then else "OSError: full")
+
+
+def test_a_permanent_error_after_the_wish_to_stop_says_nothing(tmp_path: Path) -> None:
+    source = """from agent.context import Permanent
+def run(job):
+    job.log("ready")
+    while not job.stopping:
+        time.sleep(0.01)
+    raise Permanent("its child was killed")"""
+    workflow, environment = python(tmp_path, source)
+    with WorkflowScene(tmp_path / "out", workflow, {}, environment=environment) as child:
+        child.begin().until("log")
+        child.tell({"stopping": "checkpoint"})
+        end = child.end()
+    assert (end["end"], end.get("then")) == ("stopped", None)
+
+
 def test_log_lines_are_cut_and_counted(tmp_path: Path) -> None:
     log = ran(
         tmp_path,

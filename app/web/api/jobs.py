@@ -40,7 +40,7 @@ def listed(query: JobsQuery) -> Response:
     )
     page, more = first_page(rows, query.limit, lambda last: cursor_of(last.created_at, last.id))
     results = ledger_jobs.results(ledger, [job.id for job in page if job.state is JobState.SUCCEEDED])
-    return answer(JobList(items=[job_answer(job, results.get(job.id)) for job in page], next=more))
+    return answer(JobList(items=[job_answer(job, *results.get(job.id, (None,))) for job in page], next=more))
 
 
 @blueprint.get("/jobs/<id:job>", responses={200: JobAnswer})
@@ -71,4 +71,4 @@ def tried(path: JobPath) -> Response:
 
 def _shown(job: Job) -> JobAnswer:
     accepted = ledger_jobs.result(services().ledger, job.id) if job.state is JobState.SUCCEEDED else None
-    return job_answer(job, accepted and accepted.result)
+    return job_answer(job, accepted.result, accepted.warnings) if accepted else job_answer(job, None)

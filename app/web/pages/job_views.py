@@ -80,6 +80,7 @@ class JobView:
     log: tuple[str, ...]
     log_more: bool
     outputs: tuple[OutputRow, ...]
+    warnings: tuple[str, ...]
     result: str | None
     checkpoints: tuple[tuple[str, Checkpoint], ...]
     cancellable: bool
@@ -128,6 +129,7 @@ def job_view(ledger: Ledger, job: Job, reader: Actor, logged: int | None) -> Job
         log=tuple(line.text for line in lines),
         log_more=bool(lines) and lines[0].number > 1,
         outputs=tuple(_output(file) for file in files_of(result)) if result else (),
+        warnings=tuple(result.warnings) if result else (),
         result=repr(result.result) if result and result.result is not None else None,
         checkpoints=_checkpoints(ledger, job),
         cancellable=writes and job.state not in ENDED,

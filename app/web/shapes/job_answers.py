@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -40,6 +41,7 @@ class JobAnswer(SpecAnswer):
     failures: int
     worker: str | None
     result: Any
+    warnings: list[str]  # of a success, what people should look at: outputs that are empty, or that others had
     error: str | None
     created_at: datetime
     started_at: datetime | None
@@ -115,10 +117,12 @@ class LineList(BaseModel):
     next: str | None
 
 
-def job_answer(job: Job, result: Any) -> JobAnswer:
+def job_answer(job: Job, result: Any, warnings: Sequence[str] = ()) -> JobAnswer:
     """The job as people see it, with its accepted result."""
     facts = {**facts_of(job.spec), **{name: getattr(job, name) for name in OF_THE_JOB}}
-    return JobAnswer(**facts, status=job_status(job), waiting=waiting_answer(job), result=result)
+    return JobAnswer(
+        **facts, status=job_status(job), waiting=waiting_answer(job), result=result, warnings=list(warnings)
+    )
 
 
 def attempt_answer(attempt: Attempt) -> AttemptAnswer:

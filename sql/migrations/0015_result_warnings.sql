@@ -1,0 +1,3 @@
+-- What people should look at of a result that was accepted, in sentences.
+
+ALTER TABLE results ADD COLUMN warnings text[] NOT NULL DEFAULT '{}';
