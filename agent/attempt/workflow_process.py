@@ -143,6 +143,8 @@ def environment(order: Order) -> dict[str, str]:
     """The variables that an attempt's processes have beside their slot's environment."""
     return {
         "CUDA_VISIBLE_DEVICES": ",".join(order.gpus),
+        # What Python prints comes at once, on every agent alike: else its log, and all signs of life, come at the end.
+        "PYTHONUNBUFFERED": os.environ.get("PYTHONUNBUFFERED", "1"),
         JOB_VARIABLE: order.job,
         ATTEMPT_VARIABLE: str(order.attempt),
     }

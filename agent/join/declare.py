@@ -7,6 +7,7 @@ the workflows that ship say themselves what they need.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import re
 import shutil
 import sys
@@ -29,6 +30,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+log = logging.getLogger(__name__)
+
 SHIPPED = {"transcode": transcode, "burn": burn}
 _KEYS = {key.name for key in fields(Workflow)} - {"name"}
 _PARAMETER_KEYS = {key.name for key in fields(Parameter)} - {"name"}
@@ -48,7 +51,10 @@ class Declared:
 
 
 def declared(file: Path | None) -> Declared:
-    """What the file declares; without a file, what ships. Raises SettingsError that names what is wrong in it."""
+    """What the file declares; without a file, what ships. The log says of what is not offered why.
+
+    Raises SettingsError that names what is wrong in the file.
+    """
     shipped, own = (tuple(SHIPPED), {}) if file is None else _read(file)
     offered, not_offered = [], {}
     for name in (*shipped, *own):
@@ -57,6 +63,7 @@ def declared(file: Path | None) -> Declared:
             offered.append(_runnable(workflow))
         except NotOffered as why:
             not_offered[name] = str(why)
+            log.warning("not offered: workflow=%s cause=%s", name, why)
     return Declared(tuple(offered), not_offered)
 
 

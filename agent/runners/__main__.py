@@ -31,6 +31,8 @@ def main(fd: int) -> None:
     faulthandler.register(signal.SIGUSR1)  # the guard asks for the stacks of one that hangs
     signals = Signals()
     wire = Wire(fd)
+    wire.keep_from_forks()
+    signals.let_forks_die()
     first = wire.first()
     if first is None:
         return
@@ -55,7 +57,7 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         raise
     except Stopped as stopped:
         return _ended("stopped", str(stopped) or "stopped when asked to")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the workflow's errors are its end
+    except BaseException as error:  # noqa: BLE001 - the workflow's errors are its end; asyncio has such ones too
         # Asked to stop: its children got the signal too, so whatever broke says nothing about the job.
         end = _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
         return {**end, "then": "never"} if isinstance(error, Permanent) and end["end"] == "failed" else end
@@ -72,6 +74,7 @@ def checked(start: Start) -> dict[str, Json]:
 
 def _runner(job: Job, start: Start, wire: Wire, signals: Signals) -> Callable[[], Json]:
     if start.runner.runner == "command":
+        signals.arm()
         return lambda: command.run(job, start.runner, wire, signals)
     return lambda: python.run(job, start.runner)
 

@@ -14,7 +14,7 @@ from enum import Enum
 import psycopg
 from psycopg.types.json import Jsonb
 
-from app.ledger import failures, logs, news, open_attempts
+from app.ledger import deaths, failures, logs, news, open_attempts, policy
 from app.ledger.db import Ledger
 from app.ledger.failures import Failure, Shortage
 from app.ledger.result_warnings import warnings
@@ -185,6 +185,8 @@ def _stopped(tx: Ledger, report: Report) -> Applied:
         before = tx.one("attempts_without_room", job=report.job, attempt=report.attempt)
         follows = failures.without_room(before["found"] if before else 0)
     if _move(tx, report, JobState.PENDING, AttemptEnd.STOPPED, follows):
+        if report.cause == Cause.SLOT and report.job is not None:
+            deaths.follow(tx, [report.job], policy.read(tx).poison_deaths)
         return Applied.ENDED
     return _late(tx, report)
 

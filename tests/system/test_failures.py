@@ -42,36 +42,6 @@ def taken_by(scene: CoordinatorScene, peer: Peer) -> Order:
     return order
 
 
-def test_a_job_that_ran_on_three_workers_when_they_died_is_failed(scene: CoordinatorScene) -> None:
-    peer = scene.peer("render-0")
-    order = scene.running(peer)
-    for number in (1, 2):
-        successor = scene.peer(f"render-{number}")
-        dies(scene, peer, successor)
-        peer = successor
-        assert taken_by(scene, peer).attempt == number + 1
-    dies(scene, peer, scene.peer("render-3"))
-    job = scene.job(order.job)
-    assert job.state is JobState.FAILED
-    assert "on 3 workers when they died (render-0, render-1, render-2)" in (job.error or "")
-    assert job.failures == 0
-
-
-def test_a_kept_checkpoint_between_the_deaths_is_no_poison(scene: CoordinatorScene) -> None:
-    peer = scene.peer("render-0")
-    order = scene.running(peer)
-    for number in (1, 2):
-        successor = scene.peer(f"render-{number}")
-        dies(scene, peer, successor)
-        peer = successor
-        order = taken_by(scene, peer)
-        if number == 1:
-            peer.report("checkpoint", order, number=1, state={})
-            scene.step()
-    dies(scene, peer, scene.peer("render-3"))
-    assert scene.job(order.job).state is not JobState.FAILED
-
-
 def test_what_runs_two_minutes_beyond_its_time_is_taken_away_as_a_failure(scene: CoordinatorScene) -> None:
     peer = scene.peer()
     order = scene.running(peer, timeout_s=60)

@@ -49,12 +49,13 @@ def test_without_ffmpeg_transcode_is_not_offered_and_why_is_said(
     assert "ffmpeg is not found" in found.not_offered["transcode"]
 
 
-def test_with_a_file_only_what_stands_there_is_offered(tmp_path: Path) -> None:
+def test_with_a_file_only_what_stands_there_is_offered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     gone = '[workflows.gone]\nrunner = "command"\nargv = ["no-such-program"]\n'
     text = 'shipped = ["burn"]\n' + ONE + 'type = "int"\nmin = 2\n' + gone
     found = declared(written(tmp_path, text))
     assert [workflow.name for workflow in found.workflows] == ["burn", "x"]
     assert found.not_offered == {"gone": "the program no-such-program is not found"}
+    assert caplog.messages == ["not offered: workflow=gone cause=the program no-such-program is not found"]
     x = found.workflows[1]
     assert (x.argv, x.parameters[0].type, x.parameters[0].min) == (("true", "--a={a}"), "int", 2)
     assert from_json(type(x), to_json(x)) == x

@@ -129,10 +129,10 @@ def test_a_forbidden_parameter_is_refused_before_anything_runs(tmp_path: Path) -
     assert not (tmp_path / "out" / "ran").exists()
 
 
-def test_what_a_python_workflow_returns_is_the_result_and_what_it_prints_is_log(tmp_path: Path) -> None:
+def test_what_a_python_workflow_returns_is_the_result(tmp_path: Path) -> None:
     child = ran(
         tmp_path,
-        "def run(job):\n print('one\\ntwo')\n (job.output_dir / 'sub').mkdir()\n"
+        "def run(job):\n job.log('one\\ntwo')\n (job.output_dir / 'sub').mkdir()\n"
         " (job.output_dir / 'sub/x').write_text('abc')\n return {'n': 1}",
     )
     assert (child.said[-1]["result"], child.log) == ({"n": 1}, ["one", "two"])

@@ -122,7 +122,11 @@ class HealthMonitor:
 
     def certainty(self, worker: Worker) -> Certainty:
         """What is known of the attempts of a worker that is down."""
-        return Certainty(dead=life_of(worker) in self._proven, silenced=self.sightings.is_silenced(worker.id))
+        return Certainty(
+            dead=life_of(worker) in self._proven,
+            silenced=self.sightings.is_silenced(worker.id),
+            leaving=self.sightings.was_leaving(worker.id, worker.incarnation),
+        )
 
     def change(self, worker: Worker, verdict: Verdict) -> bool:
         """Write a change of health and do what follows; False when somebody else had moved it.

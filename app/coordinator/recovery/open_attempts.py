@@ -86,7 +86,8 @@ class OpenAttempts:
 
     def _replaced(self, worker: Worker, attempt: OpenAttempt) -> None:
         """Its worker died and joined anew, perhaps before anybody saw it silent."""
-        taken = self._failover.take_gone(attempt, ANEW, died=True)
+        died = not self._health.sightings.was_leaving(worker.id, attempt.incarnation)
+        taken = self._failover.take_gone(attempt, ANEW, died=died)
         if any(each.was is JobState.RUNNING for each in taken):
             silence_s = self._health.sightings.silence_before_s(worker.id)
             with self._ledger.transaction() as tx:

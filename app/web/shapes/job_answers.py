@@ -152,7 +152,7 @@ def waiting_answer(job: Job) -> WaitingAnswer | None:
     if job.state is not JobState.PENDING:
         return None
     later = ahead(job)
-    if later and job.failures:
+    if later and (job.failures or job.waiting_for is WaitingFor.TIME):
         again = f"to be tried again after failure {job.failures} of {job.spec.max_failures}"
         return WaitingAnswer(kind="time", until=job.not_before, why=job.waiting or again)
     if job.waiting and job.waiting_for is not WaitingFor.SLOT:
