@@ -14,7 +14,7 @@ from enum import Enum
 import psycopg
 from psycopg.types.json import Jsonb
 
-from app.ledger import deaths, failures, logs, news, open_attempts, policy
+from app.ledger import deaths, failures, holds, logs, news, open_attempts, policy
 from app.ledger.db import Ledger
 from app.ledger.failures import Failure, Shortage
 from app.ledger.result_warnings import warnings
@@ -130,6 +130,7 @@ def _checkpoint(tx: Ledger, report: Report) -> Applied:
         **_whose(report),
     )
     if kept:
+        holds.got_through(tx, report.job, report.attempt)
         return Applied.STORED
     if tx.one("report_checkpoint_known", job=report.job, attempt=report.attempt, number=report.number):
         return Applied.IGNORED
@@ -150,7 +151,7 @@ def _end(tx: Ledger, report: Report, shortage: Shortage | None) -> Applied:
     if report.end == "succeeded":
         return _succeeded(tx, report)
     if report.end == "failed" and report.cause not in NOT_THE_JOBS:
-        return _failed(tx, report, shortage)
+        return _held(tx, report) if report.then == "hold" else _failed(tx, report, shortage)
     return _stopped(tx, report)
 
 
@@ -166,6 +167,7 @@ def _succeeded(tx: Ledger, report: Report) -> Applied:
         outputs=Jsonb(plain(report.files)),
         warnings=warnings(tx, report),
     )
+    holds.got_through(tx, report.job, report.attempt)
     return Applied.ENDED
 
 
@@ -176,7 +178,18 @@ def _failed(tx: Ledger, report: Report, shortage: Shortage | None) -> Applied:
     failed = failures.follows(report, 1 + row["failures"], row["max_failures"], shortage)
     if not _move(tx, report, failed.state, AttemptEnd.FAILED, failed):
         return _late(tx, report)
+    holds.got_through(tx, report.job, report.attempt)
     return Applied.WORKER_BARRED if failures.bars(tx, report, row["workflow"]) else Applied.ENDED
+
+
+def _held(tx: Ledger, report: Report) -> Applied:
+    """Apply an end that puts its whole workflow on hold: it counts as stopped, by nobody's failure."""
+    if not _move(tx, report, JobState.PENDING, AttemptEnd.STOPPED):
+        return _late(tx, report)
+    row = tx.one("job_failures", job=report.job)
+    assert row is not None
+    holds.meet(tx, report, row["workflow"])
+    return Applied.ENDED
 
 
 def _stopped(tx: Ledger, report: Report) -> Applied:
@@ -196,7 +209,8 @@ def _late(tx: Ledger, report: Report) -> Applied:
     assert report.job is not None
     if open_attempts.end_cancelled(tx, report.worker, report.job, report.attempt):
         return Applied.ENDED
-    if tx.one("attempt_ended_as", end_word=report.end, **_whose(report)):
+    end_word = str(AttemptEnd.STOPPED) if report.then == "hold" else report.end
+    if tx.one("attempt_ended_as", end_word=end_word, **_whose(report)):
         return Applied.ENDED
     return _refuse(tx, report, "the attempt had ended, or had been taken away, before this end arrived")
 

@@ -132,7 +132,7 @@ class Parameter:
     help: str = ""
 
 
-Then = Literal["later", "never", "elsewhere"]  # when or where a failed attempt's job is tried again
+Then = Literal["later", "never", "elsewhere", "hold"]  # when or where a failed attempt's job is tried again
 
 
 @dataclass(frozen=True)
@@ -280,11 +280,12 @@ class JobSpec:
 
 
 class WaitingFor(TextEnum):
-    """What a pending job waits for: a slot of a worker that could run it, such a worker, or its time."""
+    """What a pending job waits for: a slot of a worker that could run it, such a worker, its time, its workflow."""
 
     SLOT = "slot"
     WORKER = "worker"
     TIME = "time"
+    HOLD = "hold"
 
 
 @dataclass(frozen=True)

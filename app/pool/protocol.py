@@ -220,6 +220,7 @@ class Report:
     error: str | None = None
     cause: str | None = None  # of an end: a Cause, or what a later release calls one
     then: Then | None = None  # of a failure: what a rule of its workflow says
+    because: Text | None = None  # the line, or the exit code, that the rule fits
     signal: int | None = None
     exit_code: int | None = None
     oom_killed: bool = False  # killed while the kernel of its host killed for want of memory

@@ -77,7 +77,7 @@ def test_with_a_file_only_what_stands_there_is_offered(tmp_path: Path, caplog: p
         ('[workflows.x]\nrunner = "command"\nargv = ["{b}"]', "must begin with a program"),
         ('[workflows.x]\nrunner = "python"\ntarget = "module"', "target must be module:function"),
         ('[workflows.x]\nargv = ["true"]', "lacks runner"),
-        (ruled("exit_code = 75"), "rule 1: then must be one of later, never, elsewhere"),
+        (ruled("exit_code = 75"), "rule 1: then must be one of later, never, elsewhere, hold"),
         (ruled('exit_code = 75\nthen = "again"'), "rule 1: then must be one of"),
         (ruled('then = "later"'), "rule 1: name exit_code or log"),
         (ruled('exit_code = 75\nlog = "x"\nthen = "later"'), "only one of them"),

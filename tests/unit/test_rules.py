@@ -48,6 +48,13 @@ def test_the_first_rule_that_fits_counts() -> None:
     assert then((), *both) is None
 
 
+def test_what_the_rule_fits_is_told_as_the_reason() -> None:
+    heard = reporter("one", f"  Bad Input: {'x' * 300}  ", "bad input again")
+    assert apply_rules(end(heard), (NEVER,), heard).because == f"Bad Input: {'x' * 300}"[:200]
+    assert apply_rules(end(heard, exit_code=75), (LATER,), heard).because == "exit code 75"
+    assert apply_rules(end(heard), (LATER,), heard).because is None
+
+
 def test_an_exit_code_that_nobody_knows_fits_no_rule() -> None:
     assert then((LATER, Rule("never", log="no such line")), exit_code=None) is None
 

@@ -82,6 +82,16 @@ def shown(home: Environment, *words: str) -> Any:
     return json.loads(said(home, *words, "--json"))
 
 
+def test_a_hold_is_listed_and_lifted_by_commands(home: Environment, ledger: Ledger) -> None:
+    worker = join(ledger)
+    tell(ledger, worker, running(ledger, worker), 1, "end", end="failed", then="hold", because="no licence")
+    assert re.fullmatch("burn is on hold since .*: no licence; one job tries again at .*", said(home, "holds"))
+    assert said(home, "lift", "burn") == "burn is not on hold any more"
+    assert said(home, "holds") == ""
+    again = call(home, "lift", "burn")
+    assert (again.exit_code, "burn is not on hold" in again.output) == (1, True)
+
+
 def test_a_job_s_life_by_commands(home: Environment, ledger: Ledger) -> None:
     job = said(home, "submit", "burn", "--tag", "gpu", "--tag", "fast", "--priority", "70", "--strict")
     facts = shown(home, "job", job)

@@ -100,7 +100,7 @@ def _entry(
         began=attempt.started_at or attempt.assigned_at,
         ended=attempt.ended_at,
         sentences=tuple(sentence for sentence in (_began(attempt, own_state), _ended(attempt)) if sentence),
-        error=attempt.error if attempt.end is AttemptEnd.FAILED else None,
+        error=attempt.error if attempt.end is AttemptEnd.FAILED or attempt.then == "hold" else None,
         checkpoint=anchor(resumed["attempt"], resumed["number"]) if resumed else None,
         late=late,
         overlap_until=overlap_until,
@@ -138,7 +138,12 @@ _CAUSE_WORDS: Mapping[str, str] = {
     Cause.GOOD_BYE: "its worker said good-bye",
     Cause.NO_ROOM: "others had filled its card",
 }
-_THEN_WORDS = {"later": "try again later", "never": "do not try again", "elsewhere": "try another worker"}
+_THEN_WORDS = {
+    "later": "try again later",
+    "never": "do not try again",
+    "elsewhere": "try another worker",
+    "hold": "put the workflow on hold",
+}
 _END_WORDS = {
     AttemptEnd.SUCCEEDED: "finished",
     AttemptEnd.FAILED: "failed",
