@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,14 +18,14 @@ pytestmark = pytest.mark.timeout(300)  # for a busy host
 
 MB = 46_068
 FOREIGN = 4242  # a process that is not the pool's; whether it lives is all the same
-WHOLE = {"gpus": ("GPU-1",), "others_mb": 2_048}
-SHARE = {"gpus": ("GPU-1",), "free_mb": 8_000}
-PAIR = {"gpus": ("GPU-1", "GPU-2"), "others_mb": 2_048}
+WHOLE: dict[str, Any] = {"gpus": ("GPU-1",), "others_mb": 2_048}
+SHARE: dict[str, Any] = {"gpus": ("GPU-1",), "free_mb": 8_000}
+PAIR: dict[str, Any] = {"gpus": ("GPU-1", "GPU-2"), "others_mb": 2_048}
 
 
-def card(uuid: str = "GPU-1", others_mb: int = 0, **rest: object) -> Card:
-    held = {"reserved": 400, "used": others_mb, "compute": ((FOREIGN, others_mb),) if others_mb else ()}
-    return Card(uuid, total=MB, **{**held, **rest})  # type: ignore[arg-type]
+def card(uuid: str = "GPU-1", others_mb: int = 0, **rest: Any) -> Card:
+    held: dict[str, Any] = {"reserved": 400, "used": others_mb, "compute": ((FOREIGN, others_mb),) if others_mb else ()}
+    return Card(uuid, total=MB, **{**held, **rest})
 
 
 @pytest.fixture
