@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from agent import files as stored_files
+from agent.files import durable, moving, names
+from agent.files.facts import facts
 from agent.ipc.deadline import Deadline, Past
+from agent.ipc.saving import Saving
 from agent.ipc.start import Start, StartFrom
 from agent.ipc.wire import Signals, Wire
 from agent.limits import check_json, cut
@@ -164,9 +166,13 @@ class Job:
             self._number += 1
             paths = self._store([Path(path) for path in files], self.checkpoint_dir / str(self._number))
             self._look()  # again: moving and hashing may have taken long
-            facts = [plain(self._facts[path]) for path in paths]
-            self._wire.send({"checkpoint": state, "number": self._number, "files": facts})
+            given = [plain(self._facts[path]) for path in paths]
+            self._wire.send({"checkpoint": state, "number": self._number, "files": given})
         return paths
+
+    def saving(self) -> Saving:
+        """For the runners: a context in which files are saved. Raises LeaseLost, and Stopped when all is cancelled."""
+        return Saving(self._wire, self._still_wanted)
 
     def _look(self) -> Past:
         self._wire.look()
@@ -175,26 +181,32 @@ class Job:
             raise LeaseLost("the deadline of this attempt has passed")
         return past
 
+    def _still_wanted(self) -> None:
+        if self.stopping == "cancel":
+            raise Stopped("cancelled while its files were saved")
+
     def _store(self, sources: list[Path], folder: Path) -> tuple[Path, ...]:
         if not sources:
             return ()
-        targets = tuple(folder / source.name for source in sources)
+        targets = tuple(folder / names.escaped(source.name) for source in sources)
         if len(set(targets)) < len(targets):
             raise ValueError("two files of a checkpoint have the same name")
-        folder.mkdir(parents=True)
-        for source, target in zip(sources, targets, strict=True):
-            self._facts[target] = self._stored(source, target)
-        stored_files.sync_folder(folder)
-        stored_files.sync_folder(self.checkpoint_dir)
+        with Saving(self._wire, self._look) as saving:
+            folder.mkdir(parents=True)
+            new = [target for source, target in zip(sources, targets, strict=True) if not self._linked(source, target)]
+            found = facts([(target, target.name) for target in new], [folder], saving.tick)
+            self._facts.update(zip(new, found, strict=True))
+            durable.sync_folder(self.checkpoint_dir)
         return targets
 
-    def _stored(self, source: Path, target: Path) -> FileFact:
-        fact = self._facts.get(source)
-        if fact is not None:
-            stored_files.link(source, target)
-            return fact
-        stored_files.move(source, target)
-        return stored_files.fact(target, target.name)
+    def _linked(self, source: Path, target: Path) -> bool:
+        """Give a file of an earlier checkpoint a second name; a new one is moved here, and False is returned."""
+        if source in self._facts:
+            moving.link(source, target)
+            self._facts[target] = self._facts[source]
+            return True
+        moving.move(source, target)
+        return False
 
     def _resumed(self, start: StartFrom) -> Resume:
         folder = Path(start.files_dir or "")

@@ -23,6 +23,7 @@ import time
 from agent.attempt.ending import CANCEL, DEADLINE, SLOT, EndReason, ending, failure, of_order
 from agent.attempt.reporter import Reporter
 from agent.attempt.rules import apply_rules
+from agent.attempt.work_time import WorkTime
 from agent.attempt.workflow_process import Folders, WorkflowProcess, first_line
 from agent.ipc.channel import SlotSetup, introduce
 from agent.ipc.deadline import Deadline, Past
@@ -84,6 +85,7 @@ class Guard:
         self._oom_kills = oom_kills()
         self._child: WorkflowProcess | None = None
         self._began: float | None = None  # when the workflow was given its first line
+        self._work_time = WorkTime()
         self._looking_at = 0.0
         self._kill_at: float | None = None
         self._why: EndReason | None = None  # it is stopped or killed
@@ -177,6 +179,7 @@ class Guard:
             line = first_line(self._order, workflow, self._folders, self._setup.deadline_fd)
             self._child.link.send(line)
             self._began = self._reporter.heard_at = time.monotonic()
+            self._work_time.begin(self._began)
 
     def _workflow(self) -> Workflow | None:
         """The workflow as the worker declares it; None when it does not."""
@@ -198,12 +201,20 @@ class Guard:
             self._main.send({"m": "tag", "tag": message["tag"], "has": message["has"]})
             return
         self._reporter.heard(message)
+        if "saving" in message:
+            self._saves(message["saving"] is not None)
         ended = self._reporter.ended
         if ended and ended.end == "stopped" and self._why is None and self._deadline.past() is not Past.NOT:
             self._why = DEADLINE  # its context looks at the deadline too, and was the first to see it
         if ended:
             self._main.send({"m": "done"})  # from now on its timeout cannot pass
             self._kill_at = min(self._kill_at or math.inf, time.monotonic() + FAREWELL_S)
+
+    def _saves(self, begins: bool) -> None:
+        """Hold the limits while files are saved; main and the coordinator have limits too."""
+        if begins is not self._work_time.saving:
+            self._work_time.save(begins, time.monotonic())
+            self._main.send({"m": "saving", "begins": begins})
 
     def _look(self) -> None:
         """Look at every clock, and tell main that they are looked at."""
@@ -216,8 +227,9 @@ class Guard:
             self._kill(DEADLINE)
         elif past is Past.TERM and self._why is None:
             self._stop(DEADLINE, "checkpoint", ORPHAN_KILL_S)
-        if self._began is not None and self._reporter.ended is None:
-            self._look_at_limits(now - self._began, now - self._reporter.heard_at)
+        worked_s = self._work_time.worked_s(now)
+        if worked_s is not None and not self._work_time.saving and self._reporter.ended is None:
+            self._look_at_limits(worked_s, now - self._reporter.heard_at)
         if self._kill_at is not None and now >= self._kill_at:
             self._over = True
         reap({self._child.pid} if self._child else ())

@@ -17,6 +17,7 @@ from enum import Enum
 
 from agent.attempt.ending import CANCEL, DEADLINE, GOOD_BYE, SLOT, EndReason, failure
 from agent.attempt.reporter import LAST_LINES
+from agent.attempt.work_time import WorkTime
 from agent.ipc.deadline import Deadline
 from agent.ipc.link import Link, Message
 from agent.processes import oom_kills
@@ -83,7 +84,8 @@ class AttemptHandle:
         self.settled = False  # its lease says ended or revoked, or it never had a right to one
         self._deadline = deadline
         self._timeout_s: int | None = introduction["timeout_s"]
-        self._overtime_at: float | None = None  # when its guard should have killed it for that
+        self._work_time = WorkTime()
+        self._now = now  # of the last look
         # Pidfds, so that no later process of that pid is hit. None: it has died already.
         self._pidfd = _pidfd(self.pid)
         self._slot_pidfd = _pidfd(slot.pid)
@@ -91,7 +93,7 @@ class AttemptHandle:
     @property
     def ref(self) -> AttemptRef:
         """The attempt as a beat lists it."""
-        return AttemptRef(self.job, self.attempt, self.slot)
+        return AttemptRef(self.job, self.attempt, self.slot, int(self._work_time.saved_s(self._now)))
 
     @property
     def unexplained(self) -> bool:
@@ -128,8 +130,10 @@ class AttemptHandle:
                 self.alone = True
             elif kind == "looking":
                 self._looks = True
+            elif kind == "saving":
+                self._work_time.save(message["begins"], now)
             elif kind == "done":
-                self._overtime_at = None
+                self._timeout_s = None
         if self.link.gone and self.gone_at is None:
             self.gone_at = now
         return reports
@@ -169,13 +173,14 @@ class AttemptHandle:
 
     def check(self, now: float) -> None:
         """Kill the guard if it is silent, or has not done what it was told."""
+        self._now = now
         if self.gone_at is not None:
             return
         if now - self.heard_at > (LOOKING_S if self._looks else BEGIN_S):
             self._kill_guard_for(SILENT if self._looks else STUCK)
         elif self.claim is Claim.ACCEPTED and self._deadline.overdue():
             self._kill_guard_for(DEADLINE)
-        elif self._overtime_at is not None and now > self._overtime_at:
+        elif self._is_overtime(now):
             self._kill_guard_for(OVERTIME)
         elif self.kill_at is not None and now > self.kill_at:
             self.kill_guard()
@@ -212,6 +217,13 @@ class AttemptHandle:
         """True when no end was said, or one that blames guard or slot: not the workflow's, not one that was ordered."""
         return self.end is None or self.end.cause in (Cause.GUARD, Cause.SLOT)
 
+    def _is_overtime(self, now: float) -> bool:
+        """True when its guard should have killed it for its time limit by now."""
+        worked_s = self._work_time.worked_s(now)
+        if self._timeout_s is None or worked_s is None or self._work_time.saving:
+            return False
+        return worked_s > self._timeout_s + OVERDUE_S
+
     def _kill_guard_for(self, reason: EndReason) -> None:
         self.reason = self.reason or reason
         self.kill_guard()
@@ -221,7 +233,7 @@ class AttemptHandle:
             self.refuse()
         elif lease.state is LeaseState.CLAIMED and lease.nonce == self.nonce:
             self.claim = Claim.ACCEPTED
-            self._overtime_at = None if self._timeout_s is None else now + self._timeout_s + OVERDUE_S
+            self._work_time.begin(now)
             self.link.send({"m": "claimed"})
         elif lease.state is LeaseState.CLAIMED:
             self.refuse()  # another delivery of this attempt has it

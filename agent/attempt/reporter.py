@@ -34,6 +34,8 @@ class Reporter:
         self._progress_said = 0
         self._progress_at = 0.0
         self._fraction: float | None = None
+        self._text = ""  # the workflow's own
+        self._saved_text = False  # how far its saving is stands in the place of its own text
         self.recent: deque[str] = deque(maxlen=RECENT_LINES)
         self.heard_at = time.monotonic()  # of the newest progress, checkpoint or log line
         self.ended: Report | None = None  # what the workflow says of its own end
@@ -45,7 +47,10 @@ class Reporter:
             self.log([str(line) for line in message["log"]])
         elif "progress" in message:
             self._fraction = float(message["progress"])
-            self._progress = {"fraction": self._fraction, "text": storable_text(message.get("text", ""))}
+            self._text = storable_text(message.get("text", ""))
+            self._progress = {"fraction": self._fraction, "text": self._text}
+        elif "saving" in message:
+            self._saving(message["saving"])
         elif "checkpoint" in message:
             self._checkpoint(message)
         elif "end" in message:
@@ -97,6 +102,12 @@ class Reporter:
         order = self._order
         named = {"worker": order.worker, "incarnation": order.incarnation, "job": order.job, "attempt": order.attempt}
         return from_plain(Report, {"kind": kind, **named, **fields})
+
+    def _saving(self, words: str | None) -> None:
+        """Show how far the saving of files is (`words`), and afterwards what the workflow had said."""
+        if words or self._saved_text:
+            self._progress = {"fraction": self._fraction or 0.0, "text": self._text if words is None else str(words)}
+            self._saved_text = bool(words)
 
     def _checkpoint(self, message: Message) -> None:
         self.flush(all_of_it=True)

@@ -13,8 +13,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from agent import files
 from agent.context import Job, Permanent, Stopped
+from agent.files.outputs import outputs
 from agent.ipc.link import Message
 from agent.ipc.start import Start
 from agent.ipc.wire import Signals, Wire
@@ -50,9 +50,10 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         job = Job(start, checked(start), wire, signals)
         result = _runner(job, start, wire, signals)()
         check_json(result, LIMITS.result_bytes, "the result")
-        outputs = files.outputs(job.output_dir, but=job.checkpoint_dir)
-        demands.require(start.runner.outputs, job.params, outputs)
-        return {"end": "succeeded", "result": result, "error": None, "outputs": [plain(fact) for fact in outputs]}
+        with job.saving() as saving:
+            saved = outputs(job.output_dir, job.checkpoint_dir, saving.tick, job.log)
+        demands.require(start.runner.outputs, job.params, saved)
+        return {"end": "succeeded", "result": result, "error": None, "outputs": plain(saved)}
     except LeaseLost:
         raise
     except Stopped as stopped:

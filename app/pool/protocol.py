@@ -6,7 +6,7 @@ understand each other. Times on the wire are durations or RFC 3339; no two hosts
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from app.pool.codec import Like, Within
@@ -66,6 +66,7 @@ class AttemptRef:
     job: JobText
     attempt: Count
     slot: Count
+    saved_s: Count = field(default=0, compare=False)  # how long its files were saved by now: no time limit counts that
 
 
 @dataclass(frozen=True)

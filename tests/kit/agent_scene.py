@@ -30,7 +30,7 @@ from tests.kit.services import eventually
 
 JOIN_TOKEN = "let-me-in"
 DEADLINE_S = 60.0  # for a busy host; every wait ends with its event
-STEPS = ("quick", "marks", "shot", "stubborn", "polite", "silent", "tags")
+STEPS = ("quick", "marks", "shot", "stubborn", "polite", "saver", "silent", "tags")
 WORKFLOWS = "".join(
     f'[workflows.{name}]\nrunner = "python"\ntarget = "tests.kit.steps:{name}"\n'
     f'[workflows.{name}.parameters.mark]\n[workflows.{name}.parameters.seed]\ntype = "int"\n'

@@ -38,6 +38,7 @@ STEPS = (
     "shot",
     "stubborn",
     "polite",
+    "saver",
     "talkative",
     "silent",
     "chatty",

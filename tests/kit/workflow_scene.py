@@ -97,13 +97,17 @@ class WorkflowScene:
             pass
         return not any("end" in message for message in self.said)
 
+    def last(self, key: str) -> Message:
+        """The last message so far that has this key."""
+        return next(message for message in reversed(self.said) if key in message)
+
     @property
     def log(self) -> list[str]:
         return [line for message in self.said for line in message.get("log", ())]
 
     def resumed_by(self, folder: Path, environment: Mapping[str, str] | None = None, **changes: Any) -> WorkflowScene:
         """A process for the next attempt, which resumes from this one's last checkpoint."""
-        last = next(message for message in reversed(self.said) if "checkpoint" in message)
+        last = self.last("checkpoint")
         resume = {
             "number": last["number"],
             "state": last["checkpoint"],

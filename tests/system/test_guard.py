@@ -144,6 +144,44 @@ def test_a_workflow_that_gives_no_sign_shows_its_stacks_and_fails(main: SlotScen
     assert any("in silent" in said for said in line.log)
 
 
+def test_saving_a_checkpoints_files_counts_for_no_limit_and_shows_how_far_it_is(main: SlotScene) -> None:
+    order = main.order("saver", params={"mark": "checkpoint"}, timeout_s=4, stall_s=4)
+    main.put(order)
+    line = main.guard().claimed()
+    while not line.until("progress")["text"].startswith("saving 0 of 1 ("):
+        pass
+    for _ in range(5):
+        line.until("looking")
+    os.truncate(main.folder / order.job / "a1/.checkpoints/1/big", 1 << 20)
+    assert line.until("checkpoint")["files"][0]["name"] == "big"
+    assert line.gone() and line.end and line.end["cause"] in ("timeout", "stall")  # from now on it counts again
+    assert "kept" in line.log
+    assert [report["text"] for report in line.reports if report["kind"] == "progress"][-1] == "rendered"
+
+
+@pytest.mark.parametrize(
+    ("why", "grace_s", "end"), [("cancel", 20, ("cancelled", "cancel")), ("checkpoint", 0.1, ("stopped", "good-bye"))]
+)
+def test_what_is_saving_its_outputs_can_be_ended(
+    main: SlotScene, why: str, grace_s: float, end: tuple[str, str]
+) -> None:
+    main.put(main.order("saver"))
+    line = main.guard().claimed()
+    line.until("progress")
+    line.tell("stop", why=why, grace_s=grace_s)
+    assert line.gone(seconds=10) and line.end
+    assert (line.end["end"], line.end["cause"]) == end
+    assert not main.processes(line.job)
+
+
+def test_what_is_saving_its_outputs_ends_at_its_deadline(main: SlotScene) -> None:
+    main.put(main.order("saver", strict=True))
+    line = main.guard().claimed()
+    line.until("progress")
+    main.beating.clear()
+    assert line.gone(seconds=10) and line.end and line.end["cause"] == "deadline"
+
+
 def test_whatever_a_workflow_writes_is_a_sign(main: SlotScene) -> None:
     began = time.monotonic()
     main.put(main.order("chatty", stall_s=1))
