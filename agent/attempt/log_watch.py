@@ -26,11 +26,13 @@ CHARACTERS = 1000  # of a line that are looked through, as rules do
 class LogWatch:
     """The patterns of one workflow; call `feed` in the main thread only."""
 
-    def __init__(self, patterns: Sequence[str], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, patterns: Sequence[str], remark: Callable[[str], None], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._remark = remark
         self._now, self._began = now, now()
         self._needles = [_Needle(pattern) for pattern in patterns]
         self.found: str | None = None  # the first line that fits
-        self.given_up: list[str] = []  # patterns that took too long
 
     def feed(self, block: bytes) -> None:
         """Look through a block of whole lines."""
@@ -52,7 +54,7 @@ class LogWatch:
 
     def _give_up(self, needle: _Needle) -> None:
         self._needles.remove(needle)
-        self.given_up.append(needle.pattern)
+        self._remark(f"the pattern {needle.pattern!r} of this workflow's fail_when was given up: it takes too long")
 
 
 @dataclass
