@@ -57,7 +57,7 @@ PIECES = (
         ("are missing", "are missing"),
         (r"Error: \d+ frames? lost", "Error: "),
         (r"cannot (read|write)", "cannot "),
-        (r"\bfail(?:ed|ure)\b", "fail"),
+        (r"\brender(?:ed|ing)\b", "render"),
         (r"no (?!worry)problem", "problem"),
         (r"[a|b]lost", "lost"),
         ("lost(?i:x)", None),
