@@ -33,8 +33,8 @@ from agent.ipc.link import Link, Message
 from agent.processes import become_subreaper, descendants, kill_all, oom_kills, reap
 from app.pool import faults
 from app.pool.loop import Bell
-from app.pool.model import Workflow
-from app.pool.protocol import ORPHAN_KILL_S, Cause, Order
+from app.pool.model import ORPHAN_KILL_S, Workflow
+from app.pool.protocol import Cause, Order
 
 log = logging.getLogger(__name__)
 

@@ -6,16 +6,14 @@ the workflows that ship say themselves what they need.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from agent.join import declared_rules
+from agent.join import declared_rules, programs
 from agent.runners import demands
 from agent.runners.command import PLACE
 from agent.workflows import NotOffered, burn, transcode
@@ -56,7 +54,8 @@ def declared(file: Path | None) -> Declared:
     for name in (*shipped, *own):
         try:
             workflow = own[name] if name in own else SHIPPED[name].declaration()
-            offered.append(_runnable(workflow))
+            programs.check(workflow)
+            offered.append(workflow)
         except NotOffered as why:
             not_offered[name] = str(why)
             log.warning("not offered: workflow=%s cause=%s", name, why)
@@ -98,7 +97,7 @@ def _workflow(file: Path, name: str, table: dict[str, Any]) -> Workflow:
         _check(workflow)
     except ValueError as error:
         raise SettingsError(f"{file}: workflow {name}: {error}") from error
-    return workflow
+    return programs.located(workflow, file.parent)
 
 
 def _only(file: Path, where: str, table: Any, keys: set[str]) -> None:
@@ -120,6 +119,8 @@ def _check(workflow: Workflow) -> None:
             raise ValueError(f"argv names {{{min(unknown)}}}, which is no declared parameter")
     elif not all(part.strip() for part in workflow.target.partition(":")):
         raise ValueError("target must be module:function")
+    if workflow.python and workflow.runner != "python":
+        raise ValueError("python is a word of the python runner; a command names its Python in argv")
     if workflow.slots < 1:
         raise ValueError("slots must be at least 1")
     limits = [getattr(workflow, name) for name in TIME_LIMITS]
@@ -139,15 +140,3 @@ def _check_parameter(parameter: Parameter) -> None:
         wrong = parameters.problems([parameter], {parameter.name: parameter.default})
         if wrong and parameter.default is not None:
             raise ValueError(f"parameter {parameter.name}: its default {wrong[0][1]}")
-
-
-def _runnable(workflow: Workflow) -> Workflow:
-    if workflow.runner == "command":
-        if not shutil.which(workflow.argv[0]):
-            raise NotOffered(f"the program {workflow.argv[0]} is not found")
-        return workflow
-    # The top package only: looking deeper would execute it.
-    package = workflow.target.partition(":")[0].partition(".")[0]
-    if importlib.util.find_spec(package) is None:
-        raise NotOffered(f"the Python module {package} is not found; PYTHONPATH names where to look")
-    return workflow

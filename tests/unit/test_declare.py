@@ -77,6 +77,7 @@ def test_with_a_file_only_what_stands_there_is_offered(tmp_path: Path, caplog: p
         ('[workflows.x]\nrunner = "command"\nargv = ["{b}"]', "must begin with a program"),
         ('[workflows.x]\nrunner = "python"\ntarget = "module"', "target must be module:function"),
         ('[workflows.x]\nargv = ["true"]', "lacks runner"),
+        (ONE.replace("[workflows.x.p", 'python = "python3"\n[workflows.x.p'), "python is a word of the python runner"),
         (ruled("exit_code = 75"), "rule 1: then must be one of later, never, elsewhere, hold"),
         (ruled('exit_code = 75\nthen = "again"'), "rule 1: then must be one of"),
         (ruled('then = "later"'), "rule 1: name exit_code or log"),
