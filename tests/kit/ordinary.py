@@ -253,6 +253,14 @@ def forgetful(_: Job) -> Any:
     return memory.name
 
 
+def holding(job: Job) -> Any:
+    """Hold shared memory, whose name is told, for ever, whatever is asked."""
+    memory = shared_memory.SharedMemory(create=True, size=8)
+    job.progress(0.1, memory.name)
+    while True:
+        time.sleep(60)
+
+
 def path(_: Job) -> Any:
     """The folders of modules that a program is told of."""
     return os.environ.get("PYTHONPATH")

@@ -18,7 +18,7 @@ TERM = -signal.SIGTERM
 PARAMETERS = (Parameter("how"), Parameter("mark"))
 NAMES = (
     "pool terminated executor managed loader streams asynchronous signalled imported called_in_a_fork ended last_words "
-    "forgetful path"
+    "forgetful holding path"
 )
 WORKFLOWS = [
     Workflow(name, "python", target=f"tests.kit.ordinary:{name}", parameters=PARAMETERS) for name in NAMES.split()
@@ -94,6 +94,15 @@ def test_threads_and_exit_handlers_have_their_turn_at_the_end(main: SlotScene, t
 
 def test_shared_memory_that_is_left_behind_is_removed(main: SlotScene) -> None:
     assert not Path("/dev/shm", ran(main, "forgetful")).exists()
+
+
+def test_shared_memory_of_a_killed_workflow_is_removed(main: SlotScene) -> None:
+    line = main.running("holding")
+    memory = Path("/dev/shm", line.reports[-1]["text"])
+    assert memory.exists()
+    line.tell("stop", why="cancel", grace_s=0.1)
+    assert ended(line)["end"] == "cancelled"
+    assert not memory.exists()
 
 
 def test_programs_are_told_of_the_folders_that_the_agent_was_told_of(main: SlotScene) -> None:
