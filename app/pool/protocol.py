@@ -13,12 +13,6 @@ from app.pool.codec import Like, Within
 from app.pool.model import TAG, FileFact, JobId, Json, TextEnum, Then, WorkerId
 from app.pool.text import STORABLE
 
-# The memfd that only the beat process writes: aligned int64 words, CLOCK_BOOTTIME in ns.
-# Other attempts end at ORPHAN, or at the job's own max_orphan_s after THROUGH (SIGTERM), and 10 s later (SIGKILL).
-DEADLINE_WORDS = ("through", "strict_term", "strict_kill", "orphan")
-ORPHAN_KILL_S = 10
-
-
 # What the pool can work with and store. Anything else is refused when it is read: one worker's beat must not
 # stop the decisions on all others.
 Share = Annotated[float, Within(0, 1)]
@@ -116,6 +110,7 @@ class Cause(TextEnum):
     DEADLINE = "deadline"  # none of its worker's beats had got through until then
     AGENT = "agent"  # its agent gave it up: its lease was revoked, or the agent was ended
     GOOD_BYE = "good-bye"  # its worker left
+    NO_ROOM = "no room"  # others had filled its card before it began
     CANCEL = "cancel"
 
 
@@ -193,6 +188,8 @@ class Order:
     strict: bool = False
     max_orphan_s: int | None = None  # the job's own; None: the pool's present one
     gpus: tuple[str, ...] = ()
+    free_mb: int = 0  # that were free on each of them
+    others_mb: int | None = None  # they are for it alone, while others hold no more MiB of each than this
     log_limit_mib: int | None = None  # of text; an attempt that writes more is ended
 
 
