@@ -1,7 +1,7 @@
 """What programs say when a GPU's memory is used up: whole lines, and where their words were read.
 
-`python -m tests.kit.gpu_words` fetches the wheels that are named here (some are large) and reads the words again. What
-names none was read in the project's source, or in logs that its users have published.
+`python -m tests.kit.gpu_words` fetches the wheels that are named here (some are large) and reads the words again. Lines
+that name none are written as these programs are known to say it, and nothing reads them again.
 """
 
 from __future__ import annotations
