@@ -168,6 +168,7 @@ class Workflow:
     stall_s: int | None = None
     rules: tuple[Rule, ...] = ()  # of failures; the first that fits counts
     outputs: Demands = Demands()
+    keep: tuple[str, ...] | None = None  # command: patterns of what its checkpoints hold; None: all that is there
     help: str = ""
 
 
@@ -242,7 +243,10 @@ class FileFact:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A saved state that was accepted. `files` lie under the attempt's checkpoint folder of this number."""
+    """A saved state that was accepted.
+
+    `files` lie under the attempt's checkpoint folder of this number; a command's is the manifest beside its copies.
+    """
 
     job: JobId
     attempt: int
