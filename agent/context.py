@@ -8,7 +8,9 @@ longer this worker's, every call raises LeaseLost: let it through, what the work
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,10 +21,11 @@ from agent.files import durable, moving, names
 from agent.files.facts import facts
 from agent.files.work import Ticker
 from agent.ipc.deadline import Deadline, Past
+from agent.ipc.own_output import OwnOutput
 from agent.ipc.saving import Saving
 from agent.ipc.start import Start, StartFrom
 from agent.ipc.wire import Signals, Wire
-from agent.limits import check_json, cut
+from agent.limits import check_json
 from agent.tags import is_tag
 from app.pool.codec import plain
 from app.pool.errors import LeaseLost, PoolError
@@ -30,8 +33,6 @@ from app.pool.model import LIMITS, FileFact, Json
 from app.pool.text import storable_text
 
 __all__ = ["Job", "LeaseLost", "Permanent", "Resume", "Stopped", "Stopping", "WorkerTags"]
-
-LOG_FULL = f"… the log of this attempt is full ({LIMITS.log_lines} lines); what follows is not kept"
 
 Stopping = Literal["checkpoint", "cancel"]
 
@@ -102,7 +103,7 @@ class Job:
         self._wire, self._signals = wire, signals
         self._deadline = deadline_of(start)
         self._lock = threading.RLock()
-        self._lines = 0
+        self._output = OwnOutput(1)
         self._facts: dict[Path, FileFact] = {}  # of files that belong to a checkpoint
         self._number = start.resume.number if start.resume else 0
         brings_back = start.runner.runner == "command"  # its runner brings the files back by itself
@@ -134,23 +135,17 @@ class Job:
     def log(self, line: str) -> None:
         """Add a line, or several, to the attempt's log; each is cut after 4 KiB. Raises LeaseLost.
 
-        Waits while the agent does not read: what is logged is not lost.
+        It stands behind what was printed before. Waits while the agent does not read.
         """
         self.log_all(line.splitlines() or [""])
 
     def log_all(self, lines: Iterable[str]) -> None:
-        """Add many lines at once. Raises LeaseLost.
-
-        An attempt has at most 100,000 lines; what comes after them is dropped, which the log says once.
-        """
+        """Add many lines at once. Raises LeaseLost."""
         with self._lock:
             self._look()
-            left = LIMITS.log_lines - self._lines
-            if left <= 0:
-                return
-            new = [cut(storable_text(line)) for line in lines]
-            self._lines += len(new)
-            self._wire.send({"log": new if len(new) < left else [*new[: left - 1], LOG_FULL]})
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # whatever the workflow has put there
+                sys.stdout.flush()
+            self._output.write("".join(f"{line}\n" for line in lines).encode(errors="replace"))
 
     def checkpoint(self, state: Json, files: Iterable[Path | str] = ()) -> tuple[Path, ...]:
         """Save a state (JSON, up to 256 KiB), and files that belong to it, from which the next attempt can go on.

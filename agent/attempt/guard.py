@@ -2,12 +2,13 @@
 
 It claims through main, starts the workflow when the claim is accepted, passes on what it says, and kills all of it
 on a deadline, a cancel, a lost lease, a timeout or the death of slot or main. It runs no code of the workflow and
-needs no Redis. Nothing in its loop waits for anybody.
+needs no Redis. Nothing in its loop waits for anybody, nor for the disk: a thread writes its log (log/spooler.py).
 
 The order of an attempt: the claim is sent first, and the workflow's process is forked while the answer is on its way;
 it runs nothing before its first line, which is sent when the claim is accepted. At the end every process below the
 guard is dead before the end is said, because the coordinator may start the next attempt as soon as it hears of it.
-Main is told that nothing is left ("alone") before it is told the end, and then need not look for orphans.
+Main is told that nothing is left ("alone") before it is told the end, and then need not look for orphans. Last comes
+the rest of the log. Main passes the end on when the guard has gone, and so after the log, unless the disk hangs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import socket
 import time
 
 from agent.attempt.ending import CANCEL, DEADLINE, SLOT, EndReason, ending, failure, of_order
+from agent.attempt.output import Output
 from agent.attempt.reporter import Reporter
 from agent.attempt.rules import apply_rules
 from agent.attempt.work_time import WorkTime
@@ -81,7 +83,8 @@ class Guard:
         self._order, self._setup, self._main, self._slot_pidfd = order, setup, main, slot_pidfd
         self._deadline = Deadline(setup.deadline_fd, order.strict, order.max_orphan_s)
         self._folders = Folders.of(order, setup.output_folder)
-        self._reporter = Reporter(order, main.send)
+        self._output = Output(order, setup.log_folder, main)
+        self._reporter = Reporter(order, main.send, self._output.log)
         self._oom_kills = oom_kills()
         self._child: WorkflowProcess | None = None
         self._began: float | None = None  # when the workflow was given its first line
@@ -97,6 +100,7 @@ class Guard:
         try:
             self._folders.make()
             self._child = WorkflowProcess(self._order, self._setup, self._folders)
+            self._output.pipes = self._child.outputs
         except OSError as error:
             self._why = failure(Cause.GUARD, f"the attempt could not be prepared: {error}")
 
@@ -112,11 +116,13 @@ class Guard:
             self._main.send({"m": "alone"})
         if not self._refused:
             self._hear_child()  # what it said before it was killed
+            self._output.finish()
             faults.point("guard.before_end")
             starved = oom_kills() > self._oom_kills
             end = ending(self._reporter, self._why, self._child.ended() if self._child else None, starved)
             workflow = self._workflow()
             self._reporter.end(apply_rules(end, workflow.rules if workflow else (), self._reporter))
+            self._output.close()
             self._deliver()
         self._main.close()
 
@@ -125,7 +131,7 @@ class Guard:
         poll = select.poll()
         poll.register(self.signals, select.POLLIN)
         poll.register(self._main, select.POLLIN | (select.POLLOUT if self._main.unsent_bytes else 0))
-        for source in self._child.sources() if self._child and self._main_reads() else ():
+        for source in (*self._output.sources(), *self._child.sources()) if self._child and self._main_reads() else ():
             poll.register(source, select.POLLIN)
         due_s = self._reporter.due_s()
         poll.poll(1000 * (LOOK_S if due_s is None else min(LOOK_S, due_s)))
@@ -140,6 +146,7 @@ class Guard:
             self._over = True  # nobody is left to tell why
         if self._main_reads():
             self._hear_child()
+            self._hear_output()
         self._look()
         self._reporter.flush()
         if self._child and self._child.ended() is not None:
@@ -194,7 +201,12 @@ class Guard:
                 self._heard(message)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             self._kill(failure(Cause.WORKFLOW, f"its process said what cannot be read: {error!r}"))
-        self._reporter.log(self._child.output.lines())
+
+    def _hear_output(self) -> None:
+        if self._output.hear():
+            self._reporter.heard_at = time.monotonic()
+        if self._output.too_large and self._why is None:
+            self._kill(failure(Cause.LOG, self._output.too_large))
 
     def _heard(self, message: Message) -> None:
         if "tag" in message:
@@ -242,11 +254,14 @@ class Guard:
             self._stalled(failure(Cause.STALL, f"it gave no sign of progress for {stall_s} s"))
 
     def _stalled(self, why: EndReason) -> None:
-        """Kill the workflow, once it has shown in its log where it hangs."""
+        """Kill the workflow, once it has shown in its log where it hangs. A command hangs where we cannot look."""
+        workflow = self._workflow()
+        if self._child is None or workflow is None or workflow.runner == "command":
+            self._kill(why)
+            return
         self._why = why
         self._kill_at = time.monotonic() + STACKS_S
-        if self._child:
-            self._child.show_stacks()
+        self._child.show_stacks()
 
     def _stop(self, why: EndReason, asked: str, grace_s: float) -> None:
         """Ask the workflow to end, and kill it after the grace. A cancel outdoes every other reason."""

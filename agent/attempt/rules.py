@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from agent.attempt.reporter import Reporter
 from agent.gpus import out_of_memory
+from agent.log.last_lines import shortened
 from app.pool.model import LIMITS, Rule
 from app.pool.protocol import Cause, Report
 from app.pool.status import ended_words
@@ -30,14 +31,14 @@ def apply_rules(end: Report, rules: Sequence[Rule], reporter: Reporter) -> Repor
     """
     if end.end != "failed":
         return end
-    lines = [*reporter.recent, *reporter.shortened((end.error or "").splitlines())]
+    lines = [*reporter.recent, *shortened((end.error or "").splitlines())]
     if end.cause == Cause.WORKFLOW and out_of_memory.ran_out(lines):
         end = replace(end, cause=Cause.GPU_MEMORY)
     try:
         with _within(WITHIN_S):
             found = first_match(rules, end.exit_code, lines)
     except TimeoutError:
-        reporter.log([TOO_SLOW])
+        reporter.remark(TOO_SLOW)
         found = first_match(rules, end.exit_code, ())
     return replace(end, then=found[0].then, because=found[1]) if found else end
 

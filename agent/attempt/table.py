@@ -21,6 +21,8 @@ from agent.attempt.orphans import remains_of
 from agent.attempt.outbox import Outbox
 from agent.ipc.deadline import Deadline
 from agent.ipc.link import Link, Message
+from agent.log.spool import Portion
+from agent.log.uploader import Uploader
 from agent.processes import kill_all, oom_kills
 from agent.tags import Tags
 from app.pool import faults
@@ -40,11 +42,18 @@ class Attempts:
     """
 
     def __init__(
-        self, worker: WorkerId, incarnation: int, outbox: Outbox, deadline_fd: int, own: Callable[[], set[int]]
+        self,
+        worker: WorkerId,
+        incarnation: int,
+        outbox: Outbox,
+        uploader: Uploader,
+        deadline_fd: int,
+        own: Callable[[], set[int]],
     ) -> None:
         self._worker = worker
         self._incarnation = incarnation
         self._outbox = outbox
+        self._uploader = uploader
         self._deadline_fd = deadline_fd
         self._tags = Tags()
         self._own = own  # main's own children: beat and slots
@@ -89,11 +98,16 @@ class Attempts:
 
     def heard(self, handle: AttemptHandle, now: float) -> None:
         """Read what the attempt's guard said; it may also be gone."""
-        for report in handle.hear(now, self._tag):
+        for report in handle.hear(now, self):
             self._report(report)
 
-    def _tag(self, tag: str, has: bool) -> None:
+    def tag(self, tag: str, has: bool) -> None:
+        """Change the worker's tags by what a workflow says."""
         self.changed = self._tags.change(tag, has) or self.changed
+
+    def portion(self, portion: Portion) -> None:
+        """Have a portion of a log sent."""
+        self._uploader.put(portion)
 
     def horse_ended(self, pid: int, status: int) -> None:
         """Note how a guard ended, as its slot says: `status` as of wait(2)."""
@@ -169,6 +183,7 @@ class Attempts:
             return  # the slot will say how the guard ended, or be found dead
         handle.buried = True
         self.changed = True
+        self._uploader.over(handle.job, handle.attempt)
         self._say_end(handle)
 
     def _killed(self, handle: AttemptHandle) -> bool:
@@ -207,7 +222,7 @@ class Attempts:
             handle.attempt,
             end=reason.end,
             cause=reason.cause,
-            error="\n".join([f"{reason.error}{how}", *handle.last]),
+            error=f"{reason.error}{how}",
             signal=killed,
             exit_code=exit_code,
             oom_killed=unasked and oom_killed(killed, starved),

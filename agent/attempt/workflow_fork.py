@@ -27,27 +27,35 @@ MOST_FD = 2**31 - 1
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def fork(line: int, output: int, keep: Collection[int], folder: Path, environment: Mapping[str, str]) -> int:
+def fork(
+    line: int, outputs: tuple[int, int], keep: Collection[int], folder: Path, environment: Mapping[str, str]
+) -> int:
     """Fork a process that waits on `line` for its first line and runs what that says. Returns its pid.
 
-    It writes to `output`, keeps the descriptors in `keep` open, works in `folder`, and dies with its guard.
+    `outputs` are its standard output and error. It keeps the descriptors in `keep` open, works in `folder`, and dies
+    with its guard.
     """
     guard = os.getpid()
     sys.stdout.flush()  # or the child would say it again
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _live(guard, line, output, keep, folder, environment)
+        _live(guard, line, outputs, keep, folder, environment)
     return pid
 
 
 def _live(
-    guard: int, line: int, output: int, keep: Collection[int], folder: Path, environment: Mapping[str, str]
+    guard: int,
+    line: int,
+    outputs: tuple[int, int],
+    keep: Collection[int],
+    folder: Path,
+    environment: Mapping[str, str],
 ) -> NoReturn:
     code = 1
     try:
         die_with_parent(signal.SIGKILL, guard)
-        _forget_guard(line, output, keep)
+        _forget_guard(line, outputs, keep)
         os.chdir(folder)
         os.environ.update(environment)
         become(NAME)
@@ -60,14 +68,14 @@ def _live(
         os._exit(code)
 
 
-def _forget_guard(line: int, output: int, keep: Collection[int]) -> None:
+def _forget_guard(line: int, outputs: tuple[int, int], keep: Collection[int]) -> None:
     os.setsid()
     signal.set_wakeup_fd(-1)
     for number in HANDLED:
         signal.signal(number, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    for fd, output in enumerate(outputs, 1):
+        os.dup2(output, fd)
     _close_all_but({0, 1, 2, line, *keep})
     interpreter.forget_slot()
     allow_pickle()  # its files are its own affair

@@ -33,6 +33,7 @@ class SlotSetup:
     lock_fd: int
     rq_redis_url: str
     output_folder: str
+    log_folder: str
     workflows: tuple[Workflow, ...]
 
 

@@ -25,6 +25,8 @@ from app.pool.codec import from_plain, plain
 from app.pool.errors import BadRequest, LeaseLost, PoolError
 from app.pool.model import LIMITS, Json
 
+LAST_LINES = 20  # of a traceback
+
 
 def main(fd: int) -> None:
     """Run one attempt and say how it ended; say nothing when the lease is lost."""
@@ -61,7 +63,10 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
     except BaseException as error:  # noqa: BLE001 - the workflow's errors are its end; asyncio has such ones too
         # Asked to stop: its children got the signal too, so whatever broke says nothing about the job.
         end = _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
-        return {**end, "then": "never"} if isinstance(error, Permanent) and end["end"] == "failed" else end
+        if isinstance(error, Permanent) and end["end"] == "failed":
+            end["then"] = "never"
+        # Of a command nobody knows more than its last lines, which its guard has.
+        return {**end, "last_lines": isinstance(error, command.CommandFailed)}
 
 
 def checked(start: Start) -> dict[str, Json]:
@@ -96,7 +101,7 @@ def _described(error: BaseException) -> str:
     if isinstance(error, PoolError):
         return str(error)
     where = traceback.format_exception(type(error), error, error.__traceback__)
-    lines = "".join(where).splitlines()[-command.LAST_LINES :]
+    lines = "".join(where).splitlines()[-LAST_LINES:]
     first = f"{type(error).__name__}: {error}".splitlines()[0]
     return "\n".join([first[: LIMITS.text_characters], *lines])
 

@@ -7,19 +7,17 @@ refused. One that was applied before is applied again without effect, because ag
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from app.ledger import deaths, failures, holds, logs, news, open_attempts, policy
+from app.ledger import deaths, failures, holds, news, open_attempts, policy
 from app.ledger.db import Ledger
 from app.ledger.failures import Failure, Shortage
 from app.ledger.result_warnings import warnings
 from app.pool.codec import from_plain, plain, to_json
-from app.pool.log.portion import PortionHead, pack, stamped
 from app.pool.model import AttemptEnd, JobId, JobState
 from app.pool.protocol import Cause, Report
 from app.pool.text import storable, unstorable
@@ -35,7 +33,7 @@ NOT_THE_JOBS = frozenset({Cause.DEADLINE, Cause.SLOT, Cause.AGENT})
 class Applied(Enum):
     """The fate of a report, and so of its lease."""
 
-    STORED = "stored"  # progress, checkpoint, log: the lease stays
+    STORED = "stored"  # progress, checkpoint: the lease stays
     CLAIMED = "claimed"
     REPEATED = "repeated"  # a claim that was sent again: its lease is written again, in case Redis forgot it
     ENDED = "ended"
@@ -93,8 +91,6 @@ def apply(tx: Ledger, report: Report, shortage: Shortage | None = None) -> Appli
         return _progress(tx, report)
     if report.kind == "checkpoint":
         return _checkpoint(tx, report)
-    if report.kind == "log":
-        return _log(tx, report)
     if report.kind == "end":
         return _end(tx, report, shortage)
     return Applied.IGNORED
@@ -135,16 +131,6 @@ def _checkpoint(tx: Ledger, report: Report) -> Applied:
     if tx.one("report_checkpoint_known", job=report.job, attempt=report.attempt, number=report.number):
         return Applied.IGNORED
     return _refuse(tx, report, "a checkpoint of an attempt that does not run (any more)")
-
-
-def _log(tx: Ledger, report: Report) -> Applied:
-    assert report.job is not None
-    text = "".join(f"{line}\n" for line in report.lines).encode()
-    known = {extent.attempt: extent.bytes for extent in logs.extents(tx, report.job)}
-    head = PortionHead(report.number, report.number, len(report.lines), known.get(report.attempt, 0), len(text))
-    data = pack(stamped(int(time.time() * 1000), "o", text))
-    logs.store(tx, report.job, report.attempt, report.worker, head, data, 2**40)
-    return Applied.STORED
 
 
 def _end(tx: Ledger, report: Report, shortage: Shortage | None) -> Applied:

@@ -98,7 +98,6 @@ class Limits:
     tags: int = 64
     tag_characters: int = 64
     log_line_bytes: int = 4 * 1024
-    log_lines: int = 100_000
     text_characters: int = 200  # of a progress text, an error's first line, a name
 
 

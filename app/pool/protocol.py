@@ -112,6 +112,7 @@ class Cause(TextEnum):
     SLOT = "slot"  # its slot process died
     TIMEOUT = "timeout"
     STALL = "stall"  # it gave no sign of progress
+    LOG = "log"  # it wrote more than its log may hold
     DEADLINE = "deadline"  # none of its worker's beats had got through until then
     AGENT = "agent"  # its agent gave it up: its lease was revoked, or the agent was ended
     GOOD_BYE = "good-bye"  # its worker left
@@ -192,9 +193,10 @@ class Order:
     strict: bool = False
     max_orphan_s: int | None = None  # the job's own; None: the pool's present one
     gpus: tuple[str, ...] = ()
+    log_limit_mib: int | None = None  # of text; an attempt that writes more is ended
 
 
-ReportKind = Literal["claim", "progress", "checkpoint", "log", "end", "goodbye"]
+ReportKind = Literal["claim", "progress", "checkpoint", "end", "goodbye"]
 
 
 @dataclass(frozen=True)
@@ -206,13 +208,12 @@ class Report:
     incarnation: int
     job: JobText | None = None
     attempt: int = 0
-    number: int = 0  # of a progress or a checkpoint; of the first line of a log
+    number: int = 0  # of a progress or a checkpoint
     nonce: Text | None = None  # claim
     fraction: float | None = None  # progress, checkpoint
     text: str = ""
     state: Json = None  # checkpoint
     files: tuple[FileFact, ...] = ()  # checkpoint, end (outputs)
-    lines: tuple[str, ...] = ()  # log
     end: Literal["succeeded", "failed", "stopped", "cancelled"] | None = None
     result: Json = None
     error: str | None = None

@@ -29,7 +29,8 @@ def test_an_accepted_claim_runs_the_workflow_and_its_words_become_reports(main: 
     assert line.gone()
     kinds = [report["kind"] for report in line.reports]
     assert kinds.count("end") == 1 and kinds[-1] == "end"
-    assert {"log", "progress"} < set(kinds)
+    assert "progress" in kinds
+    assert line.log == ["one line"]
     assert line.end and line.end["end"] == "succeeded" and line.end["result"] == {"seed": 7, "mark": None}
     assert [fact["name"] for fact in line.end["files"]] == ["out.txt"]
     assert main.told("horse")[0]["status"] == 0
@@ -207,17 +208,6 @@ def test_a_guard_waits_for_the_answer_of_a_main_that_stands_still(main: SlotScen
         line.until("looking")
     line.tell("claimed")
     assert line.gone() and line.end and line.end["end"] == "succeeded"
-
-
-def test_a_talkative_workflow_waits_while_main_does_not_read(main: SlotScene) -> None:
-    main.put(main.order("talkative", timeout_s=2))
-    line = main.guard().claimed()
-    line.until("log")
-    eventually(lambda: not main.processes(line.job), seconds=20)  # it was killed in time all the same
-    assert line.gone() and line.end and line.end["cause"] == "timeout"
-    numbers = [report["number"] for report in line.reports if report["kind"] == "log"]
-    assert numbers == sorted(numbers) and numbers[0] == 1
-    assert numbers[-1] < 1000  # 4 MB: it was not all heaped up in the guard
 
 
 def test_a_killed_guard_takes_its_workflow_along(main: SlotScene) -> None:

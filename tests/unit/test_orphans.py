@@ -20,6 +20,9 @@ class Outbox:
     def put(self, report): pass
     def forget(self, job, attempt): pass
 
+class Uploader:
+    def over(self, job, attempt): pass
+
 become_subreaper()
 ours, theirs = socket.socketpair()
 reading, writing = os.pipe()
@@ -41,7 +44,7 @@ theirs.close()
 guard, workflow = map(int, os.read(reading, 100).split())
 os.kill(workflow, 0)
 
-attempts = Attempts(WorkerId("w"), 1, Outbox(), make_deadline(), lambda: {slot})
+attempts = Attempts(WorkerId("w"), 1, Outbox(), Uploader(), make_deadline(), lambda: {slot})
 said = {"job": "j", "attempt": 1, "nonce": "n", "pid": guard, "strict": False, "max_orphan_s": 60, "timeout_s": None}
 handle = attempts.introduced(said, SlotRef(0, slot), Link(ours), time.monotonic())
 while handle.gone_at is None:

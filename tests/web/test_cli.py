@@ -29,7 +29,7 @@ from app.ledger.registry import joins
 from app.pool.agent_http import Offer
 from app.pool.model import FileFact, Job, JobId, Parameter, Worker, Workflow
 from app.up.processes import free_port
-from tests.kit.actors import found, join, offer, running, tell
+from tests.kit.actors import found, join, offer, running, tell, write_log
 from tests.kit.services import eventually
 
 Environment = dict[str, str]
@@ -169,13 +169,13 @@ def test_waiting_for_a_cancelled_job_ends_with_2(home: Environment, ledger: Ledg
 def test_a_followed_log_goes_on_over_attempts_until_the_end(home: Environment, ledger: Ledger) -> None:
     worker = join(ledger)
     job = running(ledger, worker)
-    tell(ledger, worker, job, 1, "log", number=1, lines=("one",))
+    write_log(ledger, worker, job, 1, "one")
     assert said(home, "logs", job.id) == "one"
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(said, home, "logs", job.id, "-f")
         tell(ledger, worker, job, 1, "end", end="stopped")
         again = running(ledger, worker, found(ledger, job))
-        tell(ledger, worker, again, 2, "log", number=1, lines=("two", "three"))
+        write_log(ledger, worker, again, 2, "two", "three")
         tell(ledger, worker, again, 2, "end", end="succeeded")
         lines = following.result(20).splitlines()
     assert lines in (["one", "-- attempt 2", "two", "three"], ["two", "three"])
