@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from agent.files.kept import patterns
 from agent.runners import demands
 from agent.runners.command import PLACE
 from agent.workflows import NotOffered, burn, transcode
@@ -96,6 +97,8 @@ def _workflow(file: Path, name: str, table: dict[str, Any]) -> Workflow:
         _only(file, f"{name}, rule {place}", rule, _RULE_KEYS)
     try:
         _check_rules(rules)
+        if not isinstance(table.get("keep", []), list):
+            raise ValueError("keep must be a list of patterns")
         workflow = from_plain(Workflow, {"name": name, **table, "parameters": listed})
         _check(workflow)
     except ValueError as error:
@@ -130,6 +133,18 @@ def _check(workflow: Workflow) -> None:
     for parameter in workflow.parameters:
         _check_parameter(parameter)
     demands.check(workflow.outputs, workflow.parameters)
+    if workflow.keep is not None:
+        _check_keep(workflow)
+
+
+def _check_keep(workflow: Workflow) -> None:
+    if workflow.runner != "command":
+        raise ValueError("keep is for commands; a Python workflow names the files of each checkpoint")
+    if len(workflow.keep or ()) > patterns.MOST:
+        raise ValueError(f"keep: at most {patterns.MOST} patterns")
+    for pattern in workflow.keep or ():
+        if wrong := patterns.problem(pattern):
+            raise ValueError(f"keep: {pattern[:80]!r} {wrong}")
 
 
 def _check_parameter(parameter: Parameter) -> None:

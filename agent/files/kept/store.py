@@ -137,11 +137,10 @@ class Store:
 
     def _one_named(self, said: str) -> tuple[str, os.stat_result]:
         path = Path(os.path.normpath(Path(self._output, said)))
-        # A folder may be a link that leads elsewhere, or ours.
-        folder = path.parent.resolve()
-        within = folder.is_relative_to(Path(self._output).resolve()) and not folder.is_relative_to(self._but)
-        status = status_of(str(path)) if within else None
-        if status is None:
+        folder = path.parent.resolve()  # which may be a link that leads elsewhere, or to us
+        ours = folder.is_relative_to(Path(self._but).resolve())
+        status = status_of(str(path)) if folder.is_relative_to(Path(self._output).resolve()) and not ours else None
+        if status is None or not path.is_relative_to(self._output):
             raise ValueError(f"{said!r} is no file in the output folder")
         return str(path.relative_to(self._output)), status
 
