@@ -100,7 +100,7 @@ def _work(settings: AgentSettings, joined: Joined, offer: Offer, cards: Inventor
     def own() -> set[int]:
         return slots.pids() | load.pids() | {pulse.pid}
 
-    attempts = Attempts(worker, incarnation, outbox, uploader, deadline_fd, own)
+    attempts = Attempts(worker, incarnation, outbox, uploader, deadline_fd, own, load)
     read = partial(directives.read, keys, worker)
     parts = AgentParts(worker, incarnation, pulse, slots, attempts, outbox, uploader, load, read, settings.grace_s, own)
     agent = Main(parts, asked, bell)

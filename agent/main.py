@@ -108,6 +108,7 @@ class Main:
         self._listen(self._bell, self._woken)
         self._listen(self._asked, self._leave)
         self._listen(self._parts.pulse, self._hear_beat)
+        self._listen(self._parts.load, self._parts.load.hear)
         try:
             while not self._done():
                 self._turn()

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from agent.attempt.ending import CANCEL, DEADLINE, GOOD_BYE, SLOT, EndReason, failure
 from agent.attempt.work_time import WorkTime
+from agent.gpus.promise import Promise, PromiseCheck
 from agent.ipc.deadline import Deadline
 from agent.ipc.link import Link, Message
 from agent.log.spool import Portion
@@ -39,6 +40,7 @@ class Claim(Enum):
     SENT = "sent"
     ACCEPTED = "accepted"
     REFUSED = "refused"
+    GIVEN_BACK = "given back"  # never made: the attempt goes back to the pool
 
 
 # Why main ends an attempt; reported when its guard can no longer say it.
@@ -78,6 +80,8 @@ class AttemptHandle:
         self.nonce: str = introduction["nonce"]
         self.pid: int = introduction["pid"]  # the guard's
         self.slot = slot.number
+        self.promise = Promise(tuple(introduction["gpus"]), introduction["free_mb"], introduction["others_mb"])
+        self.check_promise = PromiseCheck(self.promise)
         self.link = link
         self.oom_kills = oom_kills()
         self.claim = Claim.NONE
@@ -159,6 +163,12 @@ class AttemptHandle:
         """Tell the guard that its workflow may not start."""
         self.claim = Claim.REFUSED
         self.settled = True
+        self.link.send({"m": "refused"})
+
+    def give_back(self, why: str) -> None:
+        """Have the attempt end before it claims, through no fault of its own."""
+        self.reason = EndReason(Cause.NO_ROOM, error=why)
+        self.claim = Claim.GIVEN_BACK
         self.link.send({"m": "refused"})
 
     def stop(self, why: str, grace_s: float, reason: EndReason, now: float) -> None:

@@ -179,7 +179,11 @@ def _held(tx: Ledger, report: Report) -> Applied:
 
 
 def _stopped(tx: Ledger, report: Report) -> Applied:
-    if _move(tx, report, JobState.PENDING, AttemptEnd.STOPPED):
+    follows = None
+    if report.cause == Cause.NO_ROOM:
+        before = tx.one("attempts_without_room", job=report.job, attempt=report.attempt)
+        follows = failures.without_room(before["found"] if before else 0)
+    if _move(tx, report, JobState.PENDING, AttemptEnd.STOPPED, follows):
         if report.cause == Cause.SLOT and report.job is not None:
             deaths.follow(tx, [report.job], policy.read(tx).poison_deaths)
         return Applied.ENDED
@@ -197,16 +201,16 @@ def _late(tx: Ledger, report: Report) -> Applied:
     return _refuse(tx, report, "the attempt had ended, or had been taken away, before this end arrived")
 
 
-def _move(tx: Ledger, report: Report, state: JobState, end: AttemptEnd, failed: Failure | None = None) -> bool:
+def _move(tx: Ledger, report: Report, state: JobState, end: AttemptEnd, follows: Failure | None = None) -> bool:
     return 1 == tx.do(
         "job_end",
         state=str(state),
         end_word=str(end),
-        failure=1 if failed else 0,
-        retry_s=failed.retry_s if failed else None,
-        waiting=failed.waiting.words if failed and failed.waiting else None,
-        waiting_for=failed.waiting.waiting_for if failed and failed.waiting else None,
-        above_vram_mb=failed.above_vram_mb if failed else None,
+        failure=1 if end is AttemptEnd.FAILED else 0,
+        retry_s=follows.retry_s if follows else None,
+        waiting=follows.waiting.words if follows and follows.waiting else None,
+        waiting_for=follows.waiting.waiting_for if follows and follows.waiting else None,
+        above_vram_mb=follows.above_vram_mb if follows else None,
         cause=report.cause,
         then=report.then,
         error=report.error,

@@ -116,6 +116,7 @@ class Cause(TextEnum):
     DEADLINE = "deadline"  # none of its worker's beats had got through until then
     AGENT = "agent"  # its agent gave it up: its lease was revoked, or the agent was ended
     GOOD_BYE = "good-bye"  # its worker left
+    NO_ROOM = "no room"  # others had filled its card before it began
     CANCEL = "cancel"
 
 
@@ -193,6 +194,8 @@ class Order:
     strict: bool = False
     max_orphan_s: int | None = None  # the job's own; None: the pool's present one
     gpus: tuple[str, ...] = ()
+    free_mb: int = 0  # that were free on each of them
+    others_mb: int | None = None  # they are for it alone, while others hold no more MiB of each than this
     log_limit_mib: int | None = None  # of text; an attempt that writes more is ended
 
 

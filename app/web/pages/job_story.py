@@ -120,6 +120,8 @@ def _began(attempt: Attempt, own_state: bool) -> str:
 def _ended(attempt: Attempt) -> str:
     if attempt.end is None:
         return ""
+    if attempt.cause == Cause.NO_ROOM and attempt.error:
+        return f"went back before it began: {attempt.error}"
     ending = _END_WORDS[attempt.end] + _after(attempt)
     says_no_more = attempt.cause in (None, Cause.WORKFLOW, attempt.end) or attempt.end is AttemptEnd.SUCCEEDED
     cause = _CAUSE_WORDS.get(attempt.cause or "", attempt.cause)
@@ -134,6 +136,7 @@ _CAUSE_WORDS: Mapping[str, str] = {
     Cause.AGENT: "its agent gave it up",
     Cause.DEADLINE: "its worker was cut off from the pool",
     Cause.GOOD_BYE: "its worker said good-bye",
+    Cause.NO_ROOM: "others had filled its card",
 }
 _THEN_WORDS = {
     "later": "try again later",
