@@ -23,6 +23,7 @@ from app.pool.model import FileFact
 
 FOLDER = "kept"  # in the attempt's folder of checkpoints
 _CLOCK = 5  # CLOCK_REALTIME_COARSE of <linux/time.h>: file systems take their times from it
+LOOKS = 2  # at the folder: the command runs on, and what it wrote while the first copies were made belongs to them
 _MOST_SETTLING_NS = 20_000_000  # beyond two ticks of it; a server's clock may differ by more
 
 Signature = tuple[int, int, int]
@@ -65,18 +66,35 @@ class Store:
         """Keep what has changed since the last checkpoint; return how far the manifest counts now, None without one.
 
         With `named` only these files are looked at, else all that the patterns match; what was deleted goes either
-        way. Raises ValueError when one that is named is no file, OSError, and what `tick` raises; nothing counts then.
+        way. Raises ValueError when one that is named is no file, OSError, and what `tick` raises; then nothing counts.
         """
-        found = self._named(named) if named else look(self._output, self._but, self._patterns)
-        changed = {name: status for name, status in found.items() if self._known.get(name) != _signature(status)}
-        gone = [name for name in self._known if name not in found and status_of(f"{self._output}/{name}") is None]
-        copied = self._copied(changed, tick)
-        if named and len(copied) < len(changed):
-            raise ValueError("a file that is named has gone meanwhile")
-        self._write([*map(Entry, gone), *copied])
+        before = self._copies
+        try:
+            return self._kept(named, tick)
+        except BaseException:
+            for number in range(before + 1, self._copies + 1):  # on a full disk the room is needed
+                self._copy_of(number).unlink(missing_ok=True)
+            raise
+
+    def _kept(self, named: Sequence[str], tick: Ticker) -> FileFact | None:
+        new: dict[str, Entry] = {}
+        known = dict(self._known)
+        found: Mapping[str, os.stat_result] = {}
+        for _ in range(LOOKS):
+            found = self._named(named) if named else look(self._output, self._but, self._patterns)
+            changed = {name: status for name, status in found.items() if known.get(name) != _signature(status)}
+            for line in self._copied(changed, tick):
+                self._drop(new.get(line.name))
+                new[line.name] = line
+                known[line.name] = _signature(changed[line.name])
+            if not changed:
+                break
+        gone = [name for name in known if name not in found and status_of(f"{self._output}/{name}") is None]
         for name in gone:
-            del self._known[name]
-        self._known.update((line.name, _signature(changed[line.name])) for line in copied)
+            self._drop(new.pop(name, None))
+            del known[name]
+        self._write([*(Entry(name) for name in gone if name in self._known), *new.values()])
+        self._known = known
         return self._manifest.counts if self._manifest.counts.size else None
 
     def _write(self, lines: Sequence[Entry]) -> None:
@@ -94,13 +112,8 @@ class Store:
         new = [_New(name, self._copies + at, status) for at, (name, status) in enumerate(changed.items(), 1)]
         self._copies += len(new)
         work = FileWork("keeping", len(new), sum(each.status.st_size for each in new), tick)
-        try:
-            lines = [line for line in work.each(partial(self._copy, work), new) if line]
-            durable.sync([self._folder / str(line.stored) for line in lines if line.stored], [self._folder], tick)
-        except BaseException:
-            for each in new:  # on a full disk the room is needed
-                (self._folder / str(each.number)).unlink(missing_ok=True)
-            raise
+        lines = [line for line in work.each(partial(self._copy, work), new) if line]
+        durable.sync([self._copy_of(line.stored) for line in lines if line.stored], [self._folder], tick)
         return lines
 
     def _copy(self, work: FileWork, new: _New) -> Entry | None:
@@ -108,7 +121,7 @@ class Store:
         try:
             if stat.S_ISLNK(status.st_mode):
                 return Entry(new.name, link=self._leads(path))
-            size = moving.copy(path, self._folder / str(new.number), work.passed)
+            size = moving.copy(path, self._copy_of(new.number), work.passed)
         except (FileNotFoundError, NotADirectoryError):
             return None
         return Entry(new.name, new.number, size, status.st_mtime_ns, stat.S_IMODE(status.st_mode))
@@ -146,6 +159,14 @@ class Store:
 
     def _path(self, name: str) -> Path:
         return Path(self._output, name)
+
+    def _copy_of(self, number: int) -> Path:
+        return self._folder / str(number)
+
+    def _drop(self, line: Entry | None) -> None:
+        """Remove a copy that no checkpoint counts on yet."""
+        if line and line.stored:
+            self._copy_of(line.stored).unlink()
 
     def _make_folder(self) -> None:
         if not self._folder.exists():
