@@ -201,9 +201,9 @@ class Job:
             raise ValueError("two files of a checkpoint have the same name")
         with Saving(self._wire, self._look) as saving:
             folder.mkdir(parents=True)
-            new = [target for source, target in zip(sources, targets, strict=True) if not self._linked(source, target)]
+            new = [target for source, target in zip(sources, targets) if not self._linked(source, target)]
             found = facts([(target, target.name) for target in new], [folder], saving.tick)
-            self._facts.update(zip(new, found, strict=True))
+            self._facts.update(zip(new, found))
             durable.sync_folder(self.checkpoint_dir)
         return targets
 
@@ -221,7 +221,7 @@ class Job:
             return Resume(start.number, start.state)
         folder = Path(start.files_dir or "")
         paths = tuple(folder / fact.name for fact in start.files)
-        for path, fact in zip(paths, start.files, strict=True):
+        for path, fact in zip(paths, start.files):
             if not path.is_file() or path.stat().st_size != fact.size:
                 raise FileNotFoundError(f"checkpoint {start.number} lacks its file {path}")
             self._facts[path] = fact

@@ -19,28 +19,33 @@ from typing import NoReturn
 
 from agent.processes import become, die_with_parent
 from agent.runners import interpreter
+from agent.runners.__main__ import NAME
 from agent.runners.__main__ import main as run_workflow
 from app.pool.pickles import allow_pickle
 
-NAME = "muster-workflow"
 MOST_FD = 2**31 - 1
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def fork(
-    line: int, outputs: tuple[int, int], keep: Collection[int], folder: Path, environment: Mapping[str, str]
+    line: int,
+    outputs: tuple[int, int],
+    keep: Collection[int],
+    folder: Path,
+    environment: Mapping[str, str],
+    python: str,
 ) -> int:
     """Fork a process that waits on `line` for its first line and runs what that says. Returns its pid.
 
     `outputs` are its standard output and error. It keeps the descriptors in `keep` open, works in `folder`, and dies
-    with its guard.
+    with its guard. Where `python` names another interpreter it becomes that.
     """
     guard = os.getpid()
     sys.stdout.flush()  # or the child would say it again
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _live(guard, line, outputs, keep, folder, environment)
+        _live(guard, line, outputs, keep, folder, environment, python)
     return pid
 
 
@@ -51,16 +56,21 @@ def _live(
     keep: Collection[int],
     folder: Path,
     environment: Mapping[str, str],
+    python: str,
 ) -> NoReturn:
     code = 1
     try:
         die_with_parent(signal.SIGKILL, guard)
         _forget_guard(line, outputs, keep)
-        os.chdir(folder)
         os.environ.update(environment)
+        if python:
+            interpreter.become_other(python, line, keep, folder)
+        os.chdir(folder)
         become(NAME)
         run_workflow(line)
         code = 0
+    except interpreter.NoInterpreter as error:
+        print(error, file=sys.stderr)
     except BaseException:  # noqa: BLE001 - unwinding further would run the guard's own code here
         traceback.print_exc()
     finally:

@@ -62,7 +62,8 @@ class WorkflowProcess:
         try:
             keep = (setup.deadline_fd, setup.lock_fd)
             pipes = (output.writing, error.writing)
-            self.pid = fork(theirs.fileno(), pipes, keep, folders.output, environment(order))
+            python = next((each.python for each in setup.workflows if each.name == order.workflow), "")
+            self.pid = fork(theirs.fileno(), pipes, keep, folders.output, environment(order), python)
         finally:
             theirs.close()
             os.close(output.writing)

@@ -1,4 +1,5 @@
-"""The workflow process, in the output folder: forked by a guard, or started as `python -m agent.runners <fd>`.
+"""The workflow process, in the output folder: forked by a guard, or another Python (other_python.py), or by hand as
+`python -m agent.runners <fd>`.
 
 It waits for the first line, which comes only when the claim was accepted; until then nothing of the workflow runs.
 Whatever the workflow raises is caught here, SystemExit too, because an error of the workflow is its end.
@@ -25,6 +26,7 @@ from app.pool.codec import from_plain, plain
 from app.pool.errors import BadRequest, LeaseLost, PoolError
 from app.pool.model import LIMITS, Json
 
+NAME = "muster-workflow"  # in ps and top
 LAST_LINES = 20  # of a traceback
 
 

@@ -25,6 +25,7 @@ DAY_S = 24 * 60 * 60
 LONGEST_S = 365 * DAY_S
 MOST_VRAM_MB = 16 * 1024 * 1024
 TIME_LIMITS = ("timeout_s", "stall_s")  # of an attempt: a job, its workflow and the pool may each name them
+ORPHAN_KILL_S = 10  # from when an attempt whose deadline has passed is asked to end until it is killed
 ID_LENGTH = 12  # 60 random bits; fixed, because key patterns and envelope ids are cut by it
 
 
@@ -144,6 +145,13 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class FailWhen:
+    """A line, by a regular expression, that makes the success of an attempt a failure."""
+
+    log: str
+
+
+@dataclass(frozen=True)
 class Demands:
     """Which outputs an attempt of a workflow must leave for its return to count as a success."""
 
@@ -159,6 +167,7 @@ class Workflow:
     name: str
     runner: Literal["command", "python"]
     target: str = ""  # python: "module:function"
+    python: str = ""  # python: the path of the interpreter; empty: the agent's own
     argv: tuple[str, ...] = ()  # command
     parameters: tuple[Parameter, ...] = ()
     slots: int = 1
@@ -166,6 +175,7 @@ class Workflow:
     timeout_s: int | None = None  # of jobs that name none; None: the pool's
     stall_s: int | None = None
     rules: tuple[Rule, ...] = ()  # of failures; the first that fits counts
+    fail_when: tuple[FailWhen, ...] = ()
     outputs: Demands = Demands()
     keep: tuple[str, ...] | None = None  # command: patterns of what its checkpoints hold; None: all that is there
     help: str = ""

@@ -13,12 +13,6 @@ from app.pool.codec import Like, Within
 from app.pool.model import TAG, FileFact, JobId, Json, TextEnum, Then, WorkerId
 from app.pool.text import STORABLE
 
-# The memfd that only the beat process writes: aligned int64 words, CLOCK_BOOTTIME in ns.
-# Other attempts end at ORPHAN, or at the job's own max_orphan_s after THROUGH (SIGTERM), and 10 s later (SIGKILL).
-DEADLINE_WORDS = ("through", "strict_term", "strict_kill", "orphan")
-ORPHAN_KILL_S = 10
-
-
 # What the pool can work with and store. Anything else is refused when it is read: one worker's beat must not
 # stop the decisions on all others.
 Share = Annotated[float, Within(0, 1)]

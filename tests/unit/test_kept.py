@@ -253,6 +253,7 @@ def test_a_declaration_may_say_what_its_checkpoints_keep(tmp_path: Path) -> None
     for wrong, why in (
         ('keep = ["../x"]', r"keep: '\.\./x' must lie in the output folder"),
         ('keep = "f_*.png"', "keep must be a list"),
+        ("keep = [5]", "keep: '5' is no text"),
         (f"keep = {json.dumps(['x'] * 51)}", "at most 50"),
     ):
         file.write_text(begin + wrong)

@@ -6,9 +6,24 @@ import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
+from typing import Any
 
 MOST = 50
 MOST_CHARACTERS = 200
+
+
+def check(keep: Any, runner: Any) -> None:
+    """Raise ValueError when a workflow's `keep`, as it was read, is no list of patterns; None says nothing."""
+    if keep is None:
+        return
+    if runner != "command":
+        raise ValueError("keep is for commands; a Python workflow names the files of each checkpoint")
+    if not isinstance(keep, list) or len(keep) > MOST:
+        raise ValueError(f"keep must be a list of at most {MOST} patterns")
+    for pattern in keep:
+        wrong = problem(pattern) if isinstance(pattern, str) else "is no text"
+        if wrong:
+            raise ValueError(f"keep: {str(pattern)[:80]!r} {wrong}")
 
 
 def problem(pattern: str) -> str | None:
