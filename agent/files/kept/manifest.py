@@ -21,7 +21,7 @@ NAME = "manifest"
 
 
 @dataclass(frozen=True)
-class Entry:
+class KeptFile:
     """A line: a file or a link that is kept under its name from here on, or with neither one that is gone."""
 
     name: str  # relative to the output folder, any bytes as os.fsdecode has them
@@ -53,7 +53,7 @@ class Manifest:
         """How far it counts by now."""
         return FileFact(NAME, self._bytes, self._digest.hexdigest())
 
-    def append(self, lines: Sequence[Entry | After]) -> None:
+    def append(self, lines: Sequence[KeptFile | After]) -> None:
         """Write these lines and have them on the disk. Raises OSError, and then they do not count."""
         text = b"".join(json.dumps(plain(line), separators=(",", ":")).encode() + b"\n" for line in lines)
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -71,7 +71,7 @@ class Manifest:
         self._digest.update(text)
 
 
-def entries(folder: Path, counts: FileFact) -> dict[str, tuple[Path, Entry]]:
+def entries(folder: Path, counts: FileFact) -> dict[str, tuple[Path, KeptFile]]:
     """What is kept as this manifest counts: by name the folder of its copy, and its line.
 
     `folder` is that of the attempt's copies. Raises FileNotFoundError or ValueError when it is not what was kept.
@@ -81,21 +81,21 @@ def entries(folder: Path, counts: FileFact) -> dict[str, tuple[Path, Entry]]:
         # <job>/<attempt>/.checkpoints/kept: every attempt has its folder beside the others.
         folder = folder.parents[2] / first.attempt / folder.parent.name / folder.name
         chain.append((folder, list(_lines(folder, first.counts))))
-    kept: dict[str, tuple[Path, Entry]] = {}
+    kept: dict[str, tuple[Path, KeptFile]] = {}
     for folder, lines in reversed(chain):
         for line in lines:
-            if isinstance(line, Entry):
+            if isinstance(line, KeptFile):
                 kept.pop(line.name, None)
                 if line.stored is not None or line.link is not None:
                     kept[line.name] = (folder, line)
     return kept
 
 
-def _lines(folder: Path, counts: FileFact) -> Iterator[Entry | After]:
+def _lines(folder: Path, counts: FileFact) -> Iterator[KeptFile | After]:
     with (folder / NAME).open("rb") as file:
         text = file.read(counts.size)
     if hashlib.sha256(text).hexdigest() != counts.sha256 or not text:
         raise ValueError(f"{folder / NAME} is not what the checkpoint counts on")
     for line in text.splitlines():
         said = json.loads(line)
-        yield from_plain(After, said) if "counts" in said else from_plain(Entry, said)
+        yield from_plain(After, said) if "counts" in said else from_plain(KeptFile, said)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from agent.files import durable, moving
 from agent.files.kept.look import look, status_of
-from agent.files.kept.manifest import After, Entry, Manifest, entries
+from agent.files.kept.manifest import After, KeptFile, Manifest, entries
 from agent.files.kept.patterns import Patterns
 from agent.files.work import FileWork, Ticker
 from app.pool.model import FileFact
@@ -46,7 +46,7 @@ class Store:
         self._folder = checkpoints / FOLDER
         self._patterns = patterns
         self._manifest = Manifest(self._folder)
-        self._unwritten: list[Entry | After] = []  # goes before the first line
+        self._unwritten: list[KeptFile | After] = []  # goes before the first line
         self._known: dict[str, Signature] = {}
         self._copies = 0
 
@@ -77,7 +77,7 @@ class Store:
             raise
 
     def _kept(self, named: Sequence[str], tick: Ticker) -> FileFact | None:
-        new: dict[str, Entry] = {}
+        new: dict[str, KeptFile] = {}
         known = dict(self._known)
         found: Mapping[str, os.stat_result] = {}
         for _ in range(LOOKS):
@@ -93,17 +93,17 @@ class Store:
         for name in gone:
             self._drop(new.pop(name, None))
             del known[name]
-        self._write([*(Entry(name) for name in gone if name in self._known), *new.values()])
+        self._write([*(KeptFile(name) for name in gone if name in self._known), *new.values()])
         self._known = known
         return self._manifest.counts if self._manifest.counts.size else None
 
-    def _write(self, lines: Sequence[Entry]) -> None:
+    def _write(self, lines: Sequence[KeptFile]) -> None:
         if lines or self._unwritten:
             self._make_folder()
             self._manifest.append([*self._unwritten, *lines])
             self._unwritten = []
 
-    def _copied(self, changed: Mapping[str, os.stat_result], tick: Ticker) -> list[Entry]:
+    def _copied(self, changed: Mapping[str, os.stat_result], tick: Ticker) -> list[KeptFile]:
         """Copy what has changed, on the disk when this returns; what has gone meanwhile is left out."""
         if not changed:
             return []
@@ -116,22 +116,22 @@ class Store:
         durable.sync([self._copy_of(line.stored) for line in lines if line.stored], [self._folder], tick)
         return lines
 
-    def _copy(self, work: FileWork, new: _New) -> Entry | None:
+    def _copy(self, work: FileWork, new: _New) -> KeptFile | None:
         path, status = self._path(new.name), new.status
         try:
             if stat.S_ISLNK(status.st_mode):
-                return Entry(new.name, link=self._leads(path))
+                return KeptFile(new.name, link=self._leads(path))
             size = moving.copy(path, self._copy_of(new.number), work.passed)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return Entry(new.name, new.number, size, status.st_mtime_ns, stat.S_IMODE(status.st_mode))
+        return KeptFile(new.name, new.number, size, status.st_mtime_ns, stat.S_IMODE(status.st_mode))
 
     def _leads(self, path: Path) -> str:
         """Where a link leads; into the output folder by a relative way, since the next attempt has another one."""
         leads = str(path.readlink())
         return os.path.relpath(leads, path.parent) if leads.startswith(f"{self._output}/") else leads
 
-    def _restored(self, work: FileWork, kept: tuple[Path, Entry]) -> Signature:
+    def _restored(self, work: FileWork, kept: tuple[Path, KeptFile]) -> Signature:
         folder, entry = kept
         path = self._path(entry.name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ class Store:
     def _copy_of(self, number: int) -> Path:
         return self._folder / str(number)
 
-    def _drop(self, line: Entry | None) -> None:
+    def _drop(self, line: KeptFile | None) -> None:
         """Remove a copy that no checkpoint counts on yet."""
         if line and line.stored:
             self._copy_of(line.stored).unlink()
