@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import select
 import signal
 import subprocess
-from collections.abc import Mapping
 
 from agent.context import Job, Stopped
 from agent.ipc.start import Start
@@ -22,11 +20,12 @@ from agent.runners import children
 from agent.runners.checkpoints import Checkpoints
 from agent.runners.relay import Relay
 from app.pool.errors import PoolError
-from app.pool.model import Json, Workflow
+from app.pool.model import Workflow
+from app.pool.parameters import GPU_INDICES, arguments
 from app.pool.status import ended_words
 
 CHECKPOINT_VARIABLE = "MUSTER_CHECKPOINT"
-PLACE = re.compile(r"\{(\w+)\}")
+INDICES_VARIABLE = "MUSTER_GPU_INDICES"
 
 
 class CommandFailed(PoolError):
@@ -42,16 +41,9 @@ def run(job: Job, start: Start, wire: Wire, signals: Signals) -> None:
 
     Raises Stopped when it was asked to stop, CommandFailed, PoolError where it cannot begin, LeaseLost.
     """
-    argv = arguments(start.runner, job.params)
     checkpoints = Checkpoints(job, start)
     checkpoints.restore()
-    command = children.start(
-        argv,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=_environment(job),
-    )
+    command = _start(job, start.runner)
     _follow(job, command, _Understood(job, wire, checkpoints), wire, signals)
     if job.stopping:
         # Also after exit code 0: a command that saved its state and left in order looks the same as a
@@ -61,25 +53,13 @@ def run(job: Job, start: Start, wire: Wire, signals: Signals) -> None:
         raise CommandFailed(ended_words(command.returncode), command.returncode)
 
 
-def arguments(workflow: Workflow, params: Mapping[str, Json]) -> list[str]:
-    """The argv with every `{name}` replaced; an element that names a parameter without a value is left out.
-
-    Raises PoolError when a value would begin an argument with '-' and so become an option.
-    """
-    argv = []
-    for element in workflow.argv:
-        names = PLACE.findall(element)
-        if any(params.get(name) is None for name in names):
-            continue
-        argument = PLACE.sub(lambda place: _text(params[place[1]]), element)
-        if element.startswith("{") and argument.startswith("-"):
-            raise PoolError(f"the value of {names[0]} may not begin with '-': it would be read as an option")
-        argv.append(argument)
-    return argv
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _start(job: Job, workflow: Workflow) -> subprocess.Popen[bytes]:
+    argv = arguments(workflow, {**job.params, GPU_INDICES: os.environ.get(INDICES_VARIABLE) or None})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    try:
+        return children.start(argv, start_new_session=True, env=_environment(job), **pipes)
+    except OSError as error:  # it was there when it was declared; or what its first line names is not
+        raise PoolError(f"{argv[0]} cannot be started: {error.strerror}") from error
 
 
 def _environment(job: Job) -> dict[str, str]:
