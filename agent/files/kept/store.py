@@ -59,7 +59,7 @@ class Store:
         kept = list(entries(folder, counts).values())
         work = FileWork("bringing back", len(kept), sum(entry.size for _, entry in kept), tick)
         signatures = work.each(partial(self._restored, work), kept)
-        self._known = {entry.name: signature for (_, entry), signature in zip(kept, signatures, strict=True)}
+        self._known = {entry.name: signature for (_, entry), signature in zip(kept, signatures)}
         self._unwritten = [After(attempt, counts)]
 
     def keep(self, named: Sequence[str], tick: Ticker) -> FileFact | None:
