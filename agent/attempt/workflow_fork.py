@@ -19,40 +19,58 @@ from typing import NoReturn
 
 from agent.processes import become, die_with_parent
 from agent.runners import interpreter
+from agent.runners.__main__ import NAME
 from agent.runners.__main__ import main as run_workflow
 from app.pool.pickles import allow_pickle
 
-NAME = "muster-workflow"
 MOST_FD = 2**31 - 1
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def fork(line: int, output: int, keep: Collection[int], folder: Path, environment: Mapping[str, str]) -> int:
+def fork(
+    line: int,
+    outputs: tuple[int, int],
+    keep: Collection[int],
+    folder: Path,
+    environment: Mapping[str, str],
+    python: str,
+) -> int:
     """Fork a process that waits on `line` for its first line and runs what that says. Returns its pid.
 
-    It writes to `output`, keeps the descriptors in `keep` open, works in `folder`, and dies with its guard.
+    `outputs` are its standard output and error. It keeps the descriptors in `keep` open, works in `folder`, and dies
+    with its guard. Where `python` names another interpreter it becomes that.
     """
     guard = os.getpid()
     sys.stdout.flush()  # or the child would say it again
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _live(guard, line, output, keep, folder, environment)
+        _live(guard, line, outputs, keep, folder, environment, python)
     return pid
 
 
 def _live(
-    guard: int, line: int, output: int, keep: Collection[int], folder: Path, environment: Mapping[str, str]
+    guard: int,
+    line: int,
+    outputs: tuple[int, int],
+    keep: Collection[int],
+    folder: Path,
+    environment: Mapping[str, str],
+    python: str,
 ) -> NoReturn:
     code = 1
     try:
         die_with_parent(signal.SIGKILL, guard)
-        _forget_guard(line, output, keep)
-        os.chdir(folder)
+        _forget_guard(line, outputs, keep)
         os.environ.update(environment)
+        if python:
+            interpreter.become_other(python, line, keep, folder)
+        os.chdir(folder)
         become(NAME)
         run_workflow(line)
         code = 0
+    except interpreter.NoInterpreter as error:
+        print(error, file=sys.stderr)
     except BaseException:  # noqa: BLE001 - unwinding further would run the guard's own code here
         traceback.print_exc()
     finally:
@@ -60,14 +78,14 @@ def _live(
         os._exit(code)
 
 
-def _forget_guard(line: int, output: int, keep: Collection[int]) -> None:
+def _forget_guard(line: int, outputs: tuple[int, int], keep: Collection[int]) -> None:
     os.setsid()
     signal.set_wakeup_fd(-1)
     for number in HANDLED:
         signal.signal(number, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    for fd, output in enumerate(outputs, 1):
+        os.dup2(output, fd)
     _close_all_but({0, 1, 2, line, *keep})
     interpreter.forget_slot()
     allow_pickle()  # its files are its own affair

@@ -6,10 +6,8 @@ the workflows that ship say themselves what they need.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import re
-import shutil
 import sys
 import typing
 from collections.abc import Mapping
@@ -17,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from agent.join import programs
 from agent.runners import demands
 from agent.runners.command import PLACE
 from agent.workflows import NotOffered, burn, transcode
@@ -60,7 +59,8 @@ def declared(file: Path | None) -> Declared:
     for name in (*shipped, *own):
         try:
             workflow = own[name] if name in own else SHIPPED[name].declaration()
-            offered.append(_runnable(workflow))
+            programs.check(workflow)
+            offered.append(workflow)
         except NotOffered as why:
             not_offered[name] = str(why)
             log.warning("not offered: workflow=%s cause=%s", name, why)
@@ -100,7 +100,7 @@ def _workflow(file: Path, name: str, table: dict[str, Any]) -> Workflow:
         _check(workflow)
     except ValueError as error:
         raise SettingsError(f"{file}: workflow {name}: {error}") from error
-    return workflow
+    return programs.located(workflow, file.parent)
 
 
 def _only(file: Path, where: str, table: Any, keys: set[str]) -> None:
@@ -122,6 +122,8 @@ def _check(workflow: Workflow) -> None:
             raise ValueError(f"argv names {{{min(unknown)}}}, which is no declared parameter")
     elif not all(part.strip() for part in workflow.target.partition(":")):
         raise ValueError("target must be module:function")
+    if workflow.python and workflow.runner != "python":
+        raise ValueError("python is a word of the python runner; a command names its Python in argv")
     if workflow.slots < 1:
         raise ValueError("slots must be at least 1")
     limits = [getattr(workflow, name) for name in TIME_LIMITS]
@@ -170,15 +172,3 @@ def _pattern(pattern: Any) -> str | None:
     except (re.error, OverflowError, RecursionError) as error:
         return f"log is no regular expression: {error}"
     return None
-
-
-def _runnable(workflow: Workflow) -> Workflow:
-    if workflow.runner == "command":
-        if not shutil.which(workflow.argv[0]):
-            raise NotOffered(f"the program {workflow.argv[0]} is not found")
-        return workflow
-    # The top package only: looking deeper would execute it.
-    package = workflow.target.partition(":")[0].partition(".")[0]
-    if importlib.util.find_spec(package) is None:
-        raise NotOffered(f"the Python module {package} is not found; PYTHONPATH names where to look")
-    return workflow

@@ -15,8 +15,17 @@ import signal
 import sys
 import threading
 import types
+from collections.abc import Collection
+from pathlib import Path
+from typing import NoReturn
 
 from agent import ROOT
+
+OTHER = Path(__file__).with_name("other_python.py")
+
+
+class NoInterpreter(Exception):
+    """The Python that a workflow names does not start; the message says which and why."""
 
 
 def own_streams() -> None:
@@ -35,6 +44,17 @@ def forget_slot() -> None:
     atexit.register(logging.shutdown)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _restore_python_path()
+
+
+def become_other(python: str, line: int, keep: Collection[int], folder: Path) -> NoReturn:
+    """Become another Python, with these descriptors. Raises NoInterpreter. What dies with its parent still does."""
+    for fd in (line, *keep):
+        os.set_inheritable(fd, True)
+    os.environ.pop("PYTHONHOME", None)  # of the agent's own Python
+    try:
+        os.execvp(python, [python, str(OTHER), str(line), str(folder)])
+    except OSError as error:
+        raise NoInterpreter(f"the workflow's Python {python} cannot be started: {error}") from error
 
 
 def be_main(module: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import faulthandler
+import importlib.util
 import logging
 import multiprocessing
 import os
@@ -19,7 +20,7 @@ from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Any
 
-from agent.context import Job
+from agent.context import Job, Permanent
 
 SOON_S = 30  # for what is due at once, on a busy machine
 
@@ -212,6 +213,37 @@ def ended(job: Job) -> None:
 def _touch_later(path: Path) -> None:
     time.sleep(0.3)
     path.touch()
+
+
+def own(job: Job) -> Any:
+    """The Python that runs it: its version and folder, what of the agent's packages it finds, and what it is given."""
+    agents = [name for name in ("redis", "rq", "psycopg") if importlib.util.find_spec(name)]
+    said = {"version": list(sys.version_info[:2]), "prefix": sys.prefix, "agents": agents}
+    return {**said, "argv": sys.argv[1:], "here": str(Path.cwd()), "job": os.environ["MUSTER_JOB"]}
+
+
+def saved(job: Job) -> Any:
+    """The parts of a work that every attempt adds one to; each is a checkpoint's file."""
+    kept = job.resume.files if job.resume else ()
+    part = job.output_dir / f"part-{len(kept)}"
+    part.write_text(f"part {len(kept)}")
+    paths = job.checkpoint({"done": len(kept) + 1}, [*kept, part])
+    job.worker.add_tag("model:sdxl")
+    job.progress(0.5, "half")
+    job.log("a line")
+    return [path.read_text() for path in paths]
+
+
+def hopeless(_: Job) -> None:
+    """Fail for good."""
+    raise Permanent("no such film")
+
+
+def steady(job: Job) -> None:
+    """Say progress until the lease is lost."""
+    while True:
+        job.progress(0.1, "on it")
+        time.sleep(0.01)
 
 
 def last_words(_: Job) -> None:

@@ -57,6 +57,19 @@ def test_what_runs_two_minutes_beyond_its_time_is_taken_away_as_a_failure(scene:
     assert (attempt.end, attempt.cause) == (AttemptEnd.FAILED, "timeout")
 
 
+def test_the_time_in_which_a_worker_says_that_it_saved_files_is_not_counted(scene: CoordinatorScene) -> None:
+    peer = scene.peer()
+    order = scene.running(peer, timeout_s=60)
+    alter(scene, "UPDATE attempts SET started_at = now() - interval '3775 s'")
+    peer.saved_s = 3600
+    peer.beat()
+    scene.step()
+    assert scene.job(order.job).state is JobState.RUNNING
+    alter(scene, "UPDATE attempts SET started_at = now() - interval '3781 s'")
+    scene.step()
+    assert (scene.job(order.job).attempt, scene.job(order.job).failures) == (2, 1)
+
+
 def test_a_job_without_limits_takes_the_pool_s_and_its_own_goes_first(scene: CoordinatorScene) -> None:
     policy.write(scene.ledger, {"timeout_s": 300, "stall_s": 30, "strict": True}, "test")
     peer = scene.peer()

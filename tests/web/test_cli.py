@@ -29,7 +29,7 @@ from app.ledger.registry import joins
 from app.pool.agent_http import Offer
 from app.pool.model import FileFact, Job, JobId, Parameter, Worker, Workflow
 from app.up.processes import free_port
-from tests.kit.actors import found, join, know, offer, running, tell
+from tests.kit.actors import found, join, know, offer, running, tell, write_log
 from tests.kit.services import eventually
 
 Environment = dict[str, str]
@@ -81,6 +81,16 @@ def said(home: Environment, *words: str) -> str:
 
 def shown(home: Environment, *words: str) -> Any:
     return json.loads(said(home, *words, "--json"))
+
+
+def test_a_hold_is_listed_and_lifted_by_commands(home: Environment, ledger: Ledger) -> None:
+    worker = join(ledger)
+    tell(ledger, worker, running(ledger, worker), 1, "end", end="failed", then="hold", because="no licence")
+    assert re.fullmatch("burn is on hold since .*: no licence; one job tries again at .*", said(home, "holds"))
+    assert said(home, "lift", "burn") == "burn is not on hold any more"
+    assert said(home, "holds") == ""
+    again = call(home, "lift", "burn")
+    assert (again.exit_code, "burn is not on hold" in again.output) == (1, True)
 
 
 def test_a_job_s_life_by_commands(home: Environment, ledger: Ledger) -> None:
@@ -160,13 +170,13 @@ def test_waiting_for_a_cancelled_job_ends_with_2(home: Environment, ledger: Ledg
 def test_a_followed_log_goes_on_over_attempts_until_the_end(home: Environment, ledger: Ledger) -> None:
     worker = join(ledger)
     job = running(ledger, worker)
-    tell(ledger, worker, job, 1, "log", number=1, lines=("one",))
+    write_log(ledger, worker, job, 1, "one")
     assert said(home, "logs", job.id) == "one"
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(said, home, "logs", job.id, "-f")
         tell(ledger, worker, job, 1, "end", end="stopped")
         again = running(ledger, worker, found(ledger, job))
-        tell(ledger, worker, again, 2, "log", number=1, lines=("two", "three"))
+        write_log(ledger, worker, again, 2, "two", "three")
         tell(ledger, worker, again, 2, "end", end="succeeded")
         lines = following.result(20).splitlines()
     assert lines in (["one", "-- attempt 2", "two", "three"], ["two", "three"])

@@ -234,6 +234,8 @@ class HealthMonitor:
 
     def _outdates(self, end: Report) -> bool:
         """True for an end by which the worker's newest beat is no longer true."""
+        if end.cause == Cause.NO_ROOM:
+            return True  # by its figures the attempt was placed there, and would be again
         return end.cause == Cause.SLOT or (end.cause == Cause.DEADLINE and self._is_late(end.worker))
 
     def _is_late(self, worker: WorkerId) -> bool:

@@ -12,6 +12,7 @@ from app.web.pages import (
     base,
     fleet,
     groups,
+    holds,
     investigation,
     job,
     jobs,
@@ -44,6 +45,7 @@ PAGES = (
     investigation.blueprint,
     settings.blueprint,
     groups.blueprint,
+    holds.blueprint,
 )
 # The API's endpoints that have a page at their path: `Accept: text/html` gives the page.
 IN_PLACE: Mapping[str, base.View] = {

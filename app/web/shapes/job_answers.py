@@ -23,7 +23,7 @@ OF_THE_JOB = (
 class WaitingAnswer(BaseModel):
     """What a pending job waits for, and why in words."""
 
-    kind: Literal["slot", "time", "worker"] = Field(serialization_alias="for")
+    kind: Literal["slot", "time", "worker", "hold"] = Field(serialization_alias="for")
     until: datetime | None
     why: str
 
@@ -158,6 +158,8 @@ def waiting_answer(job: Job) -> WaitingAnswer | None:
     if later and (job.failures or job.waiting_for is WaitingFor.TIME):
         again = f"to be tried again after failure {job.failures} of {job.spec.max_failures}"
         return WaitingAnswer(kind="time", until=job.not_before, why=job.waiting or again)
+    if job.waiting and job.waiting_for is WaitingFor.HOLD:
+        return WaitingAnswer(kind="hold", until=None, why=job.waiting)
     if job.waiting and job.waiting_for is not WaitingFor.SLOT:
         return WaitingAnswer(kind="worker", until=job.not_before, why=job.waiting)
     if later and not job.waiting:
