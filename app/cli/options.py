@@ -13,6 +13,24 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's 
 anyway = click.option("--anyway", is_flag=True, help="Also where no worker has ever offered the workflow.")
 
 
+class AttemptNumber(click.ParamType[int | str]):
+    """An attempt's number, or all of them."""
+
+    name = "N|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """The number, or "all"."""
+        if value == "all":
+            return "all"
+        try:
+            number = int(value)
+        except ValueError:
+            number = 0
+        if number < 1:
+            self.fail(f"{value!r} is neither the number of an attempt, from 1, nor all", param, ctx)
+        return number
+
+
 class Commands(click.Group):
     """A group whose verbs report errors that people can mend as one line and exit code 1, never by a traceback."""
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 import psycopg
 
-from app.ledger import deaths, jobs, logs, open_attempts, reports, tokens, waiting
+from app.ledger import deaths, jobs, open_attempts, reports, tokens, waiting
 from app.ledger.db import Ledger
 from app.ledger.registry import joins
 from app.ledger.waiting import WaitingClass, WaitingJob
 from app.pool.agent_http import Offer
-from app.pool.log.portion import PortionHead, pack, stamped
 from app.pool.model import Gpu, Job, JobSpec, Requirement, Worker, Workflow
 from app.pool.protocol import Report
 from tests.kit.services import eventually
@@ -97,16 +95,6 @@ def tell(ledger: Ledger, worker: Worker, job: Job, attempt: int, kind: str, **re
     report = Report(kind, worker.id, worker.incarnation, job.id, attempt, **rest)  # type: ignore[arg-type]
     with ledger.transaction() as tx:
         return reports.apply(tx, report)
-
-
-def write_log(ledger: Ledger, worker: Worker, job: Job, attempt: int, *lines: str) -> None:
-    """Let the worker send the next portion of an attempt's log, with these lines."""
-    before = {extent.attempt: extent for extent in logs.extents(ledger, job.id)}.get(attempt)
-    first_line, first_byte = (before.lines + 1, before.bytes) if before else (1, 0)
-    text = "".join(f"{line}\n" for line in lines).encode(errors="replace")
-    head = PortionHead(first_line, first_line, len(lines), first_byte, len(text))
-    data = pack(stamped(time.time_ns() // 1_000_000, "o", text))
-    assert logs.store(ledger, job.id, attempt, worker.id, head, data, 2**40) is logs.StoreOutcome.NOW
 
 
 def running(ledger: Ledger, worker: Worker, job: Job | None = None) -> Job:

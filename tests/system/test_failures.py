@@ -71,10 +71,10 @@ def test_the_time_in_which_a_worker_says_that_it_saved_files_is_not_counted(scen
 
 
 def test_a_job_without_limits_takes_the_pool_s_and_its_own_goes_first(scene: CoordinatorScene) -> None:
-    policy.write(scene.ledger, {"timeout_s": 300, "stall_s": 30, "strict": True}, "test")
+    policy.write(scene.ledger, {"timeout_s": 300, "stall_s": 30, "strict": True, "log_limit_mib": 7}, "test")
     peer = scene.peer()
     order = scene.running(peer, stall_s=5)
-    assert (order.timeout_s, order.stall_s, order.strict) == (300, 5, True)
+    assert (order.timeout_s, order.stall_s, order.strict, order.log_limit_mib) == (300, 5, True, 7)
     (held,) = open_attempts.held(scene.ledger)
     assert (held.timeout_s, held.strict) == (300, True)
 

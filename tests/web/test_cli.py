@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -29,7 +29,8 @@ from app.ledger.registry import joins
 from app.pool.agent_http import Offer
 from app.pool.model import FileFact, Job, JobId, Parameter, Worker, Workflow
 from app.up.processes import free_port
-from tests.kit.actors import found, join, know, offer, running, tell, write_log
+from tests.kit.actors import found, join, know, offer, running, tell
+from tests.kit.logs import write_log, write_many
 from tests.kit.services import eventually
 
 Environment = dict[str, str]
@@ -170,13 +171,13 @@ def test_waiting_for_a_cancelled_job_ends_with_2(home: Environment, ledger: Ledg
 def test_a_followed_log_goes_on_over_attempts_until_the_end(home: Environment, ledger: Ledger) -> None:
     worker = join(ledger)
     job = running(ledger, worker)
-    write_log(ledger, worker, job, 1, "one")
+    write_log(ledger, job, ["one"])
     assert said(home, "logs", job.id) == "one"
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(said, home, "logs", job.id, "-f")
         tell(ledger, worker, job, 1, "end", end="stopped")
         again = running(ledger, worker, found(ledger, job))
-        write_log(ledger, worker, again, 2, "two", "three")
+        write_log(ledger, again, ["two", "three"], closed=True)
         tell(ledger, worker, again, 2, "end", end="succeeded")
         lines = following.result(20).splitlines()
     assert lines in (["one", "-- attempt 2", "two", "three"], ["two", "three"])
@@ -409,3 +410,86 @@ def test_a_mistake_is_told_at_once_and_taken_anyway_where_that_is_said(home: Env
     assert (refused.exit_code, "/jobs/1/workflow: no worker offers 'brun'" in refused.stderr) == (1, True)
     taken = call(home, "batch", "--anyway", str(tmp_path / "jobs"))
     assert (taken.exit_code, len(taken.stdout.split()), len(taken.stderr.splitlines())) == (0, 3, 1)
+
+
+def test_a_log_is_printed_whole_from_its_end_or_with_its_times(home: Environment, ledger: Ledger) -> None:
+    job = running(ledger, join(ledger))
+    write_log(ledger, job, ["\x1b[31mone\x1b[0m", ("e", "two"), ("O", "10 %"), "three"], closed=True)
+    assert said(home, "logs", job.id).splitlines() == ["one", "two", "three"]
+    assert said(home, "logs", job.id, "--tail", "1") == "three"
+    assert said(home, "logs", job.id, "--timestamps").splitlines()[0] == "2025-11-30T10:53:21.000Z one"
+    refused = call(home, "logs", job.id, "--attempt", "2")
+    assert (refused.exit_code, "the newest is 1" in refused.stderr) == (1, True)
+    assert "nor all" in call(home, "logs", job.id, "--attempt", "0").stderr
+
+
+def test_all_attempts_are_printed_and_the_newest_alone_says_so(home: Environment, ledger: Ledger) -> None:
+    worker = join(ledger)
+    job = running(ledger, worker)
+    write_log(ledger, job, ["one"])
+    tell(ledger, worker, job, 1, "end", end="stopped")
+    write_log(ledger, running(ledger, worker, found(ledger, job)), ["two"])
+    newest = call(home, "logs", job.id)
+    assert (newest.stdout, "--attempt all" in newest.stderr) == ("two\n", True)
+    assert said(home, "logs", job.id, "--attempt", "all").splitlines() == ["-- attempt 1", "one", "-- attempt 2", "two"]
+    last = said(home, "logs", job.id, "--attempt", "all", "--tail", "2").splitlines()
+    assert last == ["-- attempt 1", "one", "-- attempt 2", "two"]
+
+
+def test_a_followed_log_waits_for_a_server_that_restarts_and_for_the_end_of_the_log(
+    home: Environment, ledger: Ledger, tmp_path: Path
+) -> None:
+    worker = join(ledger)
+    job = running(ledger, worker)
+    write_log(ledger, job, ["one"])
+    token, out = (tmp_path / "admin-token").read_text(), tmp_path / "out"
+    with _failing((tmp_path / "server").read_text().strip()) as (way, fail), out.open("wb") as printed:
+        environ = {**os.environ, **home, "MUSTER_SERVER": way, "MUSTER_TOKEN": token}
+        command = [sys.executable, "-m", "app", "logs", job.id, "-f"]
+        with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=printed, stderr=subprocess.PIPE) as following:
+            eventually(lambda: out.read_text() == "one\n", 30)
+            fail(True)
+            assert following.stderr and b"waiting for it" in following.stderr.readline()
+            write_log(ledger, job, ["two"])
+            tell(ledger, worker, job, 1, "end", end="succeeded")
+            fail(False)
+            eventually(lambda: out.read_text() == "one\ntwo\n", 30)
+            write_log(ledger, job, ["three"], worker.id, closed=True)  # later than the end of its attempt
+            assert following.wait(30) == 0
+    assert out.read_text() == "one\ntwo\nthree\n"
+
+
+def test_a_reader_that_closes_the_pipe_gets_no_traceback(home: Environment, ledger: Ledger) -> None:
+    job = running(ledger, join(ledger))
+    write_many(ledger, job, 20_000)
+    command = f"{sys.executable} -m app logs {job.id} | head -n 2"
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env={**os.environ, **home}, capture_output=True, text=True, check=True
+    )
+    assert (ended.stdout.splitlines(), ended.stderr) == (["line 1 of the log", "line 2 of the log"], "")
+
+
+@contextmanager
+def _failing(server: str) -> Iterator[tuple[str, Callable[[bool], None]]]:
+    """The address of a way to this server, and what makes the way fail or work again."""
+    broken: list[bool] = [False]
+
+    class Way(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if broken[0]:
+                return  # the connection is closed without an answer
+            asked = urllib.request.Request(server + self.path, headers=dict(self.headers))
+            with urllib.request.urlopen(asked) as answer:
+                self.send_response(answer.status)
+                self.end_headers()
+                self.wfile.write(answer.read())
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Way) as way, ThreadPoolExecutor(1) as pool:
+        pool.submit(way.serve_forever, 0.05)
+        try:
+            yield f"http://127.0.0.1:{way.server_port}", lambda fails: broken.__setitem__(0, fails)
+        finally:
+            way.shutdown()

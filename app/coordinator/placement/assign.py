@@ -105,6 +105,7 @@ class Assigner:
             gpus=reserved.gpus,
             free_mb=max(reserved.vram_mb, spec.requirement.min_vram_mb or 0),
             others_mb=self._fleet.policy.others_vram_mb if reserved.whole else None,
+            log_limit_mib=self._fleet.policy.log_limit_mib,
             **limits,
         )
 

@@ -24,6 +24,7 @@ from app.web.pages import (
     worker,
     worker_actions,
 )
+from app.web.pages.log import views as log_views
 
 TREE = Blueprint(
     "files_of_pages",
@@ -40,6 +41,7 @@ PAGES = (
     worker_actions.blueprint,
     jobs.blueprint,
     job.blueprint,
+    log_views.blueprint,
     submit.blueprint,
     notifications.blueprint,
     investigation.blueprint,

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.ledger.logs import LogLine
 from app.pool.model import Attempt, AttemptEnd, Job, JobState, Then, WaitingFor
 from app.pool.status import FREE_SLOT, JobStatus, job_status
 from app.web.shapes.job_fields import SpecAnswer, facts_of
@@ -104,22 +103,6 @@ class AttemptList(BaseModel):
     next: None = None
 
 
-class LineAnswer(BaseModel):
-    """A line of an attempt's log."""
-
-    attempt: int
-    number: int
-    line: str
-    at: datetime
-
-
-class LineList(BaseModel):
-    """Lines of one attempt, oldest first; `next` is the `after` of the next page."""
-
-    items: list[LineAnswer]
-    next: str | None
-
-
 def job_answer(job: Job, result: Any, warnings: Sequence[str] = ()) -> JobAnswer:
     """The job as people see it, with its accepted result."""
     facts = {**facts_of(job.spec), **{name: getattr(job, name) for name in OF_THE_JOB}}
@@ -132,11 +115,6 @@ def attempt_answer(attempt: Attempt) -> AttemptAnswer:
     """An attempt as people see it."""
     facts = {name: getattr(attempt, name) for name in AttemptAnswer.model_fields if name != "state"}
     return AttemptAnswer(state=_state(attempt), **facts)
-
-
-def line_answer(line: LogLine) -> LineAnswer:
-    """A log line as people see it."""
-    return LineAnswer(attempt=line.attempt, number=line.number, line=line.text, at=line.at)
 
 
 def ahead(job: Job) -> datetime | None:
