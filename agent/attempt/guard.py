@@ -83,7 +83,8 @@ class Guard:
         self._order, self._setup, self._main, self._slot_pidfd = order, setup, main, slot_pidfd
         self._deadline = Deadline(setup.deadline_fd, order.strict, order.max_orphan_s)
         self._folders = Folders.of(order, setup.output_folder)
-        self._output = Output(order, setup.log_folder, main)
+        workflow = self._workflow()
+        self._output = Output(order, setup.log_folder, main, workflow.fail_when if workflow else ())
         self._reporter = Reporter(order, main.send, self._output.log)
         self._oom_kills = oom_kills()
         self._child: WorkflowProcess | None = None
@@ -121,6 +122,7 @@ class Guard:
             starved = oom_kills() > self._oom_kills
             end = ending(self._reporter, self._why, self._child.ended() if self._child else None, starved)
             workflow = self._workflow()
+            end = self._output.watch.judged(end)
             self._reporter.end(apply_rules(end, workflow.rules if workflow else (), self._reporter))
             self._output.close()
             self._deliver()

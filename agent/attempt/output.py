@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from agent.attempt.log_watch import LogWatch
 from agent.attempt.workflow_process import OutputPipe
 from agent.ipc.link import Link
 from agent.log.attempt_log import AttemptLog
@@ -21,6 +22,7 @@ from agent.log.spooler import Spooler
 from app.pool.codec import plain
 from app.pool.log.portion import Stream
 from app.pool.loop import Bell
+from app.pool.model import FailWhen
 from app.pool.protocol import Order
 
 log = logging.getLogger(__name__)
@@ -34,11 +36,12 @@ MIB = 1024 * 1024
 class Output:
     """One attempt's output; `pipes` are set once its process is there."""
 
-    def __init__(self, order: Order, folder: str, main: Link) -> None:
+    def __init__(self, order: Order, folder: str, main: Link, fail_when: Iterable[FailWhen]) -> None:
         self._order, self._main = order, main
         self._spooler = Spooler(attempt_folder(Path(folder), order.job, order.attempt))
         self.pipes: Mapping[Stream, OutputPipe] = {}
-        self.log = AttemptLog(self._spooler.take)
+        self.watch = LogWatch([each.log for each in fail_when], self._remark)
+        self.log = AttemptLog(self._spooler.take, self.watch.feed)
 
     def sources(self) -> list[Bell | OutputPipe]:
         """What to wait on: the spooler's bell, and pipes that may be read; one at its end is always readable."""
@@ -78,6 +81,9 @@ class Output:
         self._tell()
         if not self._spooler.ended:
             log.warning("log: its end is lost: job=%s attempt=%d", self._order.job, self._order.attempt)
+
+    def _remark(self, words: str) -> None:
+        self.log.remark(words)
 
     def _read(self) -> bool:
         """Take what the pipes hold, of each what it can hold once. True when there was anything."""

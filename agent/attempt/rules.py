@@ -6,14 +6,12 @@ exit codes alone count. Should the limit fail, main kills a guard that is silent
 
 from __future__ import annotations
 
-import contextlib
 import re
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn
 
 from agent.attempt.reporter import Reporter
+from agent.attempt.time_limit import within
 from agent.gpus import out_of_memory
 from agent.log.last_lines import shortened
 from app.pool.model import LIMITS, Rule
@@ -35,7 +33,7 @@ def apply_rules(end: Report, rules: Sequence[Rule], reporter: Reporter) -> Repor
     if end.cause == Cause.WORKFLOW and out_of_memory.ran_out(lines):
         end = replace(end, cause=Cause.GPU_MEMORY)
     try:
-        with _within(WITHIN_S):
+        with within(WITHIN_S):
             found = first_match(rules, end.exit_code, lines)
     except TimeoutError:
         reporter.remark(TOO_SLOW)
@@ -54,19 +52,3 @@ def _fitted(rule: Rule, exit_code: int | None, lines: Sequence[str]) -> str | No
         return ended_words(exit_code) if exit_code is not None and exit_code == rule.exit_code else None
     pattern = re.compile(rule.log)
     return next((line.strip()[: LIMITS.text_characters] for line in lines if pattern.search(line)), None)
-
-
-@contextlib.contextmanager
-def _within(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the main thread when the block takes longer: `re` handles signals while it searches."""
-    before = signal.signal(signal.SIGALRM, _too_late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def _too_late(*_: object) -> NoReturn:
-    raise TimeoutError

@@ -7,22 +7,20 @@ the workflows that ship say themselves what they need.
 from __future__ import annotations
 
 import logging
-import re
 import sys
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from agent.join import programs
+from agent.join import declared_rules, programs
 from agent.runners import demands
 from agent.runners.command import PLACE
 from agent.workflows import NotOffered, burn, transcode
 from app.pool import parameters
 from app.pool.codec import from_plain
 from app.pool.errors import SettingsError
-from app.pool.model import TIME_LIMITS, Demands, Parameter, Rule, Then, Workflow
+from app.pool.model import TIME_LIMITS, Demands, Parameter, Rule, Workflow
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,9 +34,6 @@ _KEYS = {key.name for key in fields(Workflow)} - {"name"}
 _PARAMETER_KEYS = {key.name for key in fields(Parameter)} - {"name"}
 _OUTPUT_KEYS = {key.name for key in fields(Demands)}
 _RULE_KEYS = {key.name for key in fields(Rule)}
-THENS = typing.get_args(Then)
-MOST_RULES = 20
-MOST_PATTERN_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
@@ -91,11 +86,13 @@ def _workflow(file: Path, name: str, table: dict[str, Any]) -> Workflow:
         _only(file, f"{name}.{parameter}", about, _PARAMETER_KEYS)
         listed.append({"name": parameter, **about})
     _only(file, f"{name}, outputs", table.get("outputs", {}), _OUTPUT_KEYS)
-    rules = table.get("rules", [])
-    for place, rule in enumerate(rules if isinstance(rules, list) else (), 1):
-        _only(file, f"{name}, rule {place}", rule, _RULE_KEYS)
+    rules, fail_when = table.get("rules", []), table.get("fail_when", [])
+    for what, listing, keys in (("rule", rules, _RULE_KEYS), ("fail_when", fail_when, {"log"})):
+        for place, each in enumerate(listing if isinstance(listing, list) else (), 1):
+            _only(file, f"{name}, {what} {place}", each, keys)
     try:
-        _check_rules(rules)
+        declared_rules.check(rules)
+        declared_rules.check_fail_when(fail_when)
         workflow = from_plain(Workflow, {"name": name, **table, "parameters": listed})
         _check(workflow)
     except ValueError as error:
@@ -143,32 +140,3 @@ def _check_parameter(parameter: Parameter) -> None:
         wrong = parameters.problems([parameter], {parameter.name: parameter.default})
         if wrong and parameter.default is not None:
             raise ValueError(f"parameter {parameter.name}: its default {wrong[0][1]}")
-
-
-def _check_rules(rules: Any) -> None:
-    if not isinstance(rules, list) or len(rules) > MOST_RULES:
-        raise ValueError(f"rules must be a list of at most {MOST_RULES}")
-    for place, rule in enumerate(rules, 1):
-        if rule.get("then") not in THENS:
-            raise ValueError(f"rule {place}: then must be one of {', '.join(THENS)}")
-        if ("exit_code" in rule) == ("log" in rule):
-            raise ValueError(f"rule {place}: name exit_code or log, and only one of them")
-        problem = _exit_code(rule["exit_code"]) if "exit_code" in rule else _pattern(rule["log"])
-        if problem:
-            raise ValueError(f"rule {place}: {problem}")
-
-
-def _exit_code(code: Any) -> str | None:
-    # Not 0, which is success, and nothing that is not the exit code of a process.
-    good = isinstance(code, int) and not isinstance(code, bool) and 1 <= code <= 255
-    return None if good else "exit_code must be a whole number from 1 to 255"
-
-
-def _pattern(pattern: Any) -> str | None:
-    if not isinstance(pattern, str) or not 1 <= len(pattern) <= MOST_PATTERN_CHARACTERS:
-        return f"log must be a regular expression of 1 to {MOST_PATTERN_CHARACTERS} characters"
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        return f"log is no regular expression: {error}"
-    return None

@@ -33,8 +33,9 @@ class Passage:
 class AttemptLog:
     """Passes on what is said as passages, in the order in which it was heard. Nothing here waits."""
 
-    def __init__(self, take: Callable[[Passage], None]) -> None:
-        self._take = take
+    def __init__(self, take: Callable[[Passage], None], look_at: Callable[[bytes], None] = lambda text: None) -> None:
+        """`look_at` is called with all whole lines of the program, and none of Muster's own."""
+        self._take, self._look_at = take, look_at
         self._outputs: dict[Stream, _Output] = {"o": _Output(), "e": _Output()}
         self._lines = 0
         self.recent = LastLines()
@@ -65,6 +66,8 @@ class AttemptLog:
     def _say(self, stream: Stream, text: bytes) -> None:
         if text:
             self.recent.add(text, self._pass_on(stream, text))
+        if text and stream != "m":
+            self._look_at(text)
 
     def _pass_on(self, stream: str, text: bytes) -> int:
         lines = text.count(b"\n")

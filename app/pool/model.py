@@ -145,6 +145,13 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class FailWhen:
+    """A line, by a regular expression, that makes the success of an attempt a failure."""
+
+    log: str
+
+
+@dataclass(frozen=True)
 class Demands:
     """Which outputs an attempt of a workflow must leave for its return to count as a success."""
 
@@ -168,6 +175,7 @@ class Workflow:
     timeout_s: int | None = None  # of jobs that name none; None: the pool's
     stall_s: int | None = None
     rules: tuple[Rule, ...] = ()  # of failures; the first that fits counts
+    fail_when: tuple[FailWhen, ...] = ()
     outputs: Demands = Demands()
     help: str = ""
 
