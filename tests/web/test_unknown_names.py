@@ -131,7 +131,7 @@ def test_a_tag_and_workers_that_are_not_there_are_warned_of(web: Web) -> None:
 
 def test_a_group_that_is_not_there_is_refused_with_the_nearest_name(web: Web) -> None:
     groups.create(web.ledger, "farm", None)
-    assert web.refused({"group": "fram"}) == {"/group": "there is no group fram; did you mean 'farm'?"}
+    assert web.refused({"group": "farmm"}) == {"/group": "there is no group farmm; did you mean 'farm'?"}
 
 
 def test_a_key_of_a_refused_submission_is_free_and_a_repeated_one_warns_again(web: Web) -> None:
