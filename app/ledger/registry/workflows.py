@@ -25,7 +25,7 @@ def declared(ledger: Ledger, names: Sequence[str] | None = None) -> list[Declara
 
 
 def known(ledger: Ledger, names: Sequence[str] | None = None) -> dict[str, Workflow | None]:
-    """Those of these workflows, or all, that a worker has ever offered, as each was declared last (None: not kept)."""
+    """Every workflow of these names, or all, that a worker has ever offered, as declared last (None: not kept)."""
     rows = ledger.all("workflows_known", names=None if names is None else list(names)) if names != [] else []
     return {row["name"]: from_plain(Workflow, row["declared"]) if row["declared"] else None for row in rows}
 
