@@ -124,7 +124,7 @@ def workers(found: Iterable[Shown]) -> None:
 def holds(found: Iterable[Shown]) -> None:
     """Print the workflows on hold, a line each."""
     for hold in found:
-        click.echo(f"{hold['workflow']} is {hold['words']}")
+        click.echo(hold["words"])
 
 
 def results(found: Iterable[Shown]) -> bool:
