@@ -11,6 +11,8 @@ from app.pool.log.words import ALL
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's answer.")
 
+anyway = click.option("--anyway", is_flag=True, help="Also where no worker has ever offered the workflow.")
+
 
 class AttemptNumber(click.ParamType[int | str]):
     """An attempt's number, or all of them."""

@@ -27,7 +27,7 @@ def write_log(
 
     A line is text of standard output, or (stream, text): the stream's letter, a capital for the state of a bar.
     """
-    before = newest(ledger, job)
+    before = _newest(ledger, job)
     pairs = [("o", line) if isinstance(line, str) else line for line in lines]
     blocks = [(stream, f"{text}\n".encode(errors="surrogateescape")) for stream, text in pairs]
     first = before["first_line"] + before["lines"] + lost
@@ -49,7 +49,7 @@ def write_many(ledger: Ledger, job: Job, count: int, lines: Iterable[int] = (), 
         write_log(ledger, job, text, closed=closed and numbers[-1] == count)
 
 
-def newest(ledger: Ledger, job: Job) -> Row:
+def _newest(ledger: Ledger, job: Job) -> Row:
     """The head of the newest portion of the job's present attempt; where there is none, of what is before the first."""
     heads = ledger.all("log_portions_after", job=job.id, attempt=job.attempt, after=0, limit=1_000_000)
     return heads[-1] if heads else {"number": 0, "first_line": 1, "lines": 0, "first_byte": 0, "bytes": 0}
