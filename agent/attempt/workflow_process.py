@@ -21,10 +21,10 @@ from agent.ipc.start import Start, StartFrom
 from agent.processes import ATTEMPT_VARIABLE, JOB_VARIABLE
 from agent.runners.command import INDICES_VARIABLE
 from app.pool.codec import plain
-from app.pool.folders import CHECKPOINTS, of_attempt
 from app.pool.log.portion import Stream
 from app.pool.model import Workflow
 from app.pool.protocol import Order
+from app.pool.settings import CHECKPOINTS, folder_of_attempt
 
 PIPE_BYTES = 256 * 1024  # also read at once: a workflow that floods may not keep the guard from its clocks
 
@@ -40,8 +40,10 @@ class Folders:
     @classmethod
     def of(cls, order: Order, output_folder: str) -> Folders:
         root, resume = Path(output_folder), order.resume
-        output = of_attempt(root, order.job, order.attempt)
-        resumed = of_attempt(root, order.job, resume.attempt) / CHECKPOINTS / str(resume.number) if resume else None
+        output = folder_of_attempt(root, order.job, order.attempt)
+        resumed = (
+            folder_of_attempt(root, order.job, resume.attempt) / CHECKPOINTS / str(resume.number) if resume else None
+        )
         return cls(output, output / CHECKPOINTS, resumed)
 
     def make(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from app.ledger import attempts, policy
 from app.ledger.attempts import AttemptFiles
 from app.ledger.db import Ledger
-from app.pool.folders import CHECKPOINTS, of_attempt
+from app.pool.settings import CHECKPOINTS, folder_of_attempt
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class OutputGc:
         attempts.removed(self._ledger, gone)
 
     def _remove(self, remains: AttemptFiles) -> bool:
-        attempt = of_attempt(self._output, remains.job, remains.attempt)
+        attempt = folder_of_attempt(self._output, remains.job, remains.attempt)
         folder = attempt / CHECKPOINTS if remains.keeps_output else attempt
         # No link is followed: an agent could have left one that leads elsewhere.
         if any(each.is_symlink() for each in (attempt.parent, attempt, folder)):
