@@ -29,6 +29,8 @@ from agent.join.declare import Declared, declared
 from agent.join.identity import Identity, identify
 from agent.join.joining import Joined, Joining, JoinStopped
 from agent.join.lock import HostLock
+from agent.log.posting import Posting
+from agent.log.uploader import Uploader
 from agent.main import AgentParts, Main
 from agent.processes import become_subreaper, carried_by, kill_all
 from agent.redis_client import connect
@@ -42,6 +44,8 @@ from app.pool.settings import AgentSettings
 
 log = logging.getLogger(__name__)
 
+LOGS = "logs"  # the folder of the spool, in the agent's home
+MIB = 1024 * 1024
 LAST_LIFE_S = 10.0  # in which the processes of this agent's last life must be gone
 MOST_PAUSE_S = 5.0  # between tries to reach a server that is not there yet
 VERSION = "0.1.0"
@@ -87,6 +91,8 @@ def _work(settings: AgentSettings, joined: Joined, offer: Offer, cards: Inventor
     admission, deadline_fd, bell = joined.admission, make_deadline(), Bell()
     worker, incarnation, keys = admission.worker, admission.incarnation, Keys(admission.prefix)
     outbox = Outbox(connect(admission.redis_url), keys.out(worker))
+    uploader = Uploader(settings.home / LOGS, Posting(settings.server, admission.token), settings.log_spool_mib * MIB)
+    uploader.find_leftovers()
     pulse = Pulse(_begin(joined, offer, deadline_fd))
     load = HostLoad(cards)
     slots = SlotProcesses(_setup(settings, joined, offer, deadline_fd, lock), settings.slots)
@@ -94,13 +100,14 @@ def _work(settings: AgentSettings, joined: Joined, offer: Offer, cards: Inventor
     def own() -> set[int]:
         return slots.pids() | load.pids() | {pulse.pid}
 
-    attempts = Attempts(worker, incarnation, outbox, deadline_fd, own)
+    attempts = Attempts(worker, incarnation, outbox, uploader, deadline_fd, own, load)
     read = partial(directives.read, keys, worker)
-    parts = AgentParts(worker, incarnation, pulse, slots, attempts, outbox, load, read, settings.grace_s, own)
+    parts = AgentParts(worker, incarnation, pulse, slots, attempts, outbox, uploader, load, read, settings.grace_s, own)
     agent = Main(parts, asked, bell)
     bell_listener = BellListener(admission.redis_url, keys.bell_of(worker), agent.rung, agent.subscribed)
     start_thread("bell", bell_listener.run, partial(agent.thread_died, "bell"))
     start_thread("outbox", outbox.run, partial(agent.thread_died, "outbox"))
+    start_thread("uploader", uploader.run, partial(agent.thread_died, "uploader"))
     agent.run()
 
 
@@ -188,6 +195,7 @@ def _setup(settings: AgentSettings, joined: Joined, offer: Offer, deadline_fd: i
         lock_fd=lock.fd,
         rq_redis_url=joined.admission.rq_redis_url,
         output_folder=str(settings.output_folder),
+        log_folder=str(settings.home / LOGS),
         workflows=offer.workflows,
     )
 

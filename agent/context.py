@@ -8,18 +8,23 @@ longer this worker's, every call raises LeaseLost: let it through, what the work
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from agent import files as stored_files
+from agent.files import durable, moving, names
+from agent.files.facts import facts
 from agent.ipc.deadline import Deadline, Past
+from agent.ipc.own_output import OwnOutput
+from agent.ipc.saving import Saving
 from agent.ipc.start import Start, StartFrom
 from agent.ipc.wire import Signals, Wire
-from agent.limits import check_json, cut
+from agent.limits import check_json
 from agent.tags import is_tag
 from app.pool.codec import plain
 from app.pool.errors import LeaseLost, PoolError
@@ -27,8 +32,6 @@ from app.pool.model import LIMITS, FileFact, Json
 from app.pool.text import storable_text
 
 __all__ = ["Job", "LeaseLost", "Permanent", "Resume", "Stopped", "Stopping", "WorkerTags"]
-
-LOG_FULL = f"… the log of this attempt is full ({LIMITS.log_lines} lines); what follows is not kept"
 
 Stopping = Literal["checkpoint", "cancel"]
 
@@ -99,7 +102,7 @@ class Job:
         self._wire, self._signals = wire, signals
         self._deadline = deadline_of(start)
         self._lock = threading.RLock()
-        self._lines = 0
+        self._output = OwnOutput(1)
         self._facts: dict[Path, FileFact] = {}  # of files that belong to a checkpoint
         self._number = start.resume.number if start.resume else 0
         self.resume: Resume | None = self._resumed(start.resume) if start.resume else None
@@ -130,23 +133,17 @@ class Job:
     def log(self, line: str) -> None:
         """Add a line, or several, to the attempt's log; each is cut after 4 KiB. Raises LeaseLost.
 
-        Waits while the agent does not read: what is logged is not lost.
+        It stands behind what was printed before. Waits while the agent does not read.
         """
         self.log_all(line.splitlines() or [""])
 
     def log_all(self, lines: Iterable[str]) -> None:
-        """Add many lines at once. Raises LeaseLost.
-
-        An attempt has at most 100,000 lines; what comes after them is dropped, which the log says once.
-        """
+        """Add many lines at once. Raises LeaseLost."""
         with self._lock:
             self._look()
-            left = LIMITS.log_lines - self._lines
-            if left <= 0:
-                return
-            new = [cut(storable_text(line)) for line in lines]
-            self._lines += len(new)
-            self._wire.send({"log": new if len(new) < left else [*new[: left - 1], LOG_FULL]})
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # whatever the workflow has put there
+                sys.stdout.flush()
+            self._output.write("".join(f"{line}\n" for line in lines).encode(errors="replace"))
 
     def checkpoint(self, state: Json, files: Iterable[Path | str] = ()) -> tuple[Path, ...]:
         """Save a state (JSON, up to 256 KiB), and files that belong to it, from which the next attempt can go on.
@@ -164,9 +161,13 @@ class Job:
             self._number += 1
             paths = self._store([Path(path) for path in files], self.checkpoint_dir / str(self._number))
             self._look()  # again: moving and hashing may have taken long
-            facts = [plain(self._facts[path]) for path in paths]
-            self._wire.send({"checkpoint": state, "number": self._number, "files": facts})
+            given = [plain(self._facts[path]) for path in paths]
+            self._wire.send({"checkpoint": state, "number": self._number, "files": given})
         return paths
+
+    def saving(self) -> Saving:
+        """For the runners: a context in which files are saved. Raises LeaseLost, and Stopped when all is cancelled."""
+        return Saving(self._wire, self._still_wanted)
 
     def _look(self) -> Past:
         self._wire.look()
@@ -175,31 +176,37 @@ class Job:
             raise LeaseLost("the deadline of this attempt has passed")
         return past
 
+    def _still_wanted(self) -> None:
+        if self.stopping == "cancel":
+            raise Stopped("cancelled while its files were saved")
+
     def _store(self, sources: list[Path], folder: Path) -> tuple[Path, ...]:
         if not sources:
             return ()
-        targets = tuple(folder / source.name for source in sources)
+        targets = tuple(folder / names.escaped(source.name) for source in sources)
         if len(set(targets)) < len(targets):
             raise ValueError("two files of a checkpoint have the same name")
-        folder.mkdir(parents=True)
-        for source, target in zip(sources, targets, strict=True):
-            self._facts[target] = self._stored(source, target)
-        stored_files.sync_folder(folder)
-        stored_files.sync_folder(self.checkpoint_dir)
+        with Saving(self._wire, self._look) as saving:
+            folder.mkdir(parents=True)
+            new = [target for source, target in zip(sources, targets) if not self._linked(source, target)]
+            found = facts([(target, target.name) for target in new], [folder], saving.tick)
+            self._facts.update(zip(new, found))
+            durable.sync_folder(self.checkpoint_dir)
         return targets
 
-    def _stored(self, source: Path, target: Path) -> FileFact:
-        fact = self._facts.get(source)
-        if fact is not None:
-            stored_files.link(source, target)
-            return fact
-        stored_files.move(source, target)
-        return stored_files.fact(target, target.name)
+    def _linked(self, source: Path, target: Path) -> bool:
+        """Give a file of an earlier checkpoint a second name; a new one is moved here, and False is returned."""
+        if source in self._facts:
+            moving.link(source, target)
+            self._facts[target] = self._facts[source]
+            return True
+        moving.move(source, target)
+        return False
 
     def _resumed(self, start: StartFrom) -> Resume:
         folder = Path(start.files_dir or "")
         paths = tuple(folder / fact.name for fact in start.files)
-        for path, fact in zip(paths, start.files, strict=True):
+        for path, fact in zip(paths, start.files):
             if not path.is_file() or path.stat().st_size != fact.size:
                 raise FileNotFoundError(f"checkpoint {start.number} lacks its file {path}")
             self._facts[path] = fact

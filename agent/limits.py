@@ -1,4 +1,4 @@
-"""What a workflow may say: JSON and log lines within the limits of the pool (app.pool.model.LIMITS)."""
+"""What a workflow may say: JSON within the limits of the pool (app.pool.model.LIMITS)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import json
 from app.pool.codec import nested
 from app.pool.model import LIMITS, Json
 from app.pool.text import unstorable
-
-CUT = " … (cut)"
 
 
 def check_json(value: Json, most_bytes: int, what: str) -> None:
@@ -27,11 +25,3 @@ def check_json(value: Json, most_bytes: int, what: str) -> None:
     size = len(text.encode())
     if size > most_bytes:
         raise ValueError(f"{what} has {size} bytes; at most {most_bytes} are kept, put the rest into a file")
-
-
-def cut(line: str) -> str:
-    """The first 4 KiB of a log line, with a mark at its end when something is missing."""
-    encoded = line.encode()
-    if len(encoded) <= LIMITS.log_line_bytes:
-        return line
-    return encoded[: LIMITS.log_line_bytes - len(CUT.encode())].decode("utf-8", "ignore") + CUT

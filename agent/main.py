@@ -1,12 +1,12 @@
 """Main: the agent's one loop. It hears beat, slots and guards, and does what leases and signals say.
 
-Single-threaded; the bell listener, the outbox and the address have threads of their own, which only put something
-down for main and ring. Main waits for nobody but the kernel's report of a death, so that no job, no GPU driver and
-no server can delay it.
+Single-threaded; the bell listener, the outbox, the uploader of logs and the address have threads of their own, which
+only put something down for main and ring. Main waits for nobody but the kernel's report of a death, so that no job,
+no GPU driver and no server can delay it.
 
 The order within a turn matters. What has been heard comes first, then the check that the beat process lives: without
 it nobody moves the deadlines on, and main kills every job and ends with an error. Only then attempts and slots are
-looked at, and at last the beat is told of all of it. When the bell's thread or the outbox's dies, main ends in the
+looked at, and at last the beat is told of all of it. When the thread of bell, outbox or uploader dies, main ends in the
 same way; when the address' dies it says good-bye first. Its supervisor starts it again.
 """
 
@@ -31,6 +31,7 @@ from agent.beat.pulse import Pulse
 from agent.beat.timer import SOON_S, BeatTimer
 from agent.gpus.load import HostLoad
 from agent.ipc.link import Link, Message
+from agent.log.uploader import Uploader
 from agent.processes import carried_by, kill_all, reap
 from agent.slot.starter import SlotProcess, SlotProcesses
 from app.pool.codec import plain
@@ -45,7 +46,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.25  # how often guards are looked at while there are any
 IDLE_S = 1.0
 DIE_S = 5.0  # how long a main that gives up waits for its jobs' deaths
-SETTLE_S = 2.0  # for the last reports to be read; with Redis away the agent leaves all the same
+SETTLE_S = 2.0  # for the last reports to be read, and for the rest of the logs; what is away does not hold us
 HURRY_S = 0.5
 
 
@@ -59,6 +60,7 @@ class AgentParts:
     slots: SlotProcesses
     attempts: Attempts
     outbox: Outbox
+    uploader: Uploader
     load: HostLoad
     read: Callable[[Any, Sequence[JobId]], Message]  # the coordinator's directives, by a client of Redis
     grace_s: float
@@ -106,6 +108,7 @@ class Main:
         self._listen(self._bell, self._woken)
         self._listen(self._asked, self._leave)
         self._listen(self._parts.pulse, self._hear_beat)
+        self._listen(self._parts.load, self._parts.load.hear)
         try:
             while not self._done():
                 self._turn()
@@ -214,10 +217,10 @@ class Main:
             self._selector.unregister(handle.link)
 
     def _repeat(self) -> None:
-        """Send again what is kept, once an interval; log lines are lost only with a connection or a generation."""
+        """Send again what is kept, once an interval."""
         if self._now >= self._repeat_at:
             self._repeat_at = self._now + self._parts.pulse.interval_s
-            self._parts.outbox.send_again(with_logs=False)
+            self._parts.outbox.repeat()
 
     def _pulse(self) -> None:
         if self._parts.attempts.changed:
@@ -264,8 +267,11 @@ class Main:
         """Send the last report; the beat goes on until it is read, so that nobody calls us silent meanwhile."""
         self._parts.outbox.put(Report("goodbye", self._parts.worker, self._parts.incarnation))
         self._parts.pulse.send(self._beat(), True, time.monotonic())
-        if not self._parts.outbox.leave(HURRY_S if self._hurry.stopped else SETTLE_S):
+        within_s = HURRY_S if self._hurry.stopped else SETTLE_S
+        if not self._parts.outbox.leave(within_s):
             log.warning("left before all reports were read: worker=%s", self._parts.worker)
+        if not self._parts.uploader.leave(within_s):
+            log.warning("left before all logs were sent, the next life sends the rest: worker=%s", self._parts.worker)
 
     def _kill_what_is_left(self) -> None:
         """Kill guards and workflows; after a good-bye there are none."""

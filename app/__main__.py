@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from app.cli import jobs, server, tokens, workers
+from app.cli import holds, jobs, server, tokens, workers
 from app.cli.options import Commands
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     """Muster: a pool of GPU workers."""
 
 
-for command in (*server.COMMANDS, *jobs.COMMANDS, *workers.COMMANDS, tokens.token):
+for command in (*server.COMMANDS, *jobs.COMMANDS, *workers.COMMANDS, *holds.COMMANDS, tokens.token):
     main.add_command(command)
 
 if __name__ == "__main__":

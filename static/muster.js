@@ -1,4 +1,4 @@
-// Muster's one script. Every page works without it; it keeps what is shown alive and lets people's
+// The script of every page; a job's log has one more. Every page works without it; it keeps what is shown alive and lets people's
 // own doing (focus, typed text, ticks, open details, scroll) through every refresh.
 "use strict";
 
@@ -24,13 +24,9 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) htmx.trigger(document.body, "pool:refresh");
 });
-document.addEventListener("htmx:beforeSwap", () => {
-  followed = atEnd(log());
-});
 document.addEventListener("htmx:afterSwap", () => {
   tellAges();
   tellPicked();
-  if (followed) scrollToEnd(log());
 });
 document.addEventListener("htmx:afterRequest", (event) => {
   const { xhr, pathInfo } = event.detail;
@@ -39,7 +35,8 @@ document.addEventListener("htmx:afterRequest", (event) => {
   tellSilence();
   if (gone) return;
   heardAt = performance.now();
-  if (xhr.status === 200) tags.set(pathInfo.requestPath, xhr.getResponseHeader("ETag"));
+  const tag = xhr.getResponseHeader("ETag");
+  if (xhr.status === 200 && tag) tags.set(pathInfo.requestPath, tag);
   const date = Date.parse(xhr.getResponseHeader("Date"));
   if (date) ahead = Date.now() - date - SECOND / 2;
 });
@@ -81,14 +78,6 @@ function duration(seconds) {
 
 function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
-}
-
-// The log follows its end while a person looks at its end.
-let followed = false;
-const log = () => document.getElementById("log-lines");
-const atEnd = (box) => box !== null && box.scrollHeight - box.scrollTop - box.clientHeight < 24;
-function scrollToEnd(box) {
-  if (box) box.scrollTop = box.scrollHeight;
 }
 
 // What cannot be undone is asked first; without this script the button acts at once.
@@ -165,7 +154,6 @@ function meta(name) {
 document.documentElement.classList.add("scripted"); // what only this script can do is shown from here on
 tellAges();
 tellPicked();
-scrollToEnd(log());
 openTarget();
 setInterval(() => {
   tellAges();

@@ -44,7 +44,7 @@ def ending(reporter: Reporter, why: EndReason | None, code: int | None, starved:
     `code`: the exit code of its process, negative for a signal, None where nothing is known of it.
     `starved`: the kernel has killed some process for want of memory while it ran.
     """
-    said = reporter.ended
+    said = _complete(reporter)
     number, exit_code = died(code)
     if said and said.end != "succeeded":
         # A command's exit code is not that of the process which ran it, and which says all this and leaves with 0.
@@ -70,6 +70,14 @@ def oom_killed(number: int | None, starved: bool) -> bool:
 def killed_by(number: int, starved: bool) -> str:
     """In words, how a process was killed."""
     return f"{ended_words(-number)}{OUT_OF_MEMORY if oom_killed(number, starved) else ''}"
+
+
+def _complete(reporter: Reporter) -> Report | None:
+    """What the workflow said of its end, with the last lines of its log where these tell why it failed."""
+    said = reporter.ended
+    if said is None or said.end != "failed" or not reporter.wants_last:
+        return said
+    return replace(said, error="\n".join([said.error or "", *reporter.last]))
 
 
 def _end(reporter: Reporter, why: EndReason, number: int | None, exit_code: int | None) -> Report:

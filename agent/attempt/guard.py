@@ -2,12 +2,13 @@
 
 It claims through main, starts the workflow when the claim is accepted, passes on what it says, and kills all of it
 on a deadline, a cancel, a lost lease, a timeout or the death of slot or main. It runs no code of the workflow and
-needs no Redis. Nothing in its loop waits for anybody.
+needs no Redis. Nothing in its loop waits for anybody, nor for the disk: a thread writes its log (log/spooler.py).
 
 The order of an attempt: the claim is sent first, and the workflow's process is forked while the answer is on its way;
 it runs nothing before its first line, which is sent when the claim is accepted. At the end every process below the
 guard is dead before the end is said, because the coordinator may start the next attempt as soon as it hears of it.
-Main is told that nothing is left ("alone") before it is told the end, and then need not look for orphans.
+Main is told that nothing is left ("alone") before it is told the end, and then need not look for orphans. Last comes
+the rest of the log. Main passes the end on when the guard has gone, and so after the log, unless the disk hangs.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ import socket
 import time
 
 from agent.attempt.ending import CANCEL, DEADLINE, SLOT, EndReason, ending, failure, of_order
+from agent.attempt.output import Output
 from agent.attempt.reporter import Reporter
 from agent.attempt.rules import apply_rules
+from agent.attempt.work_time import WorkTime
 from agent.attempt.workflow_process import Folders, WorkflowProcess, first_line
 from agent.ipc.channel import SlotSetup, introduce
 from agent.ipc.deadline import Deadline, Past
@@ -30,8 +33,8 @@ from agent.ipc.link import Link, Message
 from agent.processes import become_subreaper, descendants, kill_all, oom_kills, reap
 from app.pool import faults
 from app.pool.loop import Bell
-from app.pool.model import Workflow
-from app.pool.protocol import ORPHAN_KILL_S, Cause, Order
+from app.pool.model import ORPHAN_KILL_S, Workflow
+from app.pool.protocol import Cause, Order
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +83,13 @@ class Guard:
         self._order, self._setup, self._main, self._slot_pidfd = order, setup, main, slot_pidfd
         self._deadline = Deadline(setup.deadline_fd, order.strict, order.max_orphan_s)
         self._folders = Folders.of(order, setup.output_folder)
-        self._reporter = Reporter(order, main.send)
+        workflow = self._workflow()
+        self._output = Output(order, setup.log_folder, main, workflow.fail_when if workflow else ())
+        self._reporter = Reporter(order, main.send, self._output.log)
         self._oom_kills = oom_kills()
         self._child: WorkflowProcess | None = None
         self._began: float | None = None  # when the workflow was given its first line
+        self._work_time = WorkTime()
         self._looking_at = 0.0
         self._kill_at: float | None = None
         self._why: EndReason | None = None  # it is stopped or killed
@@ -95,6 +101,7 @@ class Guard:
         try:
             self._folders.make()
             self._child = WorkflowProcess(self._order, self._setup, self._folders)
+            self._output.pipes = self._child.outputs
         except OSError as error:
             self._why = failure(Cause.GUARD, f"the attempt could not be prepared: {error}")
 
@@ -110,11 +117,14 @@ class Guard:
             self._main.send({"m": "alone"})
         if not self._refused:
             self._hear_child()  # what it said before it was killed
+            self._output.finish()
             faults.point("guard.before_end")
             starved = oom_kills() > self._oom_kills
             end = ending(self._reporter, self._why, self._child.ended() if self._child else None, starved)
             workflow = self._workflow()
+            end = self._output.watch.judged(end)
             self._reporter.end(apply_rules(end, workflow.rules if workflow else (), self._reporter))
+            self._output.close()
             self._deliver()
         self._main.close()
 
@@ -123,7 +133,7 @@ class Guard:
         poll = select.poll()
         poll.register(self.signals, select.POLLIN)
         poll.register(self._main, select.POLLIN | (select.POLLOUT if self._main.unsent_bytes else 0))
-        for source in self._child.sources() if self._child and self._main_reads() else ():
+        for source in (*self._output.sources(), *self._child.sources()) if self._child and self._main_reads() else ():
             poll.register(source, select.POLLIN)
         due_s = self._reporter.due_s()
         poll.poll(1000 * (LOOK_S if due_s is None else min(LOOK_S, due_s)))
@@ -138,6 +148,7 @@ class Guard:
             self._over = True  # nobody is left to tell why
         if self._main_reads():
             self._hear_child()
+            self._hear_output()
         self._look()
         self._reporter.flush()
         if self._child and self._child.ended() is not None:
@@ -177,6 +188,7 @@ class Guard:
             line = first_line(self._order, workflow, self._folders, self._setup.deadline_fd)
             self._child.link.send(line)
             self._began = self._reporter.heard_at = time.monotonic()
+            self._work_time.begin(self._began)
 
     def _workflow(self) -> Workflow | None:
         """The workflow as the worker declares it; None when it does not."""
@@ -191,19 +203,32 @@ class Guard:
                 self._heard(message)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             self._kill(failure(Cause.WORKFLOW, f"its process said what cannot be read: {error!r}"))
-        self._reporter.log(self._child.output.lines())
+
+    def _hear_output(self) -> None:
+        if self._output.hear():
+            self._reporter.heard_at = time.monotonic()
+        if self._output.too_large and self._why is None:
+            self._kill(failure(Cause.LOG, self._output.too_large))
 
     def _heard(self, message: Message) -> None:
         if "tag" in message:
             self._main.send({"m": "tag", "tag": message["tag"], "has": message["has"]})
             return
         self._reporter.heard(message)
+        if "saving" in message:
+            self._saves(message["saving"] is not None)
         ended = self._reporter.ended
         if ended and ended.end == "stopped" and self._why is None and self._deadline.past() is not Past.NOT:
             self._why = DEADLINE  # its context looks at the deadline too, and was the first to see it
         if ended:
             self._main.send({"m": "done"})  # from now on its timeout cannot pass
             self._kill_at = min(self._kill_at or math.inf, time.monotonic() + FAREWELL_S)
+
+    def _saves(self, begins: bool) -> None:
+        """Hold the limits while files are saved; main and the coordinator have limits too."""
+        if begins is not self._work_time.saving:
+            self._work_time.save(begins, time.monotonic())
+            self._main.send({"m": "saving", "begins": begins})
 
     def _look(self) -> None:
         """Look at every clock, and tell main that they are looked at."""
@@ -216,8 +241,9 @@ class Guard:
             self._kill(DEADLINE)
         elif past is Past.TERM and self._why is None:
             self._stop(DEADLINE, "checkpoint", ORPHAN_KILL_S)
-        if self._began is not None and self._reporter.ended is None:
-            self._look_at_limits(now - self._began, now - self._reporter.heard_at)
+        worked_s = self._work_time.worked_s(now)
+        if worked_s is not None and not self._work_time.saving and self._reporter.ended is None:
+            self._look_at_limits(worked_s, now - self._reporter.heard_at)
         if self._kill_at is not None and now >= self._kill_at:
             self._over = True
         reap({self._child.pid} if self._child else ())
@@ -230,11 +256,14 @@ class Guard:
             self._stalled(failure(Cause.STALL, f"it gave no sign of progress for {stall_s} s"))
 
     def _stalled(self, why: EndReason) -> None:
-        """Kill the workflow, once it has shown in its log where it hangs."""
+        """Kill the workflow, once it has shown in its log where it hangs. A command hangs where we cannot look."""
+        workflow = self._workflow()
+        if self._child is None or workflow is None or workflow.runner == "command":
+            self._kill(why)
+            return
         self._why = why
         self._kill_at = time.monotonic() + STACKS_S
-        if self._child:
-            self._child.show_stacks()
+        self._child.show_stacks()
 
     def _stop(self, why: EndReason, asked: str, grace_s: float) -> None:
         """Ask the workflow to end, and kill it after the grace. A cancel outdoes every other reason."""

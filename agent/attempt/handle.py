@@ -10,23 +10,26 @@ import contextlib
 import os
 import select
 import signal
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Protocol
 
 from agent.attempt.ending import CANCEL, DEADLINE, GOOD_BYE, SLOT, EndReason, failure
-from agent.attempt.reporter import LAST_LINES
+from agent.attempt.work_time import WorkTime
+from agent.gpus.promise import Promise, PromiseCheck
 from agent.ipc.deadline import Deadline
 from agent.ipc.link import Link, Message
+from agent.log.spool import Portion
 from agent.processes import oom_kills
 from app.pool.codec import from_plain
+from app.pool.log.portion import PortionHead
 from app.pool.model import JobId
 from app.pool.protocol import AttemptRef, Cause, Lease, LeaseState, Report, Revocation
 
 LOOKING_S = 3.0  # a guard that is silent for longer is killed
 BEGIN_S = 10.0  # the same for one that has not begun to look: RQ waits for Redis first
 OVERDUE_S = 1.0  # the same for one that has not done what it was told
+FINISH_S = 6.0  # the same for one that has said its end, and only writes the rest of its log
 
 
 class Claim(Enum):
@@ -37,6 +40,7 @@ class Claim(Enum):
     SENT = "sent"
     ACCEPTED = "accepted"
     REFUSED = "refused"
+    GIVEN_BACK = "given back"  # never made: the attempt goes back to the pool
 
 
 # Why main ends an attempt; reported when its guard can no longer say it.
@@ -57,6 +61,16 @@ class SlotRef:
     pid: int
 
 
+class Ear(Protocol):
+    """Who hears what is neither a claim nor an end."""
+
+    def tag(self, tag: str, has: bool) -> None:
+        """Note that the workflow adds a tag (True) or drops it."""
+
+    def portion(self, portion: Portion) -> None:
+        """Note that a portion of the log was written."""
+
+
 class AttemptHandle:
     """An attempt's state, and the line to its guard. All calls come from the table of attempts (table.py)."""
 
@@ -66,8 +80,9 @@ class AttemptHandle:
         self.nonce: str = introduction["nonce"]
         self.pid: int = introduction["pid"]  # the guard's
         self.slot = slot.number
+        self.promise = Promise(tuple(introduction["gpus"]), introduction["free_mb"], introduction["others_mb"])
+        self.check_promise = PromiseCheck(self.promise)
         self.link = link
-        self.last: deque[str] = deque(maxlen=LAST_LINES)
         self.oom_kills = oom_kills()
         self.claim = Claim.NONE
         self.heard_at = now
@@ -83,7 +98,8 @@ class AttemptHandle:
         self.settled = False  # its lease says ended or revoked, or it never had a right to one
         self._deadline = deadline
         self._timeout_s: int | None = introduction["timeout_s"]
-        self._overtime_at: float | None = None  # when its guard should have killed it for that
+        self._work_time = WorkTime()
+        self._now = now  # of the last look
         # Pidfds, so that no later process of that pid is hit. None: it has died already.
         self._pidfd = _pidfd(self.pid)
         self._slot_pidfd = _pidfd(slot.pid)
@@ -91,7 +107,7 @@ class AttemptHandle:
     @property
     def ref(self) -> AttemptRef:
         """The attempt as a beat lists it."""
-        return AttemptRef(self.job, self.attempt, self.slot)
+        return AttemptRef(self.job, self.attempt, self.slot, int(self._work_time.saved_s(self._now)))
 
     @property
     def unexplained(self) -> bool:
@@ -109,27 +125,23 @@ class AttemptHandle:
             return False
         return self._slot_pidfd is None or bool(select.select([self._slot_pidfd], [], [], 0)[0])
 
-    def hear(self, now: float, tag: Callable[[str, bool], None]) -> list[Report]:
-        """Read what the guard said. Returns its reports but for the end, which waits until no process is left.
-
-        `tag` is called for each tag that the workflow adds (True) or drops (False).
-        """
+    def hear(self, now: float, ear: Ear) -> list[Report]:
+        """Read what the guard said. Returns its reports but for the end, which waits until no process is left."""
         reports = []
         for message in self.link.receive():
             self.heard_at = now
             kind = message["m"]
             if kind == "claim" and self.claim is Claim.NONE:
                 self.claim = Claim.HELD
-            elif kind == "report" and (report := self._report(message["report"])):
+            elif kind == "report" and (report := self._report(message["report"], now)):
                 reports.append(report)
             elif kind == "tag":
-                tag(message["tag"], message["has"])
-            elif kind == "alone":
-                self.alone = True
-            elif kind == "looking":
-                self._looks = True
-            elif kind == "done":
-                self._overtime_at = None
+                ear.tag(message["tag"], message["has"])
+            elif kind == "portion":
+                head = from_plain(PortionHead, message["head"])
+                ear.portion(Portion(self.job, self.attempt, head, message["size"]))
+            else:
+                self._note(kind, message, now)
         if self.link.gone and self.gone_at is None:
             self.gone_at = now
         return reports
@@ -153,29 +165,36 @@ class AttemptHandle:
         self.settled = True
         self.link.send({"m": "refused"})
 
+    def give_back(self, why: str) -> None:
+        """Have the attempt end before it claims, through no fault of its own."""
+        self.reason = EndReason(Cause.NO_ROOM, error=why)
+        self.claim = Claim.GIVEN_BACK
+        self.link.send({"m": "refused"})
+
     def stop(self, why: str, grace_s: float, reason: EndReason, now: float) -> None:
         """Ask the workflow to stop; after the grace the guard kills it, and a second later main kills both."""
-        if self.reason is None:
+        if self.reason is None and not self._finishing:
             self.reason = reason
             self.kill_at = now + grace_s + OVERDUE_S
             self.link.send({"m": "stop", "why": why, "grace_s": grace_s})
 
     def kill(self, reason: EndReason, now: float) -> None:
         """Have the guard kill the workflow; main kills both when that has not happened within a second."""
-        if self.kill_at is None or self.kill_at > now + OVERDUE_S:
+        if not self._finishing and (self.kill_at is None or self.kill_at > now + OVERDUE_S):
             self.reason = self.reason or reason
             self.kill_at = now + OVERDUE_S
             self.link.send({"m": "kill", "why": reason.cause})
 
     def check(self, now: float) -> None:
         """Kill the guard if it is silent, or has not done what it was told."""
+        self._now = now
         if self.gone_at is not None:
             return
         if now - self.heard_at > (LOOKING_S if self._looks else BEGIN_S):
             self._kill_guard_for(SILENT if self._looks else STUCK)
-        elif self.claim is Claim.ACCEPTED and self._deadline.overdue():
+        elif self.claim is Claim.ACCEPTED and not self._finishing and self._deadline.overdue():
             self._kill_guard_for(DEADLINE)
-        elif self._overtime_at is not None and now > self._overtime_at:
+        elif not self._finishing and self._is_overtime(now):
             self._kill_guard_for(OVERTIME)
         elif self.kill_at is not None and now > self.kill_at:
             self.kill_guard()
@@ -199,18 +218,41 @@ class AttemptHandle:
                 os.close(pidfd)
         self._pidfd = self._slot_pidfd = None
 
-    def _report(self, fields: Message) -> Report | None:
+    def _note(self, kind: str, message: Message, now: float) -> None:
+        """Note how far the guard is."""
+        if kind == "alone":
+            self.alone = True
+        elif kind == "looking":
+            self._looks = True
+        elif kind == "saving":
+            self._work_time.save(message["begins"], now)
+        elif kind == "done":
+            self._timeout_s = None
+
+    def _report(self, fields: Message, now: float) -> Report | None:
         report = from_plain(Report, {"worker": "", "incarnation": 0, **fields})
         if report.kind == "end":
             self.end = report
+            self.kill_at = now + FINISH_S if self.alone else self.kill_at
             return None
-        self.last.extend(report.lines)
         return report
+
+    @property
+    def _finishing(self) -> bool:
+        """True when no process of the attempt is left and its end is known; its guard only closes its log."""
+        return self.end is not None and self.alone
 
     @property
     def _guards_own(self) -> bool:
         """True when no end was said, or one that blames guard or slot: not the workflow's, not one that was ordered."""
         return self.end is None or self.end.cause in (Cause.GUARD, Cause.SLOT)
+
+    def _is_overtime(self, now: float) -> bool:
+        """True when its guard should have killed it for its time limit by now."""
+        worked_s = self._work_time.worked_s(now)
+        if self._timeout_s is None or worked_s is None or self._work_time.saving:
+            return False
+        return worked_s > self._timeout_s + OVERDUE_S
 
     def _kill_guard_for(self, reason: EndReason) -> None:
         self.reason = self.reason or reason
@@ -221,7 +263,7 @@ class AttemptHandle:
             self.refuse()
         elif lease.state is LeaseState.CLAIMED and lease.nonce == self.nonce:
             self.claim = Claim.ACCEPTED
-            self._overtime_at = None if self._timeout_s is None else now + self._timeout_s + OVERDUE_S
+            self._work_time.begin(now)
             self.link.send({"m": "claimed"})
         elif lease.state is LeaseState.CLAIMED:
             self.refuse()  # another delivery of this attempt has it

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,8 +28,8 @@ from app.pool.text import storable_text
 
 log = logging.getLogger(__name__)
 
-KEPT_LINES = 1_000  # of each attempt
 MOST_WAITING = 1_000  # entries of the stream that nobody has read
+ORDER = ("claim", "checkpoint", "progress", "end", "goodbye")
 ONCE = ("checkpoint", "end")  # go out even for a forgotten attempt: when it was taken away they are put on record
 FIELD = "report"
 LOOK_S = 0.05  # how often a leaving agent asks whether all has been read: no event says so
@@ -44,39 +43,14 @@ class AttemptReports:
     """The reports of one attempt that may have to be repeated; of progress and checkpoints only the newest."""
 
     newest: dict[str, Report] = field(default_factory=dict)
-    logs: deque[Report] = field(default_factory=deque)
-    lines: int = 0
-    dropped: Report | None = None
 
     def keep(self, report: Report) -> None:
-        """Add a report; the oldest lines go when there are too many."""
-        if report.kind != "log":
-            self.newest[report.kind] = report
-            return
-        self.logs.append(report)
-        self.lines += len(report.lines)
-        while self.lines - len(self.logs[0].lines) >= KEPT_LINES:
-            self._drop(self.logs.popleft())
+        """Add a report, in the place of an older one of its kind."""
+        self.newest[report.kind] = report
 
-    def repeats(self, with_logs: bool) -> list[Report]:
+    def repeats(self) -> list[Report]:
         """The reports in an order in which they can be applied: the claim first, the end last."""
-        reports = [self.newest[kind] for kind in ("claim", "checkpoint", "progress") if kind in self.newest]
-        if with_logs:
-            reports += [self.dropped] if self.dropped else []
-            reports += self.logs
-        return reports + [self.newest[kind] for kind in ("end", "goodbye") if kind in self.newest]
-
-    def _drop(self, report: Report) -> None:
-        """Put one line in the place of all that were dropped.
-
-        It has the number of the last of them, so that it is not applied where that line has arrived.
-        """
-        self.lines -= len(report.lines)
-        number = report.number + len(report.lines) - 1
-        said = "(lines up to here were dropped: nobody read them in time)"
-        self.dropped = Report(
-            "log", report.worker, report.incarnation, report.job, report.attempt, number=number, lines=(said,)
-        )
+        return [self.newest[kind] for kind in ORDER if kind in self.newest]
 
 
 class Outbox:
@@ -103,7 +77,7 @@ class Outbox:
             self._kept.setdefault((report.job, report.attempt), AttemptReports()).keep(report)
             self._unsent.append(report)
             if len(self._unsent) > MOST_WAITING:
-                self._unsent = [report for report in self._unsent if report.kind not in ("log", "progress")]
+                self._unsent = [report for report in self._unsent if report.kind != "progress"]
                 self._again = True
         self.bell.ring()
 
@@ -112,15 +86,18 @@ class Outbox:
         with self._lock:
             reports = self._kept.pop((job, attempt), None)
             if reports and self._again:
-                self._unsent += [report for report in reports.repeats(False) if report.kind in ONCE]
+                self._unsent += [report for report in reports.repeats() if report.kind in ONCE]
 
-    def send_again(self, with_logs: bool = True) -> None:
-        """Repeat what is kept; log lines only after a reconnect or a new generation, else none is lost."""
+    def send_again(self) -> None:
+        """Repeat all that is kept, since what was sent may be lost; Redis can be reached again."""
         with self._lock:
-            if with_logs:
-                self._again = self._back = True
-            else:
-                self._unsent += self._repeats(with_logs=False)
+            self._again = self._back = True
+        self.bell.ring()
+
+    def repeat(self) -> None:
+        """Repeat all that is kept behind what is new, in case it was lost."""
+        with self._lock:
+            self._unsent += self._repeats()
         self.bell.ring()
 
     def leave(self, seconds: float) -> bool:
@@ -157,12 +134,12 @@ class Outbox:
             full = self._waiting + len(self._unsent) > MOST_WAITING
             batch = self._unsent
             if self._again or full:
-                batch = self._repeats(with_logs=True) + self._not_kept()
+                batch = self._repeats() + self._not_kept()
             self._unsent, self._again = [], False
         return batch, full
 
-    def _repeats(self, with_logs: bool) -> list[Report]:
-        return [report for attempt in self._kept.values() for report in attempt.repeats(with_logs)]
+    def _repeats(self) -> list[Report]:
+        return [report for attempt in self._kept.values() for report in attempt.repeats()]
 
     def _not_kept(self) -> list[Report]:
         return [report for report in self._unsent if (report.job, report.attempt) not in self._kept]

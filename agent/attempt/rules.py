@@ -6,17 +6,17 @@ exit codes alone count. Should the limit fail, main kills a guard that is silent
 
 from __future__ import annotations
 
-import contextlib
 import re
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn
 
 from agent.attempt.reporter import Reporter
+from agent.attempt.time_limit import within
 from agent.gpus import out_of_memory
-from app.pool.model import Rule
+from agent.log.last_lines import shortened
+from app.pool.model import LIMITS, Rule
 from app.pool.protocol import Cause, Report
+from app.pool.status import ended_words
 
 WITHIN_S = 0.5  # several times what 20 ordinary patterns need for all the lines
 TOO_SLOW = f"the patterns of this workflow's rules were given up after {WITHIN_S} s"
@@ -29,41 +29,26 @@ def apply_rules(end: Report, rules: Sequence[Rule], reporter: Reporter) -> Repor
     """
     if end.end != "failed":
         return end
-    lines = [*reporter.recent, *reporter.shortened((end.error or "").splitlines())]
+    lines = [*reporter.recent, *shortened((end.error or "").splitlines())]
     if end.cause == Cause.WORKFLOW and out_of_memory.ran_out(lines):
         end = replace(end, cause=Cause.GPU_MEMORY)
     try:
-        with _within(WITHIN_S):
-            rule = first_match(rules, end.exit_code, lines)
+        with within(WITHIN_S):
+            found = first_match(rules, end.exit_code, lines)
     except TimeoutError:
-        reporter.log([TOO_SLOW])
-        rule = first_match(rules, end.exit_code, ())
-    return replace(end, then=rule.then) if rule else end
+        reporter.remark(TOO_SLOW)
+        found = first_match(rules, end.exit_code, ())
+    return replace(end, then=found[0].then, because=found[1]) if found else end
 
 
-def first_match(rules: Sequence[Rule], exit_code: int | None, lines: Sequence[str]) -> Rule | None:
-    """The first rule that fits; None when none does."""
-    return next((rule for rule in rules if _fits(rule, exit_code, lines)), None)
+def first_match(rules: Sequence[Rule], exit_code: int | None, lines: Sequence[str]) -> tuple[Rule, str] | None:
+    """The first rule that fits, and what it fits: a line, or the exit code in words; None when none does."""
+    fitting = ((rule, _fitted(rule, exit_code, lines)) for rule in rules)
+    return next(((rule, what) for rule, what in fitting if what is not None), None)
 
 
-def _fits(rule: Rule, exit_code: int | None, lines: Sequence[str]) -> bool:
+def _fitted(rule: Rule, exit_code: int | None, lines: Sequence[str]) -> str | None:
     if rule.log is None:
-        return exit_code is not None and exit_code == rule.exit_code
+        return ended_words(exit_code) if exit_code is not None and exit_code == rule.exit_code else None
     pattern = re.compile(rule.log)
-    return any(pattern.search(line) for line in lines)
-
-
-@contextlib.contextmanager
-def _within(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the main thread when the block takes longer: `re` handles signals while it searches."""
-    before = signal.signal(signal.SIGALRM, _too_late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def _too_late(*_: object) -> NoReturn:
-    raise TimeoutError
+    return next((line.strip()[: LIMITS.text_characters] for line in lines if pattern.search(line)), None)

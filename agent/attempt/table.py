@@ -1,10 +1,11 @@
 """The table of the attempts on this worker: what the beat lists, and what main does about each of them.
 
 An attempt enters it before its claim is sent and leaves it when its lease says ended or revoked and its last
-process is gone. Three orders are kept here, and what one job does twice at a time hangs on them:
+process is gone. Four orders are kept here, and what one job does twice at a time hangs on them:
 
 - A claim goes out only when no process of an older attempt of that job lives on this worker.
 - The end goes out only when no process of the attempt is left: the coordinator may start the next one at once.
+- An attempt whose card others have filled does not claim; its end says so, so that it goes back at once.
 - Of two deliveries of one attempt the first is kept and the second refused, whichever of them main hears of first.
 """
 
@@ -19,8 +20,11 @@ from agent.attempt.ending import SLOT, EndReason, died, killed_by, oom_killed
 from agent.attempt.handle import GUARD_DIED, STOPPED, AttemptHandle, Claim, SlotRef
 from agent.attempt.orphans import remains_of
 from agent.attempt.outbox import Outbox
+from agent.gpus.promise import Kept, Meter
 from agent.ipc.deadline import Deadline
 from agent.ipc.link import Link, Message
+from agent.log.spool import Portion
+from agent.log.uploader import Uploader
 from agent.processes import kill_all, oom_kills
 from agent.tags import Tags
 from app.pool import faults
@@ -40,14 +44,24 @@ class Attempts:
     """
 
     def __init__(
-        self, worker: WorkerId, incarnation: int, outbox: Outbox, deadline_fd: int, own: Callable[[], set[int]]
+        self,
+        worker: WorkerId,
+        incarnation: int,
+        outbox: Outbox,
+        uploader: Uploader,
+        deadline_fd: int,
+        own: Callable[[], set[int]],
+        meter: Meter,
     ) -> None:
         self._worker = worker
         self._incarnation = incarnation
         self._outbox = outbox
+        self._uploader = uploader
         self._deadline_fd = deadline_fd
         self._tags = Tags()
         self._own = own  # main's own children: beat and slots
+        self._meter = meter
+        self._left: dict[str, float] = {}  # by card, when the last attempt that ran there was buried
         self._table: list[AttemptHandle] = []
         self._refused: list[AttemptHandle] = []  # second deliveries; they only wait for their guards to go
         self._leaving = False
@@ -89,11 +103,16 @@ class Attempts:
 
     def heard(self, handle: AttemptHandle, now: float) -> None:
         """Read what the attempt's guard said; it may also be gone."""
-        for report in handle.hear(now, self._tag):
+        for report in handle.hear(now, self):
             self._report(report)
 
-    def _tag(self, tag: str, has: bool) -> None:
+    def tag(self, tag: str, has: bool) -> None:
+        """Change the worker's tags by what a workflow says."""
         self.changed = self._tags.change(tag, has) or self.changed
+
+    def portion(self, portion: Portion) -> None:
+        """Have a portion of a log sent."""
+        self._uploader.put(portion)
 
     def horse_ended(self, pid: int, status: int) -> None:
         """Note how a guard ended, as its slot says: `status` as of wait(2)."""
@@ -138,22 +157,32 @@ class Attempts:
             handle.link.flush()
             handle.check(now)
         for handle in self._table:
-            self._release_claim(handle)
+            self._release_claim(handle, now)
             self._bury(handle, now)
         self._forget()
 
     def _alive(self) -> Iterator[AttemptHandle]:
         return (handle for handle in self._table if handle.gone_at is None)
 
-    def _release_claim(self, handle: AttemptHandle) -> None:
+    def _release_claim(self, handle: AttemptHandle, now: float) -> None:
         if handle.claim is not Claim.HELD or handle.gone_at is not None:
             return
         if self._leaving or handle.settled:
             handle.refuse()
         elif not self._older_lives(handle):
+            self._claim_or_give_back(handle, now)
+
+    def _claim_or_give_back(self, handle: AttemptHandle, now: float) -> None:
+        """Claim, if its cards still have what was promised of them."""
+        beside = [other.promise for other in self._table if other is not handle and not other.buried]
+        left_at = max((self._left[gpu] for gpu in handle.promise.gpus if gpu in self._left), default=None)
+        found = handle.check_promise.step(self._meter, beside, left_at, now)
+        if found is Kept.YES:
             faults.point("main.before_claim")
             handle.claim = Claim.SENT
             self._report(Report("claim", self._worker, 0, handle.job, handle.attempt, nonce=handle.nonce))
+        elif isinstance(found, str):
+            handle.give_back(found)
 
     def _older_lives(self, handle: AttemptHandle) -> bool:
         older = (other for other in self._table if other.job == handle.job and other.attempt < handle.attempt)
@@ -169,6 +198,9 @@ class Attempts:
             return  # the slot will say how the guard ended, or be found dead
         handle.buried = True
         self.changed = True
+        if handle.claim is Claim.ACCEPTED:
+            self._left.update(dict.fromkeys(handle.promise.gpus, now))
+        self._uploader.over(handle.job, handle.attempt)
         self._say_end(handle)
 
     def _killed(self, handle: AttemptHandle) -> bool:
@@ -181,7 +213,7 @@ class Attempts:
         return not left
 
     def _say_end(self, handle: AttemptHandle) -> None:
-        if handle.claim not in (Claim.SENT, Claim.ACCEPTED):
+        if handle.claim not in (Claim.SENT, Claim.ACCEPTED, Claim.GIVEN_BACK):
             handle.settled = True  # its claim was not sent: in the ledger there is nothing to end
             return
         faults.point("main.before_end")
@@ -190,7 +222,8 @@ class Attempts:
         elif handle.end is not None:
             self._report(handle.end)
         else:
-            code = None if handle.status is None else os.waitstatus_to_exitcode(handle.status)
+            status = None if handle.claim is Claim.GIVEN_BACK else handle.status
+            code = None if status is None else os.waitstatus_to_exitcode(status)
             self._report(self._end_of(handle, handle.reason or GUARD_DIED, code))
 
     def _end_of(self, handle: AttemptHandle, reason: EndReason, code: int | None) -> Report:
@@ -207,7 +240,7 @@ class Attempts:
             handle.attempt,
             end=reason.end,
             cause=reason.cause,
-            error="\n".join([f"{reason.error}{how}", *handle.last]),
+            error=f"{reason.error}{how}",
             signal=killed,
             exit_code=exit_code,
             oom_killed=unasked and oom_killed(killed, starved),

@@ -6,6 +6,8 @@ sent, nothing of the workflow runs.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -18,12 +20,12 @@ from agent.ipc.link import Link, Message
 from agent.ipc.start import Start, StartFrom
 from agent.processes import ATTEMPT_VARIABLE, JOB_VARIABLE
 from app.pool.codec import plain
+from app.pool.log.portion import Stream
 from app.pool.model import Workflow
 from app.pool.protocol import Order
-from app.pool.text import LineBuffer
 
 CHECKPOINTS = ".checkpoints"
-LONGEST_BYTES = 64 * 1024  # of a line whose end is waited for
+PIPE_BYTES = 256 * 1024  # also read at once: a workflow that floods may not keep the guard from its clocks
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,22 @@ class Folders:
 
 
 class WorkflowProcess:
-    """The process, the line to it, and the pipe of its standard output and error."""
+    """The process, the line to it, and the pipes of its standard output and error."""
 
     def __init__(self, order: Order, setup: SlotSetup, folders: Folders) -> None:
         ours, theirs = socket.socketpair()
-        reading, writing = os.pipe()
+        output, error = OutputPipe(), OutputPipe()
         try:
             keep = (setup.deadline_fd, setup.lock_fd)
-            self.pid = fork(theirs.fileno(), writing, keep, folders.output, environment(order))
+            pipes = (output.writing, error.writing)
+            python = next((each.python for each in setup.workflows if each.name == order.workflow), "")
+            self.pid = fork(theirs.fileno(), pipes, keep, folders.output, environment(order), python)
         finally:
             theirs.close()
-            os.close(writing)
+            os.close(output.writing)
+            os.close(error.writing)
         self.link = Link(ours)
-        self.output = OutputPipe(reading)
+        self.outputs: dict[Stream, OutputPipe] = {"o": output, "e": error}
         self.pidfd = os.pidfd_open(self.pid)
         self._status: int | None = None
 
@@ -79,10 +84,9 @@ class WorkflowProcess:
         if self.ended() is None:
             signal.pidfd_send_signal(self.pidfd, signal.SIGUSR1)
 
-    def sources(self) -> list[Link | OutputPipe | int]:
-        """The descriptors to wait on; those at their end are left out, since they are always readable."""
-        talking: list[Link | OutputPipe] = [source for source in (self.link, self.output) if not source.gone]
-        return [self.pidfd, *talking]
+    def sources(self) -> list[Link | int]:
+        """The descriptors to wait on, but for the outputs; one at its end is left out, since it is always readable."""
+        return [self.pidfd] if self.link.gone else [self.pidfd, self.link]
 
     def ended(self) -> int | None:
         """The exit code, or the negative number of the signal that killed it; None while it lives."""
@@ -93,26 +97,26 @@ class WorkflowProcess:
 
 
 class OutputPipe:
-    """Standard output and error, line by line. A process that dies badly says so nowhere else."""
+    """A pipe that the workflow's process and what it starts write to; the guard's end of it never waits."""
 
-    def __init__(self, fd: int) -> None:
-        os.set_blocking(fd, False)
-        self._fd = fd
-        self._buffer = LineBuffer(LONGEST_BYTES)
-        self.gone = False
+    def __init__(self) -> None:
+        self._reading, self.writing = os.pipe()
+        os.set_blocking(self._reading, False)
+        with contextlib.suppress(OSError):  # more than this user may have: then it is smaller
+            fcntl.fcntl(self._reading, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self.gone = False  # nobody writes any more
 
     def fileno(self) -> int:
-        return self._fd
+        return self._reading
 
-    def lines(self) -> list[str]:
-        """The lines that have come since the last call; at the end, or when it grows too long, also half a line."""
+    def read(self) -> bytes:
+        """What is there, up to PIPE_BYTES; b"" when nothing is."""
         try:
-            chunk = os.read(self._fd, LONGEST_BYTES)
+            chunk = os.read(self._reading, PIPE_BYTES)
         except BlockingIOError:
-            return []
+            return b""
         self.gone = not chunk
-        lines = self._buffer.rest() if self.gone else self._buffer.feed(chunk)
-        return [line.decode(errors="replace") for line in lines]
+        return chunk
 
 
 def first_line(order: Order, workflow: Workflow, folders: Folders, deadline_fd: int) -> Message:
@@ -143,6 +147,8 @@ def environment(order: Order) -> dict[str, str]:
     """The variables that an attempt's processes have beside their slot's environment."""
     return {
         "CUDA_VISIBLE_DEVICES": ",".join(order.gpus),
+        # What Python prints comes at once, on every agent alike: else its log, and all signs of life, come at the end.
+        "PYTHONUNBUFFERED": os.environ.get("PYTHONUNBUFFERED", "1"),
         JOB_VARIABLE: order.job,
         ATTEMPT_VARIABLE: str(order.attempt),
     }

@@ -64,6 +64,9 @@ class SamplerReader:
 
     def __init__(self, gpus: tuple[Gpu, ...]) -> None:
         self._gpus = gpus
+        self._pipe, self._samplers_end = os.pipe()  # for one sampler after the other, so that it can be listened to
+        os.set_blocking(self._pipe, False)
+        self._lines = LineBuffer()
         self._sampler: _Sampler | None = None
         self._samples: deque[GpuSample] = deque(maxlen=SAMPLES)
         self._heard_at = 0.0  # when the running sampler last said something, or was started
@@ -72,14 +75,31 @@ class SamplerReader:
         self._fruitless = 0  # samplers in a row that gave no cards
         self._missing = Outage(log, "GPUs", "GPUs: figures again")
 
+    def fileno(self) -> int:
+        return self._pipe
+
     def step(self, now: float) -> None:
         """Read what the sampler said and see that one runs; call it each second."""
         if self._sampler is not None:
             self._watch(self._sampler, now)
         elif self._gpus and now >= self._start_at:
-            self._sampler = _Sampler()
+            self._sampler = _Sampler(self._samplers_end)
             self._heard_at = now
             self._figures_at = now if self._figures_at is None else self._figures_at
+
+    def hear(self) -> None:
+        """Read what the sampler said; call it when there is something to read."""
+        for sample in self._read():
+            self._keep(sample)
+
+    def ask(self, now: float) -> bool:
+        """Have the sampler ask the cards now; False when no answer is to be expected of it."""
+        return self._sampler is not None and not self._silent(now) and self._sampler.ask()
+
+    def measured(self, since: float) -> tuple[GpuFigures, ...] | None:
+        """The newest figures of the cards that have any, if they were asked for since that moment."""
+        newest = self._samples[-1] if self._samples else None
+        return newest.gpus if newest and newest.at >= since else None
 
     def pids(self) -> set[int]:
         """The sampler's pid: main's own child, which no job left behind."""
@@ -94,21 +114,26 @@ class SamplerReader:
         return tuple(self._card(gpu, now, over_s, reason) for gpu in self._gpus), reason
 
     def stop(self) -> None:
-        """Kill the sampler."""
+        """Kill the sampler; it is the last call."""
         if self._sampler is not None:
-            end_child(self._sampler.process)
+            self._sampler.end()
             self._sampler = None
+        os.close(self._pipe)
+        os.close(self._samplers_end)
 
     def _watch(self, sampler: _Sampler, now: float) -> None:
         ended = sampler.process.poll() is not None  # asked first, so that the reading has its last sample
-        for sample in sampler.read():
-            self._keep(sample)
+        self.hear()
         if ended:
             self._bury(sampler, now)
         elif now > self._heard_at + HUNG_S:
             # The next one starts only when this one is dead, so that hanging samplers never pile up.
             sampler.process.kill()
         self._log(now)
+
+    def _read(self) -> Iterator[GpuSample]:
+        while chunk := _chunk(self._pipe):
+            yield from (from_json(GpuSample, line) for line in self._lines.feed(chunk))
 
     def _keep(self, sample: GpuSample) -> None:
         self._samples.append(sample)
@@ -118,7 +143,8 @@ class SamplerReader:
             self._fruitless = 0
 
     def _bury(self, sampler: _Sampler, now: float) -> None:
-        end_child(sampler.process)
+        sampler.end()
+        self._lines = LineBuffer()  # it may have died within a line
         self._sampler = None
         self._fruitless += 1
         self._start_at = now + BACKOFF.after(self._fruitless)
@@ -167,25 +193,35 @@ class SamplerReader:
 
 
 class _Sampler:
-    """A running sampler and our end of its pipe."""
+    """A running sampler, which writes to this pipe, and the line by which it is asked."""
 
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        assert self.process.stdout is not None
-        self._pipe = self.process.stdout.fileno()
-        os.set_blocking(self._pipe, False)
-        self._lines = LineBuffer()
+    def __init__(self, pipe: int) -> None:
+        self.process = subprocess.Popen(command(), stdin=subprocess.PIPE, stdout=pipe)
+        assert self.process.stdin is not None
+        self._line = self.process.stdin
+        os.set_blocking(self._line.fileno(), False)
 
-    def read(self) -> Iterator[GpuSample]:
-        """The samples that have come since the last call."""
-        while chunk := self._chunk():
-            yield from (from_json(GpuSample, line) for line in self._lines.feed(chunk))
-
-    def _chunk(self) -> bytes:
+    def ask(self) -> bool:
+        """Have it ask the cards at once; False when it has ended."""
         try:
-            return os.read(self._pipe, 65536)
+            os.write(self._line.fileno(), b"?")
         except BlockingIOError:
-            return b""
+            return True  # what it has not read yet has it ask too
+        except BrokenPipeError:
+            return False
+        return True
+
+    def end(self) -> None:
+        """Kill it."""
+        end_child(self.process)
+        self._line.close()
+
+
+def _chunk(pipe: int) -> bytes:
+    try:
+        return os.read(pipe, 65536)
+    except BlockingIOError:
+        return b""
 
 
 def _entry(sample: GpuSample, gpu: Gpu) -> GpuFigures | None:

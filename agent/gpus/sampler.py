@@ -1,5 +1,7 @@
 """The sampler: asks the GPUs each second, in a process of its own, and writes a line of JSON for each answer.
 
+A byte on its standard input has it ask at once.
+
 It may hang or end at any time; agent.gpus.inventory reads it, judges its silence and starts the next one. When the
 driver has gone, and now and then while a card is lost, it says why and ends by itself: only a new process can find
 them again.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import sys
 import time
@@ -34,7 +37,7 @@ def command(*, once: bool = False) -> tuple[str, ...]:
 class GpuSample:
     """What the driver said at one time; without cards `reason` says why there are none."""
 
-    at: float  # CLOCK_MONOTONIC in seconds, which all processes of a host share
+    at: float  # when it was begun: CLOCK_MONOTONIC in seconds, which all processes of a host share
     gpus: tuple[GpuFigures, ...] = ()
     driver: str | None = None
     reason: str | None = None
@@ -54,7 +57,7 @@ def _identities() -> Iterator[GpuSample]:
     except DriverGone as gone:
         yield GpuSample(time.monotonic(), reason=str(gone))
     else:
-        yield _sample(session, session.identities)
+        yield _sample(session, session.identities, time.monotonic())
 
 
 def _samples() -> Iterator[GpuSample]:
@@ -62,14 +65,22 @@ def _samples() -> Iterator[GpuSample]:
         session = Session()
         opened_at = time.monotonic()
         while not session.lost or time.monotonic() < opened_at + LOST_S:
-            yield _sample(session, session.figures())
-            time.sleep(EVERY_S * random.uniform(0.9, 1.0))
+            began = time.monotonic()
+            yield _sample(session, session.figures(), began)
+            if not _wait(EVERY_S * random.uniform(0.9, 1.0)):
+                return
     except DriverGone as gone:
         yield GpuSample(time.monotonic(), reason=str(gone))
 
 
-def _sample(session: Session, gpus: tuple[GpuFigures, ...]) -> GpuSample:
-    return GpuSample(time.monotonic(), gpus, session.driver, "; ".join(session.unreachable) or None)
+def _wait(seconds: float) -> bool:
+    """Wait until it is time, or somebody asks; False when nobody is left to ask."""
+    asked, _, _ = select.select([0], [], [], seconds)
+    return not asked or bool(os.read(0, 4096))  # who asked several times is answered once
+
+
+def _sample(session: Session, gpus: tuple[GpuFigures, ...], began: float) -> GpuSample:
+    return GpuSample(began, gpus, session.driver, "; ".join(session.unreachable) or None)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ class SlotSetup:
     lock_fd: int
     rq_redis_url: str
     output_folder: str
+    log_folder: str
     workflows: tuple[Workflow, ...]
 
 
@@ -51,6 +52,9 @@ def introduce(channel: socket.socket, order: Order) -> socket.socket:
         "strict": order.strict,
         "max_orphan_s": order.max_orphan_s,
         "timeout_s": order.timeout_s,
+        "gpus": order.gpus,
+        "free_mb": order.free_mb,
+        "others_mb": order.others_mb,
     }
     with mains:
         send_datagram(channel, introduction, (mains.fileno(),))

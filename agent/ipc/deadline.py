@@ -13,13 +13,14 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from agent.processes import boottime_ns
-from app.pool.protocol import DEADLINE_WORDS, ORPHAN_KILL_S
+from app.pool.model import ORPHAN_KILL_S
 
 if TYPE_CHECKING:  # only the beat process needs it, and every workflow's process imports this
     from app.pool.policy import Clocks
 
-_SIZE = 8 * len(DEADLINE_WORDS)
-_THROUGH, _STRICT_TERM, _STRICT_KILL, _ORPHAN = range(len(DEADLINE_WORDS))
+# The words: when the last beat that got through was sent, and what follows from it for strict attempts and for others.
+_THROUGH, _STRICT_TERM, _STRICT_KILL, _ORPHAN = range(4)
+_SIZE = 8 * 4
 _NS = 1_000_000_000
 
 

@@ -1,6 +1,7 @@
 """The wire: the workflow process' end of its line to the guard, JSON lines both ways, and the signals that it gets.
 
-No thread reads: every call of the context first looks for what the guard has said.
+No thread reads: every call of the context first looks for what the guard has said. What a workflow forks, such as the
+processes of multiprocessing, has neither the line nor these signals.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from app.pool.model import Json
 _CHUNK = 1 << 16
 
 
+FORKED = (
+    "a job is only for the process in which run() was called; let what that starts answer through a queue or a pipe"
+)
+
+
 class Wire:
     """The line to the guard. `stopping` is what the guard asked for last: "checkpoint", "cancel" or None.
 
@@ -30,6 +36,7 @@ class Wire:
         self._socket = socket.socket(fileno=fd)
         self._sending = threading.Lock()  # a workflow may have threads
         self._received = b""
+        self._forked = False
         self.stopping: str | None = None
 
     def fileno(self) -> int:
@@ -46,7 +53,8 @@ class Wire:
         return json.loads(line)
 
     def look(self) -> None:
-        """Take in what the guard has said by now. Raises LeaseLost when it is gone."""
+        """Take in what the guard has said by now. Raises LeaseLost when it is gone, RuntimeError in a fork."""
+        self._refuse_fork()
         while (chunk := self._chunk()) is not None:
             if not chunk:
                 raise LeaseLost("the guard is gone")
@@ -56,13 +64,26 @@ class Wire:
             self.stopping = json.loads(line).get("stopping", self.stopping)
 
     def send(self, message: dict[str, Json]) -> None:
-        """Tell the guard something, waiting while it does not read. Raises LeaseLost when it is gone."""
+        """Tell the guard something, waiting while it does not read. Raises as `look`."""
+        self._refuse_fork()
         line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         try:
             with self._sending:
                 self._socket.sendall(line)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise LeaseLost("the guard is gone") from error
+
+    def keep_from_forks(self) -> None:
+        """Let each fork of this process let go of the line: two that write to it would garble each other's words."""
+        os.register_at_fork(after_in_child=self._in_fork)
+
+    def _in_fork(self) -> None:
+        self._forked = True
+        self._socket.close()
+
+    def _refuse_fork(self) -> None:
+        if self._forked:
+            raise RuntimeError(FORKED)
 
     def _chunk(self) -> bytes | None:
         try:
@@ -72,22 +93,48 @@ class Wire:
 
 
 class Signals:
-    """The memory of SIGTERM (`terminated`). It, and the end of a child, wake whoever selects on `fileno()`."""
+    """The memory of SIGTERM (`terminated`); after `arm` it, and the end of a child, wake who selects on `fileno()`."""
 
     def __init__(self) -> None:
-        self._wake, written = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+        self._mask = threading.local()  # of a thread that forks
+        self._wake: int | None = None
         self.terminated = False
         signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def arm(self) -> None:
+        """Begin to wake. Not where Python code of others runs: asyncio has a wakeup descriptor of its own."""
+        self._wake, written = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(written, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _on_sigchld)
+        if self.terminated:  # before there was a descriptor to say it
+            os.write(written, b"\0")
 
     def fileno(self) -> int:
+        assert self._wake is not None
         return self._wake
+
+    def let_forks_die(self) -> None:
+        """Have SIGTERM end each fork of this process, as it ends any other; multiprocessing ends its processes so.
+
+        It is held back meanwhile: Python forgets what comes to a fork before its handlers can be changed.
+        """
+        os.register_at_fork(before=self._hold, after_in_parent=self._release, after_in_child=self._in_fork)
+
+    def _hold(self) -> None:
+        self._mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def _release(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask.before)
+
+    def _in_fork(self) -> None:
+        if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._release()
 
     def clear(self) -> None:
         """Forget that somebody was woken, before looking at what happened."""
         try:
-            os.read(self._wake, _CHUNK)
+            os.read(self.fileno(), _CHUNK)
         except BlockingIOError:
             return  # nobody was
 

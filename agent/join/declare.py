@@ -6,37 +6,34 @@ the workflows that ship say themselves what they need.
 
 from __future__ import annotations
 
-import importlib.util
-import re
-import shutil
+import logging
 import sys
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from agent.join import declared_rules, programs
 from agent.runners import demands
 from agent.runners.command import PLACE
 from agent.workflows import NotOffered, burn, transcode
 from app.pool import parameters
 from app.pool.codec import from_plain
 from app.pool.errors import SettingsError
-from app.pool.model import TIME_LIMITS, Demands, Parameter, Rule, Then, Workflow
+from app.pool.model import TIME_LIMITS, Demands, Parameter, Rule, Workflow
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+log = logging.getLogger(__name__)
+
 SHIPPED = {"transcode": transcode, "burn": burn}
 _KEYS = {key.name for key in fields(Workflow)} - {"name"}
 _PARAMETER_KEYS = {key.name for key in fields(Parameter)} - {"name"}
 _OUTPUT_KEYS = {key.name for key in fields(Demands)}
 _RULE_KEYS = {key.name for key in fields(Rule)}
-THENS = typing.get_args(Then)
-MOST_RULES = 20
-MOST_PATTERN_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
@@ -48,15 +45,20 @@ class Declared:
 
 
 def declared(file: Path | None) -> Declared:
-    """What the file declares; without a file, what ships. Raises SettingsError that names what is wrong in it."""
+    """What the file declares; without a file, what ships. The log says of what is not offered why.
+
+    Raises SettingsError that names what is wrong in the file.
+    """
     shipped, own = (tuple(SHIPPED), {}) if file is None else _read(file)
     offered, not_offered = [], {}
     for name in (*shipped, *own):
         try:
             workflow = own[name] if name in own else SHIPPED[name].declaration()
-            offered.append(_runnable(workflow))
+            programs.check(workflow)
+            offered.append(workflow)
         except NotOffered as why:
             not_offered[name] = str(why)
+            log.warning("not offered: workflow=%s cause=%s", name, why)
     return Declared(tuple(offered), not_offered)
 
 
@@ -84,16 +86,18 @@ def _workflow(file: Path, name: str, table: dict[str, Any]) -> Workflow:
         _only(file, f"{name}.{parameter}", about, _PARAMETER_KEYS)
         listed.append({"name": parameter, **about})
     _only(file, f"{name}, outputs", table.get("outputs", {}), _OUTPUT_KEYS)
-    rules = table.get("rules", [])
-    for place, rule in enumerate(rules if isinstance(rules, list) else (), 1):
-        _only(file, f"{name}, rule {place}", rule, _RULE_KEYS)
+    rules, fail_when = table.get("rules", []), table.get("fail_when", [])
+    for what, listing, keys in (("rule", rules, _RULE_KEYS), ("fail_when", fail_when, {"log"})):
+        for place, each in enumerate(listing if isinstance(listing, list) else (), 1):
+            _only(file, f"{name}, {what} {place}", each, keys)
     try:
-        _check_rules(rules)
+        declared_rules.check(rules)
+        declared_rules.check_fail_when(fail_when)
         workflow = from_plain(Workflow, {"name": name, **table, "parameters": listed})
         _check(workflow)
     except ValueError as error:
         raise SettingsError(f"{file}: workflow {name}: {error}") from error
-    return workflow
+    return programs.located(workflow, file.parent)
 
 
 def _only(file: Path, where: str, table: Any, keys: set[str]) -> None:
@@ -115,6 +119,8 @@ def _check(workflow: Workflow) -> None:
             raise ValueError(f"argv names {{{min(unknown)}}}, which is no declared parameter")
     elif not all(part.strip() for part in workflow.target.partition(":")):
         raise ValueError("target must be module:function")
+    if workflow.python and workflow.runner != "python":
+        raise ValueError("python is a word of the python runner; a command names its Python in argv")
     if workflow.slots < 1:
         raise ValueError("slots must be at least 1")
     limits = [getattr(workflow, name) for name in TIME_LIMITS]
@@ -134,44 +140,3 @@ def _check_parameter(parameter: Parameter) -> None:
         wrong = parameters.problems([parameter], {parameter.name: parameter.default})
         if wrong and parameter.default is not None:
             raise ValueError(f"parameter {parameter.name}: its default {wrong[0][1]}")
-
-
-def _check_rules(rules: Any) -> None:
-    if not isinstance(rules, list) or len(rules) > MOST_RULES:
-        raise ValueError(f"rules must be a list of at most {MOST_RULES}")
-    for place, rule in enumerate(rules, 1):
-        if rule.get("then") not in THENS:
-            raise ValueError(f"rule {place}: then must be one of {', '.join(THENS)}")
-        if ("exit_code" in rule) == ("log" in rule):
-            raise ValueError(f"rule {place}: name exit_code or log, and only one of them")
-        problem = _exit_code(rule["exit_code"]) if "exit_code" in rule else _pattern(rule["log"])
-        if problem:
-            raise ValueError(f"rule {place}: {problem}")
-
-
-def _exit_code(code: Any) -> str | None:
-    # Not 0, which is success, and nothing that is not the exit code of a process.
-    good = isinstance(code, int) and not isinstance(code, bool) and 1 <= code <= 255
-    return None if good else "exit_code must be a whole number from 1 to 255"
-
-
-def _pattern(pattern: Any) -> str | None:
-    if not isinstance(pattern, str) or not 1 <= len(pattern) <= MOST_PATTERN_CHARACTERS:
-        return f"log must be a regular expression of 1 to {MOST_PATTERN_CHARACTERS} characters"
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        return f"log is no regular expression: {error}"
-    return None
-
-
-def _runnable(workflow: Workflow) -> Workflow:
-    if workflow.runner == "command":
-        if not shutil.which(workflow.argv[0]):
-            raise NotOffered(f"the program {workflow.argv[0]} is not found")
-        return workflow
-    # The top package only: looking deeper would execute it.
-    package = workflow.target.partition(":")[0].partition(".")[0]
-    if importlib.util.find_spec(package) is None:
-        raise NotOffered(f"the Python module {package} is not found; PYTHONPATH names where to look")
-    return workflow

@@ -1,4 +1,5 @@
-"""The workflow process, in the output folder: forked by a guard, or started as `python -m agent.runners <fd>`.
+"""The workflow process, in the output folder: forked by a guard, or another Python (other_python.py), or by hand as
+`python -m agent.runners <fd>`.
 
 It waits for the first line, which comes only when the claim was accepted; until then nothing of the workflow runs.
 Whatever the workflow raises is caught here, SystemExit too, because an error of the workflow is its end.
@@ -13,8 +14,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from agent import files
 from agent.context import Job, Permanent, Stopped
+from agent.files.outputs import outputs
 from agent.ipc.link import Message
 from agent.ipc.start import Start
 from agent.ipc.wire import Signals, Wire
@@ -25,12 +26,17 @@ from app.pool.codec import from_plain, plain
 from app.pool.errors import BadRequest, LeaseLost, PoolError
 from app.pool.model import LIMITS, Json
 
+NAME = "muster-workflow"  # in ps and top
+LAST_LINES = 20  # of a traceback
+
 
 def main(fd: int) -> None:
     """Run one attempt and say how it ended; say nothing when the lease is lost."""
     faulthandler.register(signal.SIGUSR1)  # the guard asks for the stacks of one that hangs
     signals = Signals()
     wire = Wire(fd)
+    wire.keep_from_forks()
+    signals.let_forks_die()
     first = wire.first()
     if first is None:
         return
@@ -48,17 +54,21 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
         job = Job(start, checked(start), wire, signals)
         result = _runner(job, start, wire, signals)()
         check_json(result, LIMITS.result_bytes, "the result")
-        outputs = files.outputs(job.output_dir, but=job.checkpoint_dir)
-        demands.require(start.runner.outputs, job.params, outputs)
-        return {"end": "succeeded", "result": result, "error": None, "outputs": [plain(fact) for fact in outputs]}
+        with job.saving() as saving:
+            saved = outputs(job.output_dir, job.checkpoint_dir, saving.tick, job.log)
+        demands.require(start.runner.outputs, job.params, saved)
+        return {"end": "succeeded", "result": result, "error": None, "outputs": plain(saved)}
     except LeaseLost:
         raise
     except Stopped as stopped:
         return _ended("stopped", str(stopped) or "stopped when asked to")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the workflow's errors are its end
+    except BaseException as error:  # noqa: BLE001 - the workflow's errors are its end; asyncio has such ones too
         # Asked to stop: its children got the signal too, so whatever broke says nothing about the job.
         end = _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
-        return {**end, "then": "never"} if isinstance(error, Permanent) and end["end"] == "failed" else end
+        if isinstance(error, Permanent) and end["end"] == "failed":
+            end["then"] = "never"
+        # Of a command nobody knows more than its last lines, which its guard has.
+        return {**end, "last_lines": isinstance(error, command.CommandFailed)}
 
 
 def checked(start: Start) -> dict[str, Json]:
@@ -72,6 +82,7 @@ def checked(start: Start) -> dict[str, Json]:
 
 def _runner(job: Job, start: Start, wire: Wire, signals: Signals) -> Callable[[], Json]:
     if start.runner.runner == "command":
+        signals.arm()
         return lambda: command.run(job, start.runner, wire, signals)
     return lambda: python.run(job, start.runner)
 
@@ -92,7 +103,7 @@ def _described(error: BaseException) -> str:
     if isinstance(error, PoolError):
         return str(error)
     where = traceback.format_exception(type(error), error, error.__traceback__)
-    lines = "".join(where).splitlines()[-command.LAST_LINES :]
+    lines = "".join(where).splitlines()[-LAST_LINES:]
     first = f"{type(error).__name__}: {error}".splitlines()[0]
     return "\n".join([first[: LIMITS.text_characters], *lines])
 

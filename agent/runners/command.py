@@ -1,7 +1,8 @@
 """The command runner: a fixed argv with declared parameters put in, never a shell.
 
-In its output `::progress 0.4 text` and `::checkpoint {json}` are understood, all else is log. The state of the last
-checkpoint lies in the file that MUSTER_CHECKPOINT names; without a checkpoint the variable is not set.
+In its output `::progress 0.4 text` and `::checkpoint {json}` are understood (words.py), all else passes to our own
+output, and so into the log (relay.py). The state of the last checkpoint lies in the file that MUSTER_CHECKPOINT names;
+without a checkpoint the variable is not set.
 """
 
 from __future__ import annotations
@@ -9,26 +10,21 @@ from __future__ import annotations
 import json
 import os
 import re
-import selectors
+import select
 import signal
 import subprocess
-from collections import deque
 from collections.abc import Mapping
 
 from agent.context import Job, Stopped
 from agent.ipc.wire import Signals, Wire
 from agent.runners import children
+from agent.runners.relay import Relay
 from app.pool.errors import PoolError
-from app.pool.model import LIMITS, Json, Workflow
+from app.pool.model import Json, Workflow
 from app.pool.status import ended_words
-from app.pool.text import LineBuffer
 
 CHECKPOINT_VARIABLE = "MUSTER_CHECKPOINT"
 PLACE = re.compile(r"\{(\w+)\}")
-LAST_LINES = 20
-
-_CHUNK = 1 << 16
-_LONGEST = LIMITS.checkpoint_bytes + _CHUNK  # bytes of a line whose end is waited for; a checkpoint fits
 
 
 class CommandFailed(PoolError):
@@ -44,18 +40,17 @@ def run(job: Job, workflow: Workflow, wire: Wire, signals: Signals) -> None:
     command = children.start(
         arguments(workflow, job.params),
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         start_new_session=True,
         env=_environment(job),
     )
-    lines = _Lines(job)
-    _follow(job, command, lines, wire, signals)
+    _follow(job, command, wire, signals)
     if job.stopping:
         # Also after exit code 0: a command that saved its state and left in order looks the same as a
         # finished one, and doing its last part again harms nobody.
         raise Stopped(ended_words(command.returncode))
     if command.returncode != 0:
-        raise CommandFailed("\n".join([ended_words(command.returncode), *lines.last]), command.returncode)
+        raise CommandFailed(ended_words(command.returncode), command.returncode)
 
 
 def arguments(workflow: Workflow, params: Mapping[str, Json]) -> list[str]:
@@ -88,69 +83,53 @@ def _environment(job: Job) -> dict[str, str]:
     return environment
 
 
-def _follow(job: Job, command: subprocess.Popen[bytes], lines: _Lines, wire: Wire, signals: Signals) -> None:
+def _follow(job: Job, command: subprocess.Popen[bytes], wire: Wire, signals: Signals) -> None:
     """Pass the command's output on until it has ended; ask it to stop, once, when the job is asked to."""
-    assert command.stdout is not None
-    asked = False
-    os.set_blocking(command.stdout.fileno(), False)
-    with selectors.DefaultSelector() as selector, command.stdout as output:
-        for source in (output, wire, signals):
-            selector.register(source, selectors.EVENT_READ)
+    assert command.stdout is not None and command.stderr is not None
+    understand = _Understood(job, wire)
+    with command.stdout as out, command.stderr as error:
+        relays = [Relay(pipe.fileno(), number, understand) for number, pipe in ((1, out), (2, error))]
+        asked = False
         # The end of the command counts, not that of its output: a grandchild may hold that open.
         while command.poll() is None:
-            ready = [key.fileobj for key, _ in selector.select()]
-            signals.clear()
-            if output in ready and not lines.read(output.fileno()):
-                selector.unregister(output)
+            _wait(relays, wire, signals)
+            for relay in relays:
+                relay.step()
             if job.stopping and not asked:
                 asked = True
                 os.killpg(command.pid, signal.SIGTERM)
-        lines.read_rest(output.fileno())
+        _pass_rest(job, relays, wire, signals)
 
 
-class _Lines:
-    """The command's output, line by line: understood, or put into the log."""
+def _wait(relays: list[Relay], wire: Wire, signals: Signals) -> None:
+    poll = select.poll()
+    for relay in relays:
+        relay.register(poll)
+    for source in (wire, signals):
+        poll.register(source, select.POLLIN)
+    poll.poll()
+    signals.clear()
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._buffer = LineBuffer(_LONGEST)
-        self.last: deque[str] = deque(maxlen=LAST_LINES)
 
-    def read(self, fd: int) -> bool:
-        """Read what is there. False at the end of the output."""
-        try:
-            chunk = os.read(fd, _CHUNK)
-        except BlockingIOError:
-            return True
-        self._take(self._buffer.feed(chunk))
-        return bool(chunk)
+def _pass_rest(job: Job, relays: list[Relay], wire: Wire, signals: Signals) -> None:
+    """Pass on what is left after the command's end, at most what its pipes held then."""
+    for relay in relays:
+        relay.finish()
+    while any(relay.unwritten for relay in relays):
+        _wait(relays, wire, signals)
+        for relay in relays:
+            relay.write()
+        _ = job.stopping  # raises LeaseLost
 
-    def read_rest(self, fd: int) -> None:
-        """Read what is left after the command's end, at most what a pipe holds."""
-        os.set_blocking(fd, False)
-        for _ in range(1 + (1 << 20) // _CHUNK):
-            self.read(fd)
-        self._take(self._buffer.rest())
 
-    def _take(self, lines: list[bytes]) -> None:
-        plain: list[str] = []
-        for raw in lines:
-            # What a progress bar overwrites with '\r' was never meant to stay.
-            line = raw.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace")
-            if line.startswith(("::progress ", "::checkpoint ")):
-                self._log(plain)  # first: the order of what it said is kept
-                plain = []
-                self._understand(line)
-            else:
-                plain.append(line)
-        self._log(plain)
+class _Understood:
+    """What follows from the words of the command."""
 
-    def _log(self, lines: list[str]) -> None:
-        if lines:
-            self.last.extend(line[: LIMITS.text_characters] for line in lines)
-            self._job.log_all(lines)
+    def __init__(self, job: Job, wire: Wire) -> None:
+        self._job, self._wire = job, wire
 
-    def _understand(self, line: str) -> None:
+    def __call__(self, word: bytes) -> None:
+        line = word.decode(errors="replace")
         verb, _, rest = line.partition(" ")
         try:
             if verb == "::checkpoint":
@@ -159,4 +138,4 @@ class _Lines:
                 fraction, _, text = rest.strip().partition(" ")
                 self._job.progress(float(fraction), text.strip())
         except ValueError as error:
-            self._job.log(f"not understood ({error}): {line}")
+            self._wire.send({"remark": f"not understood ({error}): {line}"})

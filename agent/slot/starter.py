@@ -18,8 +18,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from agent import ROOT
 from agent.ipc.channel import SlotSetup, receive_datagram
 from agent.ipc.link import Message
 from agent.processes import WORKER_VARIABLE
@@ -30,8 +30,6 @@ from app.pool.settings import without_secrets
 from app.pool.status import ended_words
 
 log = logging.getLogger(__name__)
-
-ROOT = Path(__file__).resolve().parents[2]
 
 BACKOFF = Backoff(0.2, 30.0)
 LONG_LIFE_S = 60.0  # after which a death counts as a first one again

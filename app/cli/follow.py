@@ -1,4 +1,4 @@
-"""Following a job from the command line: a progress bar until its end, or its log as it grows."""
+"""Following a job from the command line: a progress bar until its end."""
 
 from __future__ import annotations
 
@@ -37,28 +37,6 @@ def until_end(client: Client, job: str) -> Any:
 def output_paths(client: Client, job: str) -> list[str]:
     """The paths of the job's outputs."""
     return [output["path"] for output in client.get(f"/jobs/{job}/outputs")["items"]]
-
-
-def log_lines(client: Client, job: str, attempt: int | None, follow: bool) -> Iterator[str]:
-    """The lines of an attempt (the newest unless named); with `follow` until the job has ended, attempt by attempt."""
-    found = client.get(f"/jobs/{job}")
-    number, after = attempt or found["attempt"], 0
-    while True:
-        page = client.get(f"/jobs/{job}/log", {"attempt": number, "after": after})
-        for line in page["items"]:
-            after = line["number"]
-            yield line["line"]
-        if page["next"]:
-            continue
-        if attempt is None and found["attempt"] > number:
-            number, after = number + 1, 0
-            yield f"-- attempt {number}"
-            continue
-        # The job was asked for before these lines, so all that it wrote until its end is among them.
-        if not follow or found["state"] in ENDED or found["attempt"] > number:
-            return
-        time.sleep(LOOK_S)
-        found = client.get(f"/jobs/{job}")
 
 
 def exit_code(job: Any) -> int:

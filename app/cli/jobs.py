@@ -10,7 +10,9 @@ import click
 
 from app.cli import follow, show
 from app.cli.client import BATCH_S, Client
-from app.cli.options import as_json
+from app.cli.log import ALL, PART, LogReader
+from app.cli.log_screen import LogScreen
+from app.cli.options import AttemptNumber, as_json
 from app.cli.submit import batch_of, preferences, typed_params
 
 INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
@@ -97,11 +99,20 @@ def retry(job: str) -> None:
 @click.command()
 @click.argument("job")
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on until the job has ended.")
-@click.option("--attempt", type=int, help="The newest unless given.")
-def logs(job: str, following: bool, attempt: int | None) -> None:
-    """Print a job's log."""
-    for line in follow.log_lines(Client.from_environment(), job, attempt, following):
-        click.echo(line)
+@click.option("--attempt", type=AttemptNumber(), help="The newest unless given.")
+@click.option("--timestamps", is_flag=True, help="Begin each line with its time.")
+@click.option("--tail", type=click.IntRange(0, PART), help="Begin with the last lines, so many.")
+def logs(job: str, following: bool, attempt: int | str | None, timestamps: bool, tail: int | None) -> None:
+    """Print a job's log: what it wrote to standard output and to standard error."""
+    client = Client.from_environment()
+    tried = client.get(f"/jobs/{job}")["attempt"]
+    if attempt is None and tried > 1:
+        click.echo(f"attempt {tried}; `--attempt {ALL}` shows the earlier ones too", err=True)
+    if isinstance(attempt, int) and attempt > tried:
+        raise click.ClickException(f"there is no attempt {attempt} yet; the newest is {tried}")
+    named = attempt if isinstance(attempt, int) else None
+    reader = LogReader(client, job, named, attempt == ALL, following, tail)
+    LogScreen(sys.stdout, timestamps).show(reader.items())
 
 
 def _wait(client: Client, job: str, as_json: bool) -> int:

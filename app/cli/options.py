@@ -11,6 +11,24 @@ from app.pool.errors import PoolError
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's answer.")
 
 
+class AttemptNumber(click.ParamType[int | str]):
+    """An attempt's number, or all of them."""
+
+    name = "N|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """The number, or "all"."""
+        if value == "all":
+            return "all"
+        try:
+            number = int(value)
+        except ValueError:
+            number = 0
+        if number < 1:
+            self.fail(f"{value!r} is neither the number of an attempt, from 1, nor all", param, ctx)
+        return number
+
+
 class Commands(click.Group):
     """A group whose verbs report errors that people can mend as one line and exit code 1, never by a traceback."""
 

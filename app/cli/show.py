@@ -119,6 +119,12 @@ def workers(found: Iterable[Shown]) -> None:
     _table(heads, rows, "no workers; start one with: python -m agent")
 
 
+def holds(found: Iterable[Shown]) -> None:
+    """Print the workflows on hold, a line each."""
+    for hold in found:
+        click.echo(f"{hold['workflow']} is {hold['words']}")
+
+
 def results(found: Iterable[Shown]) -> bool:
     """Print what became of an action, a line for each worker; True when all of it succeeded."""
     good = True

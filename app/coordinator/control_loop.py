@@ -35,11 +35,12 @@ from app.coordinator.health.sampling import Sampling
 from app.coordinator.health.verdicts import HealthMonitor
 from app.coordinator.hints import BLIND_S, Hint
 from app.coordinator.placement.dispatch import Dispatch
+from app.coordinator.placement.held import Withhold
 from app.coordinator.placement.index import Index
 from app.coordinator.placement.rebalance import Rebalance
 from app.coordinator.recovery.reconcile import Reconcile
 from app.coordinator.stores import Stores
-from app.ledger import blocks, waiting
+from app.ledger import blocks, holds, waiting
 from app.ledger.registry import pauses
 from app.pool.faults import point
 from app.pool.model import Health, WorkerId
@@ -98,6 +99,7 @@ class ControlLoop:
         self._reconcile = Reconcile(stores, self.fleet, failover, self.health, leases, envelopes, now, batches=compared)
         self._index = Index(stores, self.fleet)
         self._dispatch = Dispatch(stores, self.fleet, self._index, leases, envelopes, now)
+        self._withhold = Withhold(stores.ledger, failover)
         self._rebalance = Rebalance(stores, self.fleet, failover, envelopes, now)
         self._generation: str | None = None
         self._policy = self.fleet.policy
@@ -182,6 +184,8 @@ class ControlLoop:
         found = NOTHING
         if Due.SWEEP in due and blocks.over(self._stores.ledger) + pauses.over(self._stores.ledger) > 0:
             found |= Due.FLEET
+        if Due.SWEEP in due:
+            holds.outlasted(self._stores.ledger)
         if Due.LOOK in due:
             found |= self._look()
         outcome = self._reports.take()  # also of those that were applied before a verdict
@@ -236,6 +240,8 @@ class ControlLoop:
 
     def _dispatch_all(self, sweep: bool) -> None:
         other = self._dispatch.step(sweep)
+        if self._dispatch.knows_holds:
+            self._withhold.step()
         if sweep and self._rebalance.step(self._dispatch.kept_workers):
             other |= self._dispatch.step(sweep)
         if other:

@@ -11,6 +11,7 @@ from app.pool.model import JobState, WaitingFor, WaitingReason
 from app.pool.protocol import Cause, Report
 
 RETRY = Backoff(5.0, 300.0, least=0.8)
+NO_ROOM = Backoff(1.0, 60.0)  # where others fill the card again each time that a job is to begin there
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,18 @@ def follows(report: Report, failures: int, max_failures: int, shortage: Shortage
         return Failure(JobState.PENDING, retry_s)
     waiting = None if shortage.larger else _no_larger(shortage)
     return Failure(JobState.PENDING, retry_s, waiting, shortage.had_mb)
+
+
+def without_room(before: int) -> Failure:
+    """What becomes of a job whose card others had filled before it began, as `before` times in a row: no failure.
+
+    At once the first time, since the pool then knows what the card has left; later it waits, so that a program which
+    comes and goes does not send it to and fro.
+    """
+    if not before:
+        return Failure(JobState.PENDING)
+    words = "others filled its card each time that it was to begin there; tried again"
+    return Failure(JobState.PENDING, NO_ROOM.after(before), WaitingReason(WaitingFor.TIME, words))
 
 
 def bars(tx: Ledger, report: Report, workflow: str) -> bool:

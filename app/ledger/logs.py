@@ -13,9 +13,12 @@ from enum import Enum
 
 from app.ledger.db import Ledger, Row
 from app.pool.codec import plain
-from app.pool.log.portion import PortionHead, Stream, unpack
+from app.pool.log.ansi import plain_text, without_escapes
+from app.pool.log.portion import PortionHead, PortionLine, Stream, line_of, numbered, unpacked
 from app.pool.model import JobId, WorkerId
 
+PATIENCE_S = 60  # an agent sends the last of a log within seconds of the attempt's end
+LOOK_BYTES = 8 * 1024 * 1024  # of text: what one look of a search goes through, in about a tenth of a second
 PORTIONS_AT_ONCE = 64  # of which the heads are read together; their data is read one by one
 
 
@@ -61,6 +64,15 @@ class LogExtent:
     missing_bytes: int
 
 
+@dataclass(frozen=True)
+class SearchPart:
+    """Lines that were found, oldest first; all up to line `looked` have been looked at, and `more` may follow."""
+
+    lines: tuple[LogLine, ...]
+    looked: int
+    more: bool
+
+
 class StoreOutcome(Enum):
     """What became of a portion."""
 
@@ -98,6 +110,28 @@ def tail(ledger: Ledger, job: JobId, attempt: int, limit: int = 100) -> LogPart:
     return LogPart((), False) if after is None else read(ledger, job, attempt, after, limit + 1)
 
 
+def before(ledger: Ledger, job: JobId, attempt: int, number: int, limit: int = 100) -> LogPart:
+    """The last entries of an attempt before line `number`, about `limit`; a gap among them is whole.
+
+    `more` says whether the log goes on before them.
+    """
+    row = ledger.one("log_kept_until", job=job, attempt=attempt, line=number - 1 - limit)
+    start = row["line"] or 0 if row else 0
+    entries = read(ledger, job, attempt, start, limit + 1).entries
+    return LogPart(tuple(entry for entry in entries if place(entry) < number), start > 0)
+
+
+def place(entry: LogLine | LogGap) -> int:
+    """The number of a line, of a gap that of its first one."""
+    return entry.number if isinstance(entry, LogLine) else entry.after + 1
+
+
+def is_closed(ledger: Ledger, job: JobId, attempt: int) -> bool:
+    """Whether nothing more is awaited: its end is there, or the attempt ended too long ago for its agent to live."""
+    row = ledger.one("log_is_closed", job=job, attempt=attempt, patience_s=PATIENCE_S)
+    return row is not None and row["closed"]
+
+
 def extents(ledger: Ledger, job: JobId) -> list[LogExtent]:
     """How long the log of each attempt is that has one, the first attempt first."""
     return [
@@ -120,8 +154,56 @@ def entries_after(ledger: Ledger, job: JobId, attempt: int, after: int = 0) -> I
             after = max(after, head["first_line"] + head["lines"] - 1)
 
 
+def search(
+    ledger: Ledger,
+    job: JobId,
+    attempt: int,
+    text: str,
+    after: int = 0,
+    limit: int = 100,
+    within_bytes: int = LOOK_BYTES,
+) -> SearchPart:
+    """Up to `limit` lines beyond `after` that hold this text, among the next `within_bytes` of the log and a bit.
+
+    What a reader sees is compared: colours and letters' case do not matter, states of bars are not found.
+    """
+    found: list[LogLine] = []
+    words, left = text.lower(), within_bytes
+    heads = ledger.all("log_search_portions", job=job, attempt=attempt, after=after, limit=PORTIONS_AT_ONCE)
+    for head in heads:
+        if left <= 0:
+            return SearchPart(tuple(found), after, True)
+        row = ledger.one("log_portion", job=job, attempt=attempt, number=head["number"])
+        for line in _matches(attempt, head, bytes(row["data"]) if row else b"", words, after):
+            found.append(line)
+            if len(found) == limit:
+                return SearchPart(tuple(found), line.number, True)
+        after = head["first_line"] + head["lines"] - 1
+        left -= head["bytes"]
+    return SearchPart(tuple(found), after, len(heads) == PORTIONS_AT_ONCE)
+
+
 def _lines(attempt: int, head: Row, data: bytes, after: int) -> Iterator[LogLine]:
-    for number, line in enumerate(unpack(data), head["first_line"]):
-        if number > after:
-            at = datetime.fromtimestamp(line.at_ms / 1000, timezone.utc)
-            yield LogLine(attempt, number, at, line.stream, line.redraw, line.text)
+    first = head["first_line"]
+    for place, line in numbered(data, max(0, after + 1 - first)):
+        yield _log_line(attempt, first + place, line)
+
+
+def _log_line(attempt: int, number: int, line: PortionLine) -> LogLine:
+    """The line of a portion at its place in the log."""
+    at = datetime.fromtimestamp(line.at_ms / 1000, timezone.utc)
+    return LogLine(attempt, number, at, line.stream, line.redraw, line.text)
+
+
+def _matches(attempt: int, head: Row, data: bytes, words: str, after: int) -> Iterator[LogLine]:
+    stamped = unpacked(data)
+    seen = without_escapes(stamped).lower()
+    if words not in seen:
+        return  # most portions: no line of them is looked at
+    lines = stamped.split("\n")
+    for place, line in enumerate(seen.split("\n")):
+        if words in line and head["first_line"] + place > after:
+            read = line_of(lines[place])
+            # The words may have stood in its stamp.
+            if read and not read.redraw and words in plain_text(read.text).lower():
+                yield _log_line(attempt, head["first_line"] + place, read)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from app.ledger import events
 from app.ledger.db import Ledger, Row
 from app.pool.duration import duration
@@ -44,14 +42,6 @@ def moved(tx: Ledger, job: JobId, attempt: int) -> None:
         worker=row["worker_id"],
         facts=_moved_facts(row),
     )
-
-
-def poison(tx: Ledger, jobs: Sequence[JobId], deaths: int) -> set[JobId]:
-    """Fail each of these pending jobs under which `deaths` workers have died; returns the failed ones."""
-    failed = tx.all("jobs_poison", jobs=list(jobs), deaths=deaths) if jobs else []
-    for row in failed:
-        events.record(tx, "job.failed", row["error"], job=row["id"])
-    return {row["id"] for row in failed}
 
 
 def _moved_sentence(row: Row) -> str:

@@ -51,6 +51,7 @@ class Taken:
     owner: str
     name: str
     workflow: str
+    died: bool  # its worker died under it
 
 
 def claim(ledger: Ledger, job: JobId, attempt: int, worker: WorkerId, incarnation: int, nonce: str) -> Claimed | None:
@@ -72,7 +73,7 @@ def take_away(
 ) -> Taken | None:
     """Make a running attempt pending again; None when it has ended, moved on, or is strict and spared.
 
-    `died`: the worker died under it; poison_deaths limits how often a job survives that.
+    `died`: the worker died under it; deaths.follow says what becomes of the job then.
     """
     end = AttemptEnd.TAKEN_AWAY
     return _first(_take(ledger, STARTED, end, cause, job=job, attempt=attempt, spare_strict=spare_strict, died=died))
@@ -167,6 +168,7 @@ def _take(
             row["owner"],
             row["name"],
             row["workflow"],
+            died and row["state"] == JobState.RUNNING,
         )
         for row in rows
     ]

@@ -7,19 +7,17 @@ refused. One that was applied before is applied again without effect, because ag
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from app.ledger import failures, logs, news, open_attempts
+from app.ledger import deaths, failures, holds, news, open_attempts, policy
 from app.ledger.db import Ledger
 from app.ledger.failures import Failure, Shortage
 from app.ledger.result_warnings import warnings
 from app.pool.codec import from_plain, plain, to_json
-from app.pool.log.portion import PortionHead, pack, stamped
 from app.pool.model import AttemptEnd, JobId, JobState
 from app.pool.protocol import Cause, Report
 from app.pool.text import storable, unstorable
@@ -35,7 +33,7 @@ NOT_THE_JOBS = frozenset({Cause.DEADLINE, Cause.SLOT, Cause.AGENT})
 class Applied(Enum):
     """The fate of a report, and so of its lease."""
 
-    STORED = "stored"  # progress, checkpoint, log: the lease stays
+    STORED = "stored"  # progress, checkpoint: the lease stays
     CLAIMED = "claimed"
     REPEATED = "repeated"  # a claim that was sent again: its lease is written again, in case Redis forgot it
     ENDED = "ended"
@@ -93,8 +91,6 @@ def apply(tx: Ledger, report: Report, shortage: Shortage | None = None) -> Appli
         return _progress(tx, report)
     if report.kind == "checkpoint":
         return _checkpoint(tx, report)
-    if report.kind == "log":
-        return _log(tx, report)
     if report.kind == "end":
         return _end(tx, report, shortage)
     return Applied.IGNORED
@@ -130,27 +126,18 @@ def _checkpoint(tx: Ledger, report: Report) -> Applied:
         **_whose(report),
     )
     if kept:
+        holds.got_through(tx, report.job, report.attempt)
         return Applied.STORED
     if tx.one("report_checkpoint_known", job=report.job, attempt=report.attempt, number=report.number):
         return Applied.IGNORED
     return _refuse(tx, report, "a checkpoint of an attempt that does not run (any more)")
 
 
-def _log(tx: Ledger, report: Report) -> Applied:
-    assert report.job is not None
-    text = "".join(f"{line}\n" for line in report.lines).encode()
-    known = {extent.attempt: extent.bytes for extent in logs.extents(tx, report.job)}
-    head = PortionHead(report.number, report.number, len(report.lines), known.get(report.attempt, 0), len(text))
-    data = pack(stamped(int(time.time() * 1000), "o", text))
-    logs.store(tx, report.job, report.attempt, report.worker, head, data, 2**40)
-    return Applied.STORED
-
-
 def _end(tx: Ledger, report: Report, shortage: Shortage | None) -> Applied:
     if report.end == "succeeded":
         return _succeeded(tx, report)
     if report.end == "failed" and report.cause not in NOT_THE_JOBS:
-        return _failed(tx, report, shortage)
+        return _held(tx, report) if report.then == "hold" else _failed(tx, report, shortage)
     return _stopped(tx, report)
 
 
@@ -166,6 +153,7 @@ def _succeeded(tx: Ledger, report: Report) -> Applied:
         outputs=Jsonb(plain(report.files)),
         warnings=warnings(tx, report),
     )
+    holds.got_through(tx, report.job, report.attempt)
     return Applied.ENDED
 
 
@@ -176,11 +164,28 @@ def _failed(tx: Ledger, report: Report, shortage: Shortage | None) -> Applied:
     failed = failures.follows(report, 1 + row["failures"], row["max_failures"], shortage)
     if not _move(tx, report, failed.state, AttemptEnd.FAILED, failed):
         return _late(tx, report)
+    holds.got_through(tx, report.job, report.attempt)
     return Applied.WORKER_BARRED if failures.bars(tx, report, row["workflow"]) else Applied.ENDED
 
 
+def _held(tx: Ledger, report: Report) -> Applied:
+    """Apply an end that puts its whole workflow on hold: it counts as stopped, by nobody's failure."""
+    if not _move(tx, report, JobState.PENDING, AttemptEnd.STOPPED):
+        return _late(tx, report)
+    row = tx.one("job_failures", job=report.job)
+    assert row is not None
+    holds.meet(tx, report, row["workflow"])
+    return Applied.ENDED
+
+
 def _stopped(tx: Ledger, report: Report) -> Applied:
-    if _move(tx, report, JobState.PENDING, AttemptEnd.STOPPED):
+    follows = None
+    if report.cause == Cause.NO_ROOM:
+        before = tx.one("attempts_without_room", job=report.job, attempt=report.attempt)
+        follows = failures.without_room(before["found"] if before else 0)
+    if _move(tx, report, JobState.PENDING, AttemptEnd.STOPPED, follows):
+        if report.cause == Cause.SLOT and report.job is not None:
+            deaths.follow(tx, [report.job], policy.read(tx).poison_deaths)
         return Applied.ENDED
     return _late(tx, report)
 
@@ -190,21 +195,22 @@ def _late(tx: Ledger, report: Report) -> Applied:
     assert report.job is not None
     if open_attempts.end_cancelled(tx, report.worker, report.job, report.attempt):
         return Applied.ENDED
-    if tx.one("attempt_ended_as", end_word=report.end, **_whose(report)):
+    end_word = str(AttemptEnd.STOPPED) if report.then == "hold" else report.end
+    if tx.one("attempt_ended_as", end_word=end_word, **_whose(report)):
         return Applied.ENDED
     return _refuse(tx, report, "the attempt had ended, or had been taken away, before this end arrived")
 
 
-def _move(tx: Ledger, report: Report, state: JobState, end: AttemptEnd, failed: Failure | None = None) -> bool:
+def _move(tx: Ledger, report: Report, state: JobState, end: AttemptEnd, follows: Failure | None = None) -> bool:
     return 1 == tx.do(
         "job_end",
         state=str(state),
         end_word=str(end),
-        failure=1 if failed else 0,
-        retry_s=failed.retry_s if failed else None,
-        waiting=failed.waiting.words if failed and failed.waiting else None,
-        waiting_for=failed.waiting.waiting_for if failed and failed.waiting else None,
-        above_vram_mb=failed.above_vram_mb if failed else None,
+        failure=1 if end is AttemptEnd.FAILED else 0,
+        retry_s=follows.retry_s if follows else None,
+        waiting=follows.waiting.words if follows and follows.waiting else None,
+        waiting_for=follows.waiting.waiting_for if follows and follows.waiting else None,
+        above_vram_mb=follows.above_vram_mb if follows else None,
         cause=report.cause,
         then=report.then,
         error=report.error,

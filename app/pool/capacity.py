@@ -18,7 +18,7 @@ from functools import lru_cache
 from app.pool.matching import Refusal, RefusedBy, offered, refusal, takes_jobs
 from app.pool.model import Gpu, Health, JobId, Requirement, Worker
 from app.pool.policy import Policy
-from app.pool.protocol import Beat, Lease, LeaseState, Memory
+from app.pool.protocol import Beat, Lease, LeaseState, Memory, Reservation
 from app.pool.status import Clause, listed
 
 # The filter that an idle worker fails by, for each that a busy one does.
@@ -212,6 +212,11 @@ def capacity_refusal(has: Room, wants: Need) -> Refusal | None:
     return None
 
 
+def measured_card(gpu: Gpu, memory: Memory, idle: bool, held: Iterable[Reservation], policy: Policy) -> Card:
+    """The card by these figures of its memory and with what jobs hold of it; `idle`: none of ours runs anywhere."""
+    return _card(gpu, _use(gpu, memory, idle), held, policy)
+
+
 def _use(gpu: Gpu, memory: Memory, idle: bool) -> Use | None:
     if memory.others is not None:
         ours = memory.ours or 0
@@ -242,7 +247,7 @@ def _coarse(mebibytes: int) -> int:
     return -(-mebibytes // COARSE_MB) * COARSE_MB
 
 
-def _card(gpu: Gpu, use: Use | None, leases: Iterable[Lease], policy: Policy) -> Card:
+def _card(gpu: Gpu, use: Use | None, leases: Iterable[Reservation], policy: Policy) -> Card:
     on = [lease for lease in leases if gpu.uuid in lease.gpus and (lease.whole or lease.vram_mb)]
     reserved, others, usable = sum(lease.vram_mb for lease in on), 0, None
     if use is not None:

@@ -6,10 +6,13 @@ before anybody works with it: a field that is missing, of the wrong shape or out
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import dataclasses
 import json
 import math
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -20,6 +23,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 from app.pool.model import TextEnum
 
 T = TypeVar("T")
+UNIONS = (Union, getattr(types, "UnionType", Union))  # Union[A, B], and A | B since Python 3.10
 SCALARS = frozenset({str, int, float, bool, type(None)})
 Build = Callable[[Any], Any]
 
@@ -124,9 +128,8 @@ def _builder(kind: Any) -> Build:
     arguments = typing.get_args(kind)
     if origin is Annotated:
         return _checked(*arguments)
-    if origin in (Union, types.UnionType):
-        present = _builder(next(a for a in arguments if a is not type(None)))
-        return lambda value: None if value is None else present(value)
+    if origin in UNIONS:
+        return _union(arguments)
     if origin is tuple:
         return _tuple(arguments)
     if origin is dict:
@@ -155,6 +158,22 @@ def _checked(kind: Any, check: Within | Like) -> Build:
     def build(value: Any) -> Any:
         found = built(value)
         return _expected(check.holds(found), check, found)
+
+    return build
+
+
+def _union(arguments: tuple[Any, ...]) -> Build:
+    """The first of these kinds that takes the value."""
+    *first, last = [_builder(kind) for kind in arguments if kind is not type(None)]
+    optional = type(None) in arguments
+
+    def build(value: Any) -> Any:
+        if value is None and optional:
+            return None
+        for built in first:
+            with contextlib.suppress(ValueError):
+                return built(value)
+        return last(value)
 
     return build
 
@@ -217,10 +236,35 @@ def _finite(text: str) -> float:
 
 
 def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     required = frozenset(
         f.name
         for f in dataclasses.fields(kind)
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     )
     return {f.name: hints[f.name] for f in dataclasses.fields(kind)}, required
+
+
+if sys.version_info >= (3, 10):  # noqa: UP036
+
+    def _hints(kind: Any) -> dict[str, Any]:
+        return typing.get_type_hints(kind, include_extras=True)
+
+else:  # a workflow's own Python may be older than the agent's
+
+    class _Unions(ast.NodeTransformer):
+        """`A | B` becomes `Union[A, B]`, which Python 3.9 can evaluate."""
+
+        def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+            self.generic_visit(node)
+            kinds = ast.Tuple([node.left, node.right], ast.Load())
+            return ast.Subscript(ast.Name("Union", ast.Load()), kinds, ast.Load())
+
+    def _hints(kind: Any) -> dict[str, Any]:
+        hints: dict[str, Any] = {}
+        for base in reversed(kind.__mro__):
+            names = {**vars(sys.modules[base.__module__]), "Union": Union}
+            for name, text in vars(base).get("__annotations__", {}).items():
+                tree = ast.fix_missing_locations(_Unions().visit(ast.parse(text, mode="eval")))
+                hints[name] = eval(compile(tree, name, "eval"), names)
+        return hints

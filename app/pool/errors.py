@@ -1,5 +1,7 @@
 """The few kinds of error that a caller treats differently. Everything else is a bug and is raised as it is."""
 
+from __future__ import annotations
+
 FIELDS = "some fields cannot be taken"
 
 

@@ -25,6 +25,7 @@ DAY_S = 24 * 60 * 60
 LONGEST_S = 365 * DAY_S
 MOST_VRAM_MB = 16 * 1024 * 1024
 TIME_LIMITS = ("timeout_s", "stall_s")  # of an attempt: a job, its workflow and the pool may each name them
+ORPHAN_KILL_S = 10  # from when an attempt whose deadline has passed is asked to end until it is killed
 ID_LENGTH = 12  # 60 random bits; fixed, because key patterns and envelope ids are cut by it
 
 
@@ -98,7 +99,6 @@ class Limits:
     tags: int = 64
     tag_characters: int = 64
     log_line_bytes: int = 4 * 1024
-    log_lines: int = 100_000
     text_characters: int = 200  # of a progress text, an error's first line, a name
 
 
@@ -132,7 +132,7 @@ class Parameter:
     help: str = ""
 
 
-Then = Literal["later", "never", "elsewhere"]  # when or where a failed attempt's job is tried again
+Then = Literal["later", "never", "elsewhere", "hold"]  # when or where a failed attempt's job is tried again
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,13 @@ class Rule:
     then: Then
     exit_code: int | None = None
     log: str | None = None  # regular expression
+
+
+@dataclass(frozen=True)
+class FailWhen:
+    """A line, by a regular expression, that makes the success of an attempt a failure."""
+
+    log: str
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,7 @@ class Workflow:
     name: str
     runner: Literal["command", "python"]
     target: str = ""  # python: "module:function"
+    python: str = ""  # python: the path of the interpreter; empty: the agent's own
     argv: tuple[str, ...] = ()  # command
     parameters: tuple[Parameter, ...] = ()
     slots: int = 1
@@ -167,6 +175,7 @@ class Workflow:
     timeout_s: int | None = None  # of jobs that name none; None: the pool's
     stall_s: int | None = None
     rules: tuple[Rule, ...] = ()  # of failures; the first that fits counts
+    fail_when: tuple[FailWhen, ...] = ()
     outputs: Demands = Demands()
     help: str = ""
 
@@ -280,11 +289,12 @@ class JobSpec:
 
 
 class WaitingFor(TextEnum):
-    """What a pending job waits for: a slot of a worker that could run it, such a worker, or its time."""
+    """What a pending job waits for: a slot of a worker that could run it, such a worker, its time, its workflow."""
 
     SLOT = "slot"
     WORKER = "worker"
     TIME = "time"
+    HOLD = "hold"
 
 
 @dataclass(frozen=True)

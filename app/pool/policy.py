@@ -126,8 +126,9 @@ class Policy:
     )
     poison_deaths: int = described(
         3,
-        "Deaths that make a job poison",
-        "A job under which so many workers died, without a checkpoint in between, is failed.",
+        "Deaths that end a job",
+        "A job is failed when workers or slot processes died under it so often, the same one or others, without a "
+        "checkpoint in between.",
         between=(1, 100),
         section=FAILURES,
     )

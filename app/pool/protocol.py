@@ -6,18 +6,12 @@ understand each other. Times on the wire are durations or RFC 3339; no two hosts
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from app.pool.codec import Like, Within
 from app.pool.model import TAG, FileFact, JobId, Json, TextEnum, Then, WorkerId
 from app.pool.text import STORABLE
-
-# The memfd that only the beat process writes: aligned int64 words, CLOCK_BOOTTIME in ns.
-# Other attempts end at ORPHAN, or at the job's own max_orphan_s after THROUGH (SIGTERM), and 10 s later (SIGKILL).
-DEADLINE_WORDS = ("through", "strict_term", "strict_kill", "orphan")
-ORPHAN_KILL_S = 10
-
 
 # What the pool can work with and store. Anything else is refused when it is read: one worker's beat must not
 # stop the decisions on all others.
@@ -66,6 +60,7 @@ class AttemptRef:
     job: JobText
     attempt: Count
     slot: Count
+    saved_s: Count = field(default=0, compare=False)  # how long its files were saved by now: no time limit counts that
 
 
 @dataclass(frozen=True)
@@ -111,9 +106,11 @@ class Cause(TextEnum):
     SLOT = "slot"  # its slot process died
     TIMEOUT = "timeout"
     STALL = "stall"  # it gave no sign of progress
+    LOG = "log"  # it wrote more than its log may hold
     DEADLINE = "deadline"  # none of its worker's beats had got through until then
     AGENT = "agent"  # its agent gave it up: its lease was revoked, or the agent was ended
     GOOD_BYE = "good-bye"  # its worker left
+    NO_ROOM = "no room"  # others had filled its card before it began
     CANCEL = "cancel"
 
 
@@ -191,9 +188,12 @@ class Order:
     strict: bool = False
     max_orphan_s: int | None = None  # the job's own; None: the pool's present one
     gpus: tuple[str, ...] = ()
+    free_mb: int = 0  # that were free on each of them
+    others_mb: int | None = None  # they are for it alone, while others hold no more MiB of each than this
+    log_limit_mib: int | None = None  # of text; an attempt that writes more is ended
 
 
-ReportKind = Literal["claim", "progress", "checkpoint", "log", "end", "goodbye"]
+ReportKind = Literal["claim", "progress", "checkpoint", "end", "goodbye"]
 
 
 @dataclass(frozen=True)
@@ -205,18 +205,18 @@ class Report:
     incarnation: int
     job: JobText | None = None
     attempt: int = 0
-    number: int = 0  # of a progress or a checkpoint; of the first line of a log
+    number: int = 0  # of a progress or a checkpoint
     nonce: Text | None = None  # claim
     fraction: float | None = None  # progress, checkpoint
     text: str = ""
     state: Json = None  # checkpoint
     files: tuple[FileFact, ...] = ()  # checkpoint, end (outputs)
-    lines: tuple[str, ...] = ()  # log
     end: Literal["succeeded", "failed", "stopped", "cancelled"] | None = None
     result: Json = None
     error: str | None = None
     cause: str | None = None  # of an end: a Cause, or what a later release calls one
     then: Then | None = None  # of a failure: what a rule of its workflow says
+    because: Text | None = None  # the line, or the exit code, that the rule fits
     signal: int | None = None
     exit_code: int | None = None
     oom_killed: bool = False  # killed while the kernel of its host killed for want of memory

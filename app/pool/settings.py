@@ -88,6 +88,7 @@ class AgentSettings:
     workflows_file: Path | None
     gpu_uuids: tuple[str, ...] | None  # None: every GPU of the host; empty: none
     grace_s: float
+    log_spool_mib: int  # of logs that the server has yet to take, on this host's disk
     host_id: str | None  # for tests: several hosts on one machine
     boot_id: str | None
 
@@ -109,6 +110,7 @@ class AgentSettings:
             workflows_file=Path(workflows) if workflows else None,
             gpu_uuids=None if gpus is None else tuple(u for u in gpus.split(",") if u),
             grace_s=_integer(environ, "MUSTER_GRACE_S", 30, 0, 3600),
+            log_spool_mib=_integer(environ, "MUSTER_LOG_SPOOL_MIB", 512, 1, 1_048_576),
             host_id=environ.get("MUSTER_HOST_ID") or None,
             boot_id=environ.get("MUSTER_BOOT_ID") or None,
         )

@@ -92,21 +92,6 @@ WITH taken AS (
 SELECT taken.id, taken.attempt, taken.worker_id, taken.state, ended.lost_s, jobs.owner, jobs.name, jobs.workflow
 FROM taken JOIN jobs ON jobs.id = taken.id LEFT JOIN ended ON ended.job_id = taken.id;
 
--- name: jobs_poison
--- Of these jobs those that ran on so many workers when they died, with no checkpoint kept in between, fail.
-WITH deaths AS (
-    SELECT attempts.job_id, count(DISTINCT worker_id) AS workers, string_agg(DISTINCT workers.name, ', ') AS names
-    FROM attempts JOIN workers ON workers.id = attempts.worker_id
-    WHERE attempts.job_id = ANY(%(jobs)s) AND worker_died
-      AND number >= coalesce((SELECT max(attempt) FROM checkpoints c WHERE c.job_id = attempts.job_id), 0)
-    GROUP BY attempts.job_id HAVING count(DISTINCT worker_id) >= %(deaths)s
-)
-UPDATE jobs SET state = 'failed', ended_at = now(), waiting = NULL,
-    error = 'it was running on ' || deaths.workers || ' workers when they died (' || deaths.names
-            || '), with no checkpoint kept in between'
-FROM deaths WHERE jobs.id = deaths.job_id AND state = 'pending'
-RETURNING jobs.id, jobs.error;
-
 -- name: job_cancel
 -- An attempt that has not started ends here; one that runs ends when its processes are gone.
 WITH cancelled AS (

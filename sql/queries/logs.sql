@@ -39,6 +39,24 @@ SELECT data FROM log_portions WHERE job_id = %(job)s AND attempt = %(attempt)s A
 SELECT greatest(0, max(first_line + lines) - 1 - %(limit)s) AS after
 FROM log_portions WHERE job_id = %(job)s AND attempt = %(attempt)s;
 
+-- name: log_kept_until
+-- The last line that is kept up to this one.
+SELECT max(least(first_line + lines - 1, %(line)s)) AS line
+FROM log_portions WHERE job_id = %(job)s AND attempt = %(attempt)s AND first_line <= %(line)s;
+
+-- name: log_is_closed
+SELECT EXISTS (SELECT 1 FROM log_portions WHERE job_id = %(job)s AND attempt = %(attempt)s AND closed)
+    OR EXISTS (SELECT 1 FROM attempts WHERE job_id = %(job)s AND number = %(attempt)s
+               AND ended_at < now() - make_interval(secs => %(patience_s)s))
+    OR EXISTS (SELECT 1 FROM jobs WHERE id = %(job)s AND ended_at IS NOT NULL)
+       AND NOT EXISTS (SELECT 1 FROM attempts WHERE job_id = %(job)s AND number = %(attempt)s) AS closed;
+
+-- name: log_search_portions
+-- Those that hold lines beyond `after`.
+SELECT number, first_line, lines, bytes FROM log_portions
+WHERE job_id = %(job)s AND attempt = %(attempt)s AND first_line + lines > %(after)s + 1
+ORDER BY number LIMIT %(limit)s;
+
 -- name: log_extents
 SELECT attempt, max(first_line + lines) - 1 AS lines, max(first_byte + bytes) AS bytes, bool_or(closed) AS closed,
        max(first_line + lines) - 1 - sum(lines) AS missing_lines,

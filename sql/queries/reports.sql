@@ -70,6 +70,13 @@ SELECT * FROM refused_reports WHERE job_id = %(job)s ORDER BY id;
 SELECT attempts.*, workers.name AS worker_name FROM attempts JOIN workers ON workers.id = attempts.worker_id
 WHERE job_id = %(job)s ORDER BY number;
 
+-- name: attempts_without_room
+-- How many attempts in a row, right before this one, went back because others had filled their cards.
+SELECT count(*) AS found FROM attempts
+WHERE job_id = %(job)s AND number < %(attempt)s
+  AND number > coalesce((SELECT max(number) FROM attempts was WHERE was.job_id = %(job)s AND was.number < %(attempt)s
+                         AND was.cause IS DISTINCT FROM 'no room'), 0);
+
 -- name: attempts_of_worker
 SELECT attempts.*, jobs.name AS job_name, jobs.workflow, jobs.state AS job_state, jobs.owner
 FROM attempts JOIN jobs ON jobs.id = attempts.job_id

@@ -53,11 +53,25 @@ FROM queues CROSS JOIN LATERAL (
 -- Moves jobs that are still pending with this attempt and demand what they demanded when they were placed, to workers
 -- that are active and healthy in this incarnation, and set up as they were then; returns them. The attempt's row is
 -- written by the same statement. strict and timeout_s are what holds where the job names none.
+-- Of a workflow on hold one job is moved, and only when it is time and no other tries. Of two statements that would
+-- choose one at once the second finds the hold as the first has left it, but jobs as they were before: so it compares
+-- `tries`.
 WITH placed AS (
     SELECT * FROM jsonb_to_recordset(%(assignments)s)
         AS one(job text, attempt integer, class_name text, worker text, incarnation bigint, gpus text[],
                vram_mb integer, whole boolean, slots integer, strict boolean, timeout_s integer, revision bigint,
                placement jsonb)
+), probes AS (
+    UPDATE holds SET probe_job = first.job, probe_attempt = first.attempt, tries = holds.tries + 1
+    FROM (SELECT DISTINCT ON (hold.workflow) hold.workflow, hold.tries, placed.job, placed.attempt
+          FROM placed JOIN jobs ON jobs.id = placed.job AND jobs.attempt = placed.attempt AND jobs.state = 'pending'
+          JOIN holds hold ON hold.workflow = jobs.workflow
+          WHERE hold.until <= now() AND NOT EXISTS (
+              SELECT 1 FROM jobs probe WHERE probe.id = hold.probe_job AND probe.attempt = hold.probe_attempt
+              AND probe.state IN ('assigned', 'running'))
+          ORDER BY hold.workflow, jobs.created_at, jobs.id) first
+    WHERE holds.workflow = first.workflow AND holds.tries = first.tries
+    RETURNING probe_job
 ), moved AS (
     UPDATE jobs SET state = 'assigned', worker_id = placed.worker, incarnation = placed.incarnation, nonce = NULL,
                     assigned_at = now(), waiting = NULL, not_before = NULL, progress_number = 0
@@ -66,6 +80,7 @@ WITH placed AS (
                           AND workers.revision = coalesce(placed.revision, workers.revision)
     WHERE jobs.id = placed.job AND jobs.attempt = placed.attempt AND jobs.state = 'pending'
       AND jobs.class = coalesce(placed.class_name, jobs.class)
+      AND (jobs.workflow NOT IN (SELECT workflow FROM holds) OR jobs.id IN (SELECT probe_job FROM probes))
     RETURNING jobs.*, placed.gpus AS reserved_gpus, placed.vram_mb, placed.whole, placed.slots, placed.placement,
               jobs.strict OR placed.strict AS held_strictly,
               coalesce(jobs.timeout_s, placed.timeout_s) AS limit_s

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from app.ledger import jobs, reports, tokens, waiting
+from app.ledger import deaths, jobs, open_attempts, reports, tokens, waiting
 from app.ledger.db import Ledger
 from app.ledger.registry import joins
 from app.ledger.waiting import WaitingClass, WaitingJob
@@ -17,6 +17,7 @@ from app.pool.protocol import Report
 from tests.kit.services import eventually
 
 ANY = Requirement("burn")
+MOST_DEATHS = 3  # after so many a job fails, unless the pool is set otherwise
 
 
 def offer(
@@ -93,6 +94,22 @@ def running(ledger: Ledger, worker: Worker, job: Job | None = None) -> Job:
     job = job or submit(ledger)
     assigned = assign(ledger, job, worker)
     assert tell(ledger, worker, assigned, assigned.attempt, "claim", nonce="n") is reports.Applied.CLAIMED
+    return found(ledger, job)
+
+
+def lose(ledger: Ledger, job: Job, most: int = MOST_DEATHS) -> None:
+    """The worker dies under this attempt of the job, as a leader writes it down."""
+    with ledger.transaction() as tx:
+        taken = open_attempts.take_away(tx, job.id, job.attempt, "its host is gone", spare_strict=False, died=True)
+        deaths.follow(tx, [taken.job] if taken and taken.died else [], most)
+
+
+def killed(ledger: Ledger, job: Job, *names: str, most: int = MOST_DEATHS) -> Job:
+    """The job as it is once these workers, each started again after its death, have died under it."""
+    for name in names:
+        worker = join(ledger, name)
+        running(ledger, worker, found(ledger, job))
+        lose(ledger, found(ledger, job), most)
     return found(ledger, job)
 
 

@@ -12,6 +12,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from redis import Redis
 from rq import Queue
@@ -22,15 +23,17 @@ from agent.processes import carried_by, kill_all
 from app.coordinator.attempts.envelopes import Envelopes
 from app.pool import keys
 from app.pool.agent_http import Admission, Offer
-from app.pool.codec import from_json, plain, to_json
+from app.pool.codec import from_json, from_plain, plain, to_json
+from app.pool.log.portion import PortionHead, unpack
 from app.pool.model import JobId, WorkerId, new_id
 from app.pool.protocol import Beat, Lease, LeaseState, Order, Report, Wanted
 from tests.kit.processes import of_job, parent
 from tests.kit.services import eventually
 
 JOIN_TOKEN = "let-me-in"
+LOGS = "/agent/v1/logs/"
 DEADLINE_S = 60.0  # for a busy host; every wait ends with its event
-STEPS = ("quick", "marks", "shot", "stubborn", "polite", "silent", "tags")
+STEPS = ("quick", "marks", "shot", "stubborn", "polite", "saver", "silent", "tags")
 WORKFLOWS = "".join(
     f'[workflows.{name}]\nrunner = "python"\ntarget = "tests.kit.steps:{name}"\n'
     f'[workflows.{name}.parameters.mark]\n[workflows.{name}.parameters.seed]\ntype = "int"\n'
@@ -53,7 +56,9 @@ class AgentScene:
         self.offers: list[Offer] = []
         self.tokens: list[str] = []  # as presented with each offer
         self.good_tokens = {JOIN_TOKEN}
-        self.refusals: dict[str, list[tuple[int, dict[str, Any]]]] = {"join": [], "confirm": []}
+        self.refusals: dict[str, list[tuple[int, dict[str, Any]]]] = {"join": [], "confirm": [], "logs": []}
+        self.portions: dict[tuple[str, int], dict[int, tuple[PortionHead, bytes]]] = {}
+        self.posts = 0  # of portions, refused ones too
         self.reports: list[Report] = []
         self.accepting = True  # claims are answered
         self.agents: list[subprocess.Popen[str]] = []
@@ -191,6 +196,15 @@ class AgentScene:
         """The first report of this kind."""
         return eventually(lambda: self.of(kind, job, attempt), seconds)[0]
 
+    def log(self, job: JobId, attempt: int = 1) -> list[str]:
+        """The lines of an attempt's log that the server has."""
+        stored = self.portions.get((job, attempt), {})
+        return [line.text for _, (_, data) in sorted(stored.items()) for line in unpack(data) if not line.redraw]
+
+    def log_closed(self, job: JobId, attempt: int = 1) -> bool:
+        """True when the server has the end of a log."""
+        return any(head.closed for head, _ in self.portions.get((job, attempt), {}).values())
+
     def processes(self, job: JobId | None = None) -> set[int]:
         """What carries this worker, or one job of it."""
         mine = carried_by(worker=self.worker)
@@ -259,6 +273,16 @@ class _Server(ThreadingHTTPServer):
         )
         return 201, plain(self.admission)
 
+    def portion(self, token: str, path: str, data: bytes) -> tuple[int, Any]:
+        self.pool.posts += 1
+        if token not in self.pool.good_tokens - {JOIN_TOKEN}:
+            return 401, {"title": "Unauthorized"}
+        where, _, query = path.removeprefix(LOGS).partition("?")
+        job, attempt, number = where.split("/")
+        head = from_plain(PortionHead, {"number": int(number), **{k: json.loads(v) for k, v in parse_qsl(query)}})
+        self.pool.portions.setdefault((job, int(attempt)), {}).setdefault(int(number), (head, data))
+        return 204, None
+
     def confirm(self, token: str) -> tuple[int, Any]:
         admission = self.admission
         assert admission is not None and token == admission.token
@@ -274,17 +298,21 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         token = self.headers["Authorization"].removeprefix("Bearer ")
-        kind = self.path.rpartition("/")[2]
+        kind = "logs" if self.path.startswith(LOGS) else self.path.rpartition("/")[2]
         if self.server.pool.refusals[kind]:
             status, answer = self.server.pool.refusals[kind].pop(0)
             if kind == "confirm":
                 self.server.pool.tokens.append(token)
+        elif self.path.startswith(LOGS):
+            status, answer = self.server.portion(token, self.path, body)
         elif kind == "join":
             status, answer = self.server.join(token, from_json(Offer, body))
         else:
             status, answer = self.server.confirm(token)
         self.send_response(status)
         self.end_headers()
+        if status == 204:
+            return
         self.wfile.write(json.dumps(answer).encode())
 
     def log_message(self, format: str, *args: object) -> None:

@@ -34,6 +34,7 @@ class Peer:
         self.worker: Worker = join(ledger, name, "127.0.0.1" if port else None, port, gpus)
         self.others_mb: dict[str, int] = {}  # what foreign processes use of its cards, by UUID
         self.attempts: dict[JobId, int] = {}
+        self.saved_s = 0  # of each attempt
         self.slots = 1
         self.tags: tuple[str, ...] = ()  # dynamic ones
         self.clocks = Clocks(interval_s, missed_beats)
@@ -47,7 +48,7 @@ class Peer:
     def beat(self, leaving: bool = False) -> None:
         """Write a beat of what the worker has."""
         clocks = self.clocks
-        refs = tuple(AttemptRef(job, attempt, 0) for job, attempt in self.attempts.items())
+        refs = tuple(AttemptRef(job, attempt, 0, self.saved_s) for job, attempt in self.attempts.items())
         beat = Beat(
             worker=self.id,
             incarnation=self.worker.incarnation,

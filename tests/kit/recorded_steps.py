@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.context import Job, Stopped
-from agent.processes import boottime_ns
+from agent.processes import ancestors, boottime_ns
+from tests.kit.processes import command_line
 from tests.kit.steps import ESCAPE
 
 WORKFLOWS = """
@@ -25,13 +27,14 @@ parameters.history = { required = true }
 parameters.steps = { type = "int", required = true }
 parameters.step_s = { type = "float", required = true }
 parameters.escapes = { type = "bool", default = false }
+parameters.kills = { type = "bool", default = false }
 parameters.until = {}
 """
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Params: history, steps, step_s; `escapes`: leave a child that nobody can ask to end; `until`: that many
-    steps at most, the last when this file exists."""
+    """Params: history, steps, step_s; `escapes`: leave a child that nobody can ask to end; `kills`: its agent, in its
+    first step; `until`: that many steps at most, the last when this file exists."""
     first = job.resume.state["step"] if job.resume else 0
     steps, history = int(job.params["steps"]), str(job.params["history"])
     for step in range(first, steps):
@@ -41,6 +44,8 @@ def run(job: Job) -> dict[str, Any]:
         _write(history, step, "begin")
         if job.params.get("escapes") and step == first:
             _let_escape(job)
+        if job.params.get("kills"):
+            _kill_agent()
         time.sleep(float(job.params["step_s"]))
         _write(history, step, "end")
         job.checkpoint({"step": step + 1})
@@ -51,6 +56,11 @@ def run(job: Job) -> dict[str, Any]:
 
 def _let_escape(job: Job) -> None:
     subprocess.run([sys.executable, "-c", ESCAPE, str(job.output_dir / "escapee")], check=True)
+
+
+def _kill_agent() -> None:
+    mains = [pid for pid in ancestors(os.getpid()) if command_line(pid).endswith(" -m agent")]
+    os.kill(mains[0], signal.SIGKILL)
 
 
 def _write(history: str, step: int, what: str) -> None:

@@ -20,6 +20,7 @@ from app.pool.codec import plain, to_json
 from app.pool.keys import Keys
 from app.pool.model import FileFact, Gpu, Health, Job, JobSpec, Json, Parameter, Requirement, Worker, Workflow
 from app.pool.protocol import AttemptRef, Beat, GpuFigures, Memory, Report, Reservation
+from tests.kit.logs import write_log
 
 TTL_MS = 600_000  # a seeded worker beats once and shall be live for the whole test
 TRANSCODE = Workflow(
@@ -149,7 +150,7 @@ class Seed:
         if progress:
             self.report(job, worker, "progress", number=1, fraction=progress, text=text)
         if log:
-            self.report(job, worker, "log", number=1, lines=tuple(log))
+            write_log(self.ledger, job, log, worker.id)
         return self.now(job)
 
     def report(self, job: Job, worker: Worker, kind: Any, **what: Any) -> None:

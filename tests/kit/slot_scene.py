@@ -21,10 +21,12 @@ from rq.serializers import JSONSerializer
 
 from agent.ipc.channel import SlotSetup, receive_datagram
 from agent.ipc.deadline import Deadline, DeadlineWriter, Past, make_deadline
+from agent.log.spool import file_of, portions
 from agent.processes import boottime_ns, carried_by, kill_all
 from agent.slot.starter import start_slot
 from app.pool import keys
 from app.pool.codec import plain
+from app.pool.log.portion import PortionHead, PortionLine, unpack
 from app.pool.model import JobId, Parameter, WorkerId, Workflow, new_id
 from app.pool.policy import Clocks
 from app.pool.protocol import Order
@@ -38,6 +40,7 @@ STEPS = (
     "shot",
     "stubborn",
     "polite",
+    "saver",
     "talkative",
     "silent",
     "chatty",
@@ -49,9 +52,10 @@ PARAMETERS = (Parameter("seed", "int"), Parameter("mark"))
 
 
 class GuardLine:
-    """The line of one guard to main."""
+    """The line of one guard to main, and what it has spooled."""
 
-    def __init__(self, introduction: Message, end: socket.socket) -> None:
+    def __init__(self, introduction: Message, end: socket.socket, spool: Path) -> None:
+        self._spool = spool
         self.pid: int = introduction["pid"]
         self.job, self.attempt, self.nonce = introduction["job"], introduction["attempt"], introduction["nonce"]
         self.reports: list[Message] = []
@@ -88,8 +92,22 @@ class GuardLine:
         return True
 
     @property
+    def portions(self) -> list[tuple[PortionHead, bytes]]:
+        """The portions of its log, with their data."""
+        return [
+            (portion.head, file_of(self._spool, portion).read_bytes())
+            for portion in portions(self._spool, JobId(self.job), self.attempt)
+        ]
+
+    @property
+    def lines(self) -> list[PortionLine]:
+        """The lines of its log."""
+        return [line for _, data in self.portions for line in unpack(data)]
+
+    @property
     def log(self) -> list[str]:
-        return [line for report in self.reports for line in report["lines"]]
+        """The text of its log, without states of lines that had not ended."""
+        return [line.text for line in self.lines if not line.redraw]
 
     @property
     def end(self) -> Message | None:
@@ -123,6 +141,7 @@ class SlotScene:
         self.workflows = workflows
         self.worker = WorkerId(new_id())
         self.folder = folder
+        self.spool = folder / "logs"
         self.redis = Redis.from_url(rq_url)
         self.queue = Queue(keys.queue(self.worker), connection=self.redis, serializer=JSONSerializer)
         self.clocks = Clocks(interval_s=0.6, missed_beats=1)
@@ -170,6 +189,7 @@ class SlotScene:
             lock_fd=self._lock_fd,
             rq_redis_url=self._url,
             output_folder=str(self.folder),
+            log_folder=str(self.spool),
             workflows=(*workflows, *self.workflows),
         )
         return start_slot(setup, {**os.environ, **environment})
@@ -213,7 +233,7 @@ class SlotScene:
         """The next guard that introduces itself."""
         message, (fd,) = self.told("guard", seconds)
         end = self._stack.enter_context(socket.socket(fileno=fd))
-        return GuardLine(message, end)
+        return GuardLine(message, end, self.spool)
 
     def running(self, workflow: str, **more: Any) -> GuardLine:
         """A guard whose workflow has begun and said its first progress."""

@@ -88,6 +88,18 @@ def polite(job: Job) -> None:
     raise Stopped("as asked")
 
 
+def saver(job: Job) -> None:
+    """Leave a sparse file that takes an hour to hash, unless somebody cuts it; with a mark it is a checkpoint's."""
+    big = job.output_dir / "big"
+    with big.open("wb") as file:
+        file.truncate(1 << 42)
+    job.progress(0.5, "rendered")
+    if job.params.get("mark"):
+        job.checkpoint(1, [big])
+        job.log("kept")
+        time.sleep(3600)
+
+
 def talkative(job: Job) -> None:
     """Log for ever."""
     while True:

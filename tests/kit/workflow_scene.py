@@ -7,14 +7,16 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from app.pool.codec import plain
 from app.pool.model import Workflow
+from tests.kit.services import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 Message = dict[str, Any]
@@ -22,7 +24,10 @@ Message = dict[str, Any]
 
 @dataclass
 class WorkflowScene:
-    """A workflow process of one attempt; `said` holds its messages so far, `checkpoints` is its folder for those."""
+    """A workflow process of one attempt; `said` holds its messages so far, `checkpoints` is its folder for those.
+
+    `printed` is what it has written so far to its standard output and error; nobody reads while `reading` is not set.
+    """
 
     folder: Path
     workflow: Workflow
@@ -42,16 +47,25 @@ class WorkflowScene:
                 cwd=self.folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **self.environment},
                 pass_fds=(theirs.fileno(), *([self.more["deadline_fd"]] if "deadline_fd" in self.more else [])),
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             )
         self._partial = b""
+        self.printed = {"o": bytearray(), "e": bytearray()}
+        self.reading = threading.Event()
+        self.reading.set()
+        assert self.process.stdout and self.process.stderr
+        self._readers = [self._reader("o", self.process.stdout), self._reader("e", self.process.stderr)]
 
     def __enter__(self) -> WorkflowScene:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.reading.set()
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        for reader in self._readers:
+            reader.join(5)
         self.socket.close()
 
     def begin(self) -> WorkflowScene:
@@ -97,13 +111,27 @@ class WorkflowScene:
             pass
         return not any("end" in message for message in self.said)
 
+    def last(self, key: str) -> Message:
+        """The last message so far that has this key."""
+        return next(message for message in reversed(self.said) if key in message)
+
     @property
     def log(self) -> list[str]:
-        return [line for message in self.said for line in message.get("log", ())]
+        """The lines that it has written to its standard output."""
+        return self.printed["o"].decode(errors="replace").splitlines()
+
+    @property
+    def remarks(self) -> list[str]:
+        """What it has remarked on its own account."""
+        return [message["remark"] for message in self.said if "remark" in message]
+
+    def until_printed(self, words: str, stream: str = "o", seconds: float = 40) -> None:
+        """Wait until it has written this."""
+        eventually(lambda: words.encode() in self.printed[stream], seconds)
 
     def resumed_by(self, folder: Path, environment: Mapping[str, str] | None = None, **changes: Any) -> WorkflowScene:
         """A process for the next attempt, which resumes from this one's last checkpoint."""
-        last = next(message for message in reversed(self.said) if "checkpoint" in message)
+        last = self.last("checkpoint")
         resume = {
             "number": last["number"],
             "state": last["checkpoint"],
@@ -111,6 +139,16 @@ class WorkflowScene:
             "files": last["files"],
         }
         return WorkflowScene(folder, self.workflow, {**self.params, **changes}, resume, environment or {})
+
+    def _reader(self, stream: str, pipe: IO[bytes]) -> threading.Thread:
+        def read() -> None:
+            with pipe:
+                while self.reading.wait() and (chunk := os.read(pipe.fileno(), 1 << 16)):
+                    self.printed[stream] += chunk
+
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        return thread
 
     def _next(self, deadline: float) -> Message | None:
         while b"\n" not in self._partial:

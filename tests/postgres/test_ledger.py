@@ -11,9 +11,8 @@ from datetime import datetime, timedelta, timezone
 import psycopg
 import pytest
 
-from app.ledger import attempts, jobs, logs, open_attempts, waiting
+from app.ledger import attempts, jobs, open_attempts, waiting
 from app.ledger.db import Ledger, queries
-from app.ledger.logs import LogLine
 from app.ledger.registry import joins, pauses, workers
 from app.ledger.reports import Applied
 from app.pool.model import AttemptEnd, Health, Intent, JobSpec, JobState, Requirement
@@ -244,13 +243,10 @@ def test_a_report_with_what_postgresql_cannot_hold_is_kept_cleaned(ledger: Ledge
     worker = join(ledger)
     job = running(ledger, worker)
 
-    tell(ledger, worker, job, 1, "log", number=1, lines=("a\x00b", "\ud800"))
+    tell(ledger, worker, job, 1, "progress", number=1, fraction=0.5, text="a\x00b \ud800")
+    assert found(ledger, job).text == "a\ufffdb ?"
     tell(ledger, worker, job, 1, "end", end="succeeded", result={"k\x00": "\\u0000 \x00"})
 
-    assert [line.text for line in logs.tail(ledger, job.id, 1).entries if isinstance(line, LogLine)] == [
-        "a\ufffdb",
-        "?",
-    ]
     result = jobs.result(ledger, job.id)
     assert result is not None and result.result == {"k\ufffd": "\\u0000 \ufffd"}
 

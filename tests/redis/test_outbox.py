@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 import redis
 
-from agent.attempt.outbox import IDLE_S, KEPT_LINES, MOST_WAITING, Outbox
+from agent.attempt.outbox import IDLE_S, MOST_WAITING, Outbox
 from agent.redis_client import connect
 from app.pool.codec import from_json
 from app.pool.loop import Bell
@@ -38,10 +38,6 @@ def report(kind: Literal["claim", "progress", "checkpoint", "end"], number: int 
     return Report(kind, WorkerId("w"), 1, JOB, 1, number=number)
 
 
-def lines(first: int, count: int = 1) -> Report:
-    return Report("log", WorkerId("w"), 1, JOB, 1, number=first, lines=tuple(f"line {first + n}" for n in range(count)))
-
-
 def sent(client: redis.Redis) -> list[Report]:
     """Read the stream to its end, as the coordinator does."""
     entries: Any = client.xrange(OUT)
@@ -51,7 +47,7 @@ def sent(client: redis.Redis) -> list[Report]:
 
 
 def test_reports_go_out_in_their_order(outbox: Outbox, client: redis.Redis) -> None:
-    said = [report("claim"), report("progress", 1), lines(1), report("checkpoint", 1), report("end")]
+    said = [report("claim"), report("progress", 1), report("checkpoint", 1), report("end")]
     for each in said:
         outbox.put(each)
     outbox.step()
@@ -64,24 +60,23 @@ def test_the_claim_the_newest_progress_and_checkpoint_and_the_end_are_said_again
     for each in [report("claim"), *(report("progress", n) for n in range(3)), report("checkpoint", 1)]:
         outbox.put(each)
     outbox.put(report("checkpoint", 2))
-    outbox.put(lines(1, 3))
     outbox.put(report("end"))
     outbox.step()
     sent(client)
     outbox.send_again()
     outbox.step()
-    again = [report("claim"), report("checkpoint", 2), report("progress", 2), lines(1, 3), report("end")]
+    again = [report("claim"), report("checkpoint", 2), report("progress", 2), report("end")]
     assert sent(client) == again
 
 
-def test_each_interval_all_but_log_lines_is_said_again(outbox: Outbox, client: redis.Redis) -> None:
+def test_each_interval_it_is_all_said_again_behind_what_is_new(outbox: Outbox, client: redis.Redis) -> None:
     outbox.put(report("claim"))
-    outbox.put(lines(1))
     outbox.step()
     sent(client)
-    outbox.send_again(with_logs=False)
+    outbox.put(report("end"))
+    outbox.repeat()
     outbox.step()
-    assert sent(client) == [report("claim")]
+    assert [each.kind for each in sent(client)] == ["end", "claim", "end"]
 
 
 def test_a_settled_attempt_is_not_said_again_but_its_last_words_go_out(outbox: Outbox, client: redis.Redis) -> None:
@@ -93,20 +88,6 @@ def test_a_settled_attempt_is_not_said_again_but_its_last_words_go_out(outbox: O
     outbox.send_again()
     outbox.step()
     assert sent(client) == []
-
-
-def test_the_last_thousand_lines_are_kept_and_the_log_says_what_was_dropped(
-    outbox: Outbox, client: redis.Redis
-) -> None:
-    for first in range(1, 2 * KEPT_LINES, 100):
-        outbox.put(lines(first, 100))
-    outbox.step()
-    sent(client)
-    outbox.send_again()
-    outbox.step()
-    dropped, *kept = sent(client)
-    assert dropped.number == KEPT_LINES and "dropped" in dropped.lines[0]
-    assert [each.number for each in kept] == list(range(KEPT_LINES + 1, 2 * KEPT_LINES, 100))
 
 
 def test_while_nobody_reads_a_thousand_entries_wait_and_the_newest_state_is_among_them(
@@ -147,7 +128,7 @@ def test_the_last_words_of_what_was_taken_away_meanwhile_go_out_once(
 ) -> None:
     way = Away(client)
     outbox = Outbox(way, OUT)  # type: ignore[arg-type]
-    for each in (report("claim"), report("checkpoint", 3), lines(1), report("end")):
+    for each in (report("claim"), report("checkpoint", 3), report("end")):
         outbox.put(each)
     way.lost = lambda: outbox.forget(JOB, 1) if forgotten == "before" else None
     with pytest.raises(redis.ConnectionError):

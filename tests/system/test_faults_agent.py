@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from agent.processes import boottime_ns
+from app.pool.model import ENDED
 from tests.kit import history
 from tests.kit.agents import Agent
 from tests.kit.clock import WallClock
@@ -122,6 +123,29 @@ def test_a_killed_agent_and_one_that_says_good_bye_cost_no_job_and_leave_no_proc
         site.stepped(job, 3)
         assert went_on(site, job, lost_s=ALONE_S)["failures"] == 0
     assert [each["worker"] for each in site.investigations()] == [agent.id]
+
+
+def test_a_job_that_kills_its_agents_ends_in_a_pool_of_two_and_costs_no_other_job(site: PoolWithAgents) -> None:
+    site.crew(2, MUSTER_SLOTS="2")
+    others = [site.running()[0] for _ in range(2)]
+    killer = site.submit(params={"kills": True})
+
+    def has_ended() -> bool:
+        for agent in site.agents:
+            if not agent.parts("main"):
+                agent.start()
+        site.rows("UPDATE jobs SET not_before = now() WHERE not_before IS NOT NULL RETURNING id")  # in place of a pause
+        return site.job(killer)["state"] in ENDED
+
+    eventually(has_ended, 90)
+    found, tried = site.job(killer), site.attempts(killer)
+    assert (found["state"], found["failures"], len(tried)) == ("failed", 0, 3)
+    assert found["error"].startswith("3 workers died under it, without a checkpoint in between: ")
+    assert all(each["worker_name"] in found["error"] for each in tried)
+    for job in others:
+        assert site.finish(job)["state"] == "succeeded"
+    for agent in site.agents:
+        agent.healthy()
 
 
 def test_a_worker_that_returns_has_its_job_at_once_after_its_death_as_after_its_good_bye(site: PoolWithAgents) -> None:

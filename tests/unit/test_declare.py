@@ -51,12 +51,13 @@ def test_without_ffmpeg_transcode_is_not_offered_and_why_is_said(
     assert "ffmpeg is not found" in found.not_offered["transcode"]
 
 
-def test_with_a_file_only_what_stands_there_is_offered(tmp_path: Path) -> None:
+def test_with_a_file_only_what_stands_there_is_offered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     gone = '[workflows.gone]\nrunner = "command"\nargv = ["no-such-program"]\n'
     text = 'shipped = ["burn"]\n' + ONE + 'type = "int"\nmin = 2\n' + gone
     found = declared(written(tmp_path, text))
     assert [workflow.name for workflow in found.workflows] == ["burn", "x"]
     assert found.not_offered == {"gone": "the program no-such-program is not found"}
+    assert caplog.messages == ["not offered: workflow=gone cause=the program no-such-program is not found"]
     x = found.workflows[1]
     assert (x.argv, x.parameters[0].type, x.parameters[0].min) == (("true", "--a={a}"), "int", 2)
     assert from_json(type(x), to_json(x)) == x
@@ -78,7 +79,8 @@ def test_with_a_file_only_what_stands_there_is_offered(tmp_path: Path) -> None:
         ('[workflows.x]\nrunner = "command"\nargv = ["{b}"]', "must begin with a program"),
         ('[workflows.x]\nrunner = "python"\ntarget = "module"', "target must be module:function"),
         ('[workflows.x]\nargv = ["true"]', "lacks runner"),
-        (ruled("exit_code = 75"), "rule 1: then must be one of later, never, elsewhere"),
+        (ONE.replace("[workflows.x.p", 'python = "python3"\n[workflows.x.p'), "python is a word of the python runner"),
+        (ruled("exit_code = 75"), "rule 1: then must be one of later, never, elsewhere, hold"),
         (ruled('exit_code = 75\nthen = "again"'), "rule 1: then must be one of"),
         (ruled('then = "later"'), "rule 1: name exit_code or log"),
         (ruled('exit_code = 75\nlog = "x"\nthen = "later"'), "only one of them"),
@@ -93,6 +95,11 @@ def test_with_a_file_only_what_stands_there_is_offered(tmp_path: Path) -> None:
         (ruled('exit_code = 75\nthen = "later"', 21), "rules must be a list of at most 20"),
         ('[workflows.x]\nrunner = "command"\nargv = ["true"]\nrules = ["later"]', "x, rule 1 must be a table"),
         ('[workflows.x]\nrunner = "command"\nargv = ["true"]\nrules = 3', "rules must be a list"),
+        (ruled('log = "("').replace("rules", "fail_when"), "fail_when 1: log is no regular expression: missing )"),
+        (ruled("").replace("rules", "fail_when"), "fail_when 1: log must be a regular expression of 1 to 200"),
+        (ruled("exit_code = 0").replace("rules", "fail_when"), "x, fail_when 1 has 'exit_code'; known are log"),
+        (ruled('log = "x"', 11).replace("rules", "fail_when"), "fail_when must be a list of at most 10"),
+        (ruled("").replace("[[workflows.x.rules]]", "fail_when = 3"), "fail_when must be a list"),
         (demanding("name = 3"), "x, outputs has 'name'; known are at_least, names, not_empty"),
         (demanding('names = "a.exr"'), "workflow x: expected tuple, got 'a.exr'"),
         (demanding("at_least = true"), "workflow x: expected int"),

@@ -89,7 +89,12 @@ def stepped_came(load: HostLoad) -> bool:
     return load.step(time.monotonic(), (), {})
 
 
-def test_it_tells_that_others_gave_much_memory_back_until_a_beat_has_said_so(driver: Driver, load: HostLoad) -> None:
+def test_it_tells_that_others_took_much_memory_or_gave_it_back_until_a_beat_has_said_so(
+    driver: Driver, load: HostLoad
+) -> None:
+    driver.say(Card(CARD.uuid))
+    eventually(lambda: stepped_came(load))
+    load.figures(time.monotonic(), 1)
     driver.say(Card(CARD.uuid, used=8000))
     eventually(lambda: stepped_came(load))
     load.figures(time.monotonic(), 1)
@@ -102,3 +107,15 @@ def test_it_tells_that_others_gave_much_memory_back_until_a_beat_has_said_so(dri
     assert stepped_came(load)
     load.figures(time.monotonic(), 1)
     assert not stepped_came(load)
+
+
+def test_where_the_driver_lists_no_processes_all_that_is_in_use_counts_as_others(
+    driver: Driver, load: HostLoad
+) -> None:
+    unlisted = {f"nvmlDeviceGetComputeRunningProcesses_v{version}": 3 for version in (2, 3)}  # not supported
+    driver.say(Card(CARD.uuid, used=8000, errors=unlisted))
+    eventually(lambda: stepped_came(load))
+    load.figures(time.monotonic(), 1)
+    assert not stepped_came(load)
+    driver.say(Card(CARD.uuid, errors=unlisted))
+    eventually(lambda: stepped_came(load))

@@ -11,6 +11,8 @@ MAIN = """
 import os, signal, socket, time
 from agent.attempt.handle import SlotRef
 from agent.attempt.table import Attempts
+from agent.gpus.inventory import Inventory
+from agent.gpus.load import HostLoad
 from agent.ipc.deadline import make_deadline
 from agent.ipc.link import Link
 from agent.processes import become_subreaper, state_of
@@ -19,6 +21,9 @@ from app.pool.model import JobId, WorkerId
 class Outbox:
     def put(self, report): pass
     def forget(self, job, attempt): pass
+
+class Uploader:
+    def over(self, job, attempt): pass
 
 become_subreaper()
 ours, theirs = socket.socketpair()
@@ -41,8 +46,9 @@ theirs.close()
 guard, workflow = map(int, os.read(reading, 100).split())
 os.kill(workflow, 0)
 
-attempts = Attempts(WorkerId("w"), 1, Outbox(), make_deadline(), lambda: {slot})
+attempts = Attempts(WorkerId("w"), 1, Outbox(), Uploader(), make_deadline(), lambda: {slot}, HostLoad(Inventory()))
 said = {"job": "j", "attempt": 1, "nonce": "n", "pid": guard, "strict": False, "max_orphan_s": 60, "timeout_s": None}
+said |= {"gpus": [], "free_mb": 0, "others_mb": None}
 handle = attempts.introduced(said, SlotRef(0, slot), Link(ours), time.monotonic())
 while handle.gone_at is None:
     attempts.heard(handle, time.monotonic())

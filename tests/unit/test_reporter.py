@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from agent.attempt.ending import CANCEL, DEADLINE, ending, failure
-from agent.attempt.reporter import LOG_BATCH, PROGRESS_S, Reporter
-from app.pool.model import LIMITS, JobId, WorkerId
+from agent.attempt.reporter import PROGRESS_S, Reporter
+from agent.log.attempt_log import AttemptLog
+from app.pool.model import JobId, WorkerId
 from app.pool.protocol import Cause, Order
 from app.pool.status import ended_words
 from tests.kit.services import eventually
@@ -23,8 +24,13 @@ def said() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def reporter(said: list[dict[str, Any]]) -> Reporter:
-    return Reporter(ORDER, lambda message: said.append(message["report"]))
+def log() -> AttemptLog:
+    return AttemptLog(lambda passage: None)
+
+
+@pytest.fixture
+def reporter(said: list[dict[str, Any]], log: AttemptLog) -> Reporter:
+    return Reporter(ORDER, lambda message: said.append(message["report"]), log)
 
 
 def _of(said: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -35,22 +41,6 @@ def test_a_report_names_its_attempt_and_leaves_the_worker_to_main(reporter: Repo
     reporter.heard({"checkpoint": {"frame": 4}, "number": 9, "files": []})
     assert (said[0]["job"], said[0]["attempt"], said[0]["number"]) == (ORDER.job, 3, 9)
     assert "worker" not in said[0] and "incarnation" not in said[0]
-
-
-def test_log_lines_go_in_batches_with_the_number_of_their_first(reporter: Reporter, said: list[Any]) -> None:
-    reporter.log(["x"] * (LOG_BATCH + 5))
-    assert [(report["number"], len(report["lines"])) for report in said] == [(1, LOG_BATCH)]
-    due_s = reporter.due_s()
-    assert due_s is not None and due_s <= 0.1
-    reporter.flush(all_of_it=True)
-    assert [(report["number"], len(report["lines"])) for report in said] == [(1, LOG_BATCH), (LOG_BATCH + 1, 5)]
-    assert reporter.due_s() is None
-
-
-def test_lines_beyond_the_limit_of_an_attempt_are_dropped(reporter: Reporter, said: list[Any]) -> None:
-    reporter.log(["x"] * (LIMITS.log_lines + 1))
-    reporter.flush(all_of_it=True)
-    assert sum(len(report["lines"]) for report in said) == LIMITS.log_lines
 
 
 def test_of_quick_progress_the_newest_is_kept(reporter: Reporter, said: list[Any]) -> None:
@@ -68,12 +58,18 @@ def test_of_quick_progress_the_newest_is_kept(reporter: Reporter, said: list[Any
 
 
 def test_what_was_said_before_a_checkpoint_is_reported_before_it(reporter: Reporter, said: list[Any]) -> None:
-    reporter.heard({"log": ["first"]})
+    for fraction in (0.1, 0.2):
+        reporter.heard({"progress": fraction})
+        reporter.flush()
     reporter.heard({"checkpoint": 1, "number": 1})
-    assert [report["kind"] for report in said] == ["log", "checkpoint"]
+    assert [(report["kind"], report["fraction"]) for report in said] == [
+        ("progress", 0.1),
+        ("progress", 0.2),
+        ("checkpoint", 0.2),
+    ]
 
 
-@pytest.mark.parametrize("message", [{"progress": "half"}, {"end": "perhaps"}, {"checkpoint": 1}, {"log": 7}])
+@pytest.mark.parametrize("message", [{"progress": "half"}, {"end": "perhaps"}, {"checkpoint": 1}])
 def test_words_of_the_wrong_shape_are_not_passed_on(
     reporter: Reporter, said: list[Any], message: dict[str, Any]
 ) -> None:
@@ -105,8 +101,11 @@ def test_a_deadline_is_no_failure_and_a_timeout_is_one(reporter: Reporter) -> No
 
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGRTMIN + 6, "signal 40")])
-def test_a_silent_death_is_told_with_its_signal_and_last_lines(reporter: Reporter, number: int, name: str) -> None:
-    reporter.log(["one", "two"])
+def test_a_silent_death_is_told_with_its_signal_and_last_lines(
+    reporter: Reporter, log: AttemptLog, number: int, name: str
+) -> None:
+    log.hear("o", b"one\n")
+    log.hear("e", b"two\n")
     end = ending(reporter, None, -number)
     assert (end.end, end.signal, end.exit_code) == ("failed", number, None)
     assert end.error == f"its process was killed by {name}\none\ntwo"
@@ -141,3 +140,15 @@ def test_the_exit_code_is_the_workflows(
 
 def test_an_attempt_that_ends_without_a_word_has_its_process_exit_code(reporter: Reporter) -> None:
     assert ending(reporter, None, 0).exit_code == 0
+
+
+def test_a_command_that_fails_is_told_with_its_last_lines(reporter: Reporter, log: AttemptLog) -> None:
+    reporter.heard({"end": "failed", "error": "exit code 3", "exit_code": 3, "last_lines": True})
+    log.hear("o", b"".join(b"line %d\n" % number for number in range(30)))
+    error = ending(reporter, None, 0).error
+    assert error == "\n".join(["exit code 3", *(f"line {number}" for number in range(10, 30))])
+
+
+def test_a_remark_is_a_line_of_the_log(reporter: Reporter, log: AttemptLog) -> None:
+    reporter.heard({"remark": "not understood: ::progress x"})
+    assert reporter.recent == ["not understood: ::progress x"]

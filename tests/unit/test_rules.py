@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from agent.attempt.reporter import RECENT_CHARACTERS, RECENT_LINES, Reporter
+from agent.attempt.reporter import Reporter
 from agent.attempt.rules import TOO_SLOW, WITHIN_S, apply_rules
 from agent.gpus import out_of_memory
+from agent.log.attempt_log import AttemptLog, Passage
+from agent.log.last_lines import CHARACTERS, LINES
 from app.pool.model import JobId, Rule, WorkerId
 from app.pool.protocol import Cause, Order, Report
 
@@ -24,9 +26,9 @@ HOSTILE = Rule("never", log="(a+)+$")  # doubles with each letter
 
 def reporter(*lines: str) -> Reporter:
     """One that has heard these lines."""
-    heard = Reporter(ORDER, lambda message: None)
-    heard.log(list(lines))
-    return heard
+    log = AttemptLog(lambda passage: None)
+    log.hear("o", "".join(f"{line}\n" for line in lines).encode())
+    return Reporter(ORDER, lambda message: None, log)
 
 
 def end(heard: Reporter, exit_code: int | None = 1, **more: Any) -> Report:
@@ -46,6 +48,13 @@ def test_the_first_rule_that_fits_counts() -> None:
     assert then((LATER, NEVER), *both) == "never"
     assert then((LATER, NEVER), "all was well") is None
     assert then((), *both) is None
+
+
+def test_what_the_rule_fits_is_told_as_the_reason() -> None:
+    heard = reporter("one", f"  Bad Input: {'x' * 300}  ", "bad input again")
+    assert apply_rules(end(heard), (NEVER,), heard).because == f"Bad Input: {'x' * 300}"[:200]
+    assert apply_rules(end(heard, exit_code=75), (LATER,), heard).because == "exit code 75"
+    assert apply_rules(end(heard), (LATER,), heard).because is None
 
 
 def test_an_exit_code_that_nobody_knows_fits_no_rule() -> None:
@@ -75,21 +84,21 @@ def test_a_limit_may_have_a_rule_but_is_no_want_of_memory() -> None:
 
 
 def test_only_the_last_lines_and_the_beginning_of_each_are_looked_at() -> None:
-    assert then((NEVER,), "bad input", *["x"] * (RECENT_LINES - 1)) == "never"
-    assert then((NEVER,), "bad input", *["x"] * RECENT_LINES) is None
-    assert then((NEVER,), "x" * RECENT_CHARACTERS + "bad input") is None
+    assert then((NEVER,), "bad input", *["x"] * (LINES - 1)) == "never"
+    assert then((NEVER,), "bad input", *["x"] * LINES) is None
+    assert then((NEVER,), "x" * CHARACTERS + "bad input") is None
 
 
 def test_a_pattern_that_takes_for_ever_is_given_up_and_exit_codes_still_count() -> None:
-    said: list[dict[str, Any]] = []
-    heard = Reporter(ORDER, lambda message: said.append(message["report"]))
-    heard.log(["a" * 64 + "b"])
+    kept: list[Passage] = []
+    log = AttemptLog(kept.append)
+    log.hear("o", b"a" * 64 + b"b\n")
+    heard = Reporter(ORDER, lambda message: None, log)
     before, began = signal.getsignal(signal.SIGALRM), time.monotonic()
     found = apply_rules(end(heard, 75), (HOSTILE, LATER), heard)
-    heard.end(found)
     assert WITHIN_S <= time.monotonic() - began < WITHIN_S + 2
     assert found.then == "later"
-    assert said[0]["lines"][-1] == TOO_SLOW
+    assert (kept[-1].stream, kept[-1].text) == ("m", f"{TOO_SLOW}\n".encode())
     assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
@@ -101,7 +110,7 @@ def test_a_rule_before_a_hostile_one_counts_without_waiting_for_it() -> None:
 
 def test_twenty_ordinary_patterns_are_tried_on_all_lines_in_time() -> None:
     many = tuple(Rule("never", log=rf"^\[error\] +code={number}\b.*$") for number in range(20))
-    lines = ["[error]   code=77 in frame 12 of reel.mov"] * RECENT_LINES
+    lines = ["[error]   code=77 in frame 12 of reel.mov"] * LINES
     assert then((*many, LATER), *lines, exit_code=75) == "later"
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import sys
+import termios
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from agent.context import LOG_FULL
 from agent.ipc.deadline import DeadlineWriter, make_deadline
-from agent.limits import CUT
 from agent.processes import boottime_ns
 from agent.runners.command import arguments
 from agent.workflows import burn
 from app.pool.errors import PoolError
-from app.pool.model import LIMITS, Parameter, Workflow
+from app.pool.model import Parameter, Workflow
 from app.pool.policy import Clocks
+from tests.kit.services import eventually
 from tests.kit.workflow_scene import WorkflowScene
 
 
@@ -37,6 +40,14 @@ def ran(tmp_path: Path, source: str, **more: object) -> WorkflowScene:
     with WorkflowScene(tmp_path / "out", workflow, {}, environment=environment, more=more) as child:
         child.begin().end()
     return child
+
+
+def unread(pipe: IO[bytes] | None) -> int:
+    """How many bytes wait in the pipe."""
+    assert pipe is not None
+    count = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return int.from_bytes(count, sys.byteorder)
 
 
 def test_a_command_gets_its_values_as_single_arguments_and_no_shell_sees_them(tmp_path: Path) -> None:
@@ -64,8 +75,9 @@ def test_a_commands_lines_are_progress_checkpoints_and_log(tmp_path: Path) -> No
     assert [output["name"] for output in end["outputs"]] == ["result.txt"]
     assert {"progress": 0.4, "text": "half way"} in child.said
     assert {"checkpoint": {"at": 3}, "number": 1, "files": []} in child.said
-    assert [child.log[0], child.log[-1]] == ["hello", "end"]
-    assert any("not understood" in line and "::progress x" in line for line in child.log)
+    assert child.printed == {"o": b"hello\nbar\rend", "e": b""}
+    [remark] = child.remarks
+    assert "not understood" in remark and "::progress x" in remark
 
 
 def test_a_command_finds_the_last_checkpoint_in_a_file(tmp_path: Path) -> None:
@@ -75,34 +87,34 @@ def test_a_command_finds_the_last_checkpoint_in_a_file(tmp_path: Path) -> None:
     with first.resumed_by(tmp_path / "a2") as second:
         end = second.begin().end()
     assert (first.log, json.loads(second.log[0])) == ([""], {"at": 3})
-    assert (second.said[-2]["number"], end["outputs"]) == (2, [])
+    assert (second.last("checkpoint")["number"], end["outputs"]) == (2, [])
 
 
 @pytest.mark.parametrize(
     ("script", "error"),
     [
-        ("echo sorry; exit 3", "exit code 3\nsorry"),
+        ("echo sorry; exit 3", "exit code 3"),
         ("kill -SEGV $$", "killed by SIGSEGV"),
         ("kill -40 $$", "killed by signal 40"),
     ],
 )
-def test_a_command_that_fails_says_how_and_its_last_words(tmp_path: Path, script: str, error: str) -> None:
+def test_a_command_that_fails_says_how_and_leaves_the_rest_to_its_log(tmp_path: Path, script: str, error: str) -> None:
     with WorkflowScene(tmp_path / "out", shell(script), {}) as child:
         end = child.begin().end()
-    assert (end["end"], end["error"]) == ("failed", error)
+    assert (end["end"], end["error"], end["last_lines"]) == ("failed", error, True)
 
 
 def test_a_command_ends_though_its_grandchild_holds_the_output(tmp_path: Path) -> None:
     with WorkflowScene(tmp_path / "out", shell("sleep 300 & echo done"), {}) as child:
         assert child.begin().end(10)["end"] == "succeeded"
-        assert child.log == ["done"]
+        child.until_printed("done\n")
 
 
 @pytest.mark.parametrize("way", ["message", "signal"])
 def test_a_command_asked_to_stop_gets_sigterm_and_counts_as_stopped(tmp_path: Path, way: str) -> None:
     script = "trap 'echo \"::checkpoint 7\"; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
     with WorkflowScene(tmp_path / "out", shell(script), {}) as child:
-        child.begin().until("log")
+        child.begin().until_printed("ready")
         if way == "message":
             child.tell({"stopping": "checkpoint"})
         else:
@@ -129,10 +141,10 @@ def test_a_forbidden_parameter_is_refused_before_anything_runs(tmp_path: Path) -
     assert not (tmp_path / "out" / "ran").exists()
 
 
-def test_what_a_python_workflow_returns_is_the_result_and_what_it_prints_is_log(tmp_path: Path) -> None:
+def test_what_a_python_workflow_returns_is_the_result(tmp_path: Path) -> None:
     child = ran(
         tmp_path,
-        "def run(job):\n print('one\\ntwo')\n (job.output_dir / 'sub').mkdir()\n"
+        "def run(job):\n job.log('one\\ntwo')\n (job.output_dir / 'sub').mkdir()\n"
         " (job.output_dir / 'sub/x').write_text('abc')\n return {'n': 1}",
     )
     assert (child.said[-1]["result"], child.log) == ({"n": 1}, ["one", "two"])
@@ -150,13 +162,43 @@ def test_what_a_python_workflow_returns_is_the_result_and_what_it_prints_is_log(
         ("job.checkpoint('x' * 300_000)", "a checkpoint's state has 300002 bytes"),
         ("job.checkpoint(chr(0))", "a checkpoint's state holds a NUL"),
         ("state = []\n for _ in range(700): state = [state]\n job.checkpoint(state)", "nested deeper than 100 levels"),
-        ("(job.output_dir / 'frame\\udcff.png').write_text('x')", "b'frame\\xff.png' has no name in UTF-8"),
     ],
 )
 def test_a_python_workflows_error_is_its_end(tmp_path: Path, body: str, error: str) -> None:
     end = ran(tmp_path, f"def run(job):\n {body}").said[-1]
     assert end["end"] == "failed"
     assert error in end["error"].splitlines()[0]
+
+
+def test_log_lines_stand_behind_what_was_printed_before_whatever_becomes_of_standard_output(tmp_path: Path) -> None:
+    source = """
+import os, sys
+def run(job):
+    sys.stdout = open(1, "w", closefd=False, buffering=1 << 20)
+    print("printed")
+    job.log("logged é \\udc80")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.stdout = None
+    job.log_all(["still", "here"])
+"""
+    assert ran(tmp_path, source).log == ["printed", "logged é ?", "still", "here"]
+
+
+def test_a_line_that_is_logged_waits_for_a_reader_though_the_pipe_does_not_block(tmp_path: Path) -> None:
+    source = """
+import os
+def run(job):
+    os.set_blocking(1, False)
+    job.log_all("x" * 4000 for _ in range(1000))
+"""
+    workflow, environment = python(tmp_path, source)
+    with WorkflowScene(tmp_path / "out", workflow, {}, environment=environment) as child:
+        child.reading.clear()
+        child.begin()
+        eventually(lambda: unread(child.process.stdout) >= 60_000, 40)
+        child.reading.set()
+        assert child.end()["end"] == "succeeded"
+    assert child.log == ["x" * 4000] * 1000
 
 
 @pytest.mark.parametrize(("source", "then"), [("raise Permanent('no film')", "never"), ("raise OSError('full')", None)])
@@ -175,21 +217,10 @@ def run(job):
     raise Permanent("its child was killed")"""
     workflow, environment = python(tmp_path, source)
     with WorkflowScene(tmp_path / "out", workflow, {}, environment=environment) as child:
-        child.begin().until("log")
+        child.begin().until_printed("ready")
         child.tell({"stopping": "checkpoint"})
         end = child.end()
     assert (end["end"], end.get("then")) == ("stopped", None)
-
-
-def test_log_lines_are_cut_and_counted(tmp_path: Path) -> None:
-    log = ran(
-        tmp_path,
-        "def run(job):\n job.log('é' * 5000)\n job.log('a\\0b')\n for _ in range(11): job.log_all(['x'] * 10_000)",
-    ).log
-    assert len(log[0].encode()) <= LIMITS.log_line_bytes
-    assert log[0].endswith(CUT)
-    assert log[1] == "a\ufffdb"
-    assert (len(log), log[-1]) == (LIMITS.log_lines, LOG_FULL)
 
 
 def test_a_checkpoints_files_never_change_and_reach_the_next_attempt(tmp_path: Path) -> None:
@@ -208,9 +239,32 @@ def run(job):
     with first.resumed_by(tmp_path / "a2", environment=environment) as second:
         end = second.begin().end()
     assert (end["result"], end["outputs"]) == (["part 0", "part 1"], [])
-    facts = second.said[0]["files"]
+    facts = second.last("checkpoint")["files"]
     assert [fact["name"] for fact in facts] == ["part-0", "part-1"]
     assert (tmp_path / "a1/.checkpoints/1/part-0").samefile(tmp_path / "a2/.checkpoints/2/part-0")
+
+
+def test_a_checkpoints_file_of_an_odd_name_is_kept_under_another(tmp_path: Path) -> None:
+    source = """
+import os
+def run(job):
+    if job.resume: return [path.name for path in job.resume.files]
+    odd = job.output_dir / os.fsdecode(b'caf\\xe9')
+    odd.write_text('x')
+    return [path.name for path in job.checkpoint(1, [odd])]
+"""
+    workflow, environment = python(tmp_path, source)
+    with WorkflowScene(tmp_path / "a1", workflow, {}, environment=environment) as first:
+        assert first.begin().end()["result"] == ["caf%E9"]
+    with first.resumed_by(tmp_path / "a2", environment=environment) as second:
+        assert second.begin().end()["result"] == ["caf%E9"]
+
+
+def test_an_output_of_an_odd_name_does_not_cost_the_work(tmp_path: Path) -> None:
+    child = ran(tmp_path, "def run(job): (job.output_dir / 'frame\\udcff.png').write_text('x')")
+    assert child.said[-1]["end"] == "succeeded"
+    assert [output["name"] for output in child.said[-1]["outputs"]] == ["frame%FF.png"]
+    assert any("is kept as frame%FF.png" in line for line in child.log)
 
 
 @pytest.mark.parametrize(("word", "end"), [("checkpoint", "stopped"), ("cancel", "stopped")])
@@ -218,7 +272,7 @@ def test_a_python_workflow_sees_that_it_is_to_stop(tmp_path: Path, word: str, en
     source = "def run(job):\n job.log('ready')\n while not job.stopping: time.sleep(0.01)\n raise Stopped(job.stopping)"
     workflow, environment = python(tmp_path, source)
     with WorkflowScene(tmp_path / "out", workflow, {}, environment=environment) as child:
-        child.begin().until("log")
+        child.begin().until_printed("ready")
         child.tell({"stopping": word})
         said = child.end(10)
     assert (said["end"], said["error"]) == (end, word)
@@ -228,7 +282,7 @@ def test_an_error_after_the_wish_to_stop_is_no_failure(tmp_path: Path) -> None:
     source = "def run(job):\n job.log('ready')\n while not job.stopping: time.sleep(0.01)\n raise OSError('stopped')"
     workflow, environment = python(tmp_path, source)
     with WorkflowScene(tmp_path / "out", workflow, {}, environment=environment) as child:
-        child.begin().until("log")
+        child.begin().until_printed("ready")
         child.process.send_signal(signal.SIGTERM)
         assert child.end(10)["end"] == "stopped"
 
@@ -265,10 +319,9 @@ def test_burn_goes_on_from_its_last_second(tmp_path: Path) -> None:
 def test_the_stacks_of_a_workflow_can_be_asked_for(tmp_path: Path) -> None:
     workflow, environment = python(tmp_path, "def run(job):\n job.log('ready')\n time.sleep(60)")
     with WorkflowScene(tmp_path / "out", workflow, {}, environment=environment) as child:
-        child.begin().until("log")
+        child.begin().until_printed("ready")
         child.process.send_signal(signal.SIGUSR1)
-        assert child.process.stderr is not None
-        assert any(b"trial.py" in line for line in iter(child.process.stderr.readline, b""))
+        child.until_printed("trial.py", "e")
 
 
 @pytest.mark.parametrize(("script", "exit_code"), [("exit 75", 75), ("kill -KILL $$", None)])

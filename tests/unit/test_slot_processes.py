@@ -35,7 +35,7 @@ def theirs(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, socket.socket]
 
 @pytest.fixture
 def slots(theirs: dict[int, socket.socket]) -> Iterator[SlotProcesses]:
-    slots = SlotProcesses(SlotSetup(WorkerId("0" * 12), 1, 0, 0, 1, 0, 0, "", "", ()), 5)
+    slots = SlotProcesses(SlotSetup(WorkerId("0" * 12), 1, 0, 0, 1, 0, 0, "", "", "", ()), 5)
     yield slots
     slots.stop(0)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.attempt.log_watch import LogWatch
 from agent.join.declare import declared
 from app.pool.model import Workflow
 from tests.kit.workflow_scene import ROOT, WorkflowScene
@@ -30,6 +31,15 @@ def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workflow:
     (tmp_path / "shot.blend").touch()
     [workflow] = declared(tmp_path / "workflows.toml").workflows
     return workflow
+
+
+def test_the_line_that_the_document_names_is_found(render: Workflow) -> None:
+    remarks: list[str] = []
+    watch = LogWatch([each.log for each in render.fail_when], remarks.append)
+    watch.feed(
+        b"Read blend: shot.blend\nWarning: 1 libraries and 3 linked data-blocks are missing, look at the console\n"
+    )
+    assert watch.found and watch.found.startswith("Warning: 1 libraries")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -30,6 +30,7 @@ from app.pool.agent_http import Offer
 from app.pool.model import FileFact, Job, JobId, Parameter, Worker, Workflow
 from app.up.processes import free_port
 from tests.kit.actors import found, join, offer, running, tell
+from tests.kit.logs import write_log, write_many
 from tests.kit.services import eventually
 
 Environment = dict[str, str]
@@ -80,6 +81,16 @@ def said(home: Environment, *words: str) -> str:
 
 def shown(home: Environment, *words: str) -> Any:
     return json.loads(said(home, *words, "--json"))
+
+
+def test_a_hold_is_listed_and_lifted_by_commands(home: Environment, ledger: Ledger) -> None:
+    worker = join(ledger)
+    tell(ledger, worker, running(ledger, worker), 1, "end", end="failed", then="hold", because="no licence")
+    assert re.fullmatch("burn is on hold since .*: no licence; one job tries again at .*", said(home, "holds"))
+    assert said(home, "lift", "burn") == "burn is not on hold any more"
+    assert said(home, "holds") == ""
+    again = call(home, "lift", "burn")
+    assert (again.exit_code, "burn is not on hold" in again.output) == (1, True)
 
 
 def test_a_job_s_life_by_commands(home: Environment, ledger: Ledger) -> None:
@@ -159,13 +170,13 @@ def test_waiting_for_a_cancelled_job_ends_with_2(home: Environment, ledger: Ledg
 def test_a_followed_log_goes_on_over_attempts_until_the_end(home: Environment, ledger: Ledger) -> None:
     worker = join(ledger)
     job = running(ledger, worker)
-    tell(ledger, worker, job, 1, "log", number=1, lines=("one",))
+    write_log(ledger, job, ["one"])
     assert said(home, "logs", job.id) == "one"
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(said, home, "logs", job.id, "-f")
         tell(ledger, worker, job, 1, "end", end="stopped")
         again = running(ledger, worker, found(ledger, job))
-        tell(ledger, worker, again, 2, "log", number=1, lines=("two", "three"))
+        write_log(ledger, again, ["two", "three"], closed=True)
         tell(ledger, worker, again, 2, "end", end="succeeded")
         lines = following.result(20).splitlines()
     assert lines in (["one", "-- attempt 2", "two", "three"], ["two", "three"])
@@ -380,3 +391,86 @@ def test_a_file_of_jobs_is_submitted_as_one(home: Environment, tmp_path: Path) -
     lines.write_text("{}\n{")
     assert "line 2 cannot be read as JSON" in call(home, "batch", str(lines)).stderr
     assert len(shown(home, "jobs")) == 2
+
+
+def test_a_log_is_printed_whole_from_its_end_or_with_its_times(home: Environment, ledger: Ledger) -> None:
+    job = running(ledger, join(ledger))
+    write_log(ledger, job, ["\x1b[31mone\x1b[0m", ("e", "two"), ("O", "10 %"), "three"], closed=True)
+    assert said(home, "logs", job.id).splitlines() == ["one", "two", "three"]
+    assert said(home, "logs", job.id, "--tail", "1") == "three"
+    assert said(home, "logs", job.id, "--timestamps").splitlines()[0] == "2025-11-30T10:53:21.000Z one"
+    refused = call(home, "logs", job.id, "--attempt", "2")
+    assert (refused.exit_code, "the newest is 1" in refused.stderr) == (1, True)
+    assert "nor all" in call(home, "logs", job.id, "--attempt", "0").stderr
+
+
+def test_all_attempts_are_printed_and_the_newest_alone_says_so(home: Environment, ledger: Ledger) -> None:
+    worker = join(ledger)
+    job = running(ledger, worker)
+    write_log(ledger, job, ["one"])
+    tell(ledger, worker, job, 1, "end", end="stopped")
+    write_log(ledger, running(ledger, worker, found(ledger, job)), ["two"])
+    newest = call(home, "logs", job.id)
+    assert (newest.stdout, "--attempt all" in newest.stderr) == ("two\n", True)
+    assert said(home, "logs", job.id, "--attempt", "all").splitlines() == ["-- attempt 1", "one", "-- attempt 2", "two"]
+    last = said(home, "logs", job.id, "--attempt", "all", "--tail", "2").splitlines()
+    assert last == ["-- attempt 1", "one", "-- attempt 2", "two"]
+
+
+def test_a_followed_log_waits_for_a_server_that_restarts_and_for_the_end_of_the_log(
+    home: Environment, ledger: Ledger, tmp_path: Path
+) -> None:
+    worker = join(ledger)
+    job = running(ledger, worker)
+    write_log(ledger, job, ["one"])
+    token, out = (tmp_path / "admin-token").read_text(), tmp_path / "out"
+    with _failing((tmp_path / "server").read_text().strip()) as (way, fail), out.open("wb") as printed:
+        environ = {**os.environ, **home, "MUSTER_SERVER": way, "MUSTER_TOKEN": token}
+        command = [sys.executable, "-m", "app", "logs", job.id, "-f"]
+        with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=printed, stderr=subprocess.PIPE) as following:
+            eventually(lambda: out.read_text() == "one\n", 30)
+            fail(True)
+            assert following.stderr and b"waiting for it" in following.stderr.readline()
+            write_log(ledger, job, ["two"])
+            tell(ledger, worker, job, 1, "end", end="succeeded")
+            fail(False)
+            eventually(lambda: out.read_text() == "one\ntwo\n", 30)
+            write_log(ledger, job, ["three"], worker.id, closed=True)  # later than the end of its attempt
+            assert following.wait(30) == 0
+    assert out.read_text() == "one\ntwo\nthree\n"
+
+
+def test_a_reader_that_closes_the_pipe_gets_no_traceback(home: Environment, ledger: Ledger) -> None:
+    job = running(ledger, join(ledger))
+    write_many(ledger, job, 20_000)
+    command = f"{sys.executable} -m app logs {job.id} | head -n 2"
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env={**os.environ, **home}, capture_output=True, text=True, check=True
+    )
+    assert (ended.stdout.splitlines(), ended.stderr) == (["line 1 of the log", "line 2 of the log"], "")
+
+
+@contextmanager
+def _failing(server: str) -> Iterator[tuple[str, Callable[[bool], None]]]:
+    """The address of a way to this server, and what makes the way fail or work again."""
+    broken: list[bool] = [False]
+
+    class Way(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if broken[0]:
+                return  # the connection is closed without an answer
+            asked = urllib.request.Request(server + self.path, headers=dict(self.headers))
+            with urllib.request.urlopen(asked) as answer:
+                self.send_response(answer.status)
+                self.end_headers()
+                self.wfile.write(answer.read())
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Way) as way, ThreadPoolExecutor(1) as pool:
+        pool.submit(way.serve_forever, 0.05)
+        try:
+            yield f"http://127.0.0.1:{way.server_port}", lambda fails: broken.__setitem__(0, fails)
+        finally:
+            way.shutdown()

@@ -10,6 +10,7 @@ from app.pool.protocol import Report
 from tests.kit.actors import found, running, tell
 from tests.kit.actors import join as join_worker
 from tests.kit.actors import submit as submit_to
+from tests.kit.logs import write_log
 from tests.kit.web import Web
 
 FIELDS = (
@@ -207,7 +208,7 @@ def test_attempts_tell_their_story(web: Web) -> None:
 def test_a_log_is_read_by_number_and_as_plain_text(web: Web) -> None:
     worker = join_worker(web.ledger)
     job = running(web.ledger, worker, submit_to(web.ledger))
-    tell(web.ledger, worker, job, 1, "log", number=1, lines=("one", "two", "three"))
+    write_log(web.ledger, job, ["one", "two", "three"], worker.id)
 
     page = web.get(f"/jobs/{job.id}/log?limit=2")
     assert [line["line"] for line in page["items"]] == ["one", "two"]

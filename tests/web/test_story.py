@@ -11,7 +11,8 @@ from app.ledger.investigations import SuspectedCause
 from app.ledger.registry import workers
 from app.pool.model import Health, Job, JobId, Worker
 from app.web.pages.orphan_window import overlaps
-from tests.kit.actors import ANY, assign, join, running, submit, tell
+from app.web.shapes.job_bodies import body_of
+from tests.kit.actors import ANY, assign, join, killed, running, submit, tell
 from tests.kit.web import HTML, Web, signed_in
 
 
@@ -125,3 +126,18 @@ def test_the_owner_is_told_of_a_move_and_each_admin_of_the_worker(web: Web) -> N
     one = told["items"][0]["id"]
     assert web.ask("POST", f"/notifications/{one}/read", web.admin).get_json() == {"marked": 0}
     assert web.ask("POST", f"/notifications/{one}/read", owner).get_json() == {"marked": 1}
+
+
+def test_a_job_that_takes_workers_down_pauses_with_its_time_and_its_page_says_why_it_ended(web: Web) -> None:
+    job = killed(web.ledger, submit(web.ledger), "vm-1", "vm-1")
+    paused = web.get(f"/jobs/{job.id}")["waiting"]
+    assert (paused["for"], paused["until"] is not None) == ("time", True)
+    assert paused["why"].startswith("its worker was lost again and again") and "(vm-1 twice)" in paused["why"]
+    assert body_of(job)["not_before"] is None  # the pause is not the submitter's wish
+
+    killed(web.ledger, job, "vm-2")
+    page = signed_in(web, web.admin).get(f"/jobs/{job.id}", headers=HTML).text
+    why = "3 workers died under it, without a checkpoint in between: vm-1 twice, vm-2"
+    assert why in page
+    assert page.count("its host is gone") == 3
+    assert web.get(f"/jobs/{job.id}")["error"] == why

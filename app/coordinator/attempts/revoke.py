@@ -19,7 +19,7 @@ from app.coordinator.attempts.envelopes import Envelopes
 from app.coordinator.attempts.leases import Batch, Leases
 from app.coordinator.fleet import Fleet
 from app.coordinator.stores import Stores
-from app.ledger import events, jobs, news, open_attempts, reports
+from app.ledger import deaths, events, jobs, open_attempts, reports
 from app.ledger.db import Ledger
 from app.ledger.open_attempts import OpenAttempt, Taken
 from app.pool.duration import duration
@@ -36,6 +36,7 @@ class Certainty:
 
     dead: bool = False  # its processes are gone, by proof: nothing runs on there
     silenced: bool = False  # by its silence strict attempts have ended: their deadlines have passed
+    leaving: bool = False  # it had said that it leaves: its end says nothing against what ran there
 
 
 class Failover:
@@ -74,7 +75,8 @@ class Failover:
             elif attempt.state is not JobState.RUNNING:
                 self.take(attempt, cause)
             elif certainty.dead or self._another_can(attempt):
-                self._take(partial(_one, attempt=attempt, cause=cause, spare_strict=False, died=True), cause)
+                died = not certainty.leaving
+                self._take(partial(_one, attempt=attempt, cause=cause, spare_strict=False, died=died), cause)
 
     def take(self, attempt: OpenAttempt, cause: str) -> None:
         """Take an attempt that its worker may still have. A strict one that runs is only revoked."""
@@ -151,7 +153,7 @@ class Failover:
             taken = take(tx)
             for each in taken:
                 self._tell(tx, each, cause)
-            news.poison(tx, [each.job for each in taken], self._fleet.policy.poison_deaths)
+            deaths.follow(tx, [each.job for each in taken if each.died], self._fleet.policy.poison_deaths)
         point("failover.taken")
         batch = self._leases.batch()
         for each in taken:

@@ -35,6 +35,7 @@ class Sightings:
         self._clock = Clock(lambda: fleet.policy.heartbeat_interval_s, now)
         self._sights: dict[WorkerId, Sight] = {}
         self._newest: dict[WorkerId, Beat] = {}  # also when it has expired
+        self._leaving: dict[WorkerId, int] = {}  # the last incarnation that said so
         self._unsettled: frozenset[WorkerId] = frozenset()  # workers whose sight changes at every look
         self._silence_before_s: dict[WorkerId, float] = {}
         self._looked = self._clock.read()
@@ -87,6 +88,10 @@ class Sightings:
         """Its newest beat, also when that has expired; None when this leader has seen none."""
         return self._newest.get(worker)
 
+    def was_leaving(self, worker: WorkerId, incarnation: int) -> bool:
+        """True when this incarnation had said that it leaves; False where this leader has not heard of it."""
+        return self._leaving.get(worker) == incarnation
+
     def is_beating(self, worker: WorkerId) -> bool:
         """True when its key was there at the last look."""
         sight = self._sights.get(worker)
@@ -132,6 +137,8 @@ class Sightings:
         mine = beat is not None and self._fleet.heard(beat)  # an older incarnation's is no sign of life
         if beat is not None and mine:
             self._newest[worker.id] = beat
+            if beat.leaving:
+                self._leaving[worker.id] = beat.incarnation
         else:
             self._fleet.unheard(worker.id)
         self._sights[worker.id] = after = seen(sight, beat if mine else None, received)

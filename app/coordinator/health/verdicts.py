@@ -122,7 +122,11 @@ class HealthMonitor:
 
     def certainty(self, worker: Worker) -> Certainty:
         """What is known of the attempts of a worker that is down."""
-        return Certainty(dead=life_of(worker) in self._proven, silenced=self.sightings.is_silenced(worker.id))
+        return Certainty(
+            dead=life_of(worker) in self._proven,
+            silenced=self.sightings.is_silenced(worker.id),
+            leaving=self.sightings.was_leaving(worker.id, worker.incarnation),
+        )
 
     def change(self, worker: Worker, verdict: Verdict) -> bool:
         """Write a change of health and do what follows; False when somebody else had moved it.
@@ -230,6 +234,8 @@ class HealthMonitor:
 
     def _outdates(self, end: Report) -> bool:
         """True for an end by which the worker's newest beat is no longer true."""
+        if end.cause == Cause.NO_ROOM:
+            return True  # by its figures the attempt was placed there, and would be again
         return end.cause == Cause.SLOT or (end.cause == Cause.DEADLINE and self._is_late(end.worker))
 
     def _is_late(self, worker: WorkerId) -> bool:

@@ -88,7 +88,7 @@ class Assigner:
         """Everything the guard needs, the newest kept checkpoint with it."""
         worker = placed.worker
         assert worker is not None
-        spec, workflow = job.spec, job.spec.requirement.workflow
+        spec, workflow, reserved = job.spec, job.spec.requirement.workflow, placed.place.reserved
         limits: dict[str, Any] = {
             name: getattr(spec, name) or self._limit(name, worker, workflow) for name in TIME_LIMITS
         }
@@ -102,7 +102,10 @@ class Assigner:
             resume=_resume(job, newest),
             strict=spec.strict or self._fleet.policy.strict,
             max_orphan_s=spec.max_orphan_s,
-            gpus=placed.place.reserved.gpus,
+            gpus=reserved.gpus,
+            free_mb=max(reserved.vram_mb, spec.requirement.min_vram_mb or 0),
+            others_mb=self._fleet.policy.others_vram_mb if reserved.whole else None,
+            log_limit_mib=self._fleet.policy.log_limit_mib,
             **limits,
         )
 

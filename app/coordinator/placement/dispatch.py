@@ -1,6 +1,7 @@
 """Dispatch: which of the waiting jobs come next, and where each of them is placed.
 
 A step goes by classes, since all jobs of a class demand the same: where one of them finds no room, none does.
+0. Classes of workflows on hold are left out (held), but where one job of the workflow may try.
 1. The index says which classes have room. Of the others nothing is read.
 2. The first jobs of each queue of those that have room are read and put in order (fairness).
 3. As far as their order is certain they are placed by the script (place), which reserves, and assigned in the ledger
@@ -25,11 +26,12 @@ from app.coordinator.fleet import Fleet
 from app.coordinator.placement.assign import Assigner, Placed
 from app.coordinator.placement.backfill import Backfill, KeptWorker
 from app.coordinator.placement.fairness import Queue, Ranking, in_order, last_read, queue_of
+from app.coordinator.placement.held import HeldWorkflows
 from app.coordinator.placement.index import Index, level_of
 from app.coordinator.placement.place import Run, Unplaced
 from app.coordinator.placement.unschedulable import UnschedulableClasses
 from app.coordinator.stores import Stores
-from app.ledger import waiting
+from app.ledger import holds, waiting
 from app.ledger.waiting import WaitingClass, WaitingJob
 from app.pool.capacity import least_mb
 from app.pool.faults import point
@@ -57,6 +59,8 @@ class DispatchState:
 
     demands: Mapping[str, WaitingClass]  # of this step: wishes that no worker can meet are left out
     full: set[str]  # that nobody has room for
+    held: HeldWorkflows  # none of whose classes are among the demands while no job of theirs may start
+    tried: set[str] = field(default_factory=set)  # full classes of workflows on hold of which one job was placed
     refused: set[str] = field(default_factory=set)  # full classes of which a job was refused in this step
     kept_from: set[str] = field(default_factory=set)  # of these, those that were not offered every worker
     delayed: set[str] = field(default_factory=set)  # classes with jobs that have an older attempt where room is
@@ -71,10 +75,23 @@ class DispatchState:
                 self.kinds.setdefault(kind_of(name), []).append(name)
         return self.kinds
 
+    def close(self, workflows: Collection[str]) -> None:
+        """Count the classes of those of these workflows as full that are on hold: one job of each was placed."""
+        if self.held.tried(workflows):
+            shut = (name for name, demand in self.demands.items() if self.held.is_shut(demand.requirement.workflow))
+            self.tried.update(shut)
+            self.full |= self.tried
+
+    def workflow_of(self, class_name: str) -> str:
+        """The workflow of a class's jobs."""
+        return self.demands[class_name].requirement.workflow
+
     def slots_of(self, fleet: Fleet) -> Callable[[WaitingJob], int]:
-        """How many slots each job takes; none where its class is full, for that is no turn of its owner's."""
+        """How many slots each job takes; none where that is no turn of its owner's: its class is full, or on hold."""
         return lambda job: (
-            0 if job.class_name in self.full else fleet.slots_of(self.demands[job.class_name].requirement.workflow)
+            0
+            if job.class_name in self.full or self.workflow_of(job.class_name) in self.held
+            else fleet.slots_of(self.workflow_of(job.class_name))
         )
 
 
@@ -100,7 +117,7 @@ class Dispatch:
         self._began = now()
         self._classes: dict[str, WaitingClass] = {}  # as they are in the ledger
         self._kinds: dict[str, Requirement] = {}  # by class, as far as they were asked for
-        self._latest = DispatchState({}, set())
+        self._latest = DispatchState({}, set(), HeldWorkflows([]))
         self._served: dict[Kin, float] = {}  # when jobs of this kin were given something; before this term is not known
 
     def step(self, sweep: bool) -> bool:
@@ -111,13 +128,20 @@ class Dispatch:
         """
         self._classes = waiting.classes(self._ledger, self._classes)
         soften = cache(self._fleet.soft_constraints)  # many classes ask for the same
-        demands = {name: _as_it_stands(each, soften) for name, each in self._classes.items()}
+        held = HeldWorkflows(holds.listed(self._ledger))
+        may_start = {name: each for name, each in self._classes.items() if not held.is_shut(each.requirement.workflow)}
+        demands = {name: _as_it_stands(each, soften) for name, each in may_start.items()}
         full_before = self._latest.refused
-        state = self._latest = DispatchState(demands, demands.keys() - self._index.with_room(demands.values()))
+        state = self._latest = DispatchState(demands, demands.keys() - self._index.with_room(demands.values()), held)
         if not self._place_all(state, full_before):
             return True
         self._note(state, sweep)
         return False
+
+    @property
+    def knows_holds(self) -> bool:
+        """Whether a workflow was on hold in the last step."""
+        return self._latest.held.any
 
     def kept_workers(self) -> frozenset[WorkerId]:
         """The workers that were kept for large jobs in the last step. Raises Unavailable or RedisError."""
@@ -154,7 +178,7 @@ class Dispatch:
         self, state: DispatchState, heads: Sequence[WaitingJob], last: Collection[JobId], without_room: Collection[str]
     ) -> Ranking:
         """Rank jobs, and keep workers for the first of each large class that finds no room."""
-        large = self._unschedulable.large.intersection(without_room)
+        large = self._unschedulable.large.intersection(without_room) - state.tried
         firsts = waiting.heads(self._ledger, large & state.full, 1)
         owners = {job.owner for job in (*heads, *firsts)}
         held = waiting.slots_in_use(self._ledger) if len(owners) > 1 else {}
@@ -177,6 +201,7 @@ class Dispatch:
         next_jobs, sizes = self._next_jobs(state, jobs), chain(PORTIONS, repeat(PORTIONS[-1]))
         while portion := list(islice(next_jobs, next(sizes))):
             reserved = self._place(state, portion)
+            state.close({each.workflow for each in reserved})
             moved = self._assigner.assign(reserved)
             self._served |= {self._kin(queue_of(each.job)): self._now() for each in moved}
             placed, assigned = placed + sum(each.worker is not None for each in reserved), assigned + len(moved)
@@ -191,8 +216,9 @@ class Dispatch:
     def _next_jobs(self, state: DispatchState, jobs: Iterable[WaitingJob]) -> Iterator[NextJob]:
         """The jobs whose class may have room, each with the workers that are kept for jobs ahead of it."""
         ahead: list[KeptWorker] = []
+        lets_through = state.held.first_of_each(state.workflow_of)
         for job in jobs:
-            if job.class_name not in state.full:
+            if job.class_name not in state.full and lets_through(job.class_name):
                 requirement = state.demands[job.class_name].requirement
                 yield NextJob(job, self._backfill.barred_from_next(ahead, requirement) if ahead else frozenset())
             if kept := self._backfill.kept_for(job.id):
@@ -240,8 +266,10 @@ class Dispatch:
             state.kept_from |= alike
 
     def _note(self, state: DispatchState, sweep: bool) -> None:
-        reasons = {**dict.fromkeys(state.delayed - state.full, OLDER_ATTEMPT), **state.reasons}
-        self._unschedulable.step(state.demands, state.full | state.delayed, reasons)
+        held = state.held.reasons(self._classes)
+        reasons = {**dict.fromkeys(state.delayed - state.full, OLDER_ATTEMPT), **state.reasons, **held}
+        demands = {**self._classes, **state.demands}
+        self._unschedulable.step(demands, state.full.union(state.delayed, held), reasons)
         if sweep:
             now = self._now()
             self._served = {kin: at for kin, at in self._served.items() if now < at + SERVED_S}

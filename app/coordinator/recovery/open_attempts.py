@@ -75,7 +75,7 @@ class OpenAttempts:
             self._failover.take_gone(attempt, GONE)
         elif worker.health is Health.DOWN:
             self._failover.take_from_down([attempt], down_words(worker), self._health.certainty(worker))
-        elif _is_overdue(attempt):
+        elif self._is_overdue(attempt):
             self._failover.overdue(attempt)
         elif attempt.state is JobState.ASSIGNED and (why := self._may_not_start(worker, attempt)):
             self._failover.take(attempt, why)
@@ -86,7 +86,8 @@ class OpenAttempts:
 
     def _replaced(self, worker: Worker, attempt: OpenAttempt) -> None:
         """Its worker died and joined anew, perhaps before anybody saw it silent."""
-        taken = self._failover.take_gone(attempt, ANEW, died=True)
+        died = not self._health.sightings.was_leaving(worker.id, attempt.incarnation)
+        taken = self._failover.take_gone(attempt, ANEW, died=died)
         if any(each.was is JobState.RUNNING for each in taken):
             silence_s = self._health.sightings.silence_before_s(worker.id)
             with self._ledger.transaction() as tx:
@@ -105,6 +106,15 @@ class OpenAttempts:
     def _is_listed(self, attempt: OpenAttempt) -> bool:
         beat = self._fleet.beats.get(attempt.worker)
         return beat is None or (attempt.job, attempt.attempt) in refs(beat)  # no beat: health decides, not we
+
+    def _is_overdue(self, attempt: OpenAttempt) -> bool:
+        """True when its worker should have ended it long ago."""
+        beat = self._fleet.beats.get(attempt.worker)
+        if attempt.state is not JobState.RUNNING or attempt.timeout_s is None or beat is None:
+            return False  # no beat: health decides, not we
+        late_s = max(OVERDUE_S, 2 * beat.interval_ms / 1000)  # what was saved since its last beat it has yet to tell
+        saved_s = sum(ref.saved_s for ref in beat.attempts if (ref.job, ref.attempt) == (attempt.job, attempt.attempt))
+        return attempt.age_s > attempt.timeout_s + saved_s + late_s
 
     def _remind(self, attempt: OpenAttempt, snapshot: Snapshot, batch: Batch) -> None:
         """Write the lease where Redis forgot it, or where a leader died before marking it."""
@@ -132,11 +142,6 @@ class OpenAttempts:
             self._failover.take_gone(attempt, LOST)
             return
         omitted[key] = seen
-
-
-def _is_overdue(attempt: OpenAttempt) -> bool:
-    running = attempt.state is JobState.RUNNING
-    return running and attempt.timeout_s is not None and attempt.age_s > attempt.timeout_s + OVERDUE_S
 
 
 def _waits(attempt: OpenAttempt, snapshot: Snapshot) -> bool:

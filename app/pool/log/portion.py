@@ -64,15 +64,18 @@ def pack(lines: bytes) -> bytes:
 
 def unpack(packed: bytes) -> Iterator[PortionLine]:
     """The lines of a portion; what cannot be read is left out, since its agent alone is to blame."""
-    for line in _text(packed).split("\n")[:-1]:
-        at, _, rest = line.partition(" ")
-        stream, _, text = rest.partition(" ")
-        kind = stream.lower()
-        if at.isascii() and at.isdigit() and len(at) < 16 and kind in STREAMS:
-            yield PortionLine(int(at), kind, stream != kind, text)  # type: ignore[arg-type]
+    return (line for _, line in numbered(packed))
 
 
-def _text(packed: bytes) -> str:
+def numbered(packed: bytes, skip: int = 0) -> Iterator[tuple[int, PortionLine]]:
+    """The lines of a portion after the first `skip`, each with its place from 0."""
+    for place, line in enumerate(unpacked(packed).split("\n")[skip:-1], skip):
+        if read := line_of(line):
+            yield place, read
+
+
+def unpacked(packed: bytes) -> str:
+    """The stamped lines of a portion; empty where it cannot be read."""
     # Portions that were made of the lines of an earlier release are not compressed.
     if packed[:1].isdigit():
         return packed.decode(errors="replace")
@@ -80,3 +83,13 @@ def _text(packed: bytes) -> str:
         return zlib.decompressobj().decompress(packed, MOST_BYTES).decode(errors="replace")
     except zlib.error:
         return ""
+
+
+def line_of(stamped: str) -> PortionLine | None:
+    """A line without its stamp; None where it has none."""
+    at, _, rest = stamped.partition(" ")
+    stream, _, text = rest.partition(" ")
+    kind = stream.lower()
+    if at.isascii() and at.isdigit() and len(at) < 16 and kind in STREAMS:
+        return PortionLine(int(at), kind, stream != kind, text)  # type: ignore[arg-type]
+    return None

@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from app.ledger import statistics
+from app.ledger import holds, statistics
 from app.ledger.registry import workers
 from app.pool.load import ANSWERED
 from app.pool.model import JobState
@@ -54,6 +54,8 @@ class PoolCollector(Collector):
         yield from _workers(shown)
         yield from _gpus(shown)
         yield _family("muster_jobs", "Jobs by state", "state", statistics.jobs(ledger), [str(s) for s in JobState])
+        held = (([hold.workflow], 1.0) for hold in holds.listed(ledger))
+        yield _labelled("muster_workflow_on_hold", "Workflows of which one job at a time tries", ["workflow"], held)
         yield _total("muster_attempts_ended", "Attempts by how they ended", "end", statistics.attempts(ledger))
         yield _total("muster_health_transitions", "Changes of workers' health", "to", statistics.transitions(ledger))
 

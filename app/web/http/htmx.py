@@ -39,6 +39,11 @@ def fragment(template: str, view: object) -> Response:
     return response
 
 
+def into(target: str, html: str, swap: str = "innerHTML") -> Response:
+    """This HTML, put there whatever the request's element named."""
+    return Response(html, mimetype="text/html", headers={"HX-Retarget": target, "HX-Reswap": swap})
+
+
 def go_to(url: str) -> Response:
     """Send the browser's whole page to this URL, even when it asked for a fragment only."""
     if not request.htmx:

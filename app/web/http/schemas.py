@@ -9,7 +9,7 @@ import json
 import re
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -17,6 +17,7 @@ from app.pool.model import ID_LENGTH, LIMITS, LONGEST_S, TAG, JobState
 from app.pool.status import WorkerStatus
 
 ID_PATTERN = f"[0-9a-z]{{{ID_LENGTH}}}"
+LOG_PLACE = "([0-9]{1,9}:)?[0-9]{1,15}"  # an attempt where the log is that of several, and a line
 LISTED = 50
 LISTED_MOST = 200
 
@@ -177,11 +178,27 @@ class JobsQuery(PageQuery):
 
 
 class LogQuery(Query):
-    """Which lines of an attempt's log."""
+    """Which lines of a log, as JSON or, with `Accept: text/plain`, all beyond `after` as text."""
 
-    attempt: int | None = Field(None, ge=1, le=2**31 - 1, description="the newest unless named")
-    after: int = Field(0, ge=0, le=2**31 - 1, description="the number of the last line already seen")
-    limit: int = Field(1000, ge=1, le=1000)
+    attempt: Annotated[int, Field(ge=1, le=2**31 - 1)] | Literal["all"] | None = Field(
+        None, description="the newest unless named; `all`: those of every attempt, one after the other"
+    )
+    after: str = Field(
+        "0",
+        pattern=f"^{LOG_PLACE}$",
+        description="`next` of the part before, or the number of the last line already seen, of all attempts "
+        "`attempt:number`",
+    )
+    limit: int = Field(1000, ge=1, le=5000)
+    tail: int | None = Field(None, ge=0, le=5000, description="only the last lines, so many")
+    search: str | None = Field(
+        None,
+        min_length=1,
+        max_length=LIMITS.text_characters,
+        description="only lines that hold this, in letters of either case; a part may be empty and have a `next`",
+    )
+    timestamps: bool = Field(False, description="of text: begin each line with its time")
+    colours: bool = Field(False, description="of text: leave terminals' escapes in it")
 
 
 class FilterWords(BaseModel):

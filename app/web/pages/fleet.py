@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from app.ledger import groups, waiting
+from app.ledger import groups, holds, waiting
+from app.ledger.holds import Hold
 from app.ledger.registry import samples, workers
 from app.ledger.registry.samples import MinuteSample
 from app.pool.model import WorkerId
@@ -58,6 +59,7 @@ class FleetPage:
     before: str | None
     after: str | None
     warning: str | None
+    holds: tuple[Hold, ...]
     server: str  # the address that an agent joins at
     reader: str
     acts: bool  # the reader may tick workers and act on them
@@ -108,6 +110,7 @@ def shown(pool: FleetRows, asked: Filter) -> FleetPage:
         before=f"/{asked.url(number - 1)}" if number > 1 else None,
         after=f"/{asked.url(number + 1)}" if number < pages else None,
         warning=pool.warning,
+        holds=pool.holds,
         server=request.host_url.rstrip("/"),
         reader=caller().name,
         acts=caller().role == "admin",
@@ -123,7 +126,8 @@ def _look(former: FleetRows | None) -> FleetRows:
     former_rows = {row.id: row for row in former.rows} if former else {}
     registered = workers.renewed(services().ledger, former.registered if former else {})
     rows = fleet_rows.rows(services(), [worker for _, worker in registered.values()], _samples(), former_rows)
-    return FleetRows(rows, waiting.count(services().ledger), registered, services().live.crowded())
+    held = tuple(holds.listed(services().ledger))
+    return FleetRows(rows, waiting.count(services().ledger), registered, services().live.crowded(), held)
 
 
 def _samples() -> Samples:

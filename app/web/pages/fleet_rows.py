@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from app.actions.services import Services
 from app.ledger import investigations
+from app.ledger.holds import Hold
 from app.ledger.registry import fleet
 from app.ledger.registry.fleet import HeldJob
 from app.ledger.registry.samples import MinuteSample
@@ -77,12 +78,13 @@ class WorkerRow:
 
 @dataclass(frozen=True)
 class FleetRows:
-    """The rows of all workers by name, and how many jobs wait."""
+    """The rows of all workers by name, how many jobs wait, and the workflows on hold."""
 
     rows: tuple[WorkerRow, ...]
     jobs_waiting: int
     registered: Rows  # as the ledger had them
     warning: str | None  # a shortage that people should end before it hurts
+    holds: tuple[Hold, ...]
 
 
 def rows(

@@ -1,4 +1,4 @@
-"""A job's page: what it is and does, its story, its log, its outputs; cancel and retry."""
+"""A job's page: what it is and does, its story, its outputs; cancel and retry. Its log: log.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from app.web.http.auth import WRITERS, caller
 from app.web.http.services import services
 from app.web.pages.base import page
 from app.web.pages.job_views import JobView, job_view
-from app.web.shapes import logs, outputs
+from app.web.pages.log.request import attempt_of
+from app.web.pages.log.views import panel
+from app.web.shapes import outputs
 from app.web.shapes.why import explain
 
 blueprint = Blueprint("job_page", __name__)
@@ -29,6 +31,7 @@ def shown(job: str) -> ResponseReturnValue:
         "jobs/job.html",
         job=found,
         view=_view(found),
+        log=panel(found, request.args),
         limits=_limits(found.spec),
         why=explain(found) if "why" in request.args else None,
         strict=found.spec.strict or pool.strict,
@@ -48,14 +51,6 @@ def fragment(job: str) -> ResponseReturnValue:
 def why(job: str) -> ResponseReturnValue:
     """Why the job waits, or went where it did; loaded by a click, because it looks at every worker."""
     return htmx.fragment("jobs/_why.html", explain(_job(job)))
-
-
-@blueprint.get("/ui/jobs/<id:job>/log")
-@page()
-def log(job: str) -> ResponseReturnValue:
-    """The whole log of an attempt as text."""
-    found = _job(job)
-    return logs.whole(services().ledger, found.id, _attempt() or found.attempt)
 
 
 @blueprint.get("/ui/jobs/<id:job>/outputs/<path:name>")
@@ -91,8 +86,4 @@ def _limits(spec: JobSpec) -> list[tuple[str, int]]:
 
 
 def _view(job: Job) -> JobView:
-    return job_view(services().ledger, job, caller(), _attempt())
-
-
-def _attempt() -> int | None:
-    return request.args.get("attempt", None, type=int)
+    return job_view(services().ledger, job, caller(), attempt_of(request.args))

@@ -100,7 +100,7 @@ def _entry(
         began=attempt.started_at or attempt.assigned_at,
         ended=attempt.ended_at,
         sentences=tuple(sentence for sentence in (_began(attempt, own_state), _ended(attempt)) if sentence),
-        error=attempt.error if attempt.end is AttemptEnd.FAILED else None,
+        error=attempt.error if attempt.end is AttemptEnd.FAILED or attempt.then == "hold" else None,
         checkpoint=anchor(resumed["attempt"], resumed["number"]) if resumed else None,
         late=late,
         overlap_until=overlap_until,
@@ -120,6 +120,8 @@ def _began(attempt: Attempt, own_state: bool) -> str:
 def _ended(attempt: Attempt) -> str:
     if attempt.end is None:
         return ""
+    if attempt.cause == Cause.NO_ROOM and attempt.error:
+        return f"went back before it began: {attempt.error}"
     ending = _END_WORDS[attempt.end] + _after(attempt)
     says_no_more = attempt.cause in (None, Cause.WORKFLOW, attempt.end) or attempt.end is AttemptEnd.SUCCEEDED
     cause = _CAUSE_WORDS.get(attempt.cause or "", attempt.cause)
@@ -134,8 +136,14 @@ _CAUSE_WORDS: Mapping[str, str] = {
     Cause.AGENT: "its agent gave it up",
     Cause.DEADLINE: "its worker was cut off from the pool",
     Cause.GOOD_BYE: "its worker said good-bye",
+    Cause.NO_ROOM: "others had filled its card",
 }
-_THEN_WORDS = {"later": "try again later", "never": "do not try again", "elsewhere": "try another worker"}
+_THEN_WORDS = {
+    "later": "try again later",
+    "never": "do not try again",
+    "elsewhere": "try another worker",
+    "hold": "put the workflow on hold",
+}
 _END_WORDS = {
     AttemptEnd.SUCCEEDED: "finished",
     AttemptEnd.FAILED: "failed",

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.actions.actor import Actor
-from app.ledger import attempts, jobs, logs
+from app.ledger import attempts, jobs
 from app.ledger.db import Ledger
-from app.ledger.logs import LogLine
 from app.ledger.registry import fleet
 from app.pool.model import ENDED, Attempt, Checkpoint, FileFact, Job, JobState, WorkerId
 from app.pool.status import JobStatus, job_status
@@ -20,7 +19,6 @@ from app.web.pages.orphan_window import overlaps
 from app.web.shapes.job_answers import waiting_answer
 from app.web.shapes.outputs import files_of, media_type_of, shown_as
 
-LOG_LINES = 200
 CHECKPOINTS = 20
 TONES = {
     JobStatus.WAITING: "waiting",
@@ -76,9 +74,7 @@ class JobView:
     failures: int
     max_failures: int
     story: tuple[StoryEntry, ...]
-    logged: int  # the attempt whose log is shown
-    log: tuple[str, ...]
-    log_more: bool
+    logged: int  # the attempt whose log is shown, unless all are
     outputs: tuple[OutputRow, ...]
     warnings: tuple[str, ...]
     result: str | None
@@ -110,10 +106,9 @@ def job_row(job: Job, names: Mapping[WorkerId, str], hosts: bool) -> JobRow:
 
 
 def job_view(ledger: Ledger, job: Job, reader: Actor, logged: int | None) -> JobView:
-    """The job's page for this reader, with the log of the attempt `logged`, or of the newest one."""
+    """The job's page for this reader, beside the log of the attempt `logged`, or of the newest one."""
     tried = attempts.of_job(ledger, job.id)
     logged = logged or max((attempt.number for attempt in tried), default=1)
-    lines = [entry for entry in logs.tail(ledger, job.id, logged, LOG_LINES).entries if isinstance(entry, LogLine)]
     result = jobs.result(ledger, job.id) if job.state is JobState.SUCCEEDED else None
     waiting = waiting_answer(job)
     writes = reader.role in WRITERS
@@ -126,8 +121,6 @@ def job_view(ledger: Ledger, job: Job, reader: Actor, logged: int | None) -> Job
         max_failures=job.spec.max_failures,
         story=_story(ledger, job, tried, reader.sees_all),
         logged=logged,
-        log=tuple(line.text for line in lines),
-        log_more=bool(lines) and lines[0].number > 1,
         outputs=tuple(_output(file) for file in files_of(result)) if result else (),
         warnings=tuple(result.warnings) if result else (),
         result=repr(result.result) if result and result.result is not None else None,

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
-from app.ledger import jobs
+from app.ledger import holds, jobs
+from app.ledger.holds import Hold
 from app.ledger.registry import fleet, workflows
 from app.pool.model import Job, JobState
 from app.web.http import htmx
@@ -34,6 +35,7 @@ class JobsView:
     first: str | None  # the first page, from a later one
     filtered: bool
     hosts: bool
+    holds: tuple[Hold, ...]
 
 
 @page()
@@ -68,6 +70,7 @@ def _jobs() -> JobsView:
         first=f"/jobs{_query(filters)}" if cursor else None,
         filtered=bool(filters),
         hosts=caller().sees_all,
+        holds=tuple(holds.listed(services().ledger)),
     )
 
 

@@ -13,8 +13,7 @@ from app.ledger import attempts, investigations, policy
 from app.ledger.db import Ledger
 from app.ledger.investigations import SuspectedCause
 from app.ledger.registry import workers
-from app.pool.model import Attempt, AttemptEnd, Health, Job
-from app.pool.protocol import ORPHAN_KILL_S
+from app.pool.model import ORPHAN_KILL_S, Attempt, AttemptEnd, Health, Job
 
 CUT_OFF = (SuspectedCause.HOST_SILENT, SuspectedCause.REDIS_UNREACHABLE)
 SILENT = (Health.DEGRADED, Health.DOWN)

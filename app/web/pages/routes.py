@@ -12,6 +12,7 @@ from app.web.pages import (
     base,
     fleet,
     groups,
+    holds,
     investigation,
     job,
     jobs,
@@ -23,6 +24,7 @@ from app.web.pages import (
     worker,
     worker_actions,
 )
+from app.web.pages.log import views as log_views
 
 TREE = Blueprint(
     "files_of_pages",
@@ -39,11 +41,13 @@ PAGES = (
     worker_actions.blueprint,
     jobs.blueprint,
     job.blueprint,
+    log_views.blueprint,
     submit.blueprint,
     notifications.blueprint,
     investigation.blueprint,
     settings.blueprint,
     groups.blueprint,
+    holds.blueprint,
 )
 # The API's endpoints that have a page at their path: `Accept: text/html` gives the page.
 IN_PLACE: Mapping[str, base.View] = {

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.ledger.logs import LogLine
 from app.pool.model import Attempt, AttemptEnd, Job, JobState, Then, WaitingFor
 from app.pool.status import FREE_SLOT, JobStatus, job_status
 from app.web.shapes.job_fields import SpecAnswer, facts_of
@@ -23,7 +22,7 @@ OF_THE_JOB = (
 class WaitingAnswer(BaseModel):
     """What a pending job waits for, and why in words."""
 
-    kind: Literal["slot", "time", "worker"] = Field(serialization_alias="for")
+    kind: Literal["slot", "time", "worker", "hold"] = Field(serialization_alias="for")
     until: datetime | None
     why: str
 
@@ -101,22 +100,6 @@ class AttemptList(BaseModel):
     next: None = None
 
 
-class LineAnswer(BaseModel):
-    """A line of an attempt's log."""
-
-    attempt: int
-    number: int
-    line: str
-    at: datetime
-
-
-class LineList(BaseModel):
-    """Lines of one attempt, oldest first; `next` is the `after` of the next page."""
-
-    items: list[LineAnswer]
-    next: str | None
-
-
 def job_answer(job: Job, result: Any, warnings: Sequence[str] = ()) -> JobAnswer:
     """The job as people see it, with its accepted result."""
     facts = {**facts_of(job.spec), **{name: getattr(job, name) for name in OF_THE_JOB}}
@@ -129,11 +112,6 @@ def attempt_answer(attempt: Attempt) -> AttemptAnswer:
     """An attempt as people see it."""
     facts = {name: getattr(attempt, name) for name in AttemptAnswer.model_fields if name != "state"}
     return AttemptAnswer(state=_state(attempt), **facts)
-
-
-def line_answer(line: LogLine) -> LineAnswer:
-    """A log line as people see it."""
-    return LineAnswer(attempt=line.attempt, number=line.number, line=line.text, at=line.at)
 
 
 def ahead(job: Job) -> datetime | None:
@@ -152,9 +130,11 @@ def waiting_answer(job: Job) -> WaitingAnswer | None:
     if job.state is not JobState.PENDING:
         return None
     later = ahead(job)
-    if later and job.failures:
+    if later and (job.failures or job.waiting_for is WaitingFor.TIME):
         again = f"to be tried again after failure {job.failures} of {job.spec.max_failures}"
         return WaitingAnswer(kind="time", until=job.not_before, why=job.waiting or again)
+    if job.waiting and job.waiting_for is WaitingFor.HOLD:
+        return WaitingAnswer(kind="hold", until=None, why=job.waiting)
     if job.waiting and job.waiting_for is not WaitingFor.SLOT:
         return WaitingAnswer(kind="worker", until=job.not_before, why=job.waiting)
     if later and not job.waiting:

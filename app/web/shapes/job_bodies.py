@@ -98,8 +98,8 @@ def spec_of(body: JobBody) -> JobSpec:
 def body_of(job: Job) -> dict[str, Any]:
     """The submission that this job came from, as POST /jobs takes it; the owner is whoever sends it."""
     facts = {name: value for name, value in facts_of(job.spec).items() if name not in {"owner", *NOT_SUBMITTED}}
-    # After a failure the ledger's time is the pool's back-off; before it, the submitter's wish.
-    return {**facts, "not_before": None if job.failures else job.not_before}
+    # Before the first attempt the ledger's time is the submitter's wish; after it, the pool's back-off.
+    return {**facts, "not_before": None if job.attempt > 1 else job.not_before}
 
 
 def _frozen(value: Any) -> Any:

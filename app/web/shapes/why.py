@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
-from app.ledger import attempts, policy
+from app.ledger import attempts, holds, policy
 from app.ledger.registry import fleet, workers
 from app.ledger.registry.workers import Rows
 from app.pool.capacity import takes
@@ -118,8 +118,9 @@ def _filtered(answer: WhyAnswer, job: Job) -> WhyAnswer:
     ready = [w for w in everyone if refused[w.id] is None and w.id in seen]
     unseen = sum(refused[w.id] is None and w.id not in seen for w in everyone)
     turned = by_filter(((w, why) for w in everyone if (why := refused[w.id]) is not None), NAMED)
+    hold = next((each.reason.words for each in holds.listed(services().ledger, requirement.workflow)), None)
     facts = {
-        "summary": sentence(requirement, len(everyone), turned, len(ready), unseen, ahead(job)),
+        "summary": sentence(requirement, len(everyone), turned, len(ready), unseen, ahead(job), hold),
         "workers": len(everyone),
         "filters": [_filter_answer(group, job) for group in turned],
         "ready": len(ready),

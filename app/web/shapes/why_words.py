@@ -26,15 +26,20 @@ def sentence(
     ready: int,
     unseen: int,
     ahead: datetime | None = None,
+    hold: str | None = None,
 ) -> str:
-    """The whole answer in one sentence; `ahead` is the time before which the job may not start."""
+    """The whole answer in one sentence.
+
+    `ahead` is the time before which the job may not start, `hold` says that its workflow is on hold, and why.
+    """
     if not workers:
         return NOBODY_JOINED
     parts = [f"{each.workers} {words(each, requirement)}" for each in turned]
-    parts += [f"{ready} could take it {'then' if ahead else 'now'}"] if ready else []
+    parts += [f"{ready} could take it {'then' if ahead or hold else 'now'}"] if ready else []
     parts += [f"{unseen} more would fit, whether they have room was not looked at"] if unseen else []
-    first = f"it may not start before {ahead:%Y-%m-%d %H:%M:%S} UTC; " if ahead else ""
-    return f"{first}{counted(workers, 'worker')}: " + ", ".join(parts)
+    first = [hold] if hold else []
+    first += [f"it may not start before {ahead:%Y-%m-%d %H:%M:%S} UTC"] if ahead else []
+    return "; ".join([*first, f"{counted(workers, 'worker')}: {', '.join(parts)}"])
 
 
 def words(turned: Turned, requirement: Requirement) -> str:
