@@ -63,7 +63,8 @@ def scene(folder: Path, source: Path, program: str = NEWEST, stop_after: int = 0
 def ended(folder: Path, source: Path, program: str = NEWEST, **params: Any) -> tuple[Message, list[str]]:
     """How a whole attempt ended, and its log."""
     with scene(folder, source, program, **params) as child:
-        return child.begin().end(), child.log
+        end = child.begin().end()
+    return end, child.log  # which is whole only now
 
 
 def resumed(folder: Path, source: Path, after: int, program: str = NEWEST, **params: Any) -> tuple[Message, Path]:
@@ -72,5 +73,5 @@ def resumed(folder: Path, source: Path, after: int, program: str = NEWEST, **par
         assert first.begin().silent_end(60), first.said[-1]
         assert first.process.wait(10) == faults.EXIT_CODE
     with first.resumed_by(folder / "a2", {VARIABLE: program}) as second:
-        end = second.begin().end()
+        end = second.begin().end(60)
     return end, folder / "a2" / f"{source.stem}.mp4"

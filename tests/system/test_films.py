@@ -132,7 +132,7 @@ def test_damage_within_a_film_fails_with_its_words_in_the_log(
     film.write_bytes(content)
     end, log = ended(tmp_path / "out", film, program)
     assert (end["end"], end.get("then")) == ("failed", "never"), (end, log)
-    assert [line for line in log if line.startswith("ffmpeg: ")]
+    assert [line for line in log if line.startswith("ffmpeg: ")], end
 
 
 def test_a_recording_that_begins_anywhere_is_a_film(tmp_path: Path, make: Make) -> None:

@@ -159,7 +159,7 @@ def test_an_ffmpeg_that_breaks_on_the_way_is_not_offered_and_the_next_is_used(
 
 
 def test_an_ffmpeg_that_hangs_is_given_up(good: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script(tmp_path / "ffmpeg", breaking("segment_list", "exec sleep 600"))
+    script(tmp_path / "ffmpeg", breaking("segment_list", "exec /bin/sleep 600"))
     monkeypatch.setattr(trial, "LIMIT_S", 0.5)
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin/nowhere")
