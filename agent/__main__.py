@@ -197,6 +197,7 @@ def _setup(settings: AgentSettings, joined: Joined, offer: Offer, deadline_fd: i
         output_folder=str(settings.output_folder),
         log_folder=str(settings.home / LOGS),
         workflows=offer.workflows,
+        gpus=offer.gpus,
     )
 
 

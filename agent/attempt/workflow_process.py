@@ -19,6 +19,7 @@ from agent.ipc.channel import SlotSetup
 from agent.ipc.link import Link, Message
 from agent.ipc.start import Start, StartFrom
 from agent.processes import ATTEMPT_VARIABLE, JOB_VARIABLE
+from agent.runners.command import INDICES_VARIABLE
 from app.pool.codec import plain
 from app.pool.log.portion import Stream
 from app.pool.model import Workflow
@@ -62,8 +63,9 @@ class WorkflowProcess:
         try:
             keep = (setup.deadline_fd, setup.lock_fd)
             pipes = (output.writing, error.writing)
-            python = next((each.python for each in setup.workflows if each.name == order.workflow), "")
-            self.pid = fork(theirs.fileno(), pipes, keep, folders.output, environment(order), python)
+            workflow = next((each for each in setup.workflows if each.name == order.workflow), None)
+            named = {**environment(order), **_cards(order, setup, workflow)}
+            self.pid = fork(theirs.fileno(), pipes, keep, folders.output, named, workflow.python if workflow else "")
         finally:
             theirs.close()
             os.close(output.writing)
@@ -146,9 +148,17 @@ def first_line(order: Order, workflow: Workflow, folders: Folders, deadline_fd: 
 def environment(order: Order) -> dict[str, str]:
     """The variables that an attempt's processes have beside their slot's environment."""
     return {
-        "CUDA_VISIBLE_DEVICES": ",".join(order.gpus),
         # What Python prints comes at once, on every agent alike: else its log, and all signs of life, come at the end.
         "PYTHONUNBUFFERED": os.environ.get("PYTHONUNBUFFERED", "1"),
         JOB_VARIABLE: order.job,
         ATTEMPT_VARIABLE: str(order.attempt),
     }
+
+
+def _cards(order: Order, setup: SlotSetup, workflow: Workflow | None) -> dict[str, str]:
+    """The variables that say which cards the attempt may use, by UUID or, for programs that know none, by index."""
+    indices = ",".join(str(gpu.index) for uuid in order.gpus for gpu in setup.gpus if gpu.uuid == uuid)
+    if workflow is None or workflow.gpu_ids == "uuid":
+        return {"CUDA_VISIBLE_DEVICES": ",".join(order.gpus), INDICES_VARIABLE: indices}
+    # NVML counts by bus; CUDA, unless it is told to do so too, by speed.
+    return {"CUDA_VISIBLE_DEVICES": indices, INDICES_VARIABLE: indices, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}

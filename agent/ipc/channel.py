@@ -14,7 +14,7 @@ from secrets import token_hex
 from typing import Any
 
 from agent.ipc.link import Message
-from app.pool.model import WorkerId, Workflow
+from app.pool.model import Gpu, WorkerId, Workflow
 from app.pool.protocol import Order
 
 DATAGRAM_BYTES = 64 * 1024  # far above what a slot says
@@ -35,6 +35,7 @@ class SlotSetup:
     output_folder: str
     log_folder: str
     workflows: tuple[Workflow, ...]
+    gpus: tuple[Gpu, ...] = ()  # of this worker
 
 
 def introduce(channel: socket.socket, order: Order) -> socket.socket:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from agent.join import declared_rules, programs
 from agent.runners import demands
-from agent.runners.command import PLACE
 from agent.workflows import NotOffered, burn, transcode
 from app.pool import parameters
 from app.pool.codec import from_plain
 from app.pool.errors import SettingsError
 from app.pool.model import TIME_LIMITS, Demands, Parameter, Rule, Workflow
+from app.pool.parameters import GPU_INDICES, PLACE
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -112,11 +112,7 @@ def _check(workflow: Workflow) -> None:
     """Raise ValueError when the declaration contradicts itself."""
     names = {parameter.name for parameter in workflow.parameters}
     if workflow.runner == "command":
-        if not workflow.argv or PLACE.search(workflow.argv[0]):
-            raise ValueError("argv must begin with a program")
-        unknown = {place for element in workflow.argv for place in PLACE.findall(element)} - names
-        if unknown:
-            raise ValueError(f"argv names {{{min(unknown)}}}, which is no declared parameter")
+        _check_argv(workflow.argv, names)
     elif not all(part.strip() for part in workflow.target.partition(":")):
         raise ValueError("target must be module:function")
     if workflow.python and workflow.runner != "python":
@@ -131,12 +127,33 @@ def _check(workflow: Workflow) -> None:
     demands.check(workflow.outputs, workflow.parameters)
 
 
+def _check_argv(argv: Sequence[str | Sequence[str]], names: set[str]) -> None:
+    if not argv or not isinstance(argv[0], str) or not argv[0] or PLACE.search(argv[0]):
+        raise ValueError("argv must begin with a program")
+    groups = [[each] if isinstance(each, str) else each for each in argv]
+    unknown = {place for group in groups for element in group for place in PLACE.findall(element)} - names
+    if unknown - {GPU_INDICES}:
+        raise ValueError(f"argv names {{{min(unknown - {GPU_INDICES})}}}, which is no declared parameter")
+    if GPU_INDICES in names:
+        raise ValueError(f"{GPU_INDICES} is the place of the job's GPUs; give the parameter another name")
+
+
 def _check_parameter(parameter: Parameter) -> None:
     if not PLACE.fullmatch(f"{{{parameter.name}}}"):
         raise ValueError(f"parameter {parameter.name!r}: a name has letters, digits and '_'")
     if (parameter.type == "choice") != bool(parameter.choices):
         raise ValueError(f"parameter {parameter.name}: choices are needed by type choice, and by no other")
+    _check_bounds(parameter)
     if parameter.type != "file":
         wrong = parameters.problems([parameter], {parameter.name: parameter.default})
         if wrong and parameter.default is not None:
             raise ValueError(f"parameter {parameter.name}: its default {wrong[0][1]}")
+
+
+def _check_bounds(parameter: Parameter) -> None:
+    for name, bound in (("min", parameter.min), ("max", parameter.max)):
+        wrong = bound is not None and parameters.problems([Parameter(name, "float")], {name: bound})
+        if wrong or (isinstance(bound, int) and parameters.problems([Parameter(name, "int")], {name: bound})):
+            raise ValueError(f"parameter {parameter.name}: its {name} must be a number, of 64 bits where it is whole")
+    if parameter.min is not None and parameter.max is not None and parameter.min > parameter.max:
+        raise ValueError(f"parameter {parameter.name}: its min is above its max")

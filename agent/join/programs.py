@@ -33,14 +33,14 @@ sys.stdout.write("found\\n" if find_spec(sys.argv[1]) else "missing\\n")
 
 def located(workflow: Workflow, folder: Path) -> Workflow:
     """The workflow with whole paths of its program and interpreter; links are not resolved, a venv's is one."""
-    argv = (_located(workflow.argv[0], folder), *workflow.argv[1:]) if workflow.argv else ()
+    argv = (_located(str(workflow.argv[0]), folder), *workflow.argv[1:]) if workflow.argv else ()
     return replace(workflow, argv=argv, python=_located(workflow.python, folder))
 
 
 def check(workflow: Workflow) -> None:
     """Raise NotOffered when this host lacks what the workflow runs."""
     if workflow.runner == "command":
-        _check_program(workflow.argv[0])
+        _check_program(str(workflow.argv[0]))
         return
     # The top package only: looking deeper would execute it.
     package = workflow.target.partition(":")[0].partition(".")[0]

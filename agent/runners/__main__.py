@@ -73,11 +73,10 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
 
 def checked(start: Start) -> dict[str, Json]:
     """The parameters with their defaults. Raises BadRequest when this host's declaration forbids them."""
-    declared = start.runner.parameters
-    wrong = parameters.problems(declared, start.params, settings.input_folders(os.environ), must_exist=True)
+    wrong = parameters.problems_of(start.runner, start.params, settings.input_folders(os.environ), must_exist=True)
     if wrong:
         raise BadRequest("; ".join(f"parameter {name} {what}" for name, what in wrong), wrong)
-    return parameters.complete(declared, start.params)
+    return parameters.complete(start.runner.parameters, start.params)
 
 
 def _runner(job: Job, start: Start, wire: Wire, signals: Signals) -> Callable[[], Json]:

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import select
 import signal
 import subprocess
-from collections.abc import Mapping
 
 from agent.context import Job, Stopped
 from agent.ipc.wire import Signals, Wire
 from agent.runners import children
 from agent.runners.relay import Relay
 from app.pool.errors import PoolError
-from app.pool.model import Json, Workflow
+from app.pool.model import Workflow
+from app.pool.parameters import GPU_INDICES, arguments
 from app.pool.status import ended_words
 
 CHECKPOINT_VARIABLE = "MUSTER_CHECKPOINT"
-PLACE = re.compile(r"\{(\w+)\}")
+INDICES_VARIABLE = "MUSTER_GPU_INDICES"
 
 
 class CommandFailed(PoolError):
@@ -36,14 +35,8 @@ class CommandFailed(PoolError):
 
 
 def run(job: Job, workflow: Workflow, wire: Wire, signals: Signals) -> None:
-    """Run the command to its end. Raises Stopped when it was asked to stop, CommandFailed, LeaseLost."""
-    command = children.start(
-        arguments(workflow, job.params),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=_environment(job),
-    )
+    """Run the command to its end. Raises Stopped when it was asked to stop, CommandFailed, LeaseLost, PoolError."""
+    command = _start(job, workflow)
     _follow(job, command, wire, signals)
     if job.stopping:
         # Also after exit code 0: a command that saved its state and left in order looks the same as a
@@ -53,25 +46,13 @@ def run(job: Job, workflow: Workflow, wire: Wire, signals: Signals) -> None:
         raise CommandFailed(ended_words(command.returncode), command.returncode)
 
 
-def arguments(workflow: Workflow, params: Mapping[str, Json]) -> list[str]:
-    """The argv with every `{name}` replaced; an element that names a parameter without a value is left out.
-
-    Raises PoolError when a value would begin an argument with '-' and so become an option.
-    """
-    argv = []
-    for element in workflow.argv:
-        names = PLACE.findall(element)
-        if any(params.get(name) is None for name in names):
-            continue
-        argument = PLACE.sub(lambda place: _text(params[place[1]]), element)
-        if element.startswith("{") and argument.startswith("-"):
-            raise PoolError(f"the value of {names[0]} may not begin with '-': it would be read as an option")
-        argv.append(argument)
-    return argv
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _start(job: Job, workflow: Workflow) -> subprocess.Popen[bytes]:
+    argv = arguments(workflow, {**job.params, GPU_INDICES: os.environ.get(INDICES_VARIABLE) or None})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    try:
+        return children.start(argv, start_new_session=True, env=_environment(job), **pipes)
+    except OSError as error:  # it was there when it was declared; or what its first line names is not
+        raise PoolError(f"{argv[0]} cannot be started: {error.strerror}") from error
 
 
 def _environment(job: Job) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from agent.context import Job, Stopped
 from app.pool.errors import PoolError
 from app.pool.model import Json, Parameter, Workflow
+from app.pool.status import number
 
 SLICE_S = 0.1  # within each, work first and rest then
 MATRIX = 2048
@@ -43,7 +44,7 @@ def run(job: Job) -> Json:
         part_s = min(1.0, seconds - done_s)
         _burn(work, use, part_s)
         done_s += part_s
-        job.progress(done_s / seconds, f"{done_s:.0f} of {seconds:g} s on {device}")
+        job.progress(done_s / seconds, f"{done_s:.0f} of {number(seconds)} s on {device}")
         job.checkpoint({"done_s": done_s})
         if job.stopping:
             raise Stopped(f"stopped after {done_s:.0f} s")

@@ -130,6 +130,6 @@ def _group_errors(gone: Container[str], group: str | None) -> FieldErrors:
 
 def _params_errors(declared: Sequence[Declaration], spec: JobSpec, settings: ServerSettings) -> FieldErrors:
     """The errors by the declaration that fits best: where hosts declare differently, one that fits is enough."""
-    tried = [parameters.problems(d.workflow.parameters, spec.params, settings.input_folders) for d in declared]
+    tried = [parameters.problems_of(d.workflow, spec.params, settings.input_folders) for d in declared]
     wrong = min(tried, key=len, default=[])
     return [(pointer("params", name), why) for name, why in wrong]

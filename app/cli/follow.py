@@ -40,7 +40,9 @@ def output_paths(client: Client, job: str) -> list[str]:
 
 
 def exit_code(job: Any) -> int:
-    """The exit code for an ended job: 0 succeeded, 1 failed (says why on stderr), 2 cancelled."""
+    """The exit code for an ended job: 0 succeeded (warnings go to stderr), 1 failed (so does why), 2 cancelled."""
+    for warning in job["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
     if job["state"] == "failed":
         click.echo(f"failed: {job['error'] or 'no reason was given'}", err=True)
     return ENDED[job["state"]]

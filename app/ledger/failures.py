@@ -47,7 +47,7 @@ def without_room(before: int) -> Failure:
     """What becomes of a job whose card others had filled before it began, as `before` times in a row: no failure.
 
     At once the first time, since the pool then knows what the card has left; later it waits, so that a program which
-    comes and goes does not send it to and fro.
+    comes and goes does not send it there and back.
     """
     if not before:
         return Failure(JobState.PENDING)

@@ -126,8 +126,8 @@ class Parameter:
     type: ParameterType = "string"
     required: bool = False
     default: Json = None
-    min: float | None = None
-    max: float | None = None
+    min: int | float | None = None  # as declared: a float does not hold every whole number
+    max: int | float | None = None
     choices: tuple[str, ...] = ()
     help: str = ""
 
@@ -168,7 +168,8 @@ class Workflow:
     runner: Literal["command", "python"]
     target: str = ""  # python: "module:function"
     python: str = ""  # python: the path of the interpreter; empty: the agent's own
-    argv: tuple[str, ...] = ()  # command
+    argv: tuple[str | tuple[str, ...], ...] = ()  # command: the program, arguments, and groups of such
+    gpu_ids: Literal["uuid", "index"] = "uuid"  # how CUDA_VISIBLE_DEVICES names its cards
     parameters: tuple[Parameter, ...] = ()
     slots: int = 1
     vram_mb: int | None = None  # what a job takes that names nothing; None: not declared

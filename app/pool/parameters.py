@@ -1,4 +1,6 @@
-"""The parameters of a job, checked by its workflow's declaration. Nothing here has effects; files are looked at.
+"""The parameters of a job, checked by its workflow's declaration, and put into its command.
+
+Nothing here has effects; files are looked at.
 
 The web process checks when a job is submitted, the agent again before it runs: only the agent knows for sure which
 files its host has.
@@ -6,18 +8,32 @@ files its host has.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from app.pool.model import Json, Parameter
+from app.pool.model import Json, Parameter, Workflow
+from app.pool.status import number
 from app.pool.text import unstorable
 
 BadValue = tuple[str, str]  # (parameter, what is wrong)
 
+GPU_INDICES = "gpu_indices"  # a place in an argv that is no parameter's: the job's cards by NVML's index
+PLACE = re.compile(r"\{(\w+)\}")
+WHOLE = (-(2**63), 2**64 - 1)  # what 64 bits hold, with a sign or without one
+
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def problems_of(
+    workflow: Workflow, params: Mapping[str, Json], folders: Sequence[Path] = (), must_exist: bool = False
+) -> list[BadValue]:
+    """What `problems` finds, or else the values that would become options of the workflow's command."""
+    found = problems(workflow.parameters, params, folders, must_exist)
+    return found or _options(workflow, complete(workflow.parameters, params))
 
 
 def problems(
@@ -44,6 +60,14 @@ def problems(
 def complete(declared: Sequence[Parameter], params: Mapping[str, Json]) -> dict[str, Json]:
     """The parameters with the declaration's defaults; None for one that has neither value nor default."""
     return {p.name: p.default if params.get(p.name) is None else params[p.name] for p in declared}
+
+
+def arguments(workflow: Workflow, params: Mapping[str, Json]) -> list[str]:
+    """The argv with every `{name}` replaced. `params` are complete.
+
+    An element that names a parameter without a value is left out, and a group of elements as a whole.
+    """
+    return [argument for _, argument in _filled(workflow, params)]
 
 
 def typed(parameter: Parameter, text: str) -> Json:
@@ -107,15 +131,18 @@ def _fits(kind: str, value: Json) -> bool:
     if kind == "int":
         return isinstance(value, int)
     if kind == "float":
-        return isinstance(value, (int, float)) and math.isfinite(value)
+        # A whole number may be too large to become a float.
+        return (isinstance(value, float) and math.isfinite(value)) or (isinstance(value, int) and abs(value) < 2**1023)
     return isinstance(value, str) and not unstorable(value)
 
 
 def _out_of_range(parameter: Parameter, value: float) -> str | None:
+    if parameter.type == "int" and not WHOLE[0] <= value <= WHOLE[1]:
+        return f"must be from {WHOLE[0]} to {WHOLE[1]}, since it has 64 bits at most"
     if parameter.min is not None and value < parameter.min:
-        return f"must be at least {parameter.min:g}"
+        return f"must be at least {number(parameter.min)}"
     if parameter.max is not None and value > parameter.max:
-        return f"must be at most {parameter.max:g}"
+        return f"must be at most {number(parameter.max)}"
     return None
 
 
@@ -134,3 +161,24 @@ def _wrong_file(value: str, folders: Sequence[Path], must_exist: bool) -> str | 
     if not os.path.isfile(path):
         return "is not a file" if os.path.exists(path) else "does not exist"  # noqa: PTH110
     return None if os.access(path, os.R_OK) else "cannot be read"
+
+
+def _filled(workflow: Workflow, params: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
+    """The elements of the argv that are not left out, each with what it becomes."""
+    for each in workflow.argv:
+        group = (each,) if isinstance(each, str) else each
+        if all(params.get(name) is not None for element in group for name in PLACE.findall(element)):
+            for element in group:
+                yield element, PLACE.sub(lambda place: _text(params[place[1]]), element)
+
+
+def _options(workflow: Workflow, params: Mapping[str, Json]) -> list[BadValue]:
+    """The values that would be read as options; a negative number or a declared choice is meant to be there."""
+    free = {parameter.name for parameter in workflow.parameters if parameter.type in ("string", "file")}
+    dashed = [element for element, argument in _filled(workflow, params) if argument.startswith("-")]
+    first = [place[1] for element in dashed if (place := PLACE.match(element))]
+    return [(name, "may not begin with '-': it would be read as an option") for name in first if name in free]
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -12,6 +12,7 @@ from typing import Any
 
 from app.pool.about import About, described, described_fields
 from app.pool.errors import BadRequest
+from app.pool.status import number
 
 
 def missing_s(interval_s: float) -> float:
@@ -245,7 +246,7 @@ def _problem(name: str, value: Any) -> str | None:
         return f"must be {NUMBERS[kind]}"
     assert about.low is not None and about.high is not None
     if not about.low <= value <= about.high:
-        return f"must be from {about.low:g} to {about.high:g}"
+        return f"must be from {number(about.low or 0)} to {number(about.high or 0)}"
     return f"must be {NUMBERS[kind]}" if kind is int and value != int(value) else None
 
 

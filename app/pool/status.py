@@ -68,6 +68,12 @@ STANDING: Mapping[WorkerStatus, Clause] = {  # in a sentence
 }
 
 
+def number(value: float) -> str:
+    """A number as a person would write it: every digit, and no zero behind the point for nothing."""
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return str(int(value) if whole else value)
+
+
 def counted(number: int, noun: str, verb: str = "") -> str:
     """The number with its noun in the singular or plural, and a verb that agrees: "1 job is", "2 jobs are"."""
     words = f"{number} {noun}{'' if number == 1 else 's'}"

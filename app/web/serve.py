@@ -18,6 +18,7 @@ from app.web.http.services import EXTENSION
 
 THREADS = 8
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+LOGS = "/agent/v1/logs/"
 REFUSED = 400  # and above, of HTTP's status codes
 # Longer than an open page waits between two polls: a request on a connection that is just closing must be repeated.
 KEEPALIVE_S = 10
@@ -59,11 +60,15 @@ class Web(BaseApplication):  # type: ignore[misc]
 
 
 class ChangesOnly(Logger):  # type: ignore[misc]
-    """An access log of requests that may have changed something or were refused; open pages poll too often for it."""
+    """An access log of requests that may have changed something or were refused.
+
+    Open pages poll too often for it, and agents send too many portions of logs.
+    """
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
         """Log this request if it belongs into the log; called by gunicorn after each answer."""
-        if req.method not in ("GET", "HEAD") or resp.status_code >= REFUSED:
+        often = req.method in ("GET", "HEAD") or req.path.startswith(LOGS)
+        if not often or resp.status_code >= REFUSED:
             super().access(resp, req, environ, request_time)
 
 

@@ -61,16 +61,16 @@ WITH placed AS (
         AS one(job text, attempt integer, class_name text, worker text, incarnation bigint, gpus text[],
                vram_mb integer, whole boolean, slots integer, strict boolean, timeout_s integer, revision bigint,
                placement jsonb)
+), may_try AS MATERIALIZED (
+    SELECT workflow, tries FROM holds WHERE until <= now() AND NOT EXISTS (
+        SELECT 1 FROM jobs WHERE id = probe_job AND attempt = probe_attempt AND state IN ('assigned', 'running'))
 ), probes AS (
-    UPDATE holds SET probe_job = first.job, probe_attempt = first.attempt, tries = holds.tries + 1
-    FROM (SELECT DISTINCT ON (hold.workflow) hold.workflow, hold.tries, placed.job, placed.attempt
-          FROM placed JOIN jobs ON jobs.id = placed.job AND jobs.attempt = placed.attempt AND jobs.state = 'pending'
-          JOIN holds hold ON hold.workflow = jobs.workflow
-          WHERE hold.until <= now() AND NOT EXISTS (
-              SELECT 1 FROM jobs probe WHERE probe.id = hold.probe_job AND probe.attempt = hold.probe_attempt
-              AND probe.state IN ('assigned', 'running'))
-          ORDER BY hold.workflow, jobs.created_at, jobs.id) first
-    WHERE holds.workflow = first.workflow AND holds.tries = first.tries
+    UPDATE holds SET probe_job = oldest.job, probe_attempt = oldest.attempt, tries = holds.tries + 1
+    FROM may_try CROSS JOIN LATERAL (
+        SELECT placed.job, placed.attempt FROM placed
+        JOIN jobs ON jobs.id = placed.job AND jobs.attempt = placed.attempt AND jobs.state = 'pending'
+        WHERE jobs.workflow = may_try.workflow ORDER BY jobs.created_at, jobs.id LIMIT 1) oldest
+    WHERE holds.workflow = may_try.workflow AND holds.tries = may_try.tries
     RETURNING probe_job
 ), moved AS (
     UPDATE jobs SET state = 'assigned', worker_id = placed.worker, incarnation = placed.incarnation, nonce = NULL,

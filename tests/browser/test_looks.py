@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import ViewportSize
 
-from app.ledger import investigations, open_attempts, policy
+from app.ledger import holds, investigations, open_attempts, policy
 from app.pool.model import Health
 from tests.browser import scenes
 from tests.kit.browser import DESK, PHONE, Visitor, looks, violations
@@ -120,3 +120,22 @@ def test_a_job_with_long_names_fits_its_page(admin: Visitor) -> None:
     for size in (DESK, PHONE):
         admin.page.set_viewport_size(size)
         assert looks(admin.visit(f"/jobs/{job.id}")) == []
+
+
+def test_a_workflow_on_hold_and_doubtful_outputs_say_so_on_pages_that_they_fit(admin: Visitor) -> None:
+    seed = admin.site.seed
+    worker = seed.worker(scenes.LONG[:63], host=scenes.LONG)
+    done = seed.finish(seed.run(seed.job(), worker), worker, {f"{'f' * 200}.exr": b"", "g.exr": b"x"})
+    job = seed.run(seed.job(), worker)
+    seed.report(job, worker, "end", end="failed", cause="workflow", then="hold", because="e" * 200, error="e" * 300)
+    seed.beat(worker)
+    told = (("/", "is on hold since"), ("/jobs", "is on hold since"), (f"/jobs/{done.id}", "is empty"))
+    for size in (DESK, PHONE):
+        admin.page.set_viewport_size(size)
+        for path, words in (*told, (f"/jobs/{job.id}", "put the workflow on hold")):
+            shown = admin.visit(path)
+            assert words in shown.locator("#live").inner_text()
+            assert (looks(shown), violations(shown)) == ([], []), path
+    admin.visit("/").get_by_role("button", name="Lift the hold").click()
+    admin.page.wait_for_url("**/jobs?state=pending")
+    assert holds.listed(seed.ledger) == []

@@ -27,7 +27,7 @@ from agent.slot.starter import start_slot
 from app.pool import keys
 from app.pool.codec import plain
 from app.pool.log.portion import PortionHead, PortionLine, unpack
-from app.pool.model import JobId, Parameter, WorkerId, Workflow, new_id
+from app.pool.model import Gpu, JobId, Parameter, WorkerId, Workflow, new_id
 from app.pool.policy import Clocks
 from app.pool.protocol import Order
 from tests.kit.processes import of_job
@@ -191,6 +191,7 @@ class SlotScene:
             output_folder=str(self.folder),
             log_folder=str(self.spool),
             workflows=(*workflows, *self.workflows),
+            gpus=(Gpu("GPU-a", 0, "toy", 8000), Gpu("GPU-b", 2, "toy", 8000)),
         )
         return start_slot(setup, {**os.environ, **environment})
 

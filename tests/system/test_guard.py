@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.processes import carried_by, kill_all
+from app.pool.model import Workflow
 from app.pool.settings import SECRETS
 from tests.kit.cgroups import limited
 from tests.kit.services import eventually
@@ -44,6 +45,15 @@ def test_what_runs_sees_the_cards_that_it_was_given_by_their_uuid(main: SlotScen
     assert line.gone() and line.end
     shown = ",".join(gpus)
     assert line.end["result"] == {"gpus": list(gpus), "own": shown, "program": shown}
+
+
+def test_a_program_that_knows_no_uuids_is_told_the_cards_by_index(rq_url: str, tmp_path: Path) -> None:
+    by_index = Workflow("by index", "python", target="tests.kit.steps:cards", gpu_ids="index")
+    with SlotScene(rq_url, tmp_path, workflows=[by_index]) as main:
+        main.put(main.order("by index", gpus=("GPU-b", "GPU-a")))
+        line = main.guard().claimed()
+        assert line.gone() and line.end
+    assert line.end["result"] == {"gpus": ["GPU-b", "GPU-a"], "own": "2,0", "program": "2,0"}
 
 
 def test_a_refused_claim_runs_nothing(main: SlotScene, tmp_path: Path) -> None:

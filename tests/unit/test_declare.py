@@ -78,6 +78,14 @@ def test_with_a_file_only_what_stands_there_is_offered(tmp_path: Path, caplog: p
         ('[workflows.x]\nrunner = "command"\nargv = ["true", "{b}"]', "argv names {b}"),
         ('[workflows.x]\nrunner = "command"\nargv = ["{b}"]', "must begin with a program"),
         ('[workflows.x]\nrunner = "python"\ntarget = "module"', "target must be module:function"),
+        ('[workflows.x]\nrunner = "command"\nargv = [["true"]]', "must begin with a program"),
+        ('[workflows.x]\nrunner = "command"\nargv = ["true", ["-s", "{b}"]]', "argv names {b}"),
+        ('[workflows.x]\nrunner = "command"\nargv = ["true", [["-s"]]]', "workflow x: expected str"),
+        (ONE.replace("parameters.a]", "parameters.gpu_indices]"), "argv names {a}"),
+        (ONE + 'type = "int"\n[workflows.x.parameters.gpu_indices]', "gpu_indices is the place of the job's GPUs"),
+        (ONE + f'type = "int"\nmax = {2**64}', "its max must be a number, of 64 bits where it is whole"),
+        (ONE + 'type = "float"\nmin = nan', "its min must be a number"),
+        (ONE + 'type = "int"\nmin = 3\nmax = 2', "its min is above its max"),
         ('[workflows.x]\nargv = ["true"]', "lacks runner"),
         (ONE.replace("[workflows.x.p", 'python = "python3"\n[workflows.x.p'), "python is a word of the python runner"),
         (ruled("exit_code = 75"), "rule 1: then must be one of later, never, elsewhere, hold"),
@@ -111,6 +119,14 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, complaint: st
     with pytest.raises(SettingsError) as caught:
         declared(written(tmp_path, text))
     assert complaint in str(caught.value)
+
+
+def test_groups_of_arguments_and_whole_bounds_are_kept_as_they_stand(tmp_path: Path) -> None:
+    text = ONE.replace('"--a={a}"', '["-a", "{a}"]') + f'type = "int"\nmin = {-(2**63)}\nmax = {2**64 - 1}'
+    [workflow] = declared(written(tmp_path, text)).workflows
+    assert workflow.argv == ("true", ("-a", "{a}"))
+    assert (workflow.parameters[0].min, workflow.parameters[0].max) == (-(2**63), 2**64 - 1)
+    assert from_json(Workflow, to_json(workflow)) == workflow
 
 
 def test_rules_are_read_in_their_order(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from app.pool.model import Json, Parameter
-from app.pool.parameters import complete, problems, typed
+from app.pool.model import Json, Parameter, Workflow
+from app.pool.parameters import arguments, complete, problems, problems_of, typed
 
 HEIGHT = Parameter("height", "int", min=16, max=4320)
 USE = Parameter("use", "float", default=1, min=0, max=1)
@@ -43,6 +44,66 @@ INPUT = Parameter("input", "file", required=True)
 def test_each_type_takes_its_values_only(parameter: Parameter, value: Json, wrong: str | None) -> None:
     expected = [(parameter.name, wrong)] if wrong else []
     assert problems([parameter], {parameter.name: value}) == expected
+
+
+SEED = Parameter("seed", "int")
+OFFSET = Parameter("offset", "int", min=1000001, max=16777216)
+BY_OLD_AGENTS = Parameter("width", "int", min=16.0, max=2.0**53)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "wrong"),
+    [
+        (OFFSET, 1000000, "must be at least 1000001"),
+        (OFFSET, 16777217, "must be at most 16777216"),
+        (BY_OLD_AGENTS, 8, "must be at least 16"),
+        (Parameter("use", "float", max=0.1234567), 1, "must be at most 0.1234567"),
+        (Parameter("seed", "int", max=2**63 - 1), 2**63, "must be at most 9223372036854775807"),
+        (SEED, 2**64 - 1, None),
+        (SEED, -(2**63), None),
+        (SEED, 2**64, "must be from -9223372036854775808 to 18446744073709551615, since it has 64 bits at most"),
+        (SEED, 10**400, "must be from -9223372036854775808 to 18446744073709551615, since it has 64 bits at most"),
+        (USE, 10**400, "must be a number"),
+    ],
+)
+def test_bounds_are_said_and_kept_to_the_last_digit(parameter: Parameter, value: Json, wrong: str | None) -> None:
+    assert problems([parameter], {parameter.name: value}) == ([(parameter.name, wrong)] if wrong else [])
+
+
+RENDER = Workflow(
+    "render",
+    "command",
+    argv=("blender", ("-s", "{first}", "-e", "{last}"), ("-F", "{format}"), "{title}", "--x={title}", ("-a",)),
+    parameters=(
+        Parameter("first", "int"),
+        Parameter("last", "float"),
+        Parameter("format", "choice", choices=("PNG", "-")),
+        TITLE,
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("params", "argv"),
+    [
+        ({"title": "a"}, "blender a --x=a -a"),
+        ({"title": "a", "first": 1}, "blender a --x=a -a"),
+        ({"title": "a", "first": -5, "last": -0.5}, "blender -s -5 -e -0.5 a --x=a -a"),
+        ({"title": "a", "format": "-"}, "blender -F - a --x=a -a"),
+        ({"first": 0, "last": 0}, "blender -s 0 -e 0 -a"),
+    ],
+)
+def test_a_group_is_left_out_as_a_whole_and_a_number_may_be_negative(params: dict[str, Json], argv: str) -> None:
+    assert " ".join(arguments(RENDER, complete(RENDER.parameters, params))) == argv
+
+
+def test_a_text_that_would_be_an_option_is_named_before_anything_runs() -> None:
+    assert problems_of(RENDER, {"title": "-y"}) == [
+        ("title", "may not begin with '-': it would be read as an option"),
+    ]
+    assert problems_of(RENDER, {"title": "y", "first": -5, "last": -1, "format": "-"}) == []
+    assert problems_of(replace(RENDER, argv=("blender", "--x={title}")), {"title": "-y"}) == []
+    assert [name for name, _ in problems_of(RENDER, {"title": "-y", "first": "x"})] == ["first"]
 
 
 def test_an_undeclared_parameter_is_named_with_what_there_is() -> None:

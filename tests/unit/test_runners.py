@@ -15,9 +15,7 @@ import pytest
 
 from agent.ipc.deadline import DeadlineWriter, make_deadline
 from agent.processes import boottime_ns
-from agent.runners.command import arguments
 from agent.workflows import burn
-from app.pool.errors import PoolError
 from app.pool.model import Parameter, Workflow
 from app.pool.policy import Clocks
 from tests.kit.services import eventually
@@ -59,11 +57,30 @@ def test_a_command_gets_its_values_as_single_arguments_and_no_shell_sees_them(tm
     assert child.log == ["a$(id); *b|two words|"]
 
 
-def test_a_value_cannot_become_an_option() -> None:
-    workflow = Workflow("rm", "command", argv=("rm", "{x}", "--y={y}"), parameters=(Parameter("x"), Parameter("y")))
-    assert arguments(workflow, {"x": "a", "y": "-r"}) == ["rm", "a", "--y=-r"]
-    with pytest.raises(PoolError, match="value of x may not begin with '-'"):
-        arguments(workflow, {"x": "-r", "y": None})
+def test_a_value_that_would_be_an_option_never_reaches_the_command(tmp_path: Path) -> None:
+    with WorkflowScene(tmp_path / "out", shell("echo $1", Parameter("x")), {"x": "-r"}) as child:
+        end = child.begin().end()
+    assert (end["end"], end["error"]) == (
+        "failed",
+        "parameter x may not begin with '-': it would be read as an option",
+    )
+    assert not child.log
+
+
+def test_a_program_that_does_not_start_is_named_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "tool").write_text("no program")
+    (tmp_path / "tool").chmod(0o755)
+    with WorkflowScene(tmp_path / "out", Workflow("try", "command", argv=(str(tmp_path / "tool"),)), {}) as child:
+        assert child.begin().end()["error"] == f"{tmp_path / 'tool'} cannot be started: Exec format error"
+
+
+def test_a_command_is_told_the_indices_of_its_gpus(tmp_path: Path) -> None:
+    workflow = Workflow("try", "command", argv=("echo", "render", ("-d", "{gpu_indices}")))
+    with WorkflowScene(tmp_path / "two", workflow, {}, environment={"MUSTER_GPU_INDICES": "0,2"}) as child:
+        child.begin().end()
+    with WorkflowScene(tmp_path / "none", workflow, {}, environment={"MUSTER_GPU_INDICES": ""}) as without:
+        without.begin().end()
+    assert (child.log, without.log) == (["render -d 0,2"], ["render"])
 
 
 def test_a_commands_lines_are_progress_checkpoints_and_log(tmp_path: Path) -> None:

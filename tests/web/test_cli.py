@@ -34,6 +34,7 @@ from tests.kit.logs import write_log, write_many
 from tests.kit.services import eventually
 
 Environment = dict[str, str]
+SUBTITLES = FileFact("clip.srt", 0, "0" * 64)
 ROOT = Path(__file__).parents[2]
 
 
@@ -145,9 +146,10 @@ def test_waiting_for_a_job_that_succeeds_ends_with_0_and_its_outputs(home: Envir
         worker, job = join(ledger), _first(ledger)
         running(ledger, worker, job)
         tell(ledger, worker, job, 1, "progress", number=1, fraction=0.5, text="half")
-        tell(ledger, worker, job, 1, "end", end="succeeded", files=(FileFact("clip.mp4", 1, "0" * 64),))
+        tell(ledger, worker, job, 1, "end", end="succeeded", files=(SUBTITLES, FileFact("clip.mp4", 1, "0" * 64)))
         result = waiting.result(20)
     assert result.exit_code == 0
+    assert "warning: its output clip.srt is empty" in result.stderr
     assert result.stdout.strip().endswith(f"/output/{job.id}/a1/clip.mp4")
 
 

@@ -176,3 +176,25 @@ def test_an_upload_outlives_a_form_that_is_shown_again(web: Web, client: FlaskCl
     assert told.status_code == 422 and fields(told.text)["p.clip"] == str(kept)
     job = submitted(web, client.post(PATH, data={**fields(told.text), "p.seconds": "5"}))
     assert job.spec.params == {"seconds": 5.0, "clip": str(kept)}
+
+
+RENDER = Workflow(
+    "render",
+    "command",
+    argv=("render", "{title}", ("-s", "{first}")),
+    parameters=(Parameter("title"), Parameter("first", "int", min=-1000001, max=2**63 - 1)),
+)
+
+
+def test_a_numbers_bounds_stand_in_the_form_as_they_were_declared(web: Web) -> None:
+    web.join(web.offer(workflows=[plain(RENDER)]))
+    page = signed_in(web, web.creator).get("/submit?workflow=render", headers=HTML).text
+    assert 'min="-1000001" max="9223372036854775807"' in page
+    assert "(from -1000001 to 9223372036854775807)" in page
+
+
+def test_what_a_command_would_read_as_an_option_is_refused_when_it_is_submitted(web: Web) -> None:
+    web.join(web.offer(workflows=[plain(RENDER)]))
+    refused = web.refused({"workflow": "render", "params": {"title": "-y"}})
+    assert refused == {"/params/title": "may not begin with '-': it would be read as an option"}
+    assert web.submit(workflow="render", params={"title": "y", "first": -5})["params"]["first"] == -5

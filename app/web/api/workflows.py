@@ -26,8 +26,8 @@ class ParameterAnswer(BaseModel):
     type: ParameterType
     required: bool
     default: Any
-    min: float | None
-    max: float | None
+    min: int | float | None
+    max: int | float | None
     choices: list[str]
     help: str
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
+from app.pool import status
 from app.pool.duration import duration
 from app.pool.model import Json
 from app.pool.status import STANDING, JobStatus, WorkerStatus, capitalised, counted
@@ -53,8 +54,8 @@ def size(count: int | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """A number without needless zeros."""
-    return "" if value is None else f"{value:g}"
+    """A number with all its digits; nothing for None."""
+    return "" if value is None else status.number(value)
 
 
 def parameter(value: Json, name: str) -> str:
