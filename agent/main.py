@@ -108,7 +108,7 @@ class Main:
         self._listen(self._bell, self._woken)
         self._listen(self._asked, self._leave)
         self._listen(self._parts.pulse, self._hear_beat)
-        self._listen(self._parts.load, self._parts.load.hear)
+        self._listen(self._parts.load, self._hear_figures)
         try:
             while not self._done():
                 self._turn()
@@ -181,6 +181,10 @@ class Main:
             self._generation = directives["generation"]
             self._parts.outbox.send_again()
         self._parts.attempts.obey(parse_leases(directives["leases"]), time.monotonic())
+
+    def _hear_figures(self) -> None:
+        if self._parts.load.hear(time.monotonic()):
+            self._beat_timer.within(0.0)
 
     def _start_slots(self) -> None:
         for slot in self._parts.slots.start_due(self._parts.attempts.busy, self._now):

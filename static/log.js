@@ -1,5 +1,6 @@
 // A job's log: it follows its end while its reader looks there, holds a window of what may be a million lines, steps
 // through what a search found, and copies. Chunks of lines come by htmx; each carries the links to what is around it.
+// One request at a time changes the box (hx-sync), or a chunk could be dropped beside which another's lines are to go.
 "use strict";
 
 const MOST_LINES = 3000; // in the page; farther ones are dropped and come again when they are scrolled to
@@ -44,7 +45,7 @@ document.addEventListener(
 document.addEventListener("change", (event) => {
   if (!event.target.closest("#log .tools .tick")) return;
   if (event.target === follow() && follow().checked && !isEnd()) {
-    htmx.ajax("GET", box().dataset.end, { target: "#log-box", swap: "innerHTML" });
+    htmx.ajax("GET", box().dataset.end, { source: box(), target: box(), swap: "innerHTML" });
   } else if (follow().checked) toEnd();
 });
 window.addEventListener("resize", () => {

@@ -110,6 +110,11 @@ class AttemptHandle:
         return AttemptRef(self.job, self.attempt, self.slot, int(self._work_time.saved_s(self._now)))
 
     @property
+    def may_hold_cards(self) -> bool:
+        """False once no process of it is left, and of one that was not let begin."""
+        return not self.buried and self.claim not in (Claim.REFUSED, Claim.GIVEN_BACK)
+
+    @property
     def unexplained(self) -> bool:
         """True while the guard is dead and the slot has yet to say how, or to be found dead too."""
         return self._guards_own and self.reason is None and self.status is None

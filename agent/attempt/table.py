@@ -174,7 +174,7 @@ class Attempts:
 
     def _claim_or_give_back(self, handle: AttemptHandle, now: float) -> None:
         """Claim, if its cards still have what was promised of them."""
-        beside = [other.promise for other in self._table if other is not handle and not other.buried]
+        beside = [other.promise for other in self._table if other is not handle and other.may_hold_cards]
         left_at = max((self._left[gpu] for gpu in handle.promise.gpus if gpu in self._left), default=None)
         found = handle.check_promise.step(self._meter, beside, left_at, now)
         if found is Kept.YES:

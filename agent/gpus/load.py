@@ -51,9 +51,15 @@ class HostLoad:
     def fileno(self) -> int:
         return self._sampler.fileno()
 
-    def hear(self) -> None:
-        """Read the figures that have come; call it when there is something to read."""
+    def hear(self, now: float) -> bool:
+        """Read the figures that have come; call it when there is something to read.
+
+        True when a beat is worth sending at once, for what others have taken or given back. It is said here because
+        the next pulse takes these figures for told, though the beat that tells them may be minutes away.
+        """
         self._sampler.hear()
+        gpus, _ = self._sampler.figures(now, STEP_S)
+        return any(map(self._has_moved, gpus))
 
     def ask(self, now: float) -> bool:
         """Have the cards measured now; False when no answer is to be expected."""

@@ -6,7 +6,7 @@ failed. Who reads is told how much is missing, and where.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
@@ -14,12 +14,12 @@ from enum import Enum
 from app.ledger.db import Ledger, Row
 from app.pool.codec import plain
 from app.pool.log.ansi import plain_text, without_escapes
-from app.pool.log.portion import PortionHead, PortionLine, Stream, line_of, numbered, unpacked
+from app.pool.log.portion import MOST_BYTES, PortionHead, PortionLine, Stream, line_of, numbered, unpacked
 from app.pool.model import JobId, WorkerId
 
 PATIENCE_S = 60  # an agent sends the last of a log within seconds of the attempt's end
 LOOK_BYTES = 8 * 1024 * 1024  # of text: what one look of a search goes through, in about a tenth of a second
-PORTIONS_AT_ONCE = 64  # of which the heads are read together; their data is read one by one
+HEADS_AT_ONCE = 500  # of portions, which are read together; their data is read in groups
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,14 @@ def read(ledger: Ledger, job: JobId, attempt: int, after: int = 0, limit: int = 
 
 def tail(ledger: Ledger, job: JobId, attempt: int, limit: int = 100) -> LogPart:
     """The last lines of an attempt."""
-    row = ledger.one("log_line_before_tail", job=job, attempt=attempt, limit=limit)
-    after = row["after"] if row else None
-    return LogPart((), False) if after is None else read(ledger, job, attempt, after, limit + 1)
+    after = max(0, length(ledger, job, attempt) - limit)
+    return read(ledger, job, attempt, after, limit + 1)
+
+
+def length(ledger: Ledger, job: JobId, attempt: int) -> int:
+    """The number of the last line of an attempt; 0 where there is none."""
+    row = ledger.one("log_length", job=job, attempt=attempt)
+    return row["lines"] if row else 0
 
 
 def before(ledger: Ledger, job: JobId, attempt: int, number: int, limit: int = 100) -> LogPart:
@@ -116,7 +121,7 @@ def before(ledger: Ledger, job: JobId, attempt: int, number: int, limit: int = 1
     `more` says whether the log goes on before them.
     """
     row = ledger.one("log_kept_until", job=job, attempt=attempt, line=number - 1 - limit)
-    start = row["line"] or 0 if row else 0
+    start = row["line"] if row else 0
     entries = read(ledger, job, attempt, start, limit + 1).entries
     return LogPart(tuple(entry for entry in entries if place(entry) < number), start > 0)
 
@@ -141,17 +146,16 @@ def extents(ledger: Ledger, job: JobId) -> list[LogExtent]:
 
 
 def entries_after(ledger: Ledger, job: JobId, attempt: int, after: int = 0) -> Iterator[LogLine | LogGap]:
-    """All entries of an attempt's log beyond line `after`, one portion in memory at a time."""
-    while heads := ledger.all("log_portions_after", job=job, attempt=attempt, after=after, limit=PORTIONS_AT_ONCE):
-        for head in heads:
-            row = ledger.one("log_portion", job=job, attempt=attempt, number=head["number"])
-            if row is None:
-                continue  # trimmed since: the next head's gap tells of it
+    """All entries of an attempt's log beyond line `after`, about a portion's bytes of it in memory at a time."""
+    more = True
+    while more:
+        more = False
+        for head, data in _portions(ledger, job, attempt, after):
             if head["first_line"] > after + 1:
                 missing = head["first_line"] - after - 1
                 yield LogGap(attempt, after, missing, max(0, head["first_byte"] - head["gap_from_byte"]))
-            yield from _lines(attempt, head, bytes(row["data"]), after)
-            after = max(after, head["first_line"] + head["lines"] - 1)
+            yield from _lines(attempt, head, data, after)
+            after, more = head["first_line"] + head["lines"] - 1, True
 
 
 def search(
@@ -169,18 +173,43 @@ def search(
     """
     found: list[LogLine] = []
     words, left = text.lower(), within_bytes
-    heads = ledger.all("log_search_portions", job=job, attempt=attempt, after=after, limit=PORTIONS_AT_ONCE)
-    for head in heads:
+    for head, data in _portions(ledger, job, attempt, after):
         if left <= 0:
             return SearchPart(tuple(found), after, True)
-        row = ledger.one("log_portion", job=job, attempt=attempt, number=head["number"])
-        for line in _matches(attempt, head, bytes(row["data"]) if row else b"", words, after):
+        for line in _matches(attempt, head, data, words, after):
             found.append(line)
             if len(found) == limit:
                 return SearchPart(tuple(found), line.number, True)
         after = head["first_line"] + head["lines"] - 1
         left -= head["bytes"]
-    return SearchPart(tuple(found), after, len(heads) == PORTIONS_AT_ONCE)
+    return SearchPart(tuple(found), after, after < length(ledger, job, attempt))
+
+
+def _portions(ledger: Ledger, job: JobId, attempt: int, after: int) -> Iterator[tuple[Row, bytes]]:
+    """The next portions, at most HEADS_AT_ONCE, that hold lines beyond `after`; none when the log ends there.
+
+    One that is trimmed meanwhile is left out: the next head's gap tells of it.
+    """
+    heads = ledger.all("log_portions_after", job=job, attempt=attempt, after=after, limit=HEADS_AT_ONCE)
+    for group in _groups(heads):
+        numbers = [head["number"] for head in group]
+        rows = ledger.all("log_data", job=job, attempt=attempt, numbers=numbers)
+        data = {row["number"]: bytes(row["data"]) for row in rows}
+        yield from ((head, data[head["number"]]) for head in group if head["number"] in data)
+
+
+def _groups(heads: Sequence[Row]) -> Iterator[list[Row]]:
+    """The heads in groups that have together no more bytes than one portion may have."""
+    group: list[Row] = []
+    size = 0
+    for head in heads:
+        if group and size + head["bytes"] > MOST_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(head)
+        size += head["bytes"]
+    if group:
+        yield group
 
 
 def _lines(attempt: int, head: Row, data: bytes, after: int) -> Iterator[LogLine]:
@@ -197,7 +226,7 @@ def _log_line(attempt: int, number: int, line: PortionLine) -> LogLine:
 
 def _matches(attempt: int, head: Row, data: bytes, words: str, after: int) -> Iterator[LogLine]:
     stamped = unpacked(data)
-    seen = without_escapes(stamped).lower()
+    seen = (without_escapes(stamped) if "\x1b" in stamped else stamped).lower()
     if words not in seen:
         return  # most portions: no line of them is looked at
     lines = stamped.split("\n")

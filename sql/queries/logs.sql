@@ -14,48 +14,51 @@ WHERE log_portions.job_id = %(job)s AND log_portions.attempt = %(attempt)s AND l
   AND attempts.worker_id = %(worker)s;
 
 -- name: log_trim
--- What lies between the beginning and the end that are kept, each of `half` bytes.
+-- What lies between the beginning and the end that are kept, each of `half` bytes. A log that is shorter is not looked at.
 DELETE FROM log_portions
 WHERE job_id = %(job)s AND attempt = %(attempt)s AND first_byte >= %(half)s AND NOT closed
-  AND first_byte + bytes <= (SELECT max(first_byte + bytes) - %(half)s FROM log_portions
-                             WHERE job_id = %(job)s AND attempt = %(attempt)s);
+  AND first_byte + bytes <= (SELECT first_byte + bytes - %(half)s FROM log_portions
+                             WHERE job_id = %(job)s AND attempt = %(attempt)s ORDER BY number DESC LIMIT 1)
+  AND (SELECT first_byte + bytes FROM log_portions
+       WHERE job_id = %(job)s AND attempt = %(attempt)s ORDER BY number DESC LIMIT 1) > 2 * %(half)s;
 
 -- name: log_portions_after
--- Those that hold lines beyond `after`, with where the kept one before each ends. `data` is read one by one.
+-- Those that hold lines beyond `after`, with where the kept one before each ends. A slow program's log has a portion
+-- for every few lines, so they are found from the newest backwards: most readers are near the end.
 SELECT number, first_line, lines, first_byte, bytes,
        coalesce(lag(first_byte + bytes) OVER (ORDER BY number),
-                (SELECT max(p.first_byte + p.bytes) FROM log_portions p WHERE p.job_id = %(job)s
-                 AND p.attempt = %(attempt)s AND p.first_line + p.lines <= %(after)s + 1), 0) AS gap_from_byte
+                (SELECT p.first_byte + p.bytes FROM log_portions p WHERE p.job_id = %(job)s
+                 AND p.attempt = %(attempt)s AND p.first_line + p.lines <= %(after)s + 1
+                 ORDER BY p.number DESC LIMIT 1), 0) AS gap_from_byte
 FROM log_portions
 WHERE job_id = %(job)s AND attempt = %(attempt)s AND first_line + lines > %(after)s + 1
+  AND number >= coalesce((SELECT p.number FROM log_portions p WHERE p.job_id = %(job)s AND p.attempt = %(attempt)s
+                          AND p.first_line <= %(after)s + 1 ORDER BY p.number DESC LIMIT 1), 0)
 ORDER BY number LIMIT %(limit)s;
 
--- name: log_portion
--- None where it has been trimmed meanwhile.
-SELECT data FROM log_portions WHERE job_id = %(job)s AND attempt = %(attempt)s AND number = %(number)s;
+-- name: log_data
+-- Those that have been trimmed meanwhile are not there.
+SELECT number, data FROM log_portions
+WHERE job_id = %(job)s AND attempt = %(attempt)s AND number = ANY(%(numbers)s);
 
--- name: log_line_before_tail
--- The line after which the last `limit` lines begin, by the newest portions; 0 where there are fewer.
-SELECT greatest(0, max(first_line + lines) - 1 - %(limit)s) AS after
-FROM log_portions WHERE job_id = %(job)s AND attempt = %(attempt)s;
+-- name: log_length
+-- The number of the last line.
+SELECT first_line + lines - 1 AS lines FROM log_portions
+WHERE job_id = %(job)s AND attempt = %(attempt)s ORDER BY number DESC LIMIT 1;
 
 -- name: log_kept_until
 -- The last line that is kept up to this one.
-SELECT max(least(first_line + lines - 1, %(line)s)) AS line
-FROM log_portions WHERE job_id = %(job)s AND attempt = %(attempt)s AND first_line <= %(line)s;
+SELECT least(first_line + lines - 1, %(line)s) AS line FROM log_portions
+WHERE job_id = %(job)s AND attempt = %(attempt)s AND first_line <= %(line)s ORDER BY number DESC LIMIT 1;
 
 -- name: log_is_closed
-SELECT EXISTS (SELECT 1 FROM log_portions WHERE job_id = %(job)s AND attempt = %(attempt)s AND closed)
+-- Its last portion says so; or it ended so long ago that its agent must be gone; or the job ended before it began.
+SELECT coalesce((SELECT closed FROM log_portions
+                 WHERE job_id = %(job)s AND attempt = %(attempt)s ORDER BY number DESC LIMIT 1), false)
     OR EXISTS (SELECT 1 FROM attempts WHERE job_id = %(job)s AND number = %(attempt)s
                AND ended_at < now() - make_interval(secs => %(patience_s)s))
     OR EXISTS (SELECT 1 FROM jobs WHERE id = %(job)s AND ended_at IS NOT NULL)
        AND NOT EXISTS (SELECT 1 FROM attempts WHERE job_id = %(job)s AND number = %(attempt)s) AS closed;
-
--- name: log_search_portions
--- Those that hold lines beyond `after`.
-SELECT number, first_line, lines, bytes FROM log_portions
-WHERE job_id = %(job)s AND attempt = %(attempt)s AND first_line + lines > %(after)s + 1
-ORDER BY number LIMIT %(limit)s;
 
 -- name: log_extents
 SELECT attempt, max(first_line + lines) - 1 AS lines, max(first_byte + bytes) AS bytes, bool_or(closed) AS closed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.ledger import logs
-from app.ledger.db import Ledger
+from app.ledger.db import Ledger, Row
 from app.ledger.logs import LogGap, LogLine, StoreOutcome
 from app.pool.log.portion import PortionHead, pack, stamped
 from app.pool.model import JobId, Worker
@@ -85,3 +85,22 @@ def test_what_an_agent_could_not_send_is_a_gap_too_and_a_broken_portion_hides_no
     logs.store(ledger, job, 1, worker.id, head, b"x\x9cnot zlib at all", EVERYTHING)
     send(ledger, worker, job, 4)
     assert shown(logs.read(ledger, job, 1)) == [(0, "2/8"), (3, "one"), (4, "two"), (7, "one"), (8, "two")]
+
+
+def test_many_small_portions_are_read_and_searched_together(
+    ledger: Ledger, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = running(ledger, worker).id
+    for number in range(1, 101):  # a program that says two lines now and then
+        send(ledger, worker, job, number)
+    asked: list[str] = []
+    ask = Ledger.all
+
+    def counted(self: Ledger, query: str, /, **parameters: object) -> list[Row]:
+        asked.append(query)
+        return ask(self, query, **parameters)
+
+    monkeypatch.setattr(Ledger, "all", counted)
+    assert len(logs.read(ledger, job, 1).entries) == 200
+    assert len(logs.search(ledger, job, 1, "TWO").lines) == 100
+    assert len(asked) <= 6

@@ -119,3 +119,15 @@ def test_where_the_driver_lists_no_processes_all_that_is_in_use_counts_as_others
     assert not stepped_came(load)
     driver.say(Card(CARD.uuid, errors=unlisted))
     eventually(lambda: stepped_came(load))
+
+
+def test_what_others_took_is_told_also_where_a_pulse_has_the_figures_before_the_next_step(
+    driver: Driver, load: HostLoad
+) -> None:
+    driver.say(Card(CARD.uuid))
+    eventually(lambda: stepped_came(load))
+    load.figures(time.monotonic(), 1)
+    driver.say(Card(CARD.uuid, used=8000))
+    eventually(lambda: load.hear(time.monotonic()))
+    load.figures(time.monotonic(), 1)
+    assert not load.hear(time.monotonic())

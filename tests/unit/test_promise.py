@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
+from agent.attempt.handle import AttemptHandle, SlotRef
 from agent.gpus.promise import FREEING_S, WAIT_S, Kept, Promise, PromiseCheck
+from agent.ipc.deadline import Deadline, make_deadline
+from agent.ipc.link import Link
 from app.pool.protocol import GpuFigures, Memory
 
 MB = 46_068
@@ -128,3 +133,19 @@ def test_memory_that_nobody_frees_is_others_after_a_while_and_so_is_what_was_see
     over = left_at + FREEING_S
     meter.measures(over, card(45_000))
     assert isinstance(check.step(meter, [], left_at, over), str)
+
+
+def test_an_attempt_that_goes_back_holds_nothing_while_its_guard_is_still_there() -> None:
+    """Else the next one on its card would be sent back for it."""
+    said = {"job": "j", "attempt": 1, "nonce": "n", "pid": os.getpid(), "timeout_s": None}
+    said |= {"gpus": [ONE], "free_mb": 8_000, "others_mb": None}
+    ours, theirs = socket.socketpair()
+    with theirs:
+        fd = make_deadline()
+        handle = AttemptHandle(said, SlotRef(0, os.getpid()), Deadline(fd, False, 60), Link(ours), 100.0)
+        assert (handle.promise, handle.may_hold_cards) == (SHARE, True)
+        handle.give_back("GPU 0 has 1 MiB free")
+        assert theirs.recv(100) == b'{"m":"refused"}\n'
+        assert not handle.may_hold_cards and not handle.buried
+        handle.close()
+        os.close(fd)

@@ -52,7 +52,7 @@ def colours_only(line: str) -> str:
 
 def plain_text(line: str) -> str:
     """A line as a terminal without colours shows it."""
-    return "".join(text for _, text in runs(line)[0])
+    return "".join(text for _, text in runs(line)[0]) if SPECIAL.search(line) else line
 
 
 def runs(line: str, pen: Pen = PLAIN) -> tuple[list[tuple[Pen, str]], Pen]:

@@ -53,11 +53,8 @@ class LogSpan:
         found: list[Entry] = []
         earlier = False
         for attempt in reversed(self.attempts if place is None else [n for n in self.attempts if n <= place[0]]):
-            left = limit - len(found)
-            if place and attempt == place[0]:
-                part = logs.before(self.ledger, self.job, attempt, place[1], left)
-            else:
-                part = logs.before(self.ledger, self.job, attempt, self._length(attempt) + 1, left)
+            number = place[1] if place and attempt == place[0] else logs.length(self.ledger, self.job, attempt) + 1
+            part = logs.before(self.ledger, self.job, attempt, number, limit - len(found))
             found[:0] = part.entries
             if part.more or len(found) >= limit:
                 earlier = part.more or attempt != self.attempts[0]
@@ -88,9 +85,6 @@ class LogSpan:
 
     def _from(self, place: LogPlace) -> list[int]:
         return [attempt for attempt in self.attempts if attempt >= place[0]]
-
-    def _length(self, attempt: int) -> int:
-        return next((each.lines for each in logs.extents(self.ledger, self.job) if each.attempt == attempt), 0)
 
 
 def place_after(entry: Entry) -> LogPlace:
