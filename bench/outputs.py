@@ -49,7 +49,7 @@ def _saved_s(files: int, size: int) -> float:
     with tempfile.TemporaryDirectory(prefix="muster-bench-", dir=Path.cwd()) as folder:
         workflow = Workflow("leave", "command", argv=("python3", "-c", LEAVE, str(files), str(size)))
         with WorkflowScene(Path(folder) / "a1", workflow, {}) as child:
-            child.begin().until("log", SHORT_S)
+            child.begin().until_printed("written", seconds=SHORT_S)
             began = time.perf_counter()
             end = child.end(SHORT_S)
             taken_s = time.perf_counter() - began

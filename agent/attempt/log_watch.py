@@ -19,7 +19,7 @@ from app.pool.model import LIMITS
 from app.pool.protocol import Cause, Report
 
 ONE_BLOCK_S = 0.2  # of processor time, for one pattern: ordinary ones need a hundredth of it
-AT_ONCE_S, SHARE = 2.0, 0.1  # for all patterns: so much, and this share of the time since the attempt began
+AT_ONCE_S, SHARE = 5.0, 0.2  # for all patterns: so much, and this share of the time since the attempt began
 CHARACTERS = 1000  # of a line that are looked through, as rules do
 
 

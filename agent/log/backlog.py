@@ -55,7 +55,7 @@ class Backlog:
     def least_missed(self) -> Portion:
         """A portion in the middle of the attempt of which most waits; it must be there.
 
-        A log's beginning tells how its program was set up, its end why it failed.
+        A log's beginning tells how its program was set up, its end why it failed: of two portions the first one goes.
         """
         largest = max(self._waiting.values(), key=lambda waiting: sum(portion.size for portion in waiting))
-        return largest[len(largest) // 2]
+        return largest[(len(largest) - 1) // 2]

@@ -74,11 +74,11 @@ class Uploader:
         self.bell.ring()
 
     def leave(self, seconds: float) -> bool:
-        """Wait until all is sent, or the server does not answer, or `seconds` are over. What is left stays."""
+        """Wait until all is sent, or the server does not take it, or `seconds` are over. False when some is left."""
         self._leaving = True
         self._again_at = 0.0
         self.bell.ring()
-        return self._rest_sent.wait(seconds)
+        return self._rest_sent.wait(seconds) and not self._backlog
 
     def run(self) -> None:
         """Send what comes until the bell is stopped."""

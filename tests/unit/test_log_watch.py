@@ -78,10 +78,10 @@ def test_patterns_that_take_too_much_of_the_time_are_given_up_the_costliest_firs
     watch, remarks = watching(r"\d+x\d*$|zz", "lost", now=lambda: passed)
     costly, cheap = watch._needles
     costly.spent_s, cheap.spent_s = AT_ONCE_S + SHARE * 100, 0.5
-    passed = 106.0
+    passed = 103.0
     watch.feed(b"nothing\n")
     assert remarks == []  # within what so long an attempt may take
-    passed = 104.0
+    passed = 102.0
     watch.feed(b"nothing\n")
     [remark] = remarks
     assert repr(costly.pattern) in remark

@@ -144,6 +144,15 @@ def test_a_full_spool_loses_the_middle_of_the_longest_log_and_says_so_once(
     assert len([record for record in caplog.records if "spool is full" in record.message]) == 1
 
 
+def test_of_two_portions_that_are_too_much_the_last_one_is_kept(tmp_path: Path, way: Way) -> None:
+    way.status = None
+    uploader = Uploader(tmp_path, way, len(DATA))
+    for number in range(1, 6):
+        uploader.put(written(tmp_path, A, number))
+        uploader.step()
+        assert left(tmp_path, A) == [number]
+
+
 def test_a_portion_that_cannot_be_read_does_not_hold_up_the_others(
     tmp_path: Path, uploader: Uploader, way: Way
 ) -> None:
@@ -176,7 +185,7 @@ def test_leaving_gives_up_when_the_server_is_away(tmp_path: Path, uploader: Uplo
     thread.start()
     try:
         eventually(lambda: way.tries >= 2, 20)
-        uploader.leave(600)  # returns by the next failure
+        assert not uploader.leave(600)  # returns by the next failure
     finally:
         uploader.bell.stop()
         thread.join(5)

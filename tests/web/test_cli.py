@@ -23,10 +23,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.__main__ import main
-from app.ledger import jobs, tokens, waiting
+from app.ledger import holds, jobs, tokens, waiting
 from app.ledger.db import Ledger
 from app.ledger.registry import joins
 from app.pool.agent_http import Offer
+from app.pool.backoff import Backoff
 from app.pool.model import FileFact, Job, JobId, Parameter, Worker, Workflow
 from app.up.processes import free_port
 from tests.kit.actors import found, join, offer, running, tell
@@ -84,7 +85,10 @@ def shown(home: Environment, *words: str) -> Any:
     return json.loads(said(home, *words, "--json"))
 
 
-def test_a_hold_is_listed_and_lifted_by_commands(home: Environment, ledger: Ledger) -> None:
+def test_a_hold_is_listed_and_lifted_by_commands(
+    home: Environment, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "RETRY", Backoff(3600.0, 3600.0))  # on a busy host the real one may be over
     worker = join(ledger)
     tell(ledger, worker, running(ledger, worker), 1, "end", end="failed", then="hold", because="no licence")
     assert re.fullmatch("burn is on hold since .*: no licence; one job tries again at .*", said(home, "holds"))

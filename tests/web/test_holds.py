@@ -6,6 +6,7 @@ import pytest
 
 from app.ledger import holds, waiting
 from app.ledger.holds import Hold
+from app.pool.backoff import Backoff
 from app.pool.model import Job
 from tests.kit.actors import classes, found, join, running, tell
 from tests.kit.web import HTML, Web, signed_in, wrong
@@ -15,8 +16,9 @@ END = {"end": "failed", "cause": "workflow", "then": "hold", "because": LINE, "e
 
 
 @pytest.fixture
-def met(web: Web) -> Job:
-    """A job that has met the hold; dispatch has noted why it waits."""
+def met(web: Web, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """A job that has met the hold, which stays for longer than any test; dispatch has noted why it waits."""
+    monkeypatch.setattr(holds, "RETRY", Backoff(3600.0, 3600.0))
     worker = join(web.ledger)
     job = running(web.ledger, worker)
     tell(web.ledger, worker, job, 1, "end", **END)

@@ -136,6 +136,7 @@ _CAUSE_WORDS: Mapping[str, str] = {
     Cause.AGENT: "its agent gave it up",
     Cause.DEADLINE: "its worker was cut off from the pool",
     Cause.GOOD_BYE: "its worker said good-bye",
+    Cause.LOG: "its log was too large",
     Cause.NO_ROOM: "others had filled its card",
 }
 _THEN_WORDS = {
