@@ -134,11 +134,7 @@ def script(path: Path, shell: str) -> None:
         ("concat", "kill -SEGV $$", "it ended with -11 and said nothing"),  # as some static builds do
         ("trim=start_pts", "echo no filter trim >&2; exit 1", "ffmpeg failed: no filter trim"),
         ("segment_list", "exit 0", "No such file or directory"),
-        (
-            "setts",
-            "exec cp segment-00001.ts film.mp4",
-            "the joined film has 3 frames, but 6 were encoded",
-        ),  # codespell:ignore
+        ("faststart", "exec cp segment-00001.ts film.mp4", "the joined film has 3 frames, but 6 were encoded"),
         ("-encoders", "echo ' V....D libx265  x'", "it was built without libx264"),
     ],
 )
