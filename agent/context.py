@@ -12,13 +12,14 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from agent.files import durable, moving, names
 from agent.files.facts import facts
+from agent.files.work import Ticker
 from agent.ipc.deadline import Deadline, Past
 from agent.ipc.own_output import OwnOutput
 from agent.ipc.saving import Saving
@@ -105,7 +106,8 @@ class Job:
         self._output = OwnOutput(1)
         self._facts: dict[Path, FileFact] = {}  # of files that belong to a checkpoint
         self._number = start.resume.number if start.resume else 0
-        self.resume: Resume | None = self._resumed(start.resume) if start.resume else None
+        brings_back = start.runner.runner == "command"  # its runner brings the files back by itself
+        self.resume: Resume | None = self._resumed(start.resume, brings_back) if start.resume else None
 
     @property
     def stopping(self) -> Stopping | None:
@@ -165,6 +167,17 @@ class Job:
             self._wire.send({"checkpoint": state, "number": self._number, "files": given})
         return paths
 
+    def checkpoint_with(self, state: Json, keep: Callable[[Ticker], FileFact | None]) -> None:
+        """For the runners: save a state with what `keep` saves and tells of. Raises as `checkpoint`, and Stopped."""
+        check_json(state, LIMITS.checkpoint_bytes, "a checkpoint's state")
+        with self._lock:
+            with self.saving() as saving:
+                kept = keep(saving.tick)
+            self._look()
+            self._number += 1
+            given = [plain(kept)] if kept else []
+            self._wire.send({"checkpoint": state, "number": self._number, "files": given})
+
     def saving(self) -> Saving:
         """For the runners: a context in which files are saved. Raises LeaseLost, and Stopped when all is cancelled."""
         return Saving(self._wire, self._still_wanted)
@@ -203,7 +216,9 @@ class Job:
         moving.move(source, target)
         return False
 
-    def _resumed(self, start: StartFrom) -> Resume:
+    def _resumed(self, start: StartFrom, state_alone: bool) -> Resume:
+        if state_alone:
+            return Resume(start.number, start.state)
         folder = Path(start.files_dir or "")
         paths = tuple(folder / fact.name for fact in start.files)
         for path, fact in zip(paths, start.files):

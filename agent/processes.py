@@ -20,6 +20,8 @@ JOB_VARIABLE = "MUSTER_JOB"
 ATTEMPT_VARIABLE = "MUSTER_ATTEMPT"
 WORKER_VARIABLE = "MUSTER_WORKER"
 
+TRACKERS_S = 1.0
+
 Find = Callable[[], set[int]]
 
 # From <linux/prctl.h>; the same on every architecture.
@@ -108,6 +110,16 @@ def kill_all(find: Find, within_s: float = 5.0) -> set[int]:
         _kill_and_wait(found, end)
 
 
+def bury(find: Find, within_s: float = 5.0) -> set[int]:
+    """Kill as `kill_all` does, but trackers of multiprocessing last: they remove shared memory that others have left.
+
+    A tracker does so, and ends, once all that it served are dead; it has TRACKERS_S for that.
+    """
+    kill_all(lambda: {pid for pid in find() if not _is_tracker(pid)}, within_s)
+    _kill_and_wait(find(), time.monotonic() + TRACKERS_S, 0)
+    return kill_all(find, within_s)
+
+
 def end_child(child: subprocess.Popen[bytes]) -> None:
     """Kill a child and wait for it for a second at most: a process inside a hanging driver may not die."""
     child.kill()
@@ -134,8 +146,8 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(number, f"prctl({option}): {os.strerror(number)}")
 
 
-def _kill_and_wait(pids: set[int], end: float) -> None:
-    """Kill by pidfd, which does not hit a process that got the pid meanwhile."""
+def _kill_and_wait(pids: set[int], end: float, number: int = signal.SIGKILL) -> None:
+    """Kill by pidfd, which does not hit a process that got the pid meanwhile; with the number 0 only wait."""
     with contextlib.ExitStack() as stack:
         poll = select.poll()
         waiting = 0
@@ -143,13 +155,24 @@ def _kill_and_wait(pids: set[int], end: float) -> None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 pidfd = os.pidfd_open(pid)
                 stack.callback(os.close, pidfd)
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(pidfd, number)
                 poll.register(pidfd, select.POLLIN)
                 waiting += 1
         while waiting and (left := end - time.monotonic()) > 0:
             for pidfd, _ in poll.poll(left * 1000):
                 poll.unregister(pidfd)
                 waiting -= 1
+
+
+def _is_tracker(pid: int) -> bool:
+    # Its threads are counted first: the kernel answers for the command line only when the process's memory is at rest,
+    # which that of one inside a hanging driver may never be.
+    fields = _stat(pid)
+    if not fields or int(fields[17]) != 1:
+        return False
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return b"multiprocessing.resource_tracker" in file.read()
+    return False
 
 
 def _pids() -> Iterator[int]:

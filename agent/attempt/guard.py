@@ -30,7 +30,7 @@ from agent.attempt.workflow_process import Folders, WorkflowProcess, first_line
 from agent.ipc.channel import SlotSetup, introduce
 from agent.ipc.deadline import Deadline, Past
 from agent.ipc.link import Link, Message
-from agent.processes import become_subreaper, descendants, kill_all, oom_kills, reap
+from agent.processes import become_subreaper, bury, descendants, oom_kills, reap
 from app.pool import faults
 from app.pool.loop import Bell
 from app.pool.model import ORPHAN_KILL_S, Workflow
@@ -281,7 +281,7 @@ class Guard:
         self._over = True
 
     def _bury(self) -> None:
-        left = kill_all(self._below)
+        left = bury(self._below)
         if left:
             log.error("cannot be killed: job=%s attempt=%d pids=%s", self._order.job, self._order.attempt, sorted(left))
 

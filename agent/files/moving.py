@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,14 +34,29 @@ def link(source: Path, target: Path) -> None:
 def copy(source: str | Path, target: str | Path, passed: Callable[[int], None]) -> int:
     """Copy what a file holds into a new one, without its data where the file system can share it. Returns its bytes.
 
-    `passed` is told of bytes as they are copied. What is appended meanwhile is left out. Raises OSError.
+    `passed` is told of bytes as they are copied. What is appended meanwhile is left out. Raises FileNotFoundError
+    also when the source is no regular file any more, and OSError.
     """
-    with open(source, "rb", buffering=0) as reading, open(target, "xb", buffering=0) as writing:
+    with open(source, "rb", buffering=0, opener=_open_file) as reading, open(target, "xb", buffering=0) as writing:
         size = left = os.fstat(reading.fileno()).st_size
         while left > 0 and (count := _copied(reading.fileno(), writing.fileno(), min(left, _CHUNK))):
             left -= count
             passed(count)
         return size - left
+
+
+def _open_file(path: str, flags: int) -> int:
+    """Open what is a regular file: no link is followed, and no pipe waited for."""
+    try:
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise FileNotFoundError(error.errno, "no regular file any more", path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileNotFoundError(errno.ENOENT, "no regular file any more", path)
+    return fd
 
 
 def _copied(reading: int, writing: int, count: int) -> int:

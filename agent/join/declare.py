@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from agent.files.kept import patterns
 from agent.join import declared_rules, programs
 from agent.runners import demands
 from agent.workflows import NotOffered, burn, transcode
@@ -93,6 +94,7 @@ def _workflow(file: Path, name: str, table: dict[str, Any]) -> Workflow:
     try:
         declared_rules.check(rules)
         declared_rules.check_fail_when(fail_when)
+        patterns.check(table.get("keep"), table.get("runner"))
         workflow = from_plain(Workflow, {"name": name, **table, "parameters": listed})
         _check(workflow)
     except ValueError as error:

@@ -82,7 +82,7 @@ def checked(start: Start) -> dict[str, Json]:
 def _runner(job: Job, start: Start, wire: Wire, signals: Signals) -> Callable[[], Json]:
     if start.runner.runner == "command":
         signals.arm()
-        return lambda: command.run(job, start.runner, wire, signals)
+        return lambda: command.run(job, start, wire, signals)
     return lambda: python.run(job, start.runner)
 
 

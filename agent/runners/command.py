@@ -1,8 +1,8 @@
 """The command runner: a fixed argv with declared parameters put in, never a shell.
 
-In its output `::progress 0.4 text` and `::checkpoint {json}` are understood (words.py), all else passes to our own
-output, and so into the log (relay.py). The state of the last checkpoint lies in the file that MUSTER_CHECKPOINT names;
-without a checkpoint the variable is not set.
+In its output `::progress 0.4 text` and `::checkpoint {json} files…` are understood (words.py), all else passes to our
+own output, and so into the log (relay.py). The state of the last checkpoint lies in the file that MUSTER_CHECKPOINT
+names; without a checkpoint the variable is not set. What it keeps is in checkpoints.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import signal
 import subprocess
 
 from agent.context import Job, Stopped
+from agent.ipc.start import Start
 from agent.ipc.wire import Signals, Wire
 from agent.runners import children
+from agent.runners.checkpoints import Checkpoints
 from agent.runners.relay import Relay
 from app.pool.errors import PoolError
 from app.pool.model import Workflow
@@ -34,10 +36,15 @@ class CommandFailed(PoolError):
         self.exit_code = returncode if returncode > 0 else None
 
 
-def run(job: Job, workflow: Workflow, wire: Wire, signals: Signals) -> None:
-    """Run the command to its end. Raises Stopped when it was asked to stop, CommandFailed, LeaseLost, PoolError."""
-    command = _start(job, workflow)
-    _follow(job, command, wire, signals)
+def run(job: Job, start: Start, wire: Wire, signals: Signals) -> None:
+    """Run the command to its end, from where its last checkpoint was.
+
+    Raises Stopped when it was asked to stop, CommandFailed, PoolError where it cannot begin, LeaseLost.
+    """
+    checkpoints = Checkpoints(job, start)
+    checkpoints.restore()
+    command = _start(job, start.runner)
+    _follow(job, command, _Understood(job, wire, checkpoints), wire, signals)
     if job.stopping:
         # Also after exit code 0: a command that saved its state and left in order looks the same as a
         # finished one, and doing its last part again harms nobody.
@@ -64,10 +71,9 @@ def _environment(job: Job) -> dict[str, str]:
     return environment
 
 
-def _follow(job: Job, command: subprocess.Popen[bytes], wire: Wire, signals: Signals) -> None:
+def _follow(job: Job, command: subprocess.Popen[bytes], understand: _Understood, wire: Wire, signals: Signals) -> None:
     """Pass the command's output on until it has ended; ask it to stop, once, when the job is asked to."""
     assert command.stdout is not None and command.stderr is not None
-    understand = _Understood(job, wire)
     with command.stdout as out, command.stderr as error:
         relays = [Relay(pipe.fileno(), number, understand) for number, pipe in ((1, out), (2, error))]
         asked = False
@@ -106,15 +112,15 @@ def _pass_rest(job: Job, relays: list[Relay], wire: Wire, signals: Signals) -> N
 class _Understood:
     """What follows from the words of the command."""
 
-    def __init__(self, job: Job, wire: Wire) -> None:
-        self._job, self._wire = job, wire
+    def __init__(self, job: Job, wire: Wire, checkpoints: Checkpoints) -> None:
+        self._job, self._wire, self._checkpoints = job, wire, checkpoints
 
     def __call__(self, word: bytes) -> None:
         line = word.decode(errors="replace")
         verb, _, rest = line.partition(" ")
         try:
             if verb == "::checkpoint":
-                self._job.checkpoint(json.loads(rest))
+                self._checkpoints.take(rest)
             else:
                 fraction, _, text = rest.strip().partition(" ")
                 self._job.progress(float(fraction), text.strip())

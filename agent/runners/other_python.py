@@ -22,7 +22,9 @@ def main(fd: int, folder: str) -> None:
     # Last, where processes that the workflow spawns find it too: what lies beside it may be packages of another Python.
     sys.path.append(sys.path.pop(0))
     if str(here) in sys.path:
-        sys.path[sys.path.index(str(here))] = str(Path.cwd())  # the agent's, as `python -m` has it
+        sys.path.remove(str(here))
+        # The agent's current folder first, as `python -m` has it.
+        sys.path[:0] = [] if Path.cwd().samefile(sys.path[-1]) else [str(Path.cwd())]
     os.chdir(folder)
     interpreter.own_streams()
     become(NAME)

@@ -1,24 +1,22 @@
-"""Jobs: submit, cancel, retry. A specification is checked against the workflows, groups and files that are there."""
+"""Jobs: submit, cancel, retry. A specification is checked against what the pool knows (job_checks.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from app.actions import job_checks
 from app.actions.actor import Actor
 from app.actions.errors import Conflict, Forbidden, Missing
+from app.actions.job_checks import FieldErrors
 from app.actions.services import Services
 from app.ledger import events, groups, jobs
 from app.ledger.db import Ledger
 from app.ledger.registry import workflows
-from app.ledger.registry.workflows import Declaration
-from app.pool import parameters
-from app.pool.errors import BadFields, BadRequest, pointer
+from app.pool.errors import BadFields, BadRequest
 from app.pool.matching import nobody_offers
 from app.pool.model import ENDED, Job, JobId, JobSpec, JobState, WaitingReason
 from app.pool.settings import ServerSettings
-
-FieldErrors = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,15 @@ class Submission:
 
     spec: JobSpec
     waiting: WaitingReason | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A new job, and what is likely a mistake about it, in sentences."""
+
+    job: Job
+    warnings: tuple[str, ...]
 
 
 def find(ledger: Ledger, actor: Actor, job: str) -> Job:
@@ -37,33 +44,34 @@ def find(ledger: Ledger, actor: Actor, job: str) -> Job:
     return found
 
 
-def submit(tx: Ledger, settings: ServerSettings, actor: Actor, specs: Mapping[str, JobSpec]) -> list[Job]:
+def submit(
+    tx: Ledger, settings: ServerSettings, actor: Actor, specs: Mapping[str, JobSpec], allow_unknown: bool = False
+) -> list[Submitted]:
     """New pending jobs, all or none, in this order; the keys are the JSON pointers of what was sent.
 
     Runs in the caller's transaction; ring `jobs` once it is committed. Raises Forbidden, or BadFields with a pointer
-    for each field that cannot be taken.
+    for each field that cannot be taken: a workflow, too, that no worker has ever offered, unless `allow_unknown`.
     """
-    submissions = check(tx, settings, actor, specs)
+    submissions = check(tx, settings, actor, specs, allow_unknown)
     waiting = {each.spec.requirement.workflow: each.waiting for each in submissions if each.waiting}
-    return jobs.submit_all(tx, [each.spec for each in submissions], waiting)
+    made = jobs.submit_all(tx, [each.spec for each in submissions], waiting)
+    return [Submitted(job, each.warnings) for job, each in zip(made, submissions, strict=True)]
 
 
-def check(tx: Ledger, settings: ServerSettings, actor: Actor, specs: Mapping[str, JobSpec]) -> list[Submission]:
+def check(
+    tx: Ledger, settings: ServerSettings, actor: Actor, specs: Mapping[str, JobSpec], allow_unknown: bool = False
+) -> list[Submission]:
     """The checked specifications, each with its owner; their groups cannot be deleted before the commit.
 
     Raises Forbidden, or BadFields with a pointer for each field that cannot be taken.
     """
-    declared = _declared(tx, {spec.requirement.workflow for spec in specs.values()})
-    gone = set(groups.pin(tx, {group for spec in specs.values() if (group := spec.requirement.group) is not None}))
+    known = job_checks.known(tx, specs.values())
     errors: FieldErrors = []
     submissions = []
     for place, spec in specs.items():
-        workflow = spec.requirement.workflow
-        offers = declared.get(workflow, [])
-        wrong = _group_errors(gone, spec.requirement.group) + _params_errors(offers, spec, settings)
-        errors += [(place + field, why) for field, why in wrong]
+        errors += [(place + field, why) for field, why in known.errors(spec, settings, allow_unknown)]
         owned = replace(spec, owner=_owner(actor, place, spec))
-        submissions.append(Submission(owned, None if offers else nobody_offers(workflow)))
+        submissions.append(Submission(owned, known.waiting(spec), known.warnings(spec)))
     if errors:
         raise BadFields(*errors)
     return submissions
@@ -110,26 +118,8 @@ def _resubmission(tx: Ledger, spec: JobSpec) -> JobSpec:
     return replace(spec, requirement=replace(spec.requirement, group=successor))
 
 
-def _declared(tx: Ledger, names: set[str]) -> dict[str, list[Declaration]]:
-    declared: dict[str, list[Declaration]] = {}
-    for declaration in workflows.declared(tx, list(names)):
-        declared.setdefault(declaration.workflow.name, []).append(declaration)
-    return declared
-
-
 def _owner(actor: Actor, place: str, spec: JobSpec) -> str:
     owner = spec.owner or actor.name
     if owner != actor.name and actor.role != "admin":
         raise Forbidden(f"only admins may name another owner: {place}/owner")
     return owner
-
-
-def _group_errors(gone: Container[str], group: str | None) -> FieldErrors:
-    return [("/group", f"there is no group {group}")] if group is not None and group in gone else []
-
-
-def _params_errors(declared: Sequence[Declaration], spec: JobSpec, settings: ServerSettings) -> FieldErrors:
-    """The errors by the declaration that fits best: where hosts declare differently, one that fits is enough."""
-    tried = [parameters.problems_of(d.workflow, spec.params, settings.input_folders) for d in declared]
-    wrong = min(tried, key=len, default=[])
-    return [(pointer("params", name), why) for name, why in wrong]

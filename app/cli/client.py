@@ -67,17 +67,27 @@ class Client:
         """The JSON that GET answers."""
         return self._json("GET", path, None, query)
 
-    def post(self, path: str, body: Json = None, headers: Mapping[str, str] | None = None) -> Any:
+    def post(
+        self,
+        path: str,
+        body: Json = None,
+        headers: Mapping[str, str] | None = None,
+        query: QueryParameters | None = None,
+    ) -> Any:
         """The JSON that POST answers."""
-        return self._json("POST", path, body, None, headers)
+        return self._json("POST", path, body, query, headers)
 
-    def submit(self, path: str, body: Json) -> Any:
-        """The JSON that POST answers to a submission; sent again where the answer was lost, and done once."""
+    def submit(self, path: str, body: Json, anyway: bool = False) -> Any:
+        """The JSON that POST answers to a submission; sent again where the answer was lost, and done once.
+
+        `anyway`: jobs of workflows that no worker has ever offered are taken too.
+        """
         key = {"Idempotency-Key": str(uuid.uuid4())}
+        query = {"allow_unknown_workflow": "true"} if anyway else {}
         try:
-            return self.post(path, body, key)
+            return self.post(path, body, key, query)
         except Unanswered:
-            return self._again(path, body, key)
+            return self._again(path, body, key, query)
 
     def delete(self, path: str) -> Any:
         """The JSON that DELETE answers; None for an empty answer."""
@@ -108,11 +118,11 @@ class Client:
             raise self._unanswered(error) from error
         return json.loads(text) if text else None
 
-    def _again(self, path: str, body: Json, key: Mapping[str, str]) -> Any:
+    def _again(self, path: str, body: Json, key: Mapping[str, str], query: QueryParameters) -> Any:
         deadline = time.monotonic() + self.call_s
         while True:
             try:
-                return self.post(path, body, key)
+                return self.post(path, body, key, query)
             except ServerRefused as refused:
                 # The server may still be at work on the first request; it will have the answer in a moment.
                 if refused.status != HTTPStatus.CONFLICT or time.monotonic() > deadline:

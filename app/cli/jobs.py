@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TextIO
 
@@ -12,7 +13,7 @@ from app.cli import follow, show
 from app.cli.client import BATCH_S, Client
 from app.cli.log import ALL, PART, LogReader
 from app.cli.log_screen import LogScreen
-from app.cli.options import AttemptNumber, as_json
+from app.cli.options import AttemptNumber, anyway, as_json
 from app.cli.submit import batch_of, preferences, typed_params
 
 INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
@@ -31,15 +32,23 @@ INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
 @click.option("--priority", type=int, default=50, show_default=True, help="0 to 100, higher first.")
 @click.option("--timeout-s", type=int, help="Of one attempt.")
 @click.option("--strict", is_flag=True, help="No overlap of attempts.")
+@anyway
 @as_json
 def submit(
-    workflow: str, params: tuple[str, ...], prefers: tuple[str, ...], wait: bool, as_json: bool, **demands: Any
+    workflow: str,
+    params: tuple[str, ...],
+    prefers: tuple[str, ...],
+    wait: bool,
+    anyway: bool,
+    as_json: bool,
+    **demands: Any,
 ) -> None:
     """Submit a job of WORKFLOW."""
     client = Client.from_environment()
     body = {"workflow": workflow, "params": typed_params(client, workflow, params), "prefers": preferences(prefers)}
     body |= {name: list(value) if isinstance(value, tuple) else value for name, value in demands.items()}
-    job = client.submit("/jobs", body)
+    job = client.submit("/jobs", body, anyway)
+    _warn(job["warnings"])
     if not wait:
         show.as_json(job) if as_json else click.echo(job["id"])
         return
@@ -49,14 +58,16 @@ def submit(
 
 @click.command()
 @click.argument("file", type=click.File(encoding="utf-8"))
+@anyway
 @as_json
-def batch(file: TextIO, as_json: bool) -> None:
+def batch(file: TextIO, anyway: bool, as_json: bool) -> None:
     """Submit the jobs of FILE ("-": standard input): all of them, or none.
 
     It holds one JSON object for each job, as POST /jobs takes it: a line each, or together in a list.
     """
     body = {"jobs": batch_of(file.read())}
-    made = replace(Client.from_environment(), call_s=BATCH_S).submit("/jobs/batch", body)["items"]
+    made = replace(Client.from_environment(), call_s=BATCH_S).submit("/jobs/batch", body, anyway)["items"]
+    _warn(dict.fromkeys(warning for job in made for warning in job["warnings"]))
     show.as_json(made) if as_json else click.echo("\n".join(job["id"] for job in made))
 
 
@@ -113,6 +124,11 @@ def logs(job: str, following: bool, attempt: int | str | None, timestamps: bool,
     named = attempt if isinstance(attempt, int) else None
     reader = LogReader(client, job, named, attempt == ALL, following, tail)
     LogScreen(sys.stdout, timestamps).show(reader.items())
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        click.echo(f"Warning: {warning}", err=True)
 
 
 def _wait(client: Client, job: str, as_json: bool) -> int:

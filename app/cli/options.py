@@ -10,6 +10,8 @@ from app.pool.errors import PoolError
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's answer.")
 
+anyway = click.option("--anyway", is_flag=True, help="Also where no worker has ever offered the workflow.")
+
 
 class AttemptNumber(click.ParamType[int | str]):
     """An attempt's number, or all of them."""

@@ -69,5 +69,5 @@ def _fail(tx: Ledger, job: JobId, error: str) -> None:
 
 
 def _pause(tx: Ledger, job: JobId, pause_s: float, places: str) -> None:
-    why = f"its worker was lost again and again, without a checkpoint in between ({places}); pauses until the next try"
+    why = f"it was lost again and again, without a checkpoint in between ({places}); pauses until the next try"
     tx.do("deaths_pause", job=job, pause_s=pause_s, why=why)

@@ -178,6 +178,7 @@ class Workflow:
     rules: tuple[Rule, ...] = ()  # of failures; the first that fits counts
     fail_when: tuple[FailWhen, ...] = ()
     outputs: Demands = Demands()
+    keep: tuple[str, ...] | None = None  # command: patterns of what its checkpoints hold; None: all that is there
     help: str = ""
 
 
@@ -252,7 +253,10 @@ class FileFact:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A saved state that was accepted. `files` lie under the attempt's checkpoint folder of this number."""
+    """A saved state that was accepted.
+
+    `files` lie under the attempt's checkpoint folder of this number; a command's is the manifest beside its copies.
+    """
 
     job: JobId
     attempt: int

@@ -23,3 +23,6 @@ ORDER BY worker_id, at;
 
 -- name: worker_names
 SELECT id, name FROM workers WHERE id = ANY(%(workers)s);
+
+-- name: fleet_tags
+SELECT DISTINCT unnest(tags || dynamic_tags) AS tag FROM workers;

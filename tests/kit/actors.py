@@ -55,6 +55,14 @@ def join(
     return worker
 
 
+def know(ledger: Ledger, *workflows: str) -> None:
+    """Workers offered these once, before declarations were kept."""
+    with ledger.transaction() as tx:
+        assert tx._connection is not None
+        for name in workflows:
+            tx._connection.execute("INSERT INTO known_workflows (name) VALUES (%s)", [name])
+
+
 def submit(ledger: Ledger, requirement: Requirement = ANY, **rest: object) -> Job:
     spec = JobSpec(requirement, **{"owner": "ana", **rest})  # type: ignore[arg-type]
     return jobs.submit(ledger, spec)

@@ -33,7 +33,7 @@ def write_log(
     blocks = [(stream, f"{text}\n".encode(errors="surrogateescape")) for stream, text in pairs]
     first = before + lost + 1
     text = b"".join(stamped(BEGUN_MS + 1000 * (first + n), *each) for n, each in enumerate(blocks))
-    number = (ledger_number(ledger, job)) + 1
+    number = _newest(ledger, job) + 1
     head = PortionHead(number, first, len(blocks), size + 10 * lost, sum(len(block) for _, block in blocks), closed)
     sender = worker or job.worker
     assert sender
@@ -50,7 +50,7 @@ def write_many(ledger: Ledger, job: Job, count: int, lines: Iterable[int] = (), 
         write_log(ledger, job, text, closed=closed and numbers[-1] == count)
 
 
-def ledger_number(ledger: Ledger, job: Job) -> int:
+def _newest(ledger: Ledger, job: Job) -> int:
     """The number of the newest portion of the job's present attempt."""
     heads = ledger.all("log_portions_after", job=job.id, attempt=job.attempt, after=0, limit=1_000_000)
     return heads[-1]["number"] if heads else 0

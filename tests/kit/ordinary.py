@@ -246,6 +246,26 @@ def steady(job: Job) -> None:
         time.sleep(0.01)
 
 
+def forgetful(_: Job) -> Any:
+    """The name of shared memory that is left behind."""
+    memory = shared_memory.SharedMemory(create=True, size=8)
+    memory.close()
+    return memory.name
+
+
+def holding(job: Job) -> Any:
+    """Hold shared memory, whose name is told, for ever, whatever is asked."""
+    memory = shared_memory.SharedMemory(create=True, size=8)
+    job.progress(0.1, memory.name)
+    while True:
+        time.sleep(60)
+
+
+def path(_: Job) -> Any:
+    """The folders of modules that a program is told of."""
+    return os.environ.get("PYTHONPATH")
+
+
 def last_words(_: Job) -> None:
     """Print half a line, and fail."""
     sys.stdout.write("last words")

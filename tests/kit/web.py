@@ -18,7 +18,7 @@ from app.ledger.db import Ledger
 from app.pool.codec import plain, to_json
 from app.pool.protocol import Beat
 from app.pool.settings import ServerSettings
-from tests.kit.actors import offer
+from tests.kit.actors import know, offer
 
 Facts = dict[str, Any]
 HTML = {"Accept": "text/html,*/*;q=0.8"}
@@ -51,6 +51,7 @@ class Web:
         self.admin = self.token("admin", "root")
         self.creator = self.token("creator", "ann")
         self.client = self.app.test_client()
+        know(self.ledger, "burn", "transcode")  # what tests submit, and no worker of theirs need offer
 
     @property
     def ledger(self) -> Ledger:

@@ -39,8 +39,8 @@ def stores(ledger: Ledger, database_url: str, redis_url: str, tmp_path: Path) ->
 
 
 def submit(stores: Services, actor: Actor, spec: JobSpec) -> str:
-    [job] = jobs.submit(stores.ledger, stores.settings, actor, {"": spec})
-    return job.id
+    [made] = jobs.submit(stores.ledger, stores.settings, actor, {"": spec}, allow_unknown=True)
+    return made.job.id
 
 
 def test_actions_load_neither_flask_nor_pydantic() -> None:

@@ -12,7 +12,8 @@ from app.ledger import logs
 from app.ledger.db import Ledger
 from app.ledger.logs import LogLine
 from app.ledger.migrate import files, migrate
-from app.pool.model import JobId
+from app.ledger.registry import workflows
+from app.pool.model import JobId, Workflow
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -82,3 +83,15 @@ def test_logs_of_an_older_release_are_read_as_before(before_classes: Connection,
     assert [(line.number, line.text) for line in lines] == [(n, f"line {n}") for n in range(1, 451)]
     assert lines[0].at.isoformat() == "2026-01-01T12:00:00+00:00"
     assert before_classes.execute("SELECT max(first_byte + bytes) - sum(bytes) FROM log_portions").fetchone() == (0,)
+
+
+def test_workflows_that_were_offered_before_they_were_kept_are_known(
+    before_classes: Connection, database_url: str
+) -> None:
+    before_classes.execute("""UPDATE workers SET workflows = '[{"name": "upscale", "runner": "python"}]'""")
+    before_classes.execute("UPDATE attempts SET job_workflow = 'burn' WHERE job_id = 'j3'")
+    migrate(database_url)
+    ledger = Ledger.connect(database_url, 1)
+    known = workflows.known(ledger)
+    ledger.close()
+    assert known == {"burn": None, "upscale": Workflow("upscale", "python")}

@@ -17,7 +17,8 @@ DONE_S = 120  # of a workflow that starts several interpreters on a busy machine
 TERM = -signal.SIGTERM
 PARAMETERS = (Parameter("how"), Parameter("mark"))
 NAMES = (
-    "pool terminated executor managed loader streams asynchronous signalled imported called_in_a_fork ended last_words"
+    "pool terminated executor managed loader streams asynchronous signalled imported called_in_a_fork ended last_words "
+    "forgetful holding path"
 )
 WORKFLOWS = [
     Workflow(name, "python", target=f"tests.kit.ordinary:{name}", parameters=PARAMETERS) for name in NAMES.split()
@@ -27,7 +28,7 @@ WORKFLOWS = [
 @pytest.fixture
 def main(rq_url: str, tmp_path: Path) -> Iterator[SlotScene]:
     # Not what the agent's own streams were told to be is what a workflow's are.
-    environment = {"PYTHONUNBUFFERED": "", "PYTHONIOENCODING": "latin-1"}
+    environment = {"PYTHONUNBUFFERED": "", "PYTHONIOENCODING": "latin-1", "PYTHONPATH": "/studio"}
     with SlotScene(rq_url, tmp_path, environment, WORKFLOWS) as main:
         yield main
 
@@ -89,6 +90,23 @@ def test_threads_and_exit_handlers_have_their_turn_at_the_end(main: SlotScene, t
     ran(main, "ended", mark=str(tmp_path))
     assert (tmp_path / "thread").exists() and (tmp_path / "handler").exists()
     assert (tmp_path / "log").read_text() == "WARNING:root:logged\n"
+
+
+def test_shared_memory_that_is_left_behind_is_removed(main: SlotScene) -> None:
+    assert not Path("/dev/shm", ran(main, "forgetful")).exists()
+
+
+def test_shared_memory_of_a_killed_workflow_is_removed(main: SlotScene) -> None:
+    line = main.running("holding")
+    memory = Path("/dev/shm", line.reports[-1]["text"])
+    assert memory.exists()
+    line.tell("stop", why="cancel", grace_s=0.1)
+    assert ended(line)["end"] == "cancelled"
+    assert not memory.exists()
+
+
+def test_programs_are_told_of_the_folders_that_the_agent_was_told_of(main: SlotScene) -> None:
+    assert ran(main, "path") == "/studio"
 
 
 def test_last_words_without_a_line_end_are_kept(main: SlotScene) -> None:

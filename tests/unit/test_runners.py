@@ -91,7 +91,7 @@ def test_a_commands_lines_are_progress_checkpoints_and_log(tmp_path: Path) -> No
     assert end["end"] == "succeeded"
     assert [output["name"] for output in end["outputs"]] == ["result.txt"]
     assert {"progress": 0.4, "text": "half way"} in child.said
-    assert {"checkpoint": {"at": 3}, "number": 1, "files": []} in child.said
+    assert (child.last("checkpoint")["checkpoint"], child.last("checkpoint")["number"]) == ({"at": 3}, 1)
     assert child.printed == {"o": b"hello\nbar\rend", "e": b""}
     [remark] = child.remarks
     assert "not understood" in remark and "::progress x" in remark
@@ -266,15 +266,15 @@ def test_a_checkpoints_file_of_an_odd_name_is_kept_under_another(tmp_path: Path)
 import os
 def run(job):
     if job.resume: return [path.name for path in job.resume.files]
-    odd = job.output_dir / os.fsdecode(b'caf\\xe9')
+    odd = job.output_dir / os.fsdecode(b'\\xe9t')
     odd.write_text('x')
     return [path.name for path in job.checkpoint(1, [odd])]
 """
     workflow, environment = python(tmp_path, source)
     with WorkflowScene(tmp_path / "a1", workflow, {}, environment=environment) as first:
-        assert first.begin().end()["result"] == ["caf%E9"]
+        assert first.begin().end()["result"] == ["%E9t"]
     with first.resumed_by(tmp_path / "a2", environment=environment) as second:
-        assert second.begin().end()["result"] == ["caf%E9"]
+        assert second.begin().end()["result"] == ["%E9t"]
 
 
 def test_an_output_of_an_odd_name_does_not_cost_the_work(tmp_path: Path) -> None:

@@ -64,8 +64,8 @@ def test_the_limits_are_named(web: Web) -> None:
 
 
 def test_repeated_with_its_key_a_batch_is_answered_again_and_kept_once(web: Web) -> None:
-    first = post(web, {"workflow": "burn"}, {"workflow": "other"}, **{"Idempotency-Key": "k"})
-    again = post(web, {"workflow": "burn"}, {"workflow": "other"}, **{"Idempotency-Key": "k"})
+    first = post(web, {"workflow": "burn"}, {"workflow": "transcode"}, **{"Idempotency-Key": "k"})
+    again = post(web, {"workflow": "burn"}, {"workflow": "transcode"}, **{"Idempotency-Key": "k"})
     assert first.get_json() == again.get_json()
     assert again.headers["Idempotency-Replayed"] == "true"
     assert post(web, {"workflow": "burn"}, **{"Idempotency-Key": "k"}).status_code == 422

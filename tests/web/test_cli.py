@@ -30,7 +30,7 @@ from app.pool.agent_http import Offer
 from app.pool.backoff import Backoff
 from app.pool.model import FileFact, Job, JobId, Parameter, Worker, Workflow
 from app.up.processes import free_port
-from tests.kit.actors import found, join, offer, running, tell
+from tests.kit.actors import found, join, know, offer, running, tell
 from tests.kit.logs import write_log, write_many
 from tests.kit.services import eventually
 
@@ -42,6 +42,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def ledger(database_url: str) -> Iterator[Ledger]:
     ledger = Ledger.connect(database_url)
+    know(ledger, "burn", "comfyui")
     yield ledger
     ledger.close()
 
@@ -397,6 +398,24 @@ def test_a_file_of_jobs_is_submitted_as_one(home: Environment, tmp_path: Path) -
     lines.write_text("{}\n{")
     assert "line 2 cannot be read as JSON" in call(home, "batch", str(lines)).stderr
     assert len(shown(home, "jobs")) == 2
+
+
+def test_a_mistake_is_told_at_once_and_taken_anyway_where_that_is_said(home: Environment, tmp_path: Path) -> None:
+    refused = call(home, "submit", "brun")
+    assert refused.exit_code == 1
+    assert "/workflow: no worker offers 'brun' or ever has; did you mean 'burn'?" in refused.stderr
+    taken = call(home, "submit", "brun", "--anyway", "--tag", "gpu")
+    assert taken.exit_code == 0
+    assert taken.stdout.strip() == shown(home, "jobs")[0]["id"]
+    assert taken.stderr.splitlines() == [
+        "Warning: no worker offers 'brun' or ever has; did you mean 'burn'?",
+        "Warning: no worker has the tag 'gpu'",
+    ]
+    (tmp_path / "jobs").write_text('{"workflow": "burn"}\n{"workflow": "brun"}\n{"workflow": "brun"}')
+    refused = call(home, "batch", str(tmp_path / "jobs"))
+    assert (refused.exit_code, "/jobs/1/workflow: no worker offers 'brun'" in refused.stderr) == (1, True)
+    taken = call(home, "batch", "--anyway", str(tmp_path / "jobs"))
+    assert (taken.exit_code, len(taken.stdout.split()), len(taken.stderr.splitlines())) == (0, 3, 1)
 
 
 def test_a_log_is_printed_whole_from_its_end_or_with_its_times(home: Environment, ledger: Ledger) -> None:

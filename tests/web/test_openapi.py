@@ -53,6 +53,8 @@ def _try(web: Web, operation: APIOperation[Any, Any, Any, Any], mode: Generation
         names.append("negative_data_rejection")  # one word is a list of one in a URL; schemathesis takes it for wrong
     excluded: list[Any] = [schemathesis.checks.CHECKS.get_one(name) for name in names]
 
+    allows_unknown = any(parameter.name == "allow_unknown_workflow" for parameter in operation.query)
+
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
         max_examples=EXAMPLES,
@@ -69,6 +71,8 @@ def _try(web: Web, operation: APIOperation[Any, Any, Any, Any], mode: Generation
                 if isinstance(fields, MutableMapping):
                     for name in NAMES_WHAT_IS_THERE:
                         fields.pop(name, None)
+        if allows_unknown and mode is GenerationMode.POSITIVE:
+            case.query = {**case.query, "allow_unknown_workflow": "true"}
         case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, excluded_checks=excluded)
 
     ask()

@@ -74,7 +74,7 @@ def test_a_job_without_an_accepted_attempt_has_no_outputs(web: Web) -> None:
 
 
 ODD_NAMES = (
-    b"caf\xe9.txt",
+    b"\xe9t\xe9.txt",
     b"line\nbreak.mp4",
     b"tab\tescape\x1bdelete\x7f",
     b"half\xed\xa0\x80.bin",

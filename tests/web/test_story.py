@@ -132,7 +132,7 @@ def test_a_job_that_takes_workers_down_pauses_with_its_time_and_its_page_says_wh
     job = killed(web.ledger, submit(web.ledger), "vm-1", "vm-1")
     paused = web.get(f"/jobs/{job.id}")["waiting"]
     assert (paused["for"], paused["until"] is not None) == ("time", True)
-    assert paused["why"].startswith("its worker was lost again and again") and "(vm-1 twice)" in paused["why"]
+    assert paused["why"].startswith("it was lost again and again") and "(vm-1 twice)" in paused["why"]
     assert body_of(job)["not_before"] is None  # the pause is not the submitter's wish
 
     killed(web.ledger, job, "vm-2")

@@ -91,6 +91,13 @@ def test_a_blocked_worker_says_for_what_until_when_and_why(web: Web) -> None:
     assert f"</span> for burn {until}." in page
 
 
+def test_a_workflow_that_is_not_offered_says_why_on_the_workers_page(web: Web) -> None:
+    why = "the program render.sh is not found"
+    worker = web.join(web.offer(not_offered={"render": why}))["worker"]
+    page = signed_in(web, web.admin).get(f"/workers/{worker}", headers=HTML).text
+    assert f"<dt>Not render</dt><dd>{why}</dd>" in page
+
+
 def test_a_worker_that_is_not_there_is_404(web: Web) -> None:
     assert workers.find(web.ledger, WorkerId("0" * 12)) is None
     assert web.ask("GET", f"/admin/workers/{'0' * 12}", web.admin).status_code == 404

@@ -46,6 +46,11 @@ def idle_since(ledger: Ledger, workers: Sequence[WorkerId]) -> dict[WorkerId, da
     return {row["worker_id"]: row["ended_at"] for row in ledger.all("fleet_idle_since", workers=list(workers))}
 
 
+def tags(ledger: Ledger) -> list[str]:
+    """Every tag that a registered worker has, whoever set it and however the worker is."""
+    return [row["tag"] for row in ledger.all("fleet_tags")]
+
+
 def names(ledger: Ledger, workers: Iterable[WorkerId | None]) -> dict[WorkerId, str]:
     """The names of these workers by id; None among the ids is passed over."""
     wanted = sorted({worker for worker in workers if worker})

@@ -11,7 +11,7 @@ from app.pool.model import Job, JobState
 from app.web.http import blueprints
 from app.web.http.auth import PEOPLE, WRITERS, caller
 from app.web.http.responses import answer, cursor_of, first_page, place_of
-from app.web.http.schemas import IdempotencyHeader, JobPath, JobsQuery
+from app.web.http.schemas import IdempotencyHeader, JobPath, JobsQuery, SubmitQuery
 from app.web.http.services import services
 from app.web.shapes import submission
 from app.web.shapes.job_answers import AttemptList, JobAnswer, JobList, attempt_answer, job_answer
@@ -21,9 +21,9 @@ blueprint = blueprints.group("jobs", reads=PEOPLE, writes=WRITERS)
 
 
 @blueprint.post("/jobs", responses={201: JobAnswer})
-def submit(header: IdempotencyHeader, body: JobBody) -> Response:
-    """Submit a job; when this is answered, the job is kept and will run."""
-    return submission.submit(header.idempotency_key, body).response()
+def submit(header: IdempotencyHeader, query: SubmitQuery, body: JobBody) -> Response:
+    """Submit a job; when this is answered, the job is kept and will run. `warnings` say what is likely a mistake."""
+    return submission.submit(header.idempotency_key, body, query.allow_unknown_workflow).response()
 
 
 @blueprint.get("/jobs", responses={200: JobList})

@@ -169,6 +169,12 @@ class OutputPath(JobPath):
     name: str
 
 
+class SubmitQuery(Query):
+    """How strictly a submission is checked."""
+
+    allow_unknown_workflow: bool = Field(False, description="take jobs of workflows that no worker has ever offered")
+
+
 class JobsQuery(PageQuery):
     """Which jobs, newest first."""
 

@@ -6,15 +6,16 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
-from app.actions import jobs
+from app.actions import job_checks, jobs
 from app.ledger import groups
 from app.ledger.registry import workflows
 from app.ledger.registry.workflows import Declaration
 from app.pool.model import Job, Json
+from app.pool.status import capitalised
 from app.web.http import uploads
 from app.web.http.auth import WRITERS, caller
 from app.web.http.forms import REFUSED, Errors, wrong
@@ -45,7 +46,7 @@ def submit() -> ResponseReturnValue:
     """Submit the form; what it does not ask is taken from the job that is submitted again."""
     chosen, old = _chosen(request.form.get("workflow")), _old()
     if chosen is None:
-        return _page(None, {}, {}, {}, None)
+        return _page(None, {}, {}, {}, None), 422
     written = request.form.copy()
     try:
         _keep_uploads(written)
@@ -55,6 +56,8 @@ def submit() -> ResponseReturnValue:
     except REFUSED as error:
         errors = submit_form.errors_by_input(wrong(error))
         return _page(chosen, submit_form.written(written), written, errors, old), 422
+    for warning in answered.body["warnings"]:
+        flash(f"{capitalised(warning)}{'' if warning.endswith('?') else '.'}", "wrong")
     return redirect(f"/jobs/{answered.body['id']}", 303)
 
 
@@ -77,6 +80,7 @@ def _page(
         "submit/form.html",
         offered=sorted({offer.workflow.name for offer in workflows.declared(ledger)}),
         chosen=chosen,
+        unknown=_unknown() if chosen is None else None,
         fields=submit_form.fields(chosen.workflow, params, errors) if chosen else [],
         errors=errors,
         written=written,
@@ -103,9 +107,19 @@ def _asked(old: Job | None) -> dict[str, Any]:
 
 
 def _chosen(name: str | None) -> Declaration | None:
-    """The commonest declaration of this workflow, or of the first workflow when none is named; None if not offered."""
-    declared = workflows.declared(services().ledger, [name] if name else None)
-    return declared[0] if declared else None
+    """The commonest declaration of this workflow, or its last one; of the first workflow when none is named.
+
+    None where none is known.
+    """
+    if name:
+        return workflows.last_declared(services().ledger, name)
+    return next(iter(workflows.declared(services().ledger)), None)
+
+
+def _unknown() -> str | None:
+    """What is said of the workflow that the request names, which nobody has ever declared."""
+    name = request.values.get("workflow")
+    return job_checks.unknown_workflow(services().ledger, name) if name else None
 
 
 def _old() -> Job | None:

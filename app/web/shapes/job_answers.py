@@ -40,7 +40,10 @@ class JobAnswer(SpecAnswer):
     failures: int
     worker: str | None
     result: Any
-    warnings: list[str]  # of a success, what people should look at: outputs that are empty, or that others had
+    warnings: list[str] = Field(
+        description="what people should look at: of a submission, in its answer alone, what is likely a mistake;"
+        " of a success outputs that are empty, or that others had"
+    )
     error: str | None
     created_at: datetime
     started_at: datetime | None

@@ -11,11 +11,11 @@ from app.web.shapes.job_answers import JobAnswer, job_answer
 from app.web.shapes.job_bodies import JobBody, spec_of
 
 
-def submit(key: str | None, body: JobBody) -> Answered:
+def submit(key: str | None, body: JobBody, allow_unknown: bool = False) -> Answered:
     """The new job, or for a known key the job of the first request. Raises what `once` and jobs.submit do."""
 
     def work(tx: Ledger) -> JobAnswer:
-        [job] = jobs.submit(tx, services().settings, caller(), {"": spec_of(body)})
-        return job_answer(job, None)
+        [made] = jobs.submit(tx, services().settings, caller(), {"": spec_of(body)}, allow_unknown)
+        return job_answer(made.job, None, made.warnings)
 
     return once(key, body, work, lambda: services().ring("jobs"))
