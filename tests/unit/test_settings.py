@@ -51,6 +51,7 @@ def test_outputs_lie_in_the_home_unless_set() -> None:
         ("MUSTER_SLOTS", "0"),
         ("MUSTER_SLOTS", "many"),
         ("MUSTER_GRACE_S", "-1"),
+        ("MUSTER_LOG_SPOOL_MIB", "0"),
         ("MUSTER_AGENT_PORT", "70000"),
         ("MUSTER_SERVER", "localhost:8046"),
         ("MUSTER_NAME", "a/b"),

@@ -89,12 +89,26 @@ def test_what_an_earlier_life_has_left_is_sent_and_its_folder_goes(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_an_attempt_that_is_over_what_nobody_told_of_is_found(tmp_path: Path, uploader: Uploader, way: Way) -> None:
+def test_of_an_attempt_that_is_over_what_nobody_told_of_is_found(
+    tmp_path: Path, uploader: Uploader, way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
     uploader.put(written(tmp_path, A, 1))
     written(tmp_path, A, 2)  # its guard died before it could tell
     uploader.over(A, 1)
     steps(uploader, 3)
     assert way.sent == [(A, 1), (A, 2)]
+    assert not attempt_folder(tmp_path, A, 1).exists()
+    assert not caplog.records  # what main had told of was not tried twice
+
+
+def test_an_attempt_that_is_over_when_all_is_sent_leaves_no_folder(
+    tmp_path: Path, uploader: Uploader, way: Way
+) -> None:
+    uploader.put(written(tmp_path, A, 1))
+    steps(uploader, 1)
+    assert attempt_folder(tmp_path, A, 1).exists()
+    uploader.over(A, 1)
+    steps(uploader, 1)
     assert not attempt_folder(tmp_path, A, 1).exists()
 
 
