@@ -49,7 +49,7 @@ class Encoded:
         return replace(self, starts=self.starts[: len(self.starts) - files + 1])
 
 
-class Shown:
+class FrameTimes:
     """The frames of a stream, by the lines of ffmpeg's framecrc: how many, the first and the last that is shown."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ def cutting(size: str, segment_s: float, next_number: int, begin_s: float, filte
 
 def grown(encoded: Encoded, segment: Path, cwd: Path, limit_s: float | None = None) -> Encoded:
     """What is encoded with one segment more. Raises PoolError when that holds no frame."""
-    shown = Shown()
+    shown = FrameTimes()
     ffmpeg.run(["-copyts", "-i", str(segment), "-map", "0:v", *_COPY], shown.add, cwd, limit_s=limit_s)
     if shown.first is None or shown.last is None:
         raise PoolError(f"ffmpeg has left no frame in {segment.name}")
@@ -120,11 +120,11 @@ def grown(encoded: Encoded, segment: Path, cwd: Path, limit_s: float | None = No
 
 def last_length(encoded: Encoded, source: Sequence[str], cwd: Path) -> int:
     """For how many ticks the source shows its last frame; where it does not say, as long as the one before."""
-    shown = Shown()
+    shown = FrameTimes()
     try:
         ffmpeg.run([*source, "-map", "0:V:0", *_COPY], shown.add, cwd)
     except ffmpeg.Failed:
-        shown = Shown()  # some streams cannot be copied, such as those without any times
+        shown = FrameTimes()  # some streams cannot be copied, such as those without any times
     return round(shown.duration * shown.tick_s * TICKS) or encoded.step or LENGTH_TICKS
 
 
@@ -150,7 +150,7 @@ def joined(length_ticks: int) -> list[str]:
 
 def check(encoded: Encoded, output: Path, cwd: Path, limit_s: float | None = None) -> None:
     """Raise PoolError unless the joined film shows every frame that was encoded, the first and the last at its time."""
-    shown = Shown()
+    shown = FrameTimes()
     ffmpeg.run(["-copyts", "-i", str(output), "-map", "0:v:0", *_COPY], shown.add, cwd, limit_s=limit_s)
     if shown.count != encoded.frames:
         raise PoolError(f"the joined film has {shown.count} frames, but {encoded.frames} were encoded")
