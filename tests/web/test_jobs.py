@@ -41,6 +41,12 @@ def test_a_submission_and_a_cancelling_ring_the_coordinator(web: Web) -> None:
     assert [message and message["data"] for message in messages] == ["jobs", f"job {job}"]
 
 
+def test_a_time_of_any_offset_is_taken(web: Web) -> None:
+    job = web.submit(not_before="2099-01-01T00:00:00-18:39")
+    assert job["not_before"] == "2099-01-01T18:39:00Z"
+    assert "years 1 to 9999" in web.refused({"not_before": "0001-01-01T00:00:00+18:39"})["/not_before"]
+
+
 def test_a_job_with_a_time_waits_for_it(web: Web) -> None:
     web.join(web.offer(workflows=[BURN]))
     job = web.submit(params={"seconds": 1}, not_before="2099-01-01T00:00:00+02:00")

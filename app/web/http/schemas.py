@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -71,7 +71,10 @@ def _moment(value: object) -> object:
         raise ValueError("must be a time by RFC 3339, such as 2030-01-31T18:00:00Z") from error
     if moment.tzinfo is None:
         raise ValueError("must name its offset from UTC, such as 2030-01-31T18:00:00Z")
-    return moment
+    try:
+        return moment.astimezone(timezone.utc)  # PostgreSQL takes no offset of 16 hours or more
+    except OverflowError as error:
+        raise ValueError("must be a time of the years 1 to 9999 in UTC") from error
 
 
 def _whole(value: object) -> object:
