@@ -45,7 +45,7 @@ class Encoded:
         return not files or self.last - self.starts[-files] < ROUND // 2
 
     def compacted(self, files: int) -> Encoded:
-        """The same where the last `files` files have become one."""
+        """What is encoded, where the last `files` files have become one."""
         return replace(self, starts=self.starts[: len(self.starts) - files + 1])
 
 
