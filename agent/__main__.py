@@ -40,12 +40,12 @@ from app.pool.backoff import Backoff, Outage
 from app.pool.errors import PoolError, Unavailable
 from app.pool.keys import Keys
 from app.pool.loop import Bell, start_thread, stop_on_signals
+from app.pool.model import MIB
 from app.pool.settings import AgentSettings
 
 log = logging.getLogger(__name__)
 
 LOGS = "logs"  # the folder of the spool, in the agent's home
-MIB = 1024 * 1024
 LAST_LIFE_S = 10.0  # in which the processes of this agent's last life must be gone
 MOST_PAUSE_S = 5.0  # between tries to reach a server that is not there yet
 VERSION = "0.1.0"

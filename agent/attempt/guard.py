@@ -33,7 +33,7 @@ from agent.ipc.link import Link, Message
 from agent.processes import become_subreaper, bury, descendants, oom_kills, reap
 from app.pool import faults
 from app.pool.loop import Bell
-from app.pool.model import ORPHAN_KILL_S, Workflow
+from app.pool.model import ORPHAN_KILL_S
 from app.pool.protocol import Cause, Order
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Guard:
         self._order, self._setup, self._main, self._slot_pidfd = order, setup, main, slot_pidfd
         self._deadline = Deadline(setup.deadline_fd, order.strict, order.max_orphan_s)
         self._folders = Folders.of(order, setup.output_folder)
-        workflow = self._workflow()
+        self._workflow = workflow = setup.workflow(order.workflow)
         self._output = Output(order, setup.log_folder, main, workflow.fail_when if workflow else ())
         self._reporter = Reporter(order, main.send, self._output.log)
         self._oom_kills = oom_kills()
@@ -121,9 +121,8 @@ class Guard:
             faults.point("guard.before_end")
             starved = oom_kills() > self._oom_kills
             end = ending(self._reporter, self._why, self._child.ended() if self._child else None, starved)
-            workflow = self._workflow()
             end = self._output.watch.judged(end)
-            self._reporter.end(apply_rules(end, workflow.rules if workflow else (), self._reporter))
+            self._reporter.end(apply_rules(end, self._workflow.rules if self._workflow else (), self._reporter))
             self._output.close()
             self._deliver()
         self._main.close()
@@ -177,22 +176,17 @@ class Guard:
         faults.point("guard.claimed")
         if self._began is not None or self._over:
             return
-        workflow = self._workflow()
-        if workflow is None:
+        if self._workflow is None:
             self._kill(failure(Cause.WORKFLOW, f"this worker does not offer {self._order.workflow}"))
         elif self._child is None:
             self._over = True  # it could not be prepared
         elif self._deadline.past() is not Past.NOT:
             self._kill(DEADLINE)
         else:
-            line = first_line(self._order, workflow, self._folders, self._setup.deadline_fd)
+            line = first_line(self._order, self._workflow, self._folders, self._setup.deadline_fd)
             self._child.link.send(line)
             self._began = self._reporter.heard_at = time.monotonic()
             self._work_time.begin(self._began)
-
-    def _workflow(self) -> Workflow | None:
-        """The workflow as the worker declares it; None when it does not."""
-        return next((workflow for workflow in self._setup.workflows if workflow.name == self._order.workflow), None)
 
     def _hear_child(self) -> None:
         if self._child is None:
@@ -257,8 +251,7 @@ class Guard:
 
     def _stalled(self, why: EndReason) -> None:
         """Kill the workflow, once it has shown in its log where it hangs. A command hangs where we cannot look."""
-        workflow = self._workflow()
-        if self._child is None or workflow is None or workflow.runner == "command":
+        if self._child is None or self._workflow is None or self._workflow.runner == "command":
             self._kill(why)
             return
         self._why = why

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 
 from agent.attempt.literal import required
 from agent.attempt.time_limit import within
+from agent.log.last_lines import CHARACTERS
 from app.pool.model import LIMITS
 from app.pool.protocol import Cause, Report
 
 ONE_BLOCK_S = 0.2  # of processor time, for one pattern: ordinary ones need a hundredth of it
 AT_ONCE_S, SHARE = 5.0, 0.2  # for all patterns: so much, and this share of the time since the attempt began
-CHARACTERS = 1000  # of a line that are looked through, as rules do
 
 
 class LogWatch:

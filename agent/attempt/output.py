@@ -22,7 +22,7 @@ from agent.log.spooler import Spooler
 from app.pool.codec import plain
 from app.pool.log.portion import Stream
 from app.pool.loop import Bell
-from app.pool.model import FailWhen
+from app.pool.model import MIB, FailWhen
 from app.pool.protocol import Order
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 REST_READS = 16  # of pipes that nobody writes to any more, but for what cannot be killed
 CLOSE_S, FORSAKEN_S = 5.0, 0.5  # for the rest of the log to be written; and when main is gone
 LOOK_S = 0.2
-MIB = 1024 * 1024
 
 
 class Output:

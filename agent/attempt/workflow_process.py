@@ -24,8 +24,8 @@ from app.pool.codec import plain
 from app.pool.log.portion import Stream
 from app.pool.model import Workflow
 from app.pool.protocol import Order
+from app.pool.settings import CHECKPOINTS, folder_of_attempt
 
-CHECKPOINTS = ".checkpoints"
 PIPE_BYTES = 256 * 1024  # also read at once: a workflow that floods may not keep the guard from its clocks
 
 
@@ -39,14 +39,12 @@ class Folders:
 
     @classmethod
     def of(cls, order: Order, output_folder: str) -> Folders:
-        job = Path(output_folder) / order.job
-        resume = order.resume
-        output = job / f"a{order.attempt}"
-        return cls(
-            output=output,
-            checkpoints=output / CHECKPOINTS,
-            resume=job / f"a{resume.attempt}" / CHECKPOINTS / str(resume.number) if resume else None,
+        root, resume = Path(output_folder), order.resume
+        output = folder_of_attempt(root, order.job, order.attempt)
+        resumed = (
+            folder_of_attempt(root, order.job, resume.attempt) / CHECKPOINTS / str(resume.number) if resume else None
         )
+        return cls(output, output / CHECKPOINTS, resumed)
 
     def make(self) -> None:
         """Make the attempt's folders. Raises OSError, also when the folder of all outputs is missing: not mounted."""
@@ -63,7 +61,7 @@ class WorkflowProcess:
         try:
             keep = (setup.deadline_fd, setup.lock_fd)
             pipes = (output.writing, error.writing)
-            workflow = next((each for each in setup.workflows if each.name == order.workflow), None)
+            workflow = setup.workflow(order.workflow)
             named = {**environment(order), **_cards(order, setup, workflow)}
             self.pid = fork(theirs.fileno(), pipes, keep, folders.output, named, workflow.python if workflow else "")
         finally:

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import pynvml as nvml  # of the package nvidia-ml-py
 
 from agent.gpus.own_processes import OwnProcesses
+from app.pool.model import MIB
 from app.pool.protocol import GpuFigures, Memory
 
 T = TypeVar("T")
-MIB = 1024 * 1024
 
 OF_THE_DRIVER = (
     nvml.NVML_ERROR_UNINITIALIZED,

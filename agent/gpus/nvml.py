@@ -11,8 +11,9 @@ from typing import Any
 
 import pynvml as nvml  # of the package nvidia-ml-py
 
-from agent.gpus.card import MIB, OF_THE_CARD, OF_THE_DRIVER, NvmlCard, Reading, figures_of
+from agent.gpus.card import OF_THE_CARD, OF_THE_DRIVER, NvmlCard, Reading, figures_of
 from agent.gpus.own_processes import OwnProcesses
+from app.pool.model import MIB
 from app.pool.protocol import GpuFigures
 
 

@@ -37,6 +37,10 @@ class SlotSetup:
     workflows: tuple[Workflow, ...]
     gpus: tuple[Gpu, ...] = ()  # of this worker
 
+    def workflow(self, name: str) -> Workflow | None:
+        """The workflow as the worker declares it; None when it does not."""
+        return next((workflow for workflow in self.workflows if workflow.name == name), None)
+
 
 def introduce(channel: socket.socket, order: Order) -> socket.socket:
     """Give main a line to this new guard, and all that it must know to end the attempt without the guard.

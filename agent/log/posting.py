@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import json
 from urllib.parse import urlencode, urlsplit
 
 from agent.log.spool import Portion
+from app.pool.codec import plain
 
 CALL_S = 10.0
 MOST_ANSWER_BYTES = 64 * 1024
@@ -49,17 +51,9 @@ class Posting:
         return kind(self._server.hostname or "", self._server.port, timeout=CALL_S)
 
     def _path(self, portion: Portion) -> str:
-        head = portion.head
-        places = urlencode(
-            {
-                "first_line": head.first_line,
-                "lines": head.lines,
-                "first_byte": head.first_byte,
-                "bytes": head.bytes,
-                "closed": str(head.closed).lower(),
-            }
-        )
-        return f"{self._server.path}/agent/v1/logs/{portion.job}/{portion.attempt}/{head.number}?{places}"
+        places = {name: json.dumps(value) for name, value in plain(portion.head).items()}
+        number = places.pop("number")
+        return f"{self._server.path}/agent/v1/logs/{portion.job}/{portion.attempt}/{number}?{urlencode(places)}"
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}", "Content-Type": "application/octet-stream"}

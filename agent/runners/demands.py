@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 
 from app.pool.errors import PoolError
 from app.pool.model import Demands, FileFact, Json, Parameter
-from app.pool.status import counted
+from app.pool.status import and_more, counted
 
 MOST_NAMES = 20
 MOST_CHARACTERS = 200
@@ -90,10 +90,10 @@ def _problems(demands: Demands, params: Mapping[str, Json], sizes: Mapping[str, 
             found = next((each for each in spellings if each in sizes), None)
             (missing if found is None else there).append(found or spellings[0])
     if missing:
-        yield _said(missing, "missing")
+        yield and_more(missing, "missing")
     empty = [name for name in (there if demands.names else sorted(sizes)) if sizes[name] == 0]
     if demands.not_empty and empty:
-        yield _said(empty, "empty")
+        yield and_more(empty, "empty")
     if len(sizes) < demands.at_least:
         yield f"it left {counted(len(sizes), 'file')}, and at least {demands.at_least} must be there"
 
@@ -120,10 +120,6 @@ def _spelled(parts: Sequence[str | _Place], params: Mapping[str, Json]) -> Itera
     ]
     for chosen in product(*choices):
         yield ["".join(spelling) for spelling in product(*chosen)]
-
-
-def _said(names: Sequence[str], what: str) -> str:
-    return f"{names[0]} is {what}" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more are {what}"
 
 
 def _parts(name: str) -> list[str | _Place]:

@@ -1,119 +1,104 @@
-"""ffmpeg as the workflows use it: found, asked about a file, and run with its output followed.
+"""ffmpeg as the workflows use it: found, and run with its output followed.
 
 ffprobe is not used: imageio-ffmpeg's wheel has none.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
 
 from agent.processes import end_child
 from agent.runners import children
 from agent.workflows import NotOffered
+from agent.workflows.complaints import LEVEL, Complaints
 from app.pool.errors import PoolError
 
-LAST_LINES = 20
+VARIABLE = "MUSTER_FFMPEG"  # names the ffmpeg to use; the agent sets it for its slots once its trial has passed
 TRY_S = 10.0  # after which a driver that has not answered counts as ill
 
-# Containers with timestamps and an index of key frames: a seek in them loses no frame.
-_SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+NONE = "ffmpeg is not found; install it, or the Python package imageio-ffmpeg"
 
 
-@dataclass(frozen=True)
-class MediaFile:
-    """A file as ffmpeg describes it; `duration_s` is None where it does not know."""
+class Failed(PoolError):
+    """ffmpeg failed; the message holds its words. `code` is its exit code, negative for a signal."""
 
-    path: Path
-    duration_s: float | None
-    audio: bool
-    seekable: bool
+    def __init__(self, code: int, words: Sequence[str]) -> None:
+        super().__init__("ffmpeg failed: " + "\n".join(words))
+        self.code = code
+        self.words = words
 
-    @property
-    def arguments(self) -> list[str]:
-        """The options that name the file as an input. A playlist may not lead to the network."""
-        return ["-protocol_whitelist", "file,crypto,data", "-i", str(self.path)]
+
+def candidates() -> list[str]:
+    """Each ffmpeg that can be found, the one to prefer first. Raises NotOffered when there is none."""
+    named = os.environ.get(VARIABLE)
+    found = [named] if named else [*_on_path(), *_of_imageio()]
+    if not found:
+        raise NotOffered(NONE)
+    return found
 
 
 @lru_cache(maxsize=1)
 def program() -> str:
-    """The ffmpeg on PATH, else imageio-ffmpeg's. Raises NotOffered when there is none."""
-    path = shutil.which("ffmpeg")
-    if path:
-        return path
-    try:
-        import imageio_ffmpeg
+    """The ffmpeg that is used here. Raises NotOffered when there is none."""
+    return candidates()[0]
 
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except (ImportError, RuntimeError) as error:
-        raise NotOffered("ffmpeg is not found; install it, or the Python package imageio-ffmpeg") from error
+
+def use(path: str) -> None:
+    """Use this ffmpeg from now on, also in the processes that this one starts."""
+    os.environ[VARIABLE] = path
+    program.cache_clear()
 
 
 def encoders() -> frozenset[str]:
     """The names of the encoders that this ffmpeg was built with."""
-    return frozenset(re.findall(r"^ [A-Z.]{6} (\w+)", _said("-encoders").stdout, re.MULTILINE))
+    return _encoders(program())
 
 
 def variable_rate() -> list[str]:
     """The option that keeps every frame at its own time; its name changed in 5.1, the old one went in 8."""
-    version = re.search(r"version \D?(\d+)\.(\d+)", _said("-version").stdout)
-    old = version is not None and (int(version[1]), int(version[2])) < (5, 1)
-    return ["-vsync" if old else "-fps_mode", "vfr"]
-
-
-def probe(path: Path) -> MediaFile:
-    """Ask ffmpeg about a file. Raises PoolError when ffmpeg cannot read it."""
-    source = MediaFile(path, None, False, False)
-    text = _said(*source.arguments).stderr
-    kind = re.search(r"^Input #0, (.+), from ", text, re.MULTILINE)
-    if kind is None:
-        raise PoolError(f"ffmpeg cannot read {path.name}: {(text.strip().splitlines() or ['it said nothing'])[-1]}")
-    long = re.search(r"^  Duration: (\d+):(\d+):(\d+\.\d+)", text, re.MULTILINE)
-    duration_s = int(long[1]) * 3600 + int(long[2]) * 60 + float(long[3]) if long else None
-    audio = re.search(r"^ *Stream #0:\d+.*: Audio: ", text, re.MULTILINE) is not None
-    return MediaFile(path, duration_s or None, audio, kind[1] in _SEEKABLE)
+    return ["-vsync" if _version(program()) < (5, 1) else "-fps_mode", "vfr"]
 
 
 def complaint(arguments: Sequence[str]) -> list[str]:
     """Run ffmpeg for TRY_S at most, whatever a driver does. Returns what it said if it failed, else nothing."""
     process = subprocess.Popen(
-        _quiet(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        _quiet(arguments, "error"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     try:
-        _, said = process.communicate(timeout=TRY_S)
+        _, errors = process.communicate(timeout=TRY_S)
     except subprocess.TimeoutExpired:
         end_child(process)
         return [f"it did not end within {TRY_S:g} s"]
-    return _failed(process.returncode, said.splitlines())
+    return _failed(process.returncode, errors.decode(errors="replace").splitlines())
 
 
 def run(
-    arguments: Sequence[str], on_line: Callable[[str], None], cwd: Path, stdin: IO[bytes] | int | None = None
-) -> None:
+    arguments: Sequence[str],
+    on_line: Callable[[str], None],
+    cwd: Path,
+    complaints: Complaints | None = None,
+    limit_s: float | None = None,
+) -> Complaints:
     """Run ffmpeg to its end; `on_line` gets each line of its standard output, and ends it by raising.
 
-    Raises PoolError with ffmpeg's last lines when it fails, and whatever `on_line` raises.
+    Returns its complaints (the given object). After `limit_s` it is killed. Raises Failed, and what `on_line` raises.
     """
-    process = children.start(
-        _quiet(arguments),
-        stdin=stdin or subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=cwd,
-    )
+    complaints = complaints or Complaints()
+    process = children.start(_quiet(arguments, LEVEL), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd)
     assert process.stdout is not None
     assert process.stderr is not None
-    errors: deque[bytes] = deque(maxlen=LAST_LINES)
-    reader = threading.Thread(target=errors.extend, args=(process.stderr,), name="ffmpeg errors")
+    reader = threading.Thread(target=_take_all, args=(process.stderr, complaints), name="ffmpeg errors")
     reader.start()
+    limit = threading.Timer(limit_s or 0, process.kill)
+    if limit_s:
+        limit.start()
     try:
         for line in process.stdout:
             on_line(line.decode(errors="replace").rstrip())
@@ -123,22 +108,59 @@ def run(
     finally:
         reader.join()
         process.wait()
+        limit.cancel()
         process.stdout.close()
         process.stderr.close()
-    if words := _failed(process.returncode, errors):
-        raise PoolError("ffmpeg failed: " + "\n".join(words))
+    if words := _failed(process.returncode, complaints.lines):
+        raise Failed(process.returncode, words)
+    return complaints
 
 
-def _quiet(arguments: Sequence[str]) -> list[str]:
-    return [program(), "-hide_banner", "-nostdin", "-y", "-loglevel", "error", *arguments]
-
-
-def _failed(code: int, errors: Iterable[bytes]) -> list[str]:
-    """What ffmpeg said when it failed, in order: the first line names the cause, the last only what came of it."""
-    words = [line.decode(errors="replace").rstrip() for line in errors]
-    return (words or [f"it ended with {code} and said nothing"]) if code else []
-
-
-def _said(*arguments: str) -> subprocess.CompletedProcess[str]:
+def said(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What ffmpeg prints when it only has to answer; whether it failed is up to the caller."""
     argv = [program(), "-hide_banner", "-nostdin", *arguments]
     return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, errors="replace", check=False)
+
+
+@lru_cache(maxsize=1)
+def _encoders(path: str) -> frozenset[str]:
+    return frozenset(re.findall(r"^ [A-Z.]{6} (\w+)", said("-encoders").stdout, re.MULTILINE))
+
+
+@lru_cache(maxsize=1)
+def _version(path: str) -> tuple[int, int]:
+    """Its major and minor number; where it has none it is one of the newest."""
+    found = re.search(r"version \D?(\d+)\.(\d+)", said("-version").stdout)
+    return (int(found[1]), int(found[2])) if found else (99, 0)
+
+
+def _take_all(lines: Iterable[bytes], complaints: Complaints) -> None:
+    for line in lines:
+        complaints.add(line.decode(errors="replace").rstrip())
+
+
+def _quiet(arguments: Sequence[str], level: str) -> list[str]:
+    return [program(), "-hide_banner", "-nostdin", "-nostats", "-y", "-loglevel", level, *arguments]
+
+
+def _failed(code: int, words: Sequence[str]) -> list[str]:
+    """What ffmpeg said when it failed, in order: the first line names the cause, the last only what came of it."""
+    return (list(words) or [f"it ended with {code} and said nothing"]) if code else []
+
+
+def _on_path() -> list[str]:
+    found = (shutil.which("ffmpeg", path=folder) for folder in os.get_exec_path())
+    by_file: dict[str, str] = {}
+    for path in found:
+        if path:
+            by_file.setdefault(os.path.realpath(path), path)  # /bin is often /usr/bin
+    return list(by_file.values())
+
+
+def _of_imageio() -> list[str]:
+    try:
+        import imageio_ffmpeg
+
+        return [str(imageio_ffmpeg.get_ffmpeg_exe())]
+    except (ImportError, RuntimeError):
+        return []

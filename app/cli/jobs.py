@@ -11,10 +11,11 @@ import click
 
 from app.cli import follow, show
 from app.cli.client import BATCH_S, Client
-from app.cli.log import ALL, PART, LogReader
+from app.cli.log import PART, LogReader
 from app.cli.log_screen import LogScreen
 from app.cli.options import AttemptNumber, anyway, as_json
 from app.cli.submit import batch_of, preferences, typed_params
+from app.pool.log.words import ALL
 
 INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
 

@@ -12,10 +12,9 @@ import click
 from app.cli.client import Client
 from app.cli.follow import ENDED, LOOK_S
 from app.pool.errors import Unavailable
-from app.pool.log.words import attempt_head
+from app.pool.log.words import ALL, attempt_head
 
 QUIET_S = 5  # without a line, once an attempt is over: its agent died before it could send the rest
-ALL = "all"
 PART = 5000  # lines asked for at once
 LogItem = Mapping[str, Any]  # a line, a gap, or {"head": the words before an attempt}
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from app.pool.errors import PoolError
+from app.pool.log.words import ALL
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's answer.")
 
@@ -20,8 +21,8 @@ class AttemptNumber(click.ParamType[int | str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         """The number, or "all"."""
-        if value == "all":
-            return "all"
+        if value == ALL:
+            return ALL
         try:
             number = int(value)
         except ValueError:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from app.pool.duration import lost_work
 from app.pool.status import JobStatus, WorkerStatus
 
 Shown = Mapping[str, Any]
@@ -83,7 +84,8 @@ def story(attempt: Shown) -> str:
     """An attempt in one line."""
     resumed = attempt["resumed_from"]
     began = f", resumed at {resumed['fraction']:.0%}" if resumed else ""
-    lost = f", {attempt['lost_s']:.0f} s of work lost" if attempt["lost_s"] else ""
+    work = lost_work(attempt["lost_s"], attempt["lost_steps"])
+    lost = f", {work} lost" if work else ""
     cause = f" ({attempt['cause']})" if attempt["cause"] and attempt["end"] != "succeeded" else ""
     return f"{attempt['number']} on {attempt['worker_name']}{began}: {attempt['end'] or attempt['state']}{cause}{lost}"
 
@@ -122,7 +124,7 @@ def workers(found: Iterable[Shown]) -> None:
 def holds(found: Iterable[Shown]) -> None:
     """Print the workflows on hold, a line each."""
     for hold in found:
-        click.echo(f"{hold['workflow']} is {hold['words']}")
+        click.echo(hold["words"])
 
 
 def results(found: Iterable[Shown]) -> bool:

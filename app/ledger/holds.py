@@ -40,8 +40,8 @@ class Hold:
 
     @property
     def words(self) -> str:
-        """Since when and why it is on hold, and what comes next."""
-        begun = f"on hold since {_clock(self.since, self.until)}: {self.why}"
+        """Since when and why the workflow is on hold, and what comes next."""
+        begun = f"{self.workflow} is on hold since {_clock(self.since, self.until)}: {self.why}"
         if self.probe:
             return f"{begun}; one job tries now"
         return f"{begun}; {'the next job tries' if self.may_try else _next_try(self.since, self.until)}"
@@ -49,7 +49,7 @@ class Hold:
     @property
     def reason(self) -> WaitingReason:
         """Why the jobs of the workflow wait."""
-        return WaitingReason(WaitingFor.HOLD, f"{self.workflow} is {self.words}")
+        return WaitingReason(WaitingFor.HOLD, self.words)
 
 
 def meet(tx: Ledger, report: Report, workflow: str) -> None:

@@ -53,18 +53,6 @@ class LogPart:
 
 
 @dataclass(frozen=True)
-class LogExtent:
-    """How long an attempt's log is, with what is missing of it; bytes of text."""
-
-    attempt: int
-    lines: int
-    bytes: int
-    closed: bool  # nothing more comes
-    missing_lines: int
-    missing_bytes: int
-
-
-@dataclass(frozen=True)
 class SearchPart:
     """Lines that were found, oldest first; all up to line `looked` have been looked at, and `more` may follow."""
 
@@ -103,12 +91,6 @@ def read(ledger: Ledger, job: JobId, attempt: int, after: int = 0, limit: int = 
     return LogPart(tuple(entries), False)
 
 
-def tail(ledger: Ledger, job: JobId, attempt: int, limit: int = 100) -> LogPart:
-    """The last lines of an attempt."""
-    after = max(0, length(ledger, job, attempt) - limit)
-    return read(ledger, job, attempt, after, limit + 1)
-
-
 def length(ledger: Ledger, job: JobId, attempt: int) -> int:
     """The number of the last line of an attempt; 0 where there is none."""
     row = ledger.one("log_length", job=job, attempt=attempt)
@@ -135,14 +117,6 @@ def is_closed(ledger: Ledger, job: JobId, attempt: int) -> bool:
     """Whether nothing more is awaited: its end is there, or the attempt ended too long ago for its agent to live."""
     row = ledger.one("log_is_closed", job=job, attempt=attempt, patience_s=PATIENCE_S)
     return row is not None and row["closed"]
-
-
-def extents(ledger: Ledger, job: JobId) -> list[LogExtent]:
-    """How long the log of each attempt is that has one, the first attempt first."""
-    return [
-        LogExtent(**{**row, "missing_bytes": int(row["missing_bytes"]), "missing_lines": int(row["missing_lines"])})
-        for row in ledger.all("log_extents", job=job)
-    ]
 
 
 def entries_after(ledger: Ledger, job: JobId, attempt: int, after: int = 0) -> Iterator[LogLine | LogGap]:

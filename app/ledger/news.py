@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.ledger import events
 from app.ledger.db import Ledger, Row
-from app.pool.duration import duration
+from app.pool.duration import duration, lost_work
 from app.pool.model import Health, JobId, WorkerId
 
 TROUBLE = (Health.DEGRADED, Health.DOWN)
@@ -47,9 +47,8 @@ def moved(tx: Ledger, job: JobId, attempt: int) -> None:
 def _moved_sentence(row: Row) -> str:
     name, away = row["name"] or row["workflow"], row["worker_id"] != row["to_worker"]
     way = f"from {row['worker_name']} to {row['to_name']}" if away else f"away from {row['worker_name']} and back"
-    lost = f"{row['lost_steps']} steps, " if row["lost_steps"] is not None else ""
-    work = f"; {lost}{duration(row['lost_s'])} of work are repeated" if row["lost_s"] else ""
-    return f"{name} moved {way}: {row['cause']}{work}"
+    lost = lost_work(row["lost_s"], row["lost_steps"])
+    return f"{name} moved {way}: {row['cause']}{f'; {lost} are repeated' if lost else ''}"
 
 
 def _moved_facts(row: Row) -> dict[str, object]:

@@ -6,8 +6,9 @@ Written with the result, by what the ledger knew then: what comes later makes no
 from __future__ import annotations
 
 from app.ledger.db import Ledger
-from app.pool.model import LIMITS, FileFact, Json
+from app.pool.model import LIMITS, Json
 from app.pool.protocol import Report
+from app.pool.status import and_more
 from app.pool.text import storable_text
 
 BEFORE = 10  # successes of the workflow that are looked at
@@ -28,17 +29,12 @@ def _of_workflow(result: Json) -> list[str]:
 
 
 def _of_files(tx: Ledger, report: Report) -> list[str]:
-    empty = [file for file in report.files if file.size == 0]
+    empty = [file.name for file in report.files if file.size == 0]
     if empty:
-        return [_empty(empty)]
+        return [f"its output {and_more(empty, 'empty')}"]
     if report.files:
         return []
     row = tx.one("results_before", job=report.job, most=BEFORE)
     if row is None or row["results"] < FEWEST or row["without_files"]:
         return []
     return [f"it left no file, though the last {row['results']} successes of {row['workflow']} all did"]
-
-
-def _empty(files: list[FileFact]) -> str:
-    first = f"its output {files[0].name}"
-    return f"{first} is empty" if len(files) == 1 else f"{first} and {len(files) - 1} more are empty"

@@ -23,6 +23,7 @@ ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
 TAG = r"^[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}$"
 DAY_S = 24 * 60 * 60
 LONGEST_S = 365 * DAY_S
+MIB = 1024 * 1024
 MOST_VRAM_MB = 16 * 1024 * 1024
 TIME_LIMITS = ("timeout_s", "stall_s")  # of an attempt: a job, its workflow and the pool may each name them
 ORPHAN_KILL_S = 10  # from when an attempt whose deadline has passed is asked to end until it is killed

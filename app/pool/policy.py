@@ -100,7 +100,7 @@ class Policy:
     stall_s: int | None = described(
         None,
         "Longest silence of an attempt",
-        "How long an attempt may be silent (no progress, log line or checkpoint); empty: no limit.",
+        "How long an attempt may be silent (no progress, output or checkpoint); empty: no limit.",
         between=(1, 86_400),
         section=FAILURES,
     )
@@ -246,7 +246,7 @@ def _problem(name: str, value: Any) -> str | None:
         return f"must be {NUMBERS[kind]}"
     assert about.low is not None and about.high is not None
     if not about.low <= value <= about.high:
-        return f"must be from {number(about.low or 0)} to {number(about.high or 0)}"
+        return f"must be from {number(about.low)} to {number(about.high)}"
     return f"must be {NUMBERS[kind]}" if kind is int and value != int(value) else None
 
 

@@ -14,11 +14,13 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from app.pool.errors import SettingsError
+from app.pool.model import JobId
 from app.pool.parameters import whole
 
 DEFAULT_PORT = 8046
 RQ_DATABASE = 0
 POOL_DATABASE = 1
+CHECKPOINTS = ".checkpoints"  # the folder of checkpoints' files in that of their attempt
 
 # Variables that open the pool's stores, its API or its join. No job may see them, and an agent gets of them its
 # join token at most: how to reach Redis it learns at the join, and PostgreSQL it never reaches.
@@ -129,6 +131,11 @@ def home_folder(environ: Environment) -> Path:
 def output_folder(environ: Environment) -> Path:
     """Where outputs and checkpoints' files lie, shared by the server and all hosts."""
     return Path(environ.get("MUSTER_OUTPUT") or home_folder(environ) / "output").expanduser().absolute()
+
+
+def folder_of_attempt(output: Path, job: JobId, attempt: int) -> Path:
+    """Where one attempt's outputs lie in the folder of all, those of its checkpoints in CHECKPOINTS below."""
+    return output / job / f"a{attempt}"
 
 
 def input_folders(environ: Environment) -> tuple[Path, ...]:

@@ -86,6 +86,11 @@ def listed(names: Sequence[str], most: int, between: str = ", ") -> str:
     return between.join(names[:most]) + more
 
 
+def and_more(names: Sequence[str], what: str) -> str:
+    """What all of these are, by the name of the first: "a is empty", "a and 2 more are empty"."""
+    return f"{names[0]} is {what}" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more are {what}"
+
+
 def capitalised(words: str) -> str:
     """The words with a capital at their beginning; the rest stays as it is."""
     return words[:1].upper() + words[1:]

@@ -59,9 +59,3 @@ SELECT coalesce((SELECT closed FROM log_portions
                AND ended_at < now() - make_interval(secs => %(patience_s)s))
     OR EXISTS (SELECT 1 FROM jobs WHERE id = %(job)s AND ended_at IS NOT NULL)
        AND NOT EXISTS (SELECT 1 FROM attempts WHERE job_id = %(job)s AND number = %(attempt)s) AS closed;
-
--- name: log_extents
-SELECT attempt, max(first_line + lines) - 1 AS lines, max(first_byte + bytes) AS bytes, bool_or(closed) AS closed,
-       max(first_line + lines) - 1 - sum(lines) AS missing_lines,
-       max(first_byte + bytes) - sum(bytes) AS missing_bytes
-FROM log_portions WHERE job_id = %(job)s GROUP BY attempt ORDER BY attempt;

@@ -18,7 +18,7 @@ Take the shallowest depth at which the rule under test can be seen; what is not 
 
 Beside them: `services` starts databases and waits for events, `agents` runs one agent, `hosts` makes hosts with
 links that can be cut, `proxy` a connection that can be, `clock` a wall clock that can be set, `nvml` a GPU driver,
-`cgroups` little memory; `processes` finds and kills processes; `steps` and `recorded_steps` are workflows, `history`
-reads back what the latter wrote; `logs` writes logs of any length as agents send them; `gpu_words` is what programs
-say when a GPU's memory is used up.
+`cgroups` little memory; `processes` finds and kills processes; `films` makes films and looks at them; `steps` and
+`recorded_steps` are workflows, `history` reads back what the latter wrote; `logs` writes logs of any length as agents
+send them; `gpu_words` is what programs say when a GPU's memory is used up, `ordinary` what ordinary Python programs do.
 """

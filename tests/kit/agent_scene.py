@@ -24,7 +24,7 @@ from app.coordinator.attempts.envelopes import Envelopes
 from app.pool import keys
 from app.pool.agent_http import Admission, Offer
 from app.pool.codec import from_json, from_plain, plain, to_json
-from app.pool.log.portion import PortionHead, unpack
+from app.pool.log.portion import PortionHead, numbered
 from app.pool.model import JobId, WorkerId, new_id
 from app.pool.protocol import Beat, Lease, LeaseState, Order, Report, Wanted
 from tests.kit.processes import of_job, parent
@@ -199,7 +199,7 @@ class AgentScene:
     def log(self, job: JobId, attempt: int = 1) -> list[str]:
         """The lines of an attempt's log that the server has."""
         stored = self.portions.get((job, attempt), {})
-        return [line.text for _, (_, data) in sorted(stored.items()) for line in unpack(data) if not line.redraw]
+        return [line.text for _, (_, data) in sorted(stored.items()) for _, line in numbered(data) if not line.redraw]
 
     def log_closed(self, job: JobId, attempt: int = 1) -> bool:
         """True when the server has the end of a log."""

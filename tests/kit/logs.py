@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from app.ledger import logs
-from app.ledger.db import Ledger
+from app.ledger.db import Ledger, Row
 from app.ledger.logs import StoreOutcome
 from app.pool.log.portion import PortionHead, pack, stamped
 from app.pool.model import Job, WorkerId
@@ -27,14 +27,13 @@ def write_log(
 
     A line is text of standard output, or (stream, text): the stream's letter, a capital for the state of a bar.
     """
-    extent = next((each for each in logs.extents(ledger, job.id) if each.attempt == job.attempt), None)
-    before, size = (extent.lines, extent.bytes) if extent else (0, 0)
+    before = _newest(ledger, job)
     pairs = [("o", line) if isinstance(line, str) else line for line in lines]
     blocks = [(stream, f"{text}\n".encode(errors="surrogateescape")) for stream, text in pairs]
-    first = before + lost + 1
+    first = before["first_line"] + before["lines"] + lost
     text = b"".join(stamped(BEGUN_MS + 1000 * (first + n), *each) for n, each in enumerate(blocks))
-    number = _newest(ledger, job) + 1
-    head = PortionHead(number, first, len(blocks), size + 10 * lost, sum(len(block) for _, block in blocks), closed)
+    first_byte, size = before["first_byte"] + before["bytes"] + 10 * lost, sum(len(block) for _, block in blocks)
+    head = PortionHead(before["number"] + 1, first, len(blocks), first_byte, size, closed)
     sender = worker or job.worker
     assert sender
     stored = logs.store(ledger, job.id, job.attempt, sender, head, pack(text), kept_bytes)
@@ -50,7 +49,7 @@ def write_many(ledger: Ledger, job: Job, count: int, lines: Iterable[int] = (), 
         write_log(ledger, job, text, closed=closed and numbers[-1] == count)
 
 
-def _newest(ledger: Ledger, job: Job) -> int:
-    """The number of the newest portion of the job's present attempt."""
+def _newest(ledger: Ledger, job: Job) -> Row:
+    """The head of the newest portion of the job's present attempt; where there is none, of what is before the first."""
     heads = ledger.all("log_portions_after", job=job.id, attempt=job.attempt, after=0, limit=1_000_000)
-    return heads[-1]["number"] if heads else 0
+    return heads[-1] if heads else {"number": 0, "first_line": 1, "lines": 0, "first_byte": 0, "bytes": 0}

@@ -20,6 +20,7 @@ from app.pool.codec import plain, to_json
 from app.pool.keys import Keys
 from app.pool.model import FileFact, Gpu, Health, Job, JobSpec, Json, Parameter, Requirement, Worker, Workflow
 from app.pool.protocol import AttemptRef, Beat, GpuFigures, Memory, Report, Reservation
+from app.pool.settings import folder_of_attempt
 from tests.kit.logs import write_log
 
 TTL_MS = 600_000  # a seeded worker beats once and shall be live for the whole test
@@ -161,7 +162,7 @@ class Seed:
 
     def finish(self, job: Job, worker: Worker, files: Mapping[str, bytes], result: Json = None) -> Job:
         """The job has succeeded with these outputs."""
-        folder = self.output / job.id / f"a{job.attempt}"
+        folder = folder_of_attempt(self.output, job.id, job.attempt)
         folder.mkdir(parents=True, exist_ok=True)
         for name, contents in files.items():
             (folder / name).write_bytes(contents)

@@ -26,7 +26,7 @@ from agent.processes import boottime_ns, carried_by, kill_all
 from agent.slot.starter import start_slot
 from app.pool import keys
 from app.pool.codec import plain
-from app.pool.log.portion import PortionHead, PortionLine, unpack
+from app.pool.log.portion import PortionHead, PortionLine, numbered
 from app.pool.model import Gpu, JobId, Parameter, WorkerId, Workflow, new_id
 from app.pool.policy import Clocks
 from app.pool.protocol import Order
@@ -102,7 +102,7 @@ class GuardLine:
     @property
     def lines(self) -> list[PortionLine]:
         """The lines of its log."""
-        return [line for _, data in self.portions for line in unpack(data)]
+        return [line for _, data in self.portions for _, line in numbered(data)]
 
     @property
     def log(self) -> list[str]:
@@ -241,6 +241,13 @@ class SlotScene:
         self.put(self.order(workflow, **more))
         line = self.guard().claimed()
         line.until("progress")
+        return line
+
+    def ended(self, workflow: str, seconds: float = 20, **more: Any) -> GuardLine:
+        """The guard of an attempt that has ended."""
+        self.put(self.order(workflow, **more))
+        line = self.guard().claimed()
+        assert line.gone(seconds) and line.end
         return line
 
     def processes(self, job: str | None = None) -> set[int]:

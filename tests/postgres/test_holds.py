@@ -72,7 +72,7 @@ def test_who_meets_it_waits_again_without_a_failure_and_the_hold_says_why(ledger
     hold = the_hold(ledger)
     assert (hold.workflow, hold.why, hold.met, hold.probe, hold.may_try) == ("burn", LINE, 1, None, False)
     assert 4.0 <= pause_s(ledger, job) <= 5.0
-    words = f"on hold since {hold.since:%H:%M} UTC: {LINE}; one job tries again at {hold.until:%H:%M} UTC"
+    words = f"burn is on hold since {hold.since:%H:%M} UTC: {LINE}; one job tries again at {hold.until:%H:%M} UTC"
     assert hold.words == words
     [event] = [each for each in events.listed(ledger, job=job.id) if each.kind == "workflow.held"]
     assert event.sentence.startswith(f"burn is on hold: {LINE}; one job tries again at ")
@@ -249,4 +249,5 @@ def test_what_was_assigned_before_the_hold_and_has_not_started_is_named(ledger: 
 def test_a_hold_that_reaches_into_another_day_names_both_days(ledger: Ledger) -> None:
     since = datetime(2026, 3, 1, 23, 59, tzinfo=timezone.utc)
     hold = Hold("burn", LINE, since, since + timedelta(minutes=5), 7, None, False)
-    assert hold.words == (f"on hold since 2026-03-01 23:59 UTC: {LINE}; one job tries again at 2026-03-02 00:04 UTC")
+    began = f"burn is on hold since 2026-03-01 23:59 UTC: {LINE}"
+    assert hold.words == f"{began}; one job tries again at 2026-03-02 00:04 UTC"

@@ -56,10 +56,9 @@ def test_lines_are_read_from_any_place_with_time_and_stream(ledger: Ledger, work
     assert isinstance(first, LogLine)
     assert (first.at.timestamp(), first.stream, first.redraw) == (1.0, "e", False)
     assert (shown(part), part.more) == ([(2, "two"), (3, "one"), (4, "two")], True)
-    assert logs.read(ledger, job, 1, after=4) == logs.tail(ledger, job, 1, 2)
+    assert shown(logs.read(ledger, job, 1, after=4)) == [(5, "one"), (6, "two")]
     assert logs.read(ledger, job, 1, after=6) == logs.LogPart((), False)
-    extent = logs.extents(ledger, job)[0]
-    assert (extent.lines, extent.bytes, extent.closed, extent.missing_lines) == (6, 24, True, 0)
+    assert (logs.length(ledger, job, 1), logs.is_closed(ledger, job, 1)) == (6, True)
 
 
 def test_the_middle_of_a_log_that_is_too_long_goes_and_readers_are_told_how_much(
@@ -71,9 +70,8 @@ def test_the_middle_of_a_log_that_is_too_long_goes_and_readers_are_told_how_much
     part = logs.read(ledger, job, 1)
     assert shown(part)[3:6] == [(4, "two"), (4, "12/48"), (17, "one")]
     assert part.entries[4] == LogGap(1, 4, 12, 48)
-    assert shown(logs.tail(ledger, job, 1, 6))[:2] == [(14, "2/48"), (17, "one")]
-    extent = logs.extents(ledger, job)[0]
-    assert (extent.lines, extent.missing_lines, extent.missing_bytes) == (20, 12, 48)
+    assert shown(logs.read(ledger, job, 1, after=14))[:2] == [(14, "2/48"), (17, "one")]
+    assert logs.length(ledger, job, 1) == 20
 
 
 def test_what_an_agent_could_not_send_is_a_gap_too_and_a_broken_portion_hides_no_other(

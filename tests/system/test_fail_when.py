@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.pool.model import FailWhen, Rule, Workflow
-from tests.kit.slot_scene import GuardLine, SlotScene
+from tests.kit.slot_scene import SlotScene
 
 MISSING = FailWhen("are missing")
 HOSTILE = FailWhen("(a+)+$")
@@ -38,20 +38,13 @@ def main(rq_url: str, tmp_path: Path) -> Iterator[SlotScene]:
         yield main
 
 
-def ended(main: SlotScene, workflow: str) -> GuardLine:
-    main.put(main.order(workflow))
-    line = main.guard().claimed()
-    assert line.gone() and line.end
-    return line
-
-
 @pytest.mark.parametrize(
     ("workflow", "said", "then"), [("early", LINE, None), ("late", LINE, "never"), ("python", "one line", None)]
 )
 def test_a_line_anywhere_in_either_stream_makes_a_success_a_failure_of_the_workflow_s_own(
     main: SlotScene, workflow: str, said: str, then: str | None
 ) -> None:
-    end = ended(main, workflow).end
+    end = main.ended(workflow).end
     assert end
     assert (end["end"], end["cause"], end["result"], end["files"]) == ("failed", "workflow", None, [])
     assert (end["error"].splitlines()[-1], end["then"]) == (said, then)
@@ -59,13 +52,13 @@ def test_a_line_anywhere_in_either_stream_makes_a_success_a_failure_of_the_workf
 
 @pytest.mark.parametrize("workflow", ["fine", "undeclared"])
 def test_without_such_a_line_or_such_a_word_it_stays_a_success(main: SlotScene, workflow: str) -> None:
-    end = ended(main, workflow).end
+    end = main.ended(workflow).end
     assert end
     assert (end["end"], bool(end["files"])) == ("succeeded", workflow == "fine")
 
 
 def test_another_failure_keeps_its_own_words(main: SlotScene) -> None:
-    end = ended(main, "own").end
+    end = main.ended("own").end
     assert end
     assert (end["exit_code"], end["error"].splitlines()[0]) == (3, "exit code 3")
 
@@ -74,6 +67,6 @@ def test_another_failure_keeps_its_own_words(main: SlotScene) -> None:
 def test_a_hostile_pattern_is_given_up_with_a_word_and_the_others_still_count(
     main: SlotScene, workflow: str, how: str
 ) -> None:
-    line = ended(main, workflow)
+    line = main.ended(workflow)
     assert line.end and line.end["end"] == how
     assert line.log.count(SPOKEN) == 1

@@ -60,7 +60,7 @@ def test_jobs_of_a_held_workflow_wait_and_say_why_while_others_are_placed(scene:
     assert not scene.leader._dispatch.step(sweep=False)  # nothing was even placed that the ledger then refused
     [hold] = holds.listed(scene.ledger)
     job = scene.job(waits[0].id)
-    assert job.waiting == f"burn is {hold.words}"
+    assert job.waiting == hold.words
     assert job.waiting_for is WaitingFor.HOLD
     assert scene.job(order.job).waiting == job.waiting
 

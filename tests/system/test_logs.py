@@ -48,10 +48,7 @@ def main(rq_url: str, tmp_path: Path) -> Iterator[SlotScene]:
 
 
 def run(main: SlotScene, workflow: str, **more: object) -> GuardLine:
-    main.put(main.order(workflow, **more))
-    line = main.guard().claimed()
-    assert line.gone(DEADLINE_S) and line.end
-    return line
+    return main.ended(workflow, DEADLINE_S, **more)
 
 
 def test_words_behind_bars_are_understood_and_of_the_bars_the_last_state_is_kept(main: SlotScene) -> None:

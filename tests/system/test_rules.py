@@ -10,7 +10,7 @@ import pytest
 from agent.attempt.rules import TOO_SLOW
 from app.pool.model import Rule, Workflow
 from tests.kit.agent_scene import AgentScene
-from tests.kit.slot_scene import GuardLine, SlotScene
+from tests.kit.slot_scene import SlotScene
 
 RULES = (
     Rule("later", exit_code=75),
@@ -40,40 +40,33 @@ def main(rq_url: str, tmp_path: Path) -> Iterator[SlotScene]:
         yield main
 
 
-def ended(main: SlotScene, workflow: str) -> GuardLine:
-    main.put(main.order(workflow))
-    line = main.guard().claimed()
-    assert line.gone() and line.end
-    return line
-
-
 @pytest.mark.parametrize(
     ("workflow", "exit_code", "then"), [("busy", 75, "later"), ("unlicensed", 1, "elsewhere"), ("other", 3, None)]
 )
 def test_a_commands_own_exit_code_and_log_decide(
     main: SlotScene, workflow: str, exit_code: int, then: str | None
 ) -> None:
-    end = ended(main, workflow).end
+    end = main.ended(workflow).end
     assert end
     assert (end["end"], end["cause"], end["exit_code"], end["then"]) == ("failed", "workflow", exit_code, then)
 
 
 def test_a_hostile_pattern_neither_hangs_the_guard_nor_costs_its_end(main: SlotScene) -> None:
-    line = ended(main, "hostile")
+    line = main.ended("hostile")
     assert line.end and line.end["then"] == "later"
     assert TOO_SLOW in line.log
-    assert ended(main, "other").end  # the slot goes on
+    assert main.ended("other").end  # the slot goes on
 
 
 @pytest.mark.parametrize("workflow", ["short", "aborted"])
 def test_a_command_that_ran_out_of_gpu_memory_says_so_as_its_cause(main: SlotScene, workflow: str) -> None:
-    end = ended(main, workflow).end
+    end = main.ended(workflow).end
     assert end
     assert (end["end"], end["cause"], end["then"]) == ("failed", "gpu memory", None)
 
 
 def test_a_success_is_judged_by_no_rule(main: SlotScene) -> None:
-    end = ended(main, "fine").end
+    end = main.ended("fine").end
     assert end
     assert (end["end"], end["cause"], end["then"], end["exit_code"]) == ("succeeded", "workflow", None, 0)
 

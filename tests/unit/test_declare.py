@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.join.declare import declared
-from agent.workflows import ffmpeg
+from agent.workflows import ffmpeg, trial
 from app.pool.codec import from_json, to_json
 from app.pool.errors import SettingsError
 from app.pool.model import Rule, Workflow
@@ -41,6 +41,8 @@ def test_without_ffmpeg_transcode_is_not_offered_and_why_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ffmpeg.program.cache_clear()
+    trial.choose.cache_clear()
+    monkeypatch.setenv(ffmpeg.VARIABLE, "")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     found = declared(None)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.attempt.log_watch import AT_ONCE_S, CHARACTERS, SHARE, LogWatch
+from agent.attempt.log_watch import AT_ONCE_S, SHARE, LogWatch
+from agent.log.last_lines import CHARACTERS
 from app.pool.model import FileFact, JobId, WorkerId
 from app.pool.protocol import Report
 

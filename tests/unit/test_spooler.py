@@ -14,7 +14,7 @@ from agent.log import draft, spool, spooler
 from agent.log.attempt_log import AttemptLog
 from agent.log.spool import Portion, attempt_folder
 from agent.log.spooler import MOST_WAITING, Spooler
-from app.pool.log.portion import MOST_BYTES, pack, unpack
+from app.pool.log.portion import MOST_BYTES, numbered, pack
 from app.pool.model import JobId
 from tests.kit.services import eventually
 
@@ -37,7 +37,7 @@ def kept(folder: Path) -> list[Portion]:
 
 def lines(folder: Path) -> list[str]:
     found = [spool.file_of(folder.parent, portion).read_bytes() for portion in kept(folder)]
-    return [line.text for data in found for line in unpack(data)]
+    return [line.text for data in found for _, line in numbered(data)]
 
 
 def test_what_is_heard_becomes_portions_whose_heads_follow_each_other(folder: Path) -> None:

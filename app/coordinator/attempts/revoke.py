@@ -22,7 +22,7 @@ from app.coordinator.stores import Stores
 from app.ledger import deaths, events, jobs, open_attempts, reports
 from app.ledger.db import Ledger
 from app.ledger.open_attempts import OpenAttempt, Taken
-from app.pool.duration import duration
+from app.pool.duration import lost_work
 from app.pool.faults import point
 from app.pool.model import JobId, JobState, WorkerId
 from app.pool.protocol import Cause, Report, Revocation
@@ -182,8 +182,9 @@ class Failover:
             return
         worker = self._fleet.workers.get(taken.worker)
         name = worker.name if worker else taken.worker
-        lost = f"; {duration(taken.lost_s)} of work are repeated" if taken.lost_s else ""
-        sentence = f"{taken.name or taken.workflow} moves on from {name} ({cause}){lost}"
+        lost = lost_work(taken.lost_s)
+        repeated = f"; {lost} are repeated" if lost else ""
+        sentence = f"{taken.name or taken.workflow} moves on from {name} ({cause}){repeated}"
         events.record(tx, "job.moved", sentence, worker=taken.worker, job=taken.job)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from app.ledger import attempts, policy
 from app.ledger.attempts import AttemptFiles
 from app.ledger.db import Ledger
+from app.pool.settings import CHECKPOINTS, folder_of_attempt
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +38,10 @@ class OutputGc:
         attempts.removed(self._ledger, gone)
 
     def _remove(self, remains: AttemptFiles) -> bool:
-        job = self._output / remains.job
-        attempt = job / f"a{remains.attempt}"
-        folder = attempt / ".checkpoints" if remains.keeps_output else attempt
+        attempt = folder_of_attempt(self._output, remains.job, remains.attempt)
+        folder = attempt / CHECKPOINTS if remains.keeps_output else attempt
         # No link is followed: an agent could have left one that leads elsewhere.
-        if any(each.is_symlink() for each in (job, attempt, folder)):
+        if any(each.is_symlink() for each in (attempt.parent, attempt, folder)):
             return True
         errors: list[object] = []  # of single files: the others go all the same
         shutil.rmtree(folder, onerror=lambda _call, _path, info: errors.append(info[1]))

@@ -62,13 +62,11 @@ def pack(lines: bytes) -> bytes:
     return zlib.compress(lines, LEVEL)
 
 
-def unpack(packed: bytes) -> Iterator[PortionLine]:
-    """The lines of a portion; what cannot be read is left out, since its agent alone is to blame."""
-    return (line for _, line in numbered(packed))
-
-
 def numbered(packed: bytes, skip: int = 0) -> Iterator[tuple[int, PortionLine]]:
-    """The lines of a portion after the first `skip`, each with its place from 0."""
+    """The lines of a portion after the first `skip`, each with its place from 0.
+
+    What cannot be read is left out, since its agent alone is to blame.
+    """
     for place, line in enumerate(unpacked(packed).split("\n")[skip:-1], skip):
         if read := line_of(line):
             yield place, read

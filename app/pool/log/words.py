@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
+ALL = "all"  # in the place of an attempt's number: the logs of all attempts, read as one
 STREAM_NAMES: Mapping[str, str] = {"o": "stdout", "e": "stderr", "m": "muster"}
 
 

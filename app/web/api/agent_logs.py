@@ -10,12 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.ledger import logs, policy
 from app.ledger.logs import StoreOutcome
 from app.pool.log.portion import MOST_PACKED_BYTES, PortionHead
-from app.pool.model import JobId, WorkerId
+from app.pool.model import MIB, JobId, WorkerId
 from app.web.http import auth, blueprints
 from app.web.http.auth import caller
 from app.web.http.services import services
 
-MIB = 1024 * 1024
 MOST = 2**53
 
 blueprint = APIBlueprint(

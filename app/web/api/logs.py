@@ -6,6 +6,7 @@ from flask import Response, request
 
 from app.actions import jobs
 from app.ledger import attempts
+from app.pool.log.words import ALL
 from app.pool.model import ENDED, Job
 from app.web.http import blueprints
 from app.web.http.auth import PEOPLE, caller
@@ -14,7 +15,7 @@ from app.web.http.schemas import JobPath, LogQuery
 from app.web.http.services import services
 from app.web.shapes import logs
 from app.web.shapes.log_answers import LogAnswer, entry_answer
-from app.web.shapes.log_span import ALL, Entry, LogPlace, LogSpan, place_after, place_of, written
+from app.web.shapes.log_span import Entry, LogPlace, LogSpan, place_after, place_of, written
 
 blueprint = blueprints.group("logs", reads=PEOPLE)
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from app.ledger.investigations import Investigation, Move, SuspectedCause
 from app.ledger.registry.samples import MinuteSample
 from app.ledger.registry.workers import Transition
-from app.pool.duration import duration
+from app.pool.duration import lost_work
 from app.pool.model import Json
 from app.pool.status import counted, signal_name
 from app.web.http.filters import gib
@@ -103,9 +103,8 @@ def _changed(change: Transition) -> Step:
 
 def _moved(move: Move) -> list[Step]:
     name = move.name or move.workflow
-    lost = [duration(move.lost_s) + " of work"] if move.lost_s and move.lost_s >= 1 else []
-    lost += [counted(move.lost_steps, "step")] if move.lost_steps else []
-    words = f"attempt {move.attempt} was taken away" + (f"; lost: {', '.join(lost)}" if lost else "")
+    lost = lost_work(move.lost_s, move.lost_steps)
+    words = f"attempt {move.attempt} was taken away" + (f"; {lost} lost" if lost else "")
     gone = Step(move.ended_at, "down", words, move.job, name)
     if move.started_at is None:
         return [gone]

@@ -1,4 +1,4 @@
-"""A job's page: what it is and does, its story, its outputs; cancel and retry. Its log: log.py."""
+"""A job's page: what it is and does, its story, its outputs; cancel and retry. Its log: log/."""
 
 from __future__ import annotations
 

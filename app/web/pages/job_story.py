@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.pool.duration import duration
+from app.pool.duration import duration, lost_work
 from app.pool.model import Attempt, AttemptEnd
 from app.pool.protocol import Cause
-from app.pool.status import counted, signal_name
+from app.pool.status import signal_name
 from app.web.http.filters import percent
 
 TONES = {
@@ -126,7 +126,8 @@ def _ended(attempt: Attempt) -> str:
     says_no_more = attempt.cause in (None, Cause.WORKFLOW, attempt.end) or attempt.end is AttemptEnd.SUCCEEDED
     cause = _CAUSE_WORDS.get(attempt.cause or "", attempt.cause)
     rule = f"a rule of its workflow says: {_THEN_WORDS[attempt.then]}" if attempt.then else ""
-    parts = [ending if says_no_more else f"{ending}: {cause}", _death(attempt), rule, _lost(attempt)]
+    lost = lost_work(attempt.lost_s, attempt.lost_steps)
+    parts = [ending if says_no_more else f"{ending}: {cause}", _death(attempt), rule, f"{lost} lost" if lost else ""]
     return "; ".join(part for part in parts if part)
 
 
@@ -165,11 +166,3 @@ def _death(attempt: Attempt) -> str:
     if attempt.signal:
         return f"its process was ended by {signal_name(attempt.signal)}"
     return f"its process ended with exit code {attempt.exit_code}" if attempt.exit_code else ""
-
-
-def _lost(attempt: Attempt) -> str:
-    """The work since the last checkpoint, in time and, where the workflow counts them, in steps."""
-    steps = counted(attempt.lost_steps, "step") if attempt.lost_steps else ""
-    time = duration(attempt.lost_s) if attempt.lost_s and attempt.lost_s >= 1 else ""
-    lost = ", ".join(part for part in (time, steps) if part)
-    return f"{lost} of work lost" if lost else ""

@@ -16,7 +16,6 @@ from app.pool.errors import BadRequest
 from app.pool.model import JobId
 from app.web.http.schemas import LOG_PLACE
 
-ALL = "all"
 PART_BYTES = 512 * 1024  # of text in an answer to people; one line more may be in it
 Entry = LogLine | LogGap
 LogPlace = tuple[int, int]  # attempt and line

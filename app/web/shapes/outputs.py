@@ -12,6 +12,7 @@ from app.ledger import jobs
 from app.ledger.jobs import Result
 from app.pool.codec import from_plain
 from app.pool.model import FileFact, Job
+from app.pool.settings import folder_of_attempt
 from app.web.http.services import services
 
 SHOWN = ("image", "video", "audio")  # a browser may show these; all else is downloaded
@@ -25,7 +26,7 @@ def files_of(result: Result) -> tuple[FileFact, ...]:
 
 def folder_of(result: Result) -> Path:
     """Where these files lie, on every host that shares MUSTER_OUTPUT."""
-    return services().settings.output_folder / result.job / f"a{result.attempt}"
+    return folder_of_attempt(services().settings.output_folder, result.job, result.attempt)
 
 
 def media_type_of(file: FileFact) -> str:

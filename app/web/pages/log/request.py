@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from app.ledger import attempts
 from app.ledger.db import Ledger
 from app.pool.errors import BadRequest
+from app.pool.log.words import ALL
 from app.pool.model import ENDED, Job
 from app.web.pages.log.chunks import AROUND, LINES, LogParts, chunk_of
-from app.web.shapes.log_span import ALL, Entry, LogPlace, LogSpan, place_after, place_of
+from app.web.shapes.log_span import Entry, LogPlace, LogSpan, place_after, place_of
 
 
 @dataclass(frozen=True)
@@ -26,35 +27,31 @@ class LogRequest:
 
     def parts(self) -> LogParts:
         """The part of the log that is asked for; by default its end."""
-        closed = self.is_closed()  # before its lines are read: see the API
+        closed = self._is_closed()  # before its lines are read: see the API
         if "line" in self.place:
             return self._around(self._place("line"), closed)
         if "before" in self.place:
             part = self.span.before(self._place("before"), LINES)
             return self._parts(part.entries, self._place("before"), part.more, "later")
         if "after" in self.place:
-            return self.after(self._place("after"), closed)
+            part = self.span.after(self._place("after"), LINES)
+            return self._parts(part.entries, self._place("after"), True, "later" if part.more else _end(closed))
         return self.end()
 
     def end(self) -> LogParts:
         """The last lines."""
-        closed = self.is_closed()
+        closed = self._is_closed()
         part = self.span.before(None, LINES)
         return self._parts(part.entries, (self.span.attempts[-1], 0), part.more, _end(closed))
-
-    def after(self, place: LogPlace, closed: bool) -> LogParts:
-        """The chunk beyond this place."""
-        part = self.span.after(place, LINES)
-        return self._parts(part.entries, place, True, "later" if part.more else _end(closed))
-
-    def is_closed(self) -> bool:
-        """Whether no further line is awaited here."""
-        return self.span.is_closed() and (self.ended or self.key != ALL)
 
     @property
     def newer(self) -> int | None:
         """The attempt that the job went on with after the one that is asked for."""
         return self.tried[-1] if self.tried and self.tried[-1] > self.span.attempts[-1] else None
+
+    def _is_closed(self) -> bool:
+        """Whether no further line is awaited here."""
+        return self.span.is_closed() and (self.ended or self.key != ALL)
 
     def _around(self, place: LogPlace, closed: bool) -> LogParts:
         before = self.span.before(place, AROUND)

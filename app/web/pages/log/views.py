@@ -22,7 +22,6 @@ from app.web.pages.log.chunks import LogParts
 from app.web.pages.log.hits import Hits
 from app.web.pages.log.request import LogRequest, log_request
 from app.web.shapes import logs
-from app.web.shapes.log_span import place_of
 
 blueprint = Blueprint("log_page", __name__)
 
@@ -89,8 +88,7 @@ def whole(job: str) -> ResponseReturnValue:
 
 
 def _more(job: Job, asked: LogRequest) -> ResponseReturnValue:
-    place = place_of(asked.place["after"], asked.span.attempts[-1])
-    parts = asked.after(place, asked.is_closed())
+    parts = asked.parts()
     if request.args.get("follow") == "1":
         if parts.state == "later":
             # A reader who looks at the end has fallen behind: they see the end, not all that was before.
