@@ -9,11 +9,11 @@ from typing import Any
 from agent.ipc.link import Message
 from agent.log.attempt_log import AttemptLog
 from app.pool.codec import from_plain, plain
+from app.pool.model import LIMITS
 from app.pool.protocol import Cause, Order, Report
 from app.pool.text import storable_text
 
 PROGRESS_S = 0.2  # between two reports of progress; of what comes in between the newest is sent
-LAST_LINES = 20  # of the log that go with the end of a failed attempt
 
 
 class Reporter:
@@ -56,8 +56,8 @@ class Reporter:
 
     @property
     def last(self) -> list[str]:
-        """The last LAST_LINES lines of the log."""
-        return self.recent[-LAST_LINES:]
+        """The last lines of the log that an error ends with."""
+        return self.recent[-LIMITS.error_lines :]
 
     def remark(self, words: str) -> None:
         """Add words of Muster's own to the log."""

@@ -27,7 +27,6 @@ from app.pool.errors import BadRequest, LeaseLost, PoolError
 from app.pool.model import LIMITS, Json
 
 NAME = "muster-workflow"  # in ps and top
-LAST_LINES = 20  # of a traceback
 
 
 def main(fd: int) -> None:
@@ -102,7 +101,7 @@ def _described(error: BaseException) -> str:
     if isinstance(error, PoolError):
         return str(error)
     where = traceback.format_exception(type(error), error, error.__traceback__)
-    lines = "".join(where).splitlines()[-LAST_LINES:]
+    lines = "".join(where).splitlines()[-LIMITS.error_lines :]
     first = f"{type(error).__name__}: {error}".splitlines()[0]
     return "\n".join([first[: LIMITS.text_characters], *lines])
 

@@ -57,9 +57,8 @@ class FrameTimes:
         self.first: int | None = None
         self.last: int | None = None
         self.before_last: int | None = None
-        self.duration = (
-            0  # of the last in the order of decoding: of others an MP4 knows no more than the next one's time
-        )
+        # Of the last in the order of decoding: of others an MP4 knows no more than the next one's time.
+        self.duration = 0
         self.tick_s = Fraction(1, TICKS)
 
     def add(self, line: str) -> None:

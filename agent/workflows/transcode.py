@@ -148,6 +148,10 @@ class _Transcode:
     def _video(self) -> list[Path]:
         return [path for path in self._files if path.name != AUDIO]
 
+    @property
+    def _sound_maps(self) -> list[str]:
+        return [option for track in self._sound for option in ("-map", f"0:{track.stream}")]
+
     def _look_for_sound(self) -> None:
         self._progress(0, "looking at the sound")
         self._sound = self._reader.sound()
@@ -167,8 +171,7 @@ class _Transcode:
 
     def _encode_audio(self) -> None:
         self._progress(0, "audio")
-        maps = [option for track in self._sound for option in ("-map", f"0:{track.stream}")]
-        arguments = [*maps, "-c:a", "aac", "-map_chapters", "-1", "-f", "mp4", "-progress", "pipe:1", AUDIO]
+        arguments = [*self._sound_maps, "-c:a", "aac", "-map_chapters", "-1", "-f", "mp4", "-progress", "pipe:1", AUDIO]
         self._reader.run([*self._film.arguments, *arguments, "-map", "0:V:0", "-c", "copy", "-f", "null", "-"])
         self._files = (self._work / AUDIO,)
 
@@ -178,8 +181,7 @@ class _Transcode:
         Of some formats ffmpeg counts time from the first packet of the streams that are used, and
         mends jumps by them: audio and video must be read alike to fit together.
         """
-        maps = [option for track in self._sound for option in ("-map", f"0:{track.stream}")]
-        return [*maps, "-c", "copy", "-f", "null", "-"] if maps else []
+        return [*self._sound_maps, "-c", "copy", "-f", "null", "-"] if self._sound else []
 
     def _rest(self) -> _Rest:
         """The rest to encode; its time counts from the next segment's beginning, by which ffmpeg cuts."""

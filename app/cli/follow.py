@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from app.cli import show
 from app.cli.client import Client
 from app.pool.errors import Unavailable
 
@@ -41,8 +42,7 @@ def output_paths(client: Client, job: str) -> list[str]:
 
 def exit_code(job: Any) -> int:
     """The exit code for an ended job: 0 succeeded (warnings go to stderr), 1 failed (so does why), 2 cancelled."""
-    for warning in job["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
+    show.warnings(job["warnings"])
     if job["state"] == "failed":
         click.echo(f"failed: {job['error'] or 'no reason was given'}", err=True)
     return ENDED[job["state"]]

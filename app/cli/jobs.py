@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TextIO
 
@@ -49,7 +48,7 @@ def submit(
     body = {"workflow": workflow, "params": typed_params(client, workflow, params), "prefers": preferences(prefers)}
     body |= {name: list(value) if isinstance(value, tuple) else value for name, value in demands.items()}
     job = client.submit("/jobs", body, anyway)
-    _warn(job["warnings"])
+    show.warnings(job["warnings"])
     if not wait:
         show.as_json(job) if as_json else click.echo(job["id"])
         return
@@ -68,7 +67,7 @@ def batch(file: TextIO, anyway: bool, as_json: bool) -> None:
     """
     body = {"jobs": batch_of(file.read())}
     made = replace(Client.from_environment(), call_s=BATCH_S).submit("/jobs/batch", body, anyway)["items"]
-    _warn(dict.fromkeys(warning for job in made for warning in job["warnings"]))
+    show.warnings(dict.fromkeys(warning for job in made for warning in job["warnings"]))
     show.as_json(made) if as_json else click.echo("\n".join(job["id"] for job in made))
 
 
@@ -125,11 +124,6 @@ def logs(job: str, following: bool, attempt: int | str | None, timestamps: bool,
     named = attempt if isinstance(attempt, int) else None
     reader = LogReader(client, job, named, attempt == ALL, following, tail)
     LogScreen(sys.stdout, timestamps).show(reader.items())
-
-
-def _warn(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        click.echo(f"Warning: {warning}", err=True)
 
 
 def _wait(client: Client, job: str, as_json: bool) -> int:

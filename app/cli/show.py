@@ -121,6 +121,12 @@ def workers(found: Iterable[Shown]) -> None:
     _table(heads, rows, "no workers; start one with: python -m agent")
 
 
+def warnings(found: Iterable[str]) -> None:
+    """Print what people should look at, a line each, beside what a program reads."""
+    for warning in found:
+        click.echo(f"warning: {warning}", err=True)
+
+
 def holds(found: Iterable[Shown]) -> None:
     """Print the workflows on hold, a line each."""
     for hold in found:

@@ -100,6 +100,7 @@ class Limits:
     tags: int = 64
     tag_characters: int = 64
     log_line_bytes: int = 4 * 1024
+    error_lines: int = 20  # the last of a log, or of a traceback, that an error ends with
     text_characters: int = 200  # of a progress text, an error's first line, a name
 
 

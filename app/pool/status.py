@@ -96,6 +96,11 @@ def capitalised(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
+def sentence(words: str) -> str:
+    """The words as a whole sentence, with a capital and a full stop; a question has its mark already."""
+    return capitalised(words) + ("" if words.endswith("?") else ".")
+
+
 def until_words(moment: datetime | None, without: str = RESUMED) -> str:
     """Until when a pause lasts, to the minute in UTC; `without` is said of one that has no end."""
     return f"until {moment:%Y-%m-%d %H:%M} UTC" if moment else without

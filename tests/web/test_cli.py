@@ -408,8 +408,8 @@ def test_a_mistake_is_told_at_once_and_taken_anyway_where_that_is_said(home: Env
     assert taken.exit_code == 0
     assert taken.stdout.strip() == shown(home, "jobs")[0]["id"]
     assert taken.stderr.splitlines() == [
-        "Warning: no worker offers 'brun' or ever has; did you mean 'burn'?",
-        "Warning: no worker has the tag 'gpu'",
+        "warning: no worker offers 'brun' or ever has; did you mean 'burn'?",
+        "warning: no worker has the tag 'gpu'",
     ]
     (tmp_path / "jobs").write_text('{"workflow": "burn"}\n{"workflow": "brun"}\n{"workflow": "brun"}')
     refused = call(home, "batch", str(tmp_path / "jobs"))

@@ -9,7 +9,7 @@ from typing import Any
 from app.pool import status
 from app.pool.duration import duration
 from app.pool.model import Json
-from app.pool.status import STANDING, JobStatus, WorkerStatus, capitalised, counted
+from app.pool.status import STANDING, JobStatus, WorkerStatus, capitalised, counted, sentence
 
 # In a parameter's name: its value is hidden from whoever looks over a shoulder.
 SECRET_WORDS = ("password", "passwd", "secret", "token", "api_key", "apikey", "credential")
@@ -85,6 +85,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "short": short,
     "counted": counted,
     "capitalised": capitalised,
+    "sentence": sentence,
 }
 # What templates decide by.
 GLOBALS: dict[str, Any] = {"JobStatus": JobStatus, "WorkerStatus": WorkerStatus, "STANDING": STANDING}

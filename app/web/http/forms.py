@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from app.actions.errors import Conflict, Stale
 from app.pool.errors import BadRequest
-from app.pool.status import capitalised
+from app.pool.status import sentence
 from app.web.http.problems import field_errors
 
 MEANWHILE = "Somebody has changed this meanwhile; below is how it is now."
@@ -28,7 +28,7 @@ def tried(action: Callable[[], str]) -> tuple[str | None, Errors, int]:
     except Stale:
         return None, {"": MEANWHILE}, 412
     except Conflict as error:
-        return None, {"": f"{capitalised(str(error))}."}, 409
+        return None, {"": sentence(str(error))}, 409
 
 
 def wrong(error: BadRequest | ValidationError) -> list[tuple[str, str]]:

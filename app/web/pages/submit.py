@@ -15,7 +15,7 @@ from app.ledger import groups
 from app.ledger.registry import workflows
 from app.ledger.registry.workflows import Declaration
 from app.pool.model import Job, Json
-from app.pool.status import capitalised
+from app.pool.status import sentence
 from app.web.http import uploads
 from app.web.http.auth import WRITERS, caller
 from app.web.http.forms import REFUSED, Errors, wrong
@@ -57,7 +57,7 @@ def submit() -> ResponseReturnValue:
         errors = submit_form.errors_by_input(wrong(error))
         return _page(chosen, submit_form.written(written), written, errors, old), 422
     for warning in answered.body["warnings"]:
-        flash(f"{capitalised(warning)}{'' if warning.endswith('?') else '.'}", "wrong")
+        flash(sentence(warning), "wrong")
     return redirect(f"/jobs/{answered.body['id']}", 303)
 
 

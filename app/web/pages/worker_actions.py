@@ -14,7 +14,7 @@ from app.actions.workers import Instruction
 from app.ledger.registry.pauses import Pause
 from app.pool.errors import BadRequest
 from app.pool.model import WorkerId
-from app.pool.status import capitalised
+from app.pool.status import sentence
 from app.web.http import etags, flashes, forms
 from app.web.http.auth import caller
 from app.web.http.fleet_filter import Filter
@@ -100,7 +100,7 @@ def _one(worker: str, instruction: Instruction) -> ResponseReturnValue:
 def _nothing_done(error: BadRequest) -> str:
     named = forms.by_field(error.errors)
     words = "; ".join(f"{field}: {why}" for field, why in named.items()) or str(error)
-    return f"Nothing was done. {capitalised(words)}."
+    return f"Nothing was done. {sentence(words)}"
 
 
 def _instruction() -> Instruction:
