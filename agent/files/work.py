@@ -11,6 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
+from app.pool.status import size
+
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 Ticker = Callable[[str], None]  # told what is being done, in words
@@ -20,7 +22,6 @@ THREADS = 4  # SHA-256 of one file takes a core; more than a few disturb what el
 MANY = 64  # items from which threads pay
 LARGE_BYTES = 64 << 20
 _MOST_AT_ONCE = 64  # items of one thread's turn
-_GB = 1e9
 
 
 class Abandoned(Exception):
@@ -93,4 +94,4 @@ class FileWork:
         words = f"{self._doing} {min(self._files_done, self._files):,} of {self._files:,}"
         if self._bytes < LARGE_BYTES:
             return words
-        return f"{words} ({self._bytes_done / _GB:,.2f} of {self._bytes / _GB:,.2f} GB)"
+        return f"{words} ({size(self._bytes_done)} of {size(self._bytes)})"

@@ -74,6 +74,15 @@ def number(value: float) -> str:
     return str(int(value) if whole else value)
 
 
+def size(count: float) -> str:
+    """So many bytes as a person would write them: in bytes, KiB, MiB, GiB or TiB."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"
+
+
 def counted(number: int, noun: str, verb: str = "") -> str:
     """The number with its noun in the singular or plural, and a verb that agrees: "1 job is", "2 jobs are"."""
     words = f"{number} {noun}{'' if number == 1 else 's'}"

@@ -175,7 +175,7 @@ def test_gaps_and_all_attempts_are_shown_and_the_next_attempt_is_followed(
     say(admin, job, "of the first")
     write_log(seed.ledger, job, ["after the gap"], lost=93_000)
     page = admin.visit(f"/jobs/{job.id}")
-    expect(page.locator("#log")).to_contain_text("… 93,000 lines are missing here (930 kB) …")
+    expect(page.locator("#log")).to_contain_text("… 93,000 lines are missing here (908.2 KiB) …")
     tell(seed.ledger, worker, job, 1, "end", end="stopped")
     again = seed.run(seed.now(job), worker)
     say(admin, again, "of the second")

@@ -62,4 +62,4 @@ def test_who_wants_no_colour_gets_none() -> None:
 def test_gaps_heads_and_times_are_told() -> None:
     gap = {"attempt": 1, "after": 3, "missing": {"lines": 93_000, "bytes": 380_000_000}}
     shown = printed(io.StringIO(), {"head": "-- attempt 2"}, item("one"), gap, timestamps=True)
-    assert shown == "-- attempt 2\n2026-11-30T14:02:07.123Z one\n… 93,000 lines are missing here (380 MB) …\n"
+    assert shown == "-- attempt 2\n2026-11-30T14:02:07.123Z one\n… 93,000 lines are missing here (362.4 MiB) …\n"

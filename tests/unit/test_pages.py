@@ -9,6 +9,7 @@ import pytest
 from werkzeug.datastructures import MultiDict
 
 from app.ledger.registry.samples import MinuteSample
+from app.pool import status
 from app.pool.duration import duration
 from app.pool.model import Attempt, AttemptEnd, Health, JobId, WorkerId
 from app.pool.status import WorkerStatus
@@ -150,5 +151,5 @@ def test_figures_are_written_for_people() -> None:
         "1 h 05 min",
         "1 d 3 h",
     ]
-    assert [filters.size(n) for n in (0, 1023, 1536, 5 * 1024**3)] == ["0 bytes", "1023 bytes", "1.5 KiB", "5.0 GiB"]
+    assert [status.size(n) for n in (0, 1023, 1536, 5 * 1024**3)] == ["0 bytes", "1023 bytes", "1.5 KiB", "5.0 GiB"]
     assert [filters.gib(n) for n in (None, 0, 1_536, 24_564)] == ["–", "0", "1.5", "24"]

@@ -188,8 +188,8 @@ def test_a_single_large_file_says_how_many_of_its_bytes_are_saved(
     (tmp_path / "big").write_bytes(bytes(4 << 20))
     said: list[str] = []
     outputs(tmp_path, tmp_path / "but", said.append, no_tick)
-    assert "saving 0 of 1 (0.00 of 0.00 GB)" in said
-    assert "saving 1 of 1 (0.00 of 0.00 GB)" in said
+    assert "saving 0 of 1 (1.0 MiB of 4.0 MiB)" in said
+    assert "saving 1 of 1 (4.0 MiB of 4.0 MiB)" in said
 
 
 def test_the_time_in_which_files_are_saved_is_no_working_time() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
+from app.pool.status import size
+
 ALL = "all"  # in the place of an attempt's number: the logs of all attempts, read as one
 STREAM_NAMES: Mapping[str, str] = {"o": "stdout", "e": "stderr", "m": "muster"}
 
@@ -14,19 +16,12 @@ def stamp(at: datetime) -> str:
     return at.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def missing(lines: int, size: int) -> str:
-    """What stands in the place of lines that are not there; `size` in bytes."""
+def missing(lines: int, count: int) -> str:
+    """What stands in the place of lines that are not there; `count`: of their bytes."""
     noun = "line is" if lines == 1 else "lines are"
-    return f"… {lines:,} {noun} missing here ({_bytes(size)}) …"
+    return f"… {lines:,} {noun} missing here ({size(count)}) …"
 
 
 def attempt_head(attempt: int) -> str:
     """What stands before the lines of an attempt where several are read as one."""
     return f"-- attempt {attempt}"
-
-
-def _bytes(size: int) -> str:
-    for unit, worth in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= worth:
-            return f"{size / worth:.3g} {unit}" if size < 100 * worth else f"{size / worth:.0f} {unit}"
-    return f"{size} bytes"

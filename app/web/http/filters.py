@@ -43,16 +43,6 @@ def gib(mebibytes: float | None) -> str:
     return f"{size:.1f}" if 0 < size < 9.95 else f"{size:.0f}"
 
 
-def size(count: int | None) -> str:
-    """A file's size in bytes, KiB, MiB or GiB."""
-    amount = float(count or 0)
-    for unit in ("bytes", "KiB", "MiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} GiB"
-
-
 def number(value: float | None) -> str:
     """A number with all its digits; nothing for None."""
     return "" if value is None else status.number(value)
@@ -79,7 +69,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "clock": clock,
     "percent": percent,
     "gib": gib,
-    "size": size,
+    "size": lambda count: status.size(count or 0),
     "number": number,
     "parameter": parameter,
     "short": short,
