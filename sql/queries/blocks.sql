@@ -1,7 +1,7 @@
 -- Blocks: a worker may not run a workflow that fails there while it succeeds elsewhere.
 
 -- name: worker_lock
--- Held to the end of the transaction by whoever judges the worker's attempts.
+-- Held to the end of the transaction by whoever judges the worker's attempts, and by a join that is confirmed.
 SELECT FROM workers WHERE id = %(worker)s FOR NO KEY UPDATE;
 
 -- name: block_open

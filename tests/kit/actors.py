@@ -121,7 +121,7 @@ def killed(ledger: Ledger, job: Job, *names: str, most: int = MOST_DEATHS) -> Jo
     return found(ledger, job)
 
 
-def overlapping(database_url: str, first: Callable[[Ledger], None], second: Callable[[Ledger], None]) -> None:
+def overlapping(database_url: str, first: Callable[[Ledger], object], second: Callable[[Ledger], object]) -> None:
     """Two transactions: the second goes as far as it can before the first, which has done all, commits."""
     ledgers = [Ledger.connect(database_url, 1) for _ in range(2)]
 

@@ -16,7 +16,7 @@ from app.ledger.db import Ledger, queries
 from app.ledger.registry import joins, pauses, workers
 from app.ledger.reports import Applied
 from app.pool.model import AttemptEnd, Health, Intent, JobSpec, JobState, Requirement
-from tests.kit.actors import assign, classes, found, heads, join, running, submit, tell
+from tests.kit.actors import assign, classes, found, heads, join, overlapping, running, submit, tell
 
 
 def test_a_claim_moves_exactly_the_assigned_attempt(ledger: Ledger) -> None:
@@ -259,6 +259,23 @@ def test_an_older_join_cannot_replace_a_newer_one(ledger: Ledger) -> None:
 
     assert joins.confirm(ledger, newer) is not None
     assert joins.confirm(ledger, older) is None
+
+
+def test_a_join_that_is_confirmed_while_its_worker_is_called_down_goes_on_from_there(
+    ledger: Ledger, database_url: str
+) -> None:
+    worker = join(ledger)
+    anew = _begin(ledger, worker.name)
+
+    overlapping(
+        database_url,
+        lambda tx: workers.set_health(tx, worker, Health.DOWN, "gone", "down"),
+        lambda tx: joins.confirm(tx, anew),
+    )
+
+    newest, before = workers.transitions(ledger, worker.id, limit=2)
+    assert (newest.incarnation, newest.from_health, newest.to_health) == (2, Health.DOWN, Health.HEALTHY)
+    assert before.to_health is Health.DOWN
 
 
 def test_of_two_leaders_one_writes_the_transition(ledger: Ledger) -> None:

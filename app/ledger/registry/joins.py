@@ -81,6 +81,8 @@ def confirm(ledger: Ledger, join: Join) -> Worker | None:
     Raises Unavailable; the confirmation may be repeated.
     """
     with ledger.transaction() as tx:
+        # Or a leader that calls it down meanwhile would write a transition between what is read here and ours.
+        tx.one("worker_lock", worker=join.worker)
         before = tx.one("worker_find", id=join.worker)
         row = tx.one("worker_join", **_join_parameters(join))
         if row is None:
