@@ -93,7 +93,7 @@ class Reader:
                 f"{self._name} is damaged, or its end is missing: {why}\n"
                 "See the log. With allow_damaged, what can be decoded is taken."
             )
-        self.warn(f"{self._name} is damaged; what could be decoded was taken: {why}")
+        self.warn(f"what could be decoded of {self._name} was taken; it is damaged: {why}")
 
     def require_unchanged(self) -> None:
         """Raise PoolError when the source is no longer the file that it was when the attempt began."""
