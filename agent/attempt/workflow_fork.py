@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -40,27 +40,8 @@ def fork(
     `outputs` are its standard output and error. It keeps the descriptors in `keep` open, works in `folder`, and dies
     with its guard. Where `python` names another interpreter it becomes that.
     """
-    guard = os.getpid()
-    sys.stdout.flush()  # or the child would say it again
-    sys.stderr.flush()
-    pid = os.fork()
-    if pid == 0:
-        _live(guard, line, outputs, keep, folder, environment, python)
-    return pid
 
-
-def _live(
-    guard: int,
-    line: int,
-    outputs: tuple[int, int],
-    keep: Collection[int],
-    folder: Path,
-    environment: Mapping[str, str],
-    python: str,
-) -> NoReturn:
-    code = 1
-    try:
-        die_with_parent(signal.SIGKILL, guard)
+    def be_workflow() -> None:
         _forget_guard(line, outputs, keep)
         os.environ.update(environment)
         if python:
@@ -68,6 +49,21 @@ def _live(
         os.chdir(folder)
         become(NAME)
         run_workflow(line)
+
+    guard = os.getpid()
+    sys.stdout.flush()  # or the child would say it again
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        _live(guard, be_workflow)
+    return pid
+
+
+def _live(guard: int, be_workflow: Callable[[], None]) -> NoReturn:
+    code = 1
+    try:
+        die_with_parent(signal.SIGKILL, guard)
+        be_workflow()
         code = 0
     except interpreter.NoInterpreter as error:
         print(error, file=sys.stderr)
