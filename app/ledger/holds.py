@@ -4,8 +4,8 @@ While a hold lasts no job of the workflow is started. After a back-off one job t
 follow. Which job tries is chosen by the statement that assigns it (waiting_assign), so there is never a second one; it
 tries for as long as that attempt is assigned or running, so a cancel or a lost worker passes the try on by itself.
 
-It got through when it ended otherwise than by the rule, kept a checkpoint, or ran clearly longer than those that met
-the hold.
+It got through when it succeeded, failed otherwise than by the rule, kept a checkpoint, or ran clearly longer than those
+that met the hold. One that was stopped or lost has shown nothing: the try passes on.
 """
 
 from __future__ import annotations

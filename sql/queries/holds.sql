@@ -6,8 +6,8 @@ SELECT met, coalesce(probe_job = %(job)s AND probe_attempt = %(attempt)s, false)
 FROM holds WHERE workflow = %(workflow)s FOR UPDATE;
 
 -- name: hold_meet
--- Opens the hold that an attempt met. Where it is open, only the attempt that tried moves it on: those that ran before
--- it began tell nothing new.
+-- Opens the hold that an attempt met. Where it is open, only the attempt that tried counts and moves the time on; why
+-- and the longest run are of whichever met it.
 INSERT INTO holds (workflow, why, until, longest_s)
 SELECT %(workflow)s, %(why)s, now() + make_interval(secs => %(pause_s)s),
        extract(epoch FROM now() - coalesce(started_at, now()))::float8
