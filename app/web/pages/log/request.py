@@ -27,16 +27,16 @@ class LogRequest:
 
     def parts(self) -> LogParts:
         """The part of the log that is asked for; by default its end."""
-        closed = self._is_closed()  # before its lines are read: see the API
-        if "line" in self.place:
-            return self._around(self._place("line"), closed)
+        if not self.place:
+            return self.end()
         if "before" in self.place:
             part = self.span.before(self._place("before"), LINES)
             return self._parts(part.entries, self._place("before"), part.more, "later")
-        if "after" in self.place:
-            part = self.span.after(self._place("after"), LINES)
-            return self._parts(part.entries, self._place("after"), True, "later" if part.more else _end(closed))
-        return self.end()
+        closed = self._is_closed()  # before its lines are read: see the API
+        if "line" in self.place:
+            return self._around(self._place("line"), closed)
+        part = self.span.after(self._place("after"), LINES)
+        return self._parts(part.entries, self._place("after"), True, "later" if part.more else _end(closed))
 
     def end(self) -> LogParts:
         """The last lines."""
