@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 _FLAGS = re.compile(r"\(\?([aimsu]+)\)")
-_FLAGS_WITHIN = re.compile(r"\(\?[a-zA-Z-]+[):]")
+_FLAGS_WITHIN = re.compile(r"\(\?(?:#|[a-zA-Z-]+[):])")
 _CLASS = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.S)
 _TIMES = re.compile(r"\{[0-9]*,?[0-9]*\}")
 _MEANS_MORE = frozenset("xuUN0123456789")  # escapes that have more than one character after the backslash

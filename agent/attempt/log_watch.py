@@ -88,4 +88,4 @@ class _Needle:
             end = block.find(b"\n", at)
             end = end if end >= 0 else len(block)
             yield block[block.rfind(b"\n", 0, at) + 1 : end]
-            at = look_in.find(literal, end)
+            at = look_in.find(literal, max(end, at + 1))  # a literal may begin with a line end

@@ -71,6 +71,7 @@ PIECES = (
         (r"[a-z]+", None),
         ("a|bcd", None),
         ("(?x) a b c", None),
+        ("abc(?#()|def", None),
     ],
 )
 def test_the_longest_certain_text_is_found(pattern: str, text: str | None) -> None:

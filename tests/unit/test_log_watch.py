@@ -51,6 +51,12 @@ def test_lines_stand_alone() -> None:
     assert found("a[^x]*z", in_=b"a\nz\n") is None
 
 
+def test_text_that_begins_with_a_line_end_is_in_no_line_and_is_soon_looked_for() -> None:
+    watch, remarks = watching("\nmissing")
+    watch.feed(b"one\nmissing\nmissing\n")
+    assert (watch.found, remarks) == (None, [])
+
+
 def test_of_a_line_its_beginning_counts_and_what_is_told_is_short() -> None:
     long = b"x" * (CHARACTERS - 4)
     assert found("lost", in_=long + b"lost\n") == "x" * 200
