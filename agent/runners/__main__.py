@@ -62,7 +62,7 @@ def attempt(start: Start, wire: Wire, signals: Signals) -> Message:
     except Stopped as stopped:
         return _ended("stopped", str(stopped) or "stopped when asked to")
     except BaseException as error:  # noqa: BLE001 - the workflow's errors are its end; asyncio has such ones too
-        # Asked to stop: its children got the signal too, so whatever broke says nothing about the job.
+        # Asked to stop: it may have ended its own processes, so whatever broke says nothing about the job.
         end = _ended("stopped" if job and job.stopping else "failed", _described(error), _exit_code(error))
         if isinstance(error, Permanent) and end["end"] == "failed":
             end["then"] = "never"
